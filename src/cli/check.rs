@@ -1,0 +1,60 @@
+//! `portway check`: reads the file and shows every fault; nothing is started.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::config::{self, Compiled, Report};
+use crate::server::file;
+
+/// Reads a file and shows every fault in it; nothing is started.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: portway check /etc/portway/portway.toml")]
+pub struct Args {
+    /// The file.
+    #[arg(env = "PORTWAY_CONFIG", default_value = "/etc/portway/portway.toml")]
+    file: PathBuf,
+}
+
+impl Args {
+    /// Faults go to standard error, with code 2; what is fine to standard output.
+    pub fn run(&self) -> ExitCode {
+        let name = self.file.display().to_string();
+        let compiled = file::read(&self.file)
+            .map_err(|fault| Report::about_file(&name, fault))
+            .and_then(|reading| config::compile(&name, &reading.bytes));
+        match compiled {
+            Ok(compiled) => say(&mut std::io::stdout().lock(), &summary(&name, &compiled)),
+            Err(report) => {
+                let colour = colour(&std::io::stderr());
+                // Where even standard error is closed, the code still tells.
+                let _ = std::io::stderr().lock().write_all(report.render(colour).as_bytes());
+                ExitCode::from(2)
+            }
+        }
+    }
+}
+
+fn summary(name: &str, compiled: &Compiled) -> String {
+    let count = |count: usize, what: &str| match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    };
+    let routes = count(compiled.table.routes.len(), "route");
+    let listeners = count(compiled.table.listeners().count(), "listener");
+    format!("{name}: fine, {routes}, {listeners}\n")
+}
+
+/// Writes to standard output; code 1 where that fails.
+pub(super) fn say(out: &mut impl Write, text: &str) -> ExitCode {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(1),
+    }
+}
+
+/// Whether to write in colour: to a terminal, unless the user asked for none (https://no-color.org).
+pub(super) fn colour(out: &impl IsTerminal) -> bool {
+    let asked_for_none = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    out.is_terminal() && !asked_for_none && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}

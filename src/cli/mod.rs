@@ -1,0 +1,47 @@
+//! Floor 7: what a person types. Each command is one file with its `Args` and its `run`.
+
+mod check;
+mod demo;
+mod forward;
+mod policy;
+mod probe;
+mod run;
+mod schema;
+mod whoami;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A TCP reverse proxy and port forwarder: one binary, one TOML file that can be edited while it runs.
+#[derive(Debug, Parser)]
+#[command(name = "portway", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Args),
+    Forward(Box<forward::Args>),
+    Whoami(whoami::Args),
+    Probe(probe::Args),
+    Check(check::Args),
+    Schema(schema::Args),
+    Demo(demo::Args),
+}
+
+/// Parses the command line and carries it out. Exit codes: 0 fine; 1 it ran and failed; 2 the command line or the
+/// file is wrong.
+pub fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Run(args) => run::run(args),
+        Command::Forward(args) => forward::run(*args),
+        Command::Whoami(args) => whoami::run(args),
+        Command::Probe(args) => probe::run(args),
+        Command::Check(args) => args.run(),
+        Command::Schema(args) => args.run(),
+        Command::Demo(args) => demo::run(args),
+    }
+}

@@ -1,0 +1,61 @@
+//! What a failed step means, for someone at three in the morning.
+
+use std::io::{self, ErrorKind};
+use std::time::Duration;
+
+use crate::model::{UpstreamAddr, units};
+
+/// Why a connection, or a datagram, did not reach its peer; `limit` is how long it had.
+pub(super) fn unreached(addr: &UpstreamAddr, error: &io::Error, limit: Duration) -> String {
+    let unix = matches!(addr, UpstreamAddr::Unix(_));
+    match error.kind() {
+        ErrorKind::ConnectionRefused if unix => {
+            "connection refused: the socket's file is there, but no program listens on it".into()
+        }
+        ErrorKind::ConnectionRefused => {
+            "connection refused: nothing listens there (or a firewall rejects it)".into()
+        }
+        ErrorKind::NotFound if unix => "there is no such file: is the program running?".into(),
+        ErrorKind::PermissionDenied if unix => {
+            "permission denied: see the rights of the file and its folders".into()
+        }
+        ErrorKind::PermissionDenied => "permission denied: a firewall rule of this host forbids it".into(),
+        ErrorKind::NetworkUnreachable => {
+            "network unreachable: this host has no route to that address (see `ip route`)".into()
+        }
+        ErrorKind::HostUnreachable => {
+            "host unreachable: no host answers for that address, or a router rejects it".into()
+        }
+        ErrorKind::ConnectionReset => "connection reset: the peer took it and cut it at once".into(),
+        ErrorKind::AddrNotAvailable => "this host has no address or no free port to connect from".into(),
+        ErrorKind::TimedOut if unix => {
+            format!("no answer within {}: the program does not take its connections", units::show(limit))
+        }
+        ErrorKind::TimedOut if error.raw_os_error().is_none() => {
+            format!(
+                "no answer within {}: the host is down, or a firewall drops the packets",
+                units::show(limit)
+            )
+        }
+        // ETIMEDOUT: the kernel's patience was shorter than ours.
+        ErrorKind::TimedOut => "no answer: the host is down, or a firewall drops the packets".into(),
+        _ if unix && error.raw_os_error() == Some(rustix::io::Errno::PROTOTYPE.raw_os_error()) => {
+            "it is a datagram socket, not a stream socket".into()
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// Why a name has no address; `limit` is how long the resolver had.
+pub(super) fn unresolved(error: &io::Error, limit: Duration) -> String {
+    if error.kind() == ErrorKind::TimedOut {
+        return format!(
+            "no answer within {}: check the name servers in /etc/resolv.conf",
+            units::show(limit)
+        );
+    }
+    let text = error.to_string();
+    // std's own words before those of getaddrinfo(3).
+    let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
+    format!("{text}: check the spelling, /etc/hosts, and the name servers in /etc/resolv.conf")
+}

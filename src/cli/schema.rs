@@ -1,0 +1,19 @@
+//! `portway schema`: the JSON Schema of the file, for editors.
+
+use std::process::ExitCode;
+
+use super::check::say;
+use crate::config;
+
+/// Prints the JSON Schema of the file, for editors.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: portway schema > portway.schema.json
+In the first line of the TOML file: #:schema ./portway.schema.json")]
+pub struct Args {}
+
+impl Args {
+    /// Prints it to standard output.
+    pub fn run(&self) -> ExitCode {
+        say(&mut std::io::stdout().lock(), &format!("{:#}\n", config::schema()))
+    }
+}

@@ -1,0 +1,163 @@
+//! Floor 2: the text of a file becomes a [`Table`], or a [`Report`] of every fault in it.
+//!
+//! Pure: text in, values out. No file is opened here, nothing is logged, no clock is read. [`Plan`] is what leads from
+//! one table to another; the server carries it out and `portway plan` prints it.
+//!
+//! The way of a text: bytes → a document with a place for each value (`document`) → what was typed, section by section
+//! (`section`, `file`) → what it means (`settings`, `route`) → what the routes mean together (`cross`) → a table.
+//! A fault on the way is noted with its place, and reading goes on.
+
+mod cross;
+mod document;
+mod file;
+mod picture;
+mod plan;
+mod report;
+mod route;
+mod schema;
+mod section;
+mod settings;
+mod suggest;
+mod syntax;
+mod upstreams;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use toml::de::{DeTable, DeValue};
+
+pub use plan::{Binding, Delta, Plan};
+pub use report::{Fault, Report};
+pub use schema::schema;
+
+use crate::model::{ListenAddr, ListenSpec, Policy, Table};
+use report::Placed;
+use route::{At, Draft};
+use schema::Section;
+use section::Place;
+
+/// A file that compiled, and where in its text each listener stands.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// What the file says.
+    pub table: Table,
+    name: String,
+    text: Arc<str>,
+    listen: Vec<At<ListenSpec>>,
+}
+
+impl Compiled {
+    /// A report of faults that only trying could find: sockets that cannot be had. Each is shown at its `listen` entry.
+    pub fn listen_faults(&self, faults: &[(ListenAddr, Fault)]) -> Report {
+        let place = |(addr, fault): &(ListenAddr, Fault)| {
+            let entry = self.listen.iter().find(|entry| entry.value.contains(addr));
+            let nowhere =
+                || Placed { fault: fault.clone(), at: None, label: String::new(), also: Vec::new() };
+            entry.map_or_else(nowhere, |entry| Placed::new(entry.at.clone(), fault.clone()))
+        };
+        Report::new(&self.name, self.text.clone(), faults.iter().map(place).collect())
+    }
+}
+
+/// Compiles the text of a file. `name` is what the report calls it.
+pub fn compile(name: &str, text: &[u8]) -> Result<Compiled, Report> {
+    let text = document::decode(name, text)?;
+    let (document, syntax) = document::parse(text);
+    let mut faults = Vec::new();
+    let (mut table, drafts) = read(&document, text, &mut faults);
+    cross::check(&drafts, &mut faults);
+    if !syntax.is_empty() {
+        faults = document::without_echoes(&document, &syntax, faults);
+        faults.extend(syntax);
+    }
+    let text: Arc<str> = text.into();
+    if !faults.is_empty() {
+        return Err(Report::new(name, text, faults));
+    }
+    let listen = drafts.iter().flat_map(|draft| draft.listen.iter().cloned()).collect();
+    let routes = drafts.into_iter().map(Draft::finish).map(|route| (route.name.clone(), route));
+    table.routes = routes.collect();
+    Ok(Compiled { table, name: name.to_owned(), text, listen })
+}
+
+/// After so many faults reading stops: nobody cures the rest by hand, and each costs memory.
+const ENOUGH: usize = 20_000;
+
+/// Reads every section. The table that comes back has no routes yet.
+fn read(document: &DeTable<'_>, text: &str, faults: &mut Vec<Placed>) -> (Table, Vec<Draft>) {
+    section::unknown_keys(Place::new(Section::Root, document, 0..0), faults);
+    let mut table = Table::default();
+    if let Some(place) = single(document, Section::Log, "log", faults) {
+        section::unknown_keys(place, faults);
+        let typed = section::read(place, Section::Log, faults);
+        table.log = settings::log(place, typed, faults);
+    }
+    let mut defaults = Policy::default();
+    if let Some(place) = single(document, Section::Defaults, "defaults", faults) {
+        section::unknown_keys(place, faults);
+        let typed = section::read(place, Section::Defaults, faults);
+        defaults = settings::policy(place, typed, &Policy::default(), faults);
+    }
+    let mut drafts = Vec::new();
+    for (header, route) in routes(document, faults) {
+        if faults.len() > ENOUGH {
+            break;
+        }
+        drafts.push(route::read(route, header, &defaults, faults));
+    }
+    if drafts.is_empty() && faults.is_empty() {
+        let message = if text.trim().is_empty() { "the file is empty" } else { "the file has no route" };
+        let cure =
+            "write at least one:\n[[route]]\nlisten = \"127.0.0.1:8080\"\nupstream = \"app.internal:3000\"";
+        faults.push(Placed::whole(Fault::new(message, cure)));
+    }
+    (table, drafts)
+}
+
+/// A table that stands once: `[log]`, `[defaults]`.
+fn single<'t>(
+    document: &'t DeTable<'t>,
+    section: Section,
+    key: &str,
+    faults: &mut Vec<Placed>,
+) -> Option<Place<'t>> {
+    let value = document.get(key)?;
+    if let DeValue::Table(table) = value.get_ref() {
+        return Some(Place::new(section, table, value.span()));
+    }
+    let message = format!("`{key}` is a table, not {}", section::kind(value.get_ref()));
+    faults
+        .push(Placed::new(value.span(), Fault::new(message, format!("write [{key}] on a line of its own"))));
+    None
+}
+
+/// The tables of `route`, with their headers. Where it is misspelt, which is noted elsewhere, they are read all the same.
+fn routes<'t>(document: &'t DeTable<'t>, faults: &mut Vec<Placed>) -> Vec<(Range<usize>, &'t DeTable<'t>)> {
+    let cure = "write [[route]] on a line of its own, with two brackets: a file may have many routes";
+    let misspelt = || document.iter().find(|(key, _)| suggest::nearest(key.get_ref(), &["route"]).is_some());
+    let Some((_, value)) = document.get_key_value("route").or_else(misspelt) else { return Vec::new() };
+    let items = match value.get_ref() {
+        DeValue::Array(items) => items,
+        DeValue::Table(table) => {
+            let fault = Fault::new("a route begins with `[[route]]`", cure);
+            faults.push(Placed::new(value.span(), fault));
+            return vec![(value.span(), table)];
+        }
+        other => {
+            let message = format!("`route` is a list of tables, not {}", section::kind(other));
+            faults.push(Placed::new(value.span(), Fault::new(message, cure)));
+            return Vec::new();
+        }
+    };
+    let mut tables = Vec::with_capacity(items.len());
+    for item in items.iter() {
+        match item.get_ref() {
+            DeValue::Table(table) => tables.push((item.span(), table)),
+            other => {
+                let message = format!("a route is a table, not {}", section::kind(other));
+                faults.push(Placed::new(item.span(), Fault::new(message, cure)));
+            }
+        }
+    }
+    tables
+}

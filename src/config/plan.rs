@@ -1,0 +1,162 @@
+//! What leads from one table to another.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::model::{ListenAddr, LogSettings, OnChange, Route, Table, units};
+
+/// The difference of two maps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delta<K, V> {
+    /// Keys of the new map only.
+    pub added: BTreeMap<K, V>,
+    /// Keys of the old map only, with their old values.
+    pub removed: BTreeMap<K, V>,
+    /// Keys of both with different values: old, new.
+    pub changed: BTreeMap<K, (V, V)>,
+}
+
+impl<K: Ord + Clone, V: PartialEq + Clone> Delta<K, V> {
+    /// What turns `old` into `new`.
+    pub fn between(old: &BTreeMap<K, V>, new: &BTreeMap<K, V>) -> Self {
+        let missing_in = |other: &BTreeMap<K, V>, map: &BTreeMap<K, V>| {
+            map.iter().filter(|(k, _)| !other.contains_key(k)).map(|(k, v)| (k.clone(), v.clone())).collect()
+        };
+        let changed = new.iter().filter_map(|(k, new)| {
+            let old = old.get(k)?;
+            (old != new).then(|| (k.clone(), (old.clone(), new.clone())))
+        });
+        Delta { added: missing_in(old, new), removed: missing_in(new, old), changed: changed.collect() }
+    }
+
+    /// Carries the difference out on a map.
+    pub fn apply(&self, map: &mut BTreeMap<K, V>) {
+        map.retain(|key, _| !self.removed.contains_key(key));
+        map.extend(self.added.iter().map(|(k, v)| (k.clone(), v.clone())));
+        map.extend(self.changed.iter().map(|(k, (_, new))| (k.clone(), new.clone())));
+    }
+
+    /// Whether the maps are equal.
+    pub fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
+    }
+}
+
+/// What one listening address leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// Its route.
+    pub route: Arc<Route>,
+    /// Its place in the route's port range.
+    pub offset: u16,
+}
+
+/// What leads from one table to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// By name: for people, and for `on_change`.
+    pub routes: Delta<String, Arc<Route>>,
+    /// By address: the sockets to open, to close, and to lead elsewhere.
+    pub listeners: Delta<ListenAddr, Binding>,
+    /// The new `[log]`, where it differs.
+    pub log: Option<LogSettings>,
+}
+
+impl Plan {
+    /// What turns `old` into `new`.
+    pub fn between(old: &Table, new: &Table) -> Self {
+        Plan {
+            routes: Delta::between(&old.routes, &new.routes),
+            listeners: Delta::between(&bindings(old), &bindings(new)),
+            log: (old.log != new.log).then(|| new.log.clone()),
+        }
+    }
+
+    /// The table that `old` becomes. For `old` as it was given to [`Plan::between`], that is `new`.
+    pub fn apply(&self, old: &Table) -> Table {
+        let mut table = old.clone();
+        self.routes.apply(&mut table.routes);
+        if let Some(log) = &self.log {
+            table.log = log.clone();
+        }
+        table
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.routes.is_empty() && self.listeners.is_empty() && self.log.is_none()
+    }
+}
+
+fn bindings(table: &Table) -> BTreeMap<ListenAddr, Binding> {
+    table.listeners().map(|(addr, offset, route)| (addr, Binding { route: route.clone(), offset })).collect()
+}
+
+/// What a person reads of it: one line for each route, one for sockets, one for `[log]`.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return f.write_str("nothing changes\n");
+        }
+        for (name, route) in &self.routes.added {
+            writeln!(f, "+ route \"{name}\": {} -> {}", joined(&route.listen), joined(&route.upstream))?;
+        }
+        for (name, route) in &self.routes.removed {
+            writeln!(f, "- route \"{name}\": {}; {}", joined(&route.listen), open_connections(route))?;
+        }
+        for (name, (old, new)) in &self.routes.changed {
+            let changes: Vec<String> = changes(old, new).collect();
+            writeln!(f, "~ route \"{name}\": {}; {}", changes.join(", "), open_connections(new))?;
+        }
+        let Delta { added, removed, changed } = &self.listeners;
+        let moved = changed.iter().filter(|(_, (old, new))| old.route.name != new.route.name);
+        for (verb, addrs) in [
+            ("open", added.keys().collect::<Vec<_>>()),
+            ("close", removed.keys().collect()),
+            ("stay open for another route", moved.map(|(addr, _)| addr).collect()),
+        ] {
+            if !addrs.is_empty() {
+                writeln!(f, "  sockets that {verb}: {}", shown(&addrs))?;
+            }
+        }
+        if let Some(log) = &self.log {
+            let entries = log.entries().map(|(key, value)| format!("{key} {value}"));
+            writeln!(f, "~ log: {}", entries.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+fn joined(specs: &[impl fmt::Display]) -> String {
+    specs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn changes<'r>(old: &'r Route, new: &'r Route) -> impl Iterator<Item = String> + 'r {
+    let entries = |route: &Route| {
+        let addresses = [("listen", joined(&route.listen)), ("upstream", joined(&route.upstream))];
+        addresses.into_iter().chain(route.policy.entries())
+    };
+    let pairs = entries(old).zip(entries(new));
+    pairs.filter(|(old, new)| old != new).map(|((key, old), (_, new))| format!("{key} {old} -> {new}"))
+}
+
+/// What becomes of the open connections: the word of the route that the edit leaves, or of the one that it removes.
+fn open_connections(route: &Route) -> String {
+    match route.policy.on_change {
+        OnChange::Keep => "open connections go on".to_owned(),
+        OnChange::Drain => {
+            format!("open connections have {} to end", units::show(route.policy.drain_timeout))
+        }
+        OnChange::Cut => "open connections are cut".to_owned(),
+    }
+}
+
+/// Addresses; of many, the first and the last.
+fn shown(addrs: &[&ListenAddr]) -> String {
+    const MANY: usize = 6;
+    match addrs {
+        [first, .., last] if addrs.len() > MANY => format!("{first} ... {last} ({})", addrs.len()),
+        all => all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    }
+}

@@ -1,0 +1,156 @@
+//! Faults, and how they are shown.
+
+use std::fmt::{self, Write};
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::picture;
+
+/// One fault: what is wrong, and the cure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// What is wrong, without a full stop.
+    pub message: String,
+    /// What to do about it.
+    pub help: String,
+}
+
+impl Fault {
+    /// A fault and its cure.
+    pub fn new(message: impl Into<String>, help: impl Into<String>) -> Fault {
+        Fault { message: message.into(), help: help.into() }
+    }
+}
+
+/// The longest text of a fault, in characters. Longer ones quote a value that nobody wants to read whole.
+const LONGEST: usize = 300;
+
+/// Printable, and not too long.
+fn tidy(text: &mut String) {
+    let odd = |c: char| c.is_control() && c != '\n';
+    if text.contains(odd) {
+        *text = text.replace(odd, "\u{fffd}");
+    }
+    if text.chars().nth(LONGEST).is_none() {
+        return;
+    }
+    let head: String = text.chars().take(LONGEST / 2).collect();
+    let tail: Vec<char> = text.chars().rev().take(LONGEST / 4).collect();
+    *text = format!("{head} ... {}", tail.into_iter().rev().collect::<String>());
+}
+
+/// A fault and the places in the text that it is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Placed {
+    pub fault: Fault,
+    /// `None`: the file as a whole.
+    pub at: Option<Range<usize>>,
+    /// What stands beside the caret; may be empty.
+    pub label: String,
+    /// Other places, each with its label.
+    pub also: Vec<(Range<usize>, String)>,
+}
+
+impl Placed {
+    pub(super) fn new(at: Range<usize>, fault: Fault) -> Placed {
+        Placed { fault, at: Some(at), label: String::new(), also: Vec::new() }
+    }
+
+    /// About the file as a whole.
+    pub(super) fn whole(fault: Fault) -> Placed {
+        Placed { fault, at: None, label: String::new(), also: Vec::new() }
+    }
+
+    pub(super) fn label(mut self, label: impl Into<String>) -> Placed {
+        self.label = label.into();
+        self
+    }
+
+    pub(super) fn also(mut self, at: Range<usize>, label: impl Into<String>) -> Placed {
+        self.also.push((at, label.into()));
+        self
+    }
+}
+
+/// Every fault of one reading of a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    name: String,
+    text: Arc<str>,
+    faults: Vec<Placed>,
+}
+
+/// How many pictures a report draws. A file of another kind has a fault in each line.
+const DRAWN: usize = 50;
+
+impl Report {
+    /// A fault of the file as a whole: it cannot be read, or is none.
+    pub fn about_file(name: &str, fault: Fault) -> Report {
+        Report::new(name, "".into(), vec![Placed::whole(fault)])
+    }
+
+    /// A fault at one place of the text (a range of bytes; it may be empty, and past the end means at the end).
+    pub fn at(name: &str, text: &str, span: Range<usize>, fault: Fault) -> Report {
+        Report::new(name, text.into(), vec![Placed::new(span, fault)])
+    }
+
+    pub(super) fn new(name: &str, text: Arc<str>, mut faults: Vec<Placed>) -> Report {
+        for Placed { fault, .. } in &mut faults {
+            tidy(&mut fault.message);
+            tidy(&mut fault.help);
+        }
+        faults.sort_by_key(|placed| placed.at.as_ref().map(|at| (at.start, at.end)));
+        Report { name: name.to_owned(), text, faults }
+    }
+
+    /// How many faults there are.
+    pub fn count(&self) -> usize {
+        self.faults.len()
+    }
+
+    /// The first fault as one line, `file:line:column: message; help`, and how many there are besides.
+    pub fn headline(&self) -> String {
+        let Some(first) = self.faults.first() else { return self.name.clone() };
+        let mut line = self.name.clone();
+        if let Some(at) = &first.at {
+            let (row, column) = picture::position(&self.text, at.start);
+            let _ = write!(line, ":{row}:{column}");
+        }
+        let _ = write!(line, ": {}", first.fault.message);
+        if !first.fault.help.is_empty() {
+            let _ = write!(line, "; {}", first.fault.help);
+        }
+        match self.faults.len() - 1 {
+            0 => {}
+            1 => line.push_str(" (and 1 more fault)"),
+            more => {
+                let _ = write!(line, " (and {more} more faults)");
+            }
+        }
+        line.replace('\n', " ")
+    }
+
+    /// The whole report in the look of rustc, with or without colour.
+    pub fn render(&self, colour: bool) -> String {
+        let mut out = String::new();
+        for placed in self.faults.iter().take(DRAWN) {
+            out.push_str(&picture::draw(&self.name, &self.text, placed, colour));
+            out.push_str("\n\n");
+        }
+        let _ = match self.faults.len() {
+            1 => write!(out, "{}: 1 fault", self.name),
+            all if all > DRAWN => write!(out, "{}: {all} faults; the first {DRAWN} are shown", self.name),
+            all => write!(out, "{}: {all} faults", self.name),
+        };
+        out.push('\n');
+        out
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+impl std::error::Error for Report {}

@@ -1,0 +1,121 @@
+//! The JSON Schema of the file, and what it says about a key.
+
+use std::sync::LazyLock;
+
+use schemars::{SchemaGenerator, generate::SchemaSettings};
+use serde_json::{Map, Value, json};
+
+use super::file;
+
+/// A table of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Section {
+    Root,
+    Log,
+    /// The policy keys.
+    Defaults,
+    /// All keys of a route: the policy keys, and its own.
+    Route,
+    /// The keys of a route that `[defaults]` does not have.
+    Own,
+    /// An entry of `upstream` that is a table.
+    Upstream,
+}
+
+/// The keys of a section.
+pub(super) fn keys(section: Section) -> &'static [&'static str] {
+    // Each route asks for them: ten thousand walks through the schema would cost more than reading the file.
+    static KEYS: LazyLock<[Vec<&'static str>; 6]> = LazyLock::new(|| {
+        let keys = |section| properties(section).into_iter().flatten().map(|(key, _)| key.as_str());
+        let shared: Vec<_> = keys(Section::Defaults).collect();
+        let own = keys(Section::Route).filter(|key| !shared.contains(key)).collect();
+        let whole = [Section::Root, Section::Log, Section::Route, Section::Upstream];
+        let [root, log, route, upstream] = whole.map(|section| keys(section).collect());
+        [root, log, shared, route, own, upstream]
+    });
+    &KEYS[section as usize]
+}
+
+/// The words that a key takes, where it takes only certain ones.
+pub(super) fn words(section: Section, key: &str) -> Vec<&'static str> {
+    let words = property(section, key).and_then(|key| key.get("enum")?.as_array());
+    words.into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// A value that the key takes. What JSON shows of it, TOML takes too.
+pub(super) fn example(section: Section, key: &str) -> Option<&'static Value> {
+    property(section, key)?.get("examples")?.get(0)
+}
+
+fn property(section: Section, key: &str) -> Option<&'static Value> {
+    properties(section)?.get(key)
+}
+
+fn properties(section: Section) -> Option<&'static Map<String, Value>> {
+    let table = match section {
+        Section::Root => Some(&*SCHEMA),
+        Section::Log => SCHEMA.pointer("/properties/log"),
+        Section::Defaults => SCHEMA.pointer("/properties/defaults"),
+        Section::Route | Section::Own => SCHEMA.pointer("/properties/route/items"),
+        Section::Upstream => SCHEMA.pointer("/properties/route/items/properties/upstream/anyOf/1"),
+    };
+    table?.get("properties")?.as_object()
+}
+
+/// The JSON Schema of the file (draft 7, which editors know best), for people and for this room.
+pub fn schema() -> &'static Value {
+    &SCHEMA
+}
+
+static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
+    let settings = SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true);
+    let mut root = SchemaGenerator::new(settings).into_root_schema_for::<file::File>().to_value();
+    without_null(&mut root);
+    let policy = root.pointer("/properties/defaults/properties").cloned();
+    if let (Some(Value::Object(policy)), Some(Value::Object(route))) =
+        (policy, root.pointer_mut("/properties/route/items/properties"))
+    {
+        route.extend(policy);
+    }
+    if let Value::Object(root) = &mut root {
+        root.insert("title".into(), json!("Portway"));
+        root.insert("additionalProperties".into(), json!(false));
+    }
+    if let Some(Value::Object(routes)) = root.pointer_mut("/properties/route") {
+        routes.insert("minItems".into(), json!(1));
+    }
+    root
+});
+
+/// TOML has no null: takes out what `Option` puts in.
+fn without_null(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(without_null),
+        Value::Object(object) => {
+            object.values_mut().for_each(without_null);
+            // Of a number: the Rust type, which is nothing to an editor.
+            if object.get("format").is_some_and(Value::is_string) {
+                object.remove("format");
+            }
+            if let Some(Value::Array(words)) = object.get_mut("enum") {
+                words.retain(|word| !word.is_null());
+            }
+            if let Some(Value::Array(types)) = object.get_mut("type") {
+                types.retain(|name| name != "null");
+                if let [only] = types.as_slice() {
+                    let only = only.clone();
+                    object.insert("type".into(), only);
+                }
+            }
+            if let Some(Value::Array(choices)) = object.get_mut("anyOf") {
+                choices.retain(|choice| choice.get("type") != Some(&json!("null")));
+                if let [Value::Object(only)] = choices.as_slice() {
+                    let only = only.clone();
+                    object.remove("anyOf");
+                    object.extend(only);
+                }
+            }
+        }
+        _ => {}
+    }
+}

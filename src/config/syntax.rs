@@ -1,0 +1,262 @@
+//! Faults of the syntax, in our words. The parser says what it expected; a person wants to know what to type.
+
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::report::{Fault, Placed};
+use super::suggest::nearest;
+
+/// What the parser found wrong.
+pub(super) struct Complaint {
+    pub message: String,
+    pub at: Range<usize>,
+}
+
+/// The complaints as faults: one for each line, and without those that only echo an earlier one.
+pub(super) fn faults(text: &str, document: &DeTable<'_>, mut complaints: Vec<Complaint>) -> Vec<Placed> {
+    if text.trim_start().starts_with('{') {
+        let start = text.len() - text.trim_start().len();
+        let fault = Fault::new(
+            "this looks like JSON",
+            "the file is TOML: [[route]] and key = \"value\" on their own lines",
+        );
+        return vec![Placed::new(start..start + 1, fault)];
+    }
+    let routes_twice = |complaint: &Complaint| {
+        complaint.message == DUPLICATE && text.get(complaint.at.clone()) == Some("route")
+    };
+    let echo_of_routes = complaints.iter().any(routes_twice);
+    // The structure comes first, then what stands in it: on each line the first word is the structure's.
+    complaints.sort_by_cached_key(|complaint| Line::of(text, complaint.at.start).start);
+    let mut faults = Vec::new();
+    let mut line = None;
+    for complaint in &complaints {
+        let start = Line::of(text, complaint.at.start).start;
+        let again = line.replace(start) == Some(start);
+        let echo = echo_of_routes && complaint.message == DUPLICATE && !routes_twice(complaint);
+        if again || echo {
+            continue;
+        }
+        if let Some(open) = open_list(text, complaint) {
+            faults.push(open);
+            // The list swallows what follows, and each line of it is a complaint.
+            break;
+        }
+        faults.push(describe(text, document, complaint));
+    }
+    faults
+}
+
+/// A list that was never closed: the complaint is about the next key or header, and the fault is before it.
+fn open_list(text: &str, complaint: &Complaint) -> Option<Placed> {
+    let line = Line::of(text, complaint.at.start);
+    let before = text.get(..complaint.at.start)?;
+    let entry = line.text.trim_start().starts_with(['"', '\'']);
+    let first = text.get(line.start..complaint.at.start)?.trim().is_empty();
+    if !complaint.message.starts_with("missing comma between array") || entry || !first {
+        return None;
+    }
+    let end = before.trim_end().len();
+    let fault = Fault::new("the `]` of a list is missing", "put `]` after the last entry");
+    let placed = Placed::new(end..end, fault);
+    Some(match before.rfind("= [") {
+        Some(list) => placed.also(list + 2..list + 3, "the list begins here"),
+        None => placed,
+    })
+}
+
+const DUPLICATE: &str = "duplicate key";
+
+fn describe(text: &str, document: &DeTable<'_>, complaint: &Complaint) -> Placed {
+    let Complaint { message, at } = complaint;
+    if message == DUPLICATE {
+        return duplicate(text, document, at);
+    }
+    let line = Line::of(text, at.start);
+    if let Some(fault) = unquoted(&line, message) {
+        return fault;
+    }
+    if message.starts_with("key with no value") {
+        return Placed::new(at.clone(), no_equals(&line));
+    }
+    if message.starts_with("invalid basic string") || message.starts_with("invalid literal string") {
+        let quote = if message.contains("basic") { '"' } else { '\'' };
+        let rest = text.get(at.start..line.start + line.text.len()).unwrap_or_default();
+        let fault = match rest.chars().next() {
+            None => Fault::new("the text has no closing quote", format!("put {quote} at its end")),
+            Some(_) => {
+                Fault::new("this cannot stand in a text", format!("remove it, or put {quote} before it"))
+            }
+        };
+        return Placed::new(at.clone(), fault);
+    }
+    if message.starts_with("unclosed array table") || message.starts_with("unclosed table") {
+        let name = line.text.trim().trim_matches(['[', ']']);
+        let (open, close) = if message.contains("array") { ("[[", "]]") } else { ("[", "]") };
+        let fault = Fault::new(format!("`{close}` is missing"), format!("write {open}{name}{close}"));
+        return Placed::new(at.clone(), fault);
+    }
+    let placed = |(ours, cure): (&str, &str)| Placed::new(at.clone(), Fault::new(ours, cure));
+    let ours = OURS.iter().find(|(start, ..)| message.starts_with(start));
+    match ours {
+        Some((_, ours, cure)) => placed((ours, cure)),
+        None => placed((message, "a line is [[route]], or key = \"value\", or a comment after #")),
+    }
+}
+
+fn no_equals(line: &Line<'_>) -> Fault {
+    let words = line.text.trim().trim_start_matches("- ");
+    let (key, value) = words.split_once([':', ' ', '\t']).unwrap_or((words, ""));
+    let value = value.trim().trim_matches(QUOTES);
+    let help = match (key, value) {
+        (key, "") if nearest(key, &["route"]).is_some() => "write [[route]]".to_owned(),
+        (key, "") => format!("write {key} = \"value\""),
+        (key, value) => format!("write {key} = \"{value}\""),
+    };
+    Fault::new("there is no `=` after the key", help)
+}
+
+/// Quotes, also those of word processors.
+const QUOTES: &[char] = &['"', '\'', '“', '”', '„', '‘', '’', '«', '»'];
+
+/// The start of the parser's message, ours, and the cure.
+const OURS: &[(&str, &str, &str)] = &[
+    (
+        "missing comma between array",
+        "a comma is missing between two entries",
+        "put a comma between the entries",
+    ),
+    ("unclosed array", "the `]` of a list is missing", "put `]` after the last entry"),
+    (
+        "missing escaped value",
+        "after a backslash only certain letters can stand",
+        "for a backslash write \\\\, or put the text in single quotes",
+    ),
+    (
+        "cannot recurse further",
+        "lists or tables stand too deep in each other",
+        "Portway needs two levels: remove the brackets",
+    ),
+    (
+        "carriage return must",
+        "a line ends with a bare carriage return",
+        "save the file with line ends of Unix (LF) or Windows (CR LF)",
+    ),
+    ("unquoted keys cannot be empty", "there is no key before `=`", "write a key, or remove the line"),
+    ("unclosed inline table", "the `}` of a table is missing", "put `}` after its last value"),
+    ("missing key for inline table", "a table in braces has keys and values", "write { key = \"value\" }"),
+    (
+        "invalid unquoted key",
+        "a key has letters, digits, `_` and `-`",
+        "put the text of a value in quotes, after `=`",
+    ),
+];
+
+/// A value without its quotes.
+fn unquoted(line: &Line<'_>, message: &str) -> Option<Placed> {
+    const SCALAR: &[&str] = &[
+        "string values must be quoted",
+        "invalid float",
+        "invalid integer",
+        "invalid boolean",
+        "invalid datetime",
+        "invalid value",
+        "missing value",
+        "unexpected leading zero",
+        "redundant",
+        "radix must",
+        "integers with",
+        "`_` may only",
+        "unexpected sign",
+    ];
+    if !SCALAR.iter().any(|start| message.starts_with(start)) {
+        return None;
+    }
+    let equals = line.text.find('=')?;
+    let after = &line.text[equals + 1..];
+    let value = after.split('#').next()?.trim();
+    let start = line.start + equals + 1 + (after.len() - after.trim_start().len());
+    let fault = if value.is_empty() {
+        let key = line.text[..equals].trim();
+        let start = line.start + equals;
+        let fault = Fault::new(
+            format!("`{key}` has no value"),
+            format!("write {key} = \"value\", or remove the line"),
+        );
+        return Some(Placed::new(start..start + 1, fault));
+    } else if value.contains(['"', '\'', '[', '{', ',']) {
+        return None;
+    } else {
+        let bare = value.trim_matches(QUOTES);
+        let message = match bare == value {
+            true => format!("`{value}` stands without quotes"),
+            false => format!("`{value}` does not stand in straight quotes"),
+        };
+        Fault::new(message, format!("write \"{bare}\""))
+    };
+    Some(Placed::new(start..start + value.len(), fault))
+}
+
+fn duplicate(text: &str, document: &DeTable<'_>, at: &Range<usize>) -> Placed {
+    let key = text.get(at.clone()).unwrap_or_default();
+    let line = Line::of(text, at.start);
+    if !line.text.trim_start().starts_with('[') {
+        let fault = Fault::new(format!("`{key}` is set twice"), "remove one of them");
+        let placed = Placed::new(at.clone(), fault);
+        return match first_of(document, key, at) {
+            Some(first) => placed.also(first, "first here"),
+            None => placed,
+        };
+    }
+    let fault = match key {
+        "route" => Fault::new("`[route]` stands here twice", "for a list of routes write [[route]]"),
+        _ => Fault::new(format!("`[{key}]` stands here twice"), "put its keys below one header"),
+    };
+    let placed = Placed::new(at.clone(), fault);
+    let header = format!("[{key}]");
+    let mut before = text[..line.start].split_inclusive('\n').scan(0, |end, line| {
+        *end += line.len();
+        Some((*end - line.len(), line))
+    });
+    match before.find(|(_, line)| line.trim_start().starts_with(&header)) {
+        Some((start, line)) => {
+            let start = start + (line.len() - line.trim_start().len()) + 1;
+            placed.also(start..start + key.len(), "first here")
+        }
+        None => placed,
+    }
+}
+
+/// Where the key stands first, in the table that the place is in.
+fn first_of(document: &DeTable<'_>, key: &str, again: &Range<usize>) -> Option<Range<usize>> {
+    let tables = document.values().flat_map(|value| match value.get_ref() {
+        DeValue::Table(table) => vec![(value.span(), table)],
+        DeValue::Array(items) => {
+            items.iter().filter_map(|item| Some((item.span(), item.get_ref().as_table()?))).collect()
+        }
+        _ => Vec::new(),
+    });
+    let (_, table) = tables
+        .filter(|(header, _)| header.start < again.start)
+        .max_by_key(|(header, _)| header.start)
+        .unwrap_or((0..0, document));
+    let first = table.get_key_value(key).map(|(key, _)| Spanned::span(key))?;
+    (first.start < again.start).then_some(first)
+}
+
+/// One line of the text.
+struct Line<'t> {
+    start: usize,
+    text: &'t str,
+}
+
+impl<'t> Line<'t> {
+    fn of(text: &'t str, at: usize) -> Self {
+        let at = text.floor_char_boundary(at);
+        let start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+        let end = text[at..].find('\n').map_or(text.len(), |newline| at + newline);
+        Line { start, text: text[start..end].trim_end_matches('\r') }
+    }
+}

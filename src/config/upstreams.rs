@@ -1,0 +1,94 @@
+//! The entries of `upstream`: an address, or a table with an address and what it is to the others.
+
+use std::ops::Range;
+
+use toml::de::DeValue;
+
+use super::file;
+use super::report::{Fault, Placed};
+use super::route::{At, address, listed};
+use super::schema::Section;
+use super::section::{self, Place};
+use crate::model::upstream::LARGEST_WEIGHT;
+use crate::model::{UpstreamEntry, UpstreamSpec};
+
+/// Reads the entries. Each is placed at its address.
+pub(super) fn read(
+    place: Place<'_>,
+    typed: Option<file::Upstreams>,
+    faults: &mut Vec<Placed>,
+) -> Vec<At<UpstreamEntry>> {
+    listed(place, "upstream", typed.as_ref().map(|typed| typed.0.len()), faults);
+    let typed = typed.map(|typed| typed.0).unwrap_or_default();
+    let mut entries = Vec::with_capacity(typed.len());
+    let mut backups: Vec<Range<usize>> = Vec::new();
+    for (typed, value) in typed.iter().zip(place.items("upstream")) {
+        let entry = match (&typed.0, value.get_ref()) {
+            (Some(text), _) => {
+                let spec: Option<At<UpstreamSpec>> = address(place, "upstream", text, value, faults);
+                spec.map(|spec| At { value: spec.value.into(), at: spec.at })
+            }
+            (None, DeValue::Table(table)) => one(Place::new(Section::Upstream, table, value.span()), faults),
+            (None, _) => None,
+        };
+        if entry.as_ref().is_some_and(|entry| entry.value.backup) {
+            backups.push(value.span());
+        }
+        entries.extend(entry);
+    }
+    if let Some(first) = backups.first().filter(|_| backups.len() == typed.len()) {
+        let fault = match backups.len() {
+            1 => Fault::new("the only upstream of the route is a backup", "remove `backup = true`"),
+            _ => Fault::new(
+                "every upstream of the route is a backup",
+                "remove `backup = true` from at least one",
+            ),
+        };
+        faults.push(Placed::new(first.clone(), fault));
+    }
+    entries
+}
+
+/// Reads one table.
+fn one(place: Place<'_>, faults: &mut Vec<Placed>) -> Option<At<UpstreamEntry>> {
+    section::unknown_keys(place, faults);
+    let typed: file::Upstream = section::read(place, Section::Upstream, faults);
+    let weight = number(place, "weight", typed.weight, LARGEST_WEIGHT, faults);
+    let max_connections = number(place, "max_connections", typed.max_connections, u32::MAX, faults);
+    let Some(value) = place.table.get("address") else {
+        if !section::is_misspelt(place, "address") {
+            let fault = Fault::new("the upstream has no `address`", "write { address = \"app:3000\" }");
+            faults.push(Placed::new(place.header(), fault));
+        }
+        return None;
+    };
+    let spec: At<UpstreamSpec> = address(place, "address", &typed.address?, value, faults)?;
+    let entry = UpstreamEntry {
+        weight: weight.unwrap_or(1),
+        backup: typed.backup.unwrap_or_default(),
+        max_connections,
+        ..UpstreamEntry::from(spec.value)
+    };
+    Some(At { value: entry, at: spec.at })
+}
+
+/// A number from 1 to `most`.
+fn number(
+    place: Place<'_>,
+    key: &str,
+    typed: Option<i64>,
+    most: u32,
+    faults: &mut Vec<Placed>,
+) -> Option<u32> {
+    let typed = typed?;
+    let fault = match u32::try_from(typed) {
+        Ok(0) => Fault::new(
+            format!("with `{key} = 0` the upstream would have no connection"),
+            "remove the upstream; for one that waits for the others to fail write `backup = true`",
+        ),
+        Ok(number) if number <= most => return Some(number),
+        _ => Fault::new(format!("`{key}` cannot be {typed}"), format!("write a number from 1 to {most}")),
+    };
+    faults.push(Placed::new(place.value(key), fault));
+    None
+}

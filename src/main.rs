@@ -1,0 +1,7 @@
+//! The `portway` program: see [`portway::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    portway::cli::main()
+}

@@ -1,0 +1,106 @@
+//! Addresses as they are bound and dialled.
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+/// One address that a listening socket is bound to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ListenAddr {
+    /// A port on every interface, IPv4 and IPv6: one dual-stack socket. Written `"8080"`.
+    Any(u16),
+    /// One address. `[::]:8080` takes IPv6 only, so that it can stand beside `0.0.0.0:8080`.
+    Ip(SocketAddr),
+    /// A Unix stream socket. Written `"unix:/path"`.
+    Unix(PathBuf),
+}
+
+impl ListenAddr {
+    /// Whether the kernel would refuse to listen on both at once, or a client could not tell which of them it reaches.
+    ///
+    /// The wildcard of a family covers each address of it; `0.0.0.0` and `[::]` of one port count as the same, since a
+    /// name that resolves to both families would reach either by chance.
+    pub fn overlaps(&self, other: &ListenAddr) -> bool {
+        match (self, other) {
+            (ListenAddr::Unix(a), ListenAddr::Unix(b)) => a == b,
+            (ListenAddr::Unix(_), _) | (_, ListenAddr::Unix(_)) => false,
+            (a, b) if a.port() != b.port() => false,
+            (ListenAddr::Any(_), _) | (_, ListenAddr::Any(_)) => true,
+            (ListenAddr::Ip(a), ListenAddr::Ip(b)) => {
+                let (a, b) = (a.ip(), b.ip());
+                a == b
+                    || (a.is_unspecified() && b.is_unspecified())
+                    || (a.is_ipv4() == b.is_ipv4() && (a.is_unspecified() || b.is_unspecified()))
+            }
+        }
+    }
+
+    /// The port, where the address has one.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            ListenAddr::Any(port) => Some(*port),
+            ListenAddr::Ip(addr) => Some(addr.port()),
+            ListenAddr::Unix(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for ListenAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ListenAddr::Any(port) => write!(f, "{port}"),
+            ListenAddr::Ip(addr) => write!(f, "{addr}"),
+            ListenAddr::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// One address that is dialled. A name is resolved at every dial.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum UpstreamAddr {
+    /// A name and a port.
+    Name(String, u16),
+    /// An address that needs no resolving.
+    Ip(SocketAddr),
+    /// A Unix stream socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for UpstreamAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            UpstreamAddr::Name(name, port) => write!(f, "{name}:{port}"),
+            UpstreamAddr::Ip(addr) => write!(f, "{addr}"),
+            UpstreamAddr::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// Whose end of a connection an address is: the far end of a socket, as a person should read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// An IP peer. An IPv4-mapped IPv6 address is shown as its IPv4 address.
+    Ip(SocketAddr),
+    /// A Unix peer: its path where it has one.
+    Unix(Option<PathBuf>),
+}
+
+impl Peer {
+    /// A peer from what the kernel says, with IPv4-mapped addresses normalised.
+    pub fn from_ip(addr: SocketAddr) -> Self {
+        Peer::Ip(SocketAddr::new(addr.ip().to_canonical(), addr.port()))
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Peer::Ip(addr) => write!(f, "{addr}"),
+            Peer::Unix(Some(path)) => write!(f, "unix:{}", path.display()),
+            Peer::Unix(None) => f.write_str("unix:"),
+        }
+    }
+}
+
+/// The two wildcard addresses, for those who bind.
+pub const WILDCARDS: (Ipv4Addr, Ipv6Addr) = (Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED);

@@ -1,0 +1,17 @@
+//! Floor 1: validated values, and nothing that acts on them.
+//!
+//! A value of this room is right by construction: whoever holds a [`ListenAddr`] or a [`Route`] need not check it
+//! again. No I/O, no clock, no log; text comes in through `FromStr` and fails with an error that carries the cure.
+
+pub mod addr;
+pub mod outcome;
+mod spec;
+pub mod table;
+pub mod units;
+pub mod upstream;
+
+pub use addr::{ListenAddr, Peer, UpstreamAddr};
+pub use outcome::{Blame, DataPath, Outcome};
+pub use spec::{AddrError, ListenSpec, Ports, UpstreamSpec};
+pub use table::{LogFormat, LogSettings, LogTarget, OnChange, Policy, RelayMode, Route, Table};
+pub use upstream::{Balance, OnDown, UpstreamEntry};

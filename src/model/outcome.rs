@@ -1,0 +1,156 @@
+//! How a connection ended. A value, not an error: the access log, the metrics and `status` all read it.
+
+use std::fmt;
+
+/// How a connection ended, and so who ended it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Both directions ended with FIN, the client's first.
+    ClientClosed,
+    /// Both directions ended with FIN, the upstream's first.
+    UpstreamClosed,
+    /// The client reset the connection; the upstream was reset in turn.
+    ClientReset,
+    /// The upstream reset the connection; the client was reset in turn.
+    UpstreamReset,
+    /// The client stopped answering (keepalive, unacknowledged data, an unreachable network).
+    ClientLost,
+    /// The upstream stopped answering.
+    UpstreamLost,
+    /// The upstream went down, and `on_down` says to cut its connections.
+    UpstreamDown,
+    /// No byte in either direction for `idle_timeout`.
+    Idle,
+    /// One side had sent FIN and the other no byte for `half_close_timeout`.
+    HalfCloseTimeout,
+    /// No candidate could be connected.
+    ConnectFailed,
+    /// Every candidate has the connections that it takes (`max_connections`).
+    Limited,
+    /// Out of a drain's time, or cut by an edit (`on_change`).
+    Drained,
+    /// Ended by a person, or by a second stop signal.
+    Killed,
+    /// A fault of Portway itself.
+    Internal,
+}
+
+/// Whose doing an outcome is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Blame {
+    /// The client.
+    Client,
+    /// The upstream.
+    Upstream,
+    /// A setting of the file, an edit or a person.
+    Operator,
+    /// Portway.
+    Portway,
+}
+
+impl Outcome {
+    /// Every outcome, for tests and for metrics.
+    pub const ALL: [Outcome; 14] = [
+        Outcome::ClientClosed,
+        Outcome::UpstreamClosed,
+        Outcome::ClientReset,
+        Outcome::UpstreamReset,
+        Outcome::ClientLost,
+        Outcome::UpstreamLost,
+        Outcome::UpstreamDown,
+        Outcome::Idle,
+        Outcome::HalfCloseTimeout,
+        Outcome::ConnectFailed,
+        Outcome::Limited,
+        Outcome::Drained,
+        Outcome::Killed,
+        Outcome::Internal,
+    ];
+
+    /// The stable label of logs and metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Outcome::ClientClosed => "client-closed",
+            Outcome::UpstreamClosed => "upstream-closed",
+            Outcome::ClientReset => "client-reset",
+            Outcome::UpstreamReset => "upstream-reset",
+            Outcome::ClientLost => "client-lost",
+            Outcome::UpstreamLost => "upstream-lost",
+            Outcome::UpstreamDown => "upstream-down",
+            Outcome::Idle => "idle",
+            Outcome::HalfCloseTimeout => "half-close-timeout",
+            Outcome::ConnectFailed => "connect-failed",
+            Outcome::Limited => "limited",
+            Outcome::Drained => "drained",
+            Outcome::Killed => "killed",
+            Outcome::Internal => "internal",
+        }
+    }
+
+    /// Whose doing it is.
+    pub fn blame(self) -> Blame {
+        match self {
+            Outcome::ClientClosed | Outcome::ClientReset | Outcome::ClientLost => Blame::Client,
+            Outcome::UpstreamClosed
+            | Outcome::UpstreamReset
+            | Outcome::UpstreamLost
+            | Outcome::UpstreamDown
+            | Outcome::ConnectFailed => Blame::Upstream,
+            Outcome::Idle
+            | Outcome::HalfCloseTimeout
+            | Outcome::Limited
+            | Outcome::Drained
+            | Outcome::Killed => Blame::Operator,
+            Outcome::Internal => Blame::Portway,
+        }
+    }
+}
+
+impl Blame {
+    /// The stable label of logs and metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Blame::Client => "client",
+            Blame::Upstream => "upstream",
+            Blame::Operator => "operator",
+            Blame::Portway => "portway",
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+impl fmt::Display for Blame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+/// How the bytes of a connection were moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DataPath {
+    /// No byte was moved: there was no upstream.
+    None,
+    /// tokio's `copy_bidirectional`.
+    Copy,
+    /// Through one buffer per thread.
+    Buffer,
+    /// Through kernel pipes, at least in part.
+    Splice,
+}
+
+impl DataPath {
+    /// The stable label of logs and metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            DataPath::None => "none",
+            DataPath::Copy => "copy",
+            DataPath::Buffer => "buffer",
+            DataPath::Splice => "splice",
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! Addresses as they stand in the file: each entry is one address, or a range of ports on one host.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use super::addr::{ListenAddr, UpstreamAddr};
+
+/// A run of ports, at least one, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ports {
+    first: u16,
+    last: u16,
+}
+
+impl Ports {
+    /// How many ports: 1 to 65,535.
+    pub fn count(self) -> u16 {
+        self.last - self.first + 1
+    }
+
+    /// The lowest port.
+    pub fn first(self) -> u16 {
+        self.first
+    }
+
+    /// The highest port.
+    pub fn last(self) -> u16 {
+        self.last
+    }
+
+    /// The ports that are in both.
+    pub fn shared(self, other: Ports) -> Option<Ports> {
+        let (first, last) = (self.first.max(other.first), self.last.min(other.last));
+        (first <= last).then_some(Ports { first, last })
+    }
+
+    /// The port at `offset`, or the only one.
+    fn at(self, offset: u16) -> u16 {
+        if self.count() == 1 { self.first } else { self.first + offset.min(self.count() - 1) }
+    }
+}
+
+impl fmt::Display for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.first == self.last {
+            write!(f, "{}", self.first)
+        } else {
+            write!(f, "{}-{}", self.first, self.last)
+        }
+    }
+}
+
+impl FromStr for Ports {
+    type Err = AddrError;
+
+    fn from_str(text: &str) -> Result<Self, AddrError> {
+        let port = |text: &str| -> Result<u16, AddrError> {
+            if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
+                return Err(AddrError::new(
+                    format!("`{text}` is not a port number"),
+                    "a port is a number from 1 to 65535",
+                ));
+            }
+            match text.parse::<u16>() {
+                Ok(0) => Err(AddrError::new("port 0 cannot be used".into(), "give a port from 1 to 65535")),
+                Ok(port) => Ok(port),
+                Err(_) => Err(AddrError::new(
+                    format!("port {text} is too large"),
+                    "a port is a number from 1 to 65535",
+                )),
+            }
+        };
+        let (first, last) = match text.split_once('-') {
+            Some((first, last)) => (port(first)?, port(last)?),
+            None => (port(text)?, port(text)?),
+        };
+        if last < first {
+            return Err(AddrError::new(
+                format!("the port range {first}-{last} runs backwards"),
+                format!("write it as {last}-{first}"),
+            ));
+        }
+        Ok(Ports { first, last })
+    }
+}
+
+/// One entry of `listen`: an address, or a range of ports on one host.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ListenSpec {
+    /// Ports on every interface.
+    Any(Ports),
+    /// Ports of one address.
+    Ip(IpAddr, Ports),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+impl ListenSpec {
+    /// How many sockets it stands for.
+    pub fn count(&self) -> u16 {
+        match self {
+            ListenSpec::Any(ports) | ListenSpec::Ip(_, ports) => ports.count(),
+            ListenSpec::Unix(_) => 1,
+        }
+    }
+
+    /// The single addresses, each with its offset in the range.
+    pub fn addrs(&self) -> impl Iterator<Item = (u16, ListenAddr)> + '_ {
+        (0..self.count()).map(move |offset| (offset, self.at(offset)))
+    }
+
+    /// The address at `offset` of the range.
+    pub fn at(&self, offset: u16) -> ListenAddr {
+        match self {
+            ListenSpec::Any(ports) => ListenAddr::Any(ports.at(offset)),
+            ListenSpec::Ip(ip, ports) => ListenAddr::Ip(SocketAddr::new(*ip, ports.at(offset))),
+            ListenSpec::Unix(path) => ListenAddr::Unix(path.clone()),
+        }
+    }
+
+    /// The ports, where it has any.
+    pub fn ports(&self) -> Option<Ports> {
+        match self {
+            ListenSpec::Any(ports) | ListenSpec::Ip(_, ports) => Some(*ports),
+            ListenSpec::Unix(_) => None,
+        }
+    }
+
+    /// Whether the address is one of those that it stands for.
+    pub fn contains(&self, addr: &ListenAddr) -> bool {
+        let port = addr.port().unwrap_or_default();
+        match self.ports() {
+            Some(ports) => (ports.first..=ports.last).contains(&port) && self.at(port - ports.first) == *addr,
+            None => self.at(0) == *addr,
+        }
+    }
+}
+
+impl fmt::Display for ListenSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ListenSpec::Any(ports) => write!(f, "{ports}"),
+            ListenSpec::Ip(IpAddr::V6(ip), ports) => write!(f, "[{ip}]:{ports}"),
+            ListenSpec::Ip(IpAddr::V4(ip), ports) => write!(f, "{ip}:{ports}"),
+            ListenSpec::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl FromStr for ListenSpec {
+    type Err = AddrError;
+
+    fn from_str(text: &str) -> Result<Self, AddrError> {
+        match split(text)? {
+            Split::Unix(path) => Ok(ListenSpec::Unix(path)),
+            Split::Ports(ports) => Ok(ListenSpec::Any(ports)),
+            Split::HostPorts(host, ports) => match host.parse::<IpAddr>() {
+                Ok(ip) => Ok(ListenSpec::Ip(ip, ports)),
+                Err(_) if host == "localhost" => Err(AddrError::new(
+                    "a listener needs an address, not the name `localhost`".into(),
+                    format!(
+                        "write \"127.0.0.1:{ports}\", or [\"127.0.0.1:{ports}\", \"[::1]:{ports}\"] for both families"
+                    ),
+                )),
+                Err(_) if host == "*" || host.is_empty() => Err(AddrError::new(
+                    format!("`{text}` has no address before the port"),
+                    format!("write \"{ports}\" for every interface, IPv4 and IPv6"),
+                )),
+                Err(_) => Err(AddrError::new(
+                    format!("`{host}` is not an IP address, and a listener needs one"),
+                    format!(
+                        "write \"{ports}\" for every interface, or an address of this host: \"127.0.0.1:{ports}\""
+                    ),
+                )),
+            },
+        }
+    }
+}
+
+/// One entry of `upstream`: an address, or a range of ports on one host.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum UpstreamSpec {
+    /// A name to be resolved.
+    Name(String, Ports),
+    /// An address.
+    Ip(IpAddr, Ports),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+impl UpstreamSpec {
+    /// How many ports it names. 1 serves a listener range of any size.
+    pub fn count(&self) -> u16 {
+        match self {
+            UpstreamSpec::Name(_, ports) | UpstreamSpec::Ip(_, ports) => ports.count(),
+            UpstreamSpec::Unix(_) => 1,
+        }
+    }
+
+    /// The ports, where it has any.
+    pub fn ports(&self) -> Option<Ports> {
+        match self {
+            UpstreamSpec::Name(_, ports) | UpstreamSpec::Ip(_, ports) => Some(*ports),
+            UpstreamSpec::Unix(_) => None,
+        }
+    }
+
+    /// The address for a client that came in at `offset` of the listener's range.
+    pub fn at(&self, offset: u16) -> UpstreamAddr {
+        match self {
+            UpstreamSpec::Name(name, ports) => UpstreamAddr::Name(name.clone(), ports.at(offset)),
+            UpstreamSpec::Ip(ip, ports) => UpstreamAddr::Ip(SocketAddr::new(*ip, ports.at(offset))),
+            UpstreamSpec::Unix(path) => UpstreamAddr::Unix(path.clone()),
+        }
+    }
+}
+
+impl fmt::Display for UpstreamSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            UpstreamSpec::Name(name, ports) => write!(f, "{name}:{ports}"),
+            UpstreamSpec::Ip(IpAddr::V6(ip), ports) => write!(f, "[{ip}]:{ports}"),
+            UpstreamSpec::Ip(IpAddr::V4(ip), ports) => write!(f, "{ip}:{ports}"),
+            UpstreamSpec::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl FromStr for UpstreamSpec {
+    type Err = AddrError;
+
+    fn from_str(text: &str) -> Result<Self, AddrError> {
+        match split(text)? {
+            Split::Unix(path) => Ok(UpstreamSpec::Unix(path)),
+            Split::Ports(ports) => Err(AddrError::new(
+                format!("`{text}` has no host"),
+                format!("an upstream needs a host: \"127.0.0.1:{ports}\" or \"name:{ports}\""),
+            )),
+            Split::HostPorts(host, ports) => match host.parse::<IpAddr>() {
+                Ok(ip) if ip.is_unspecified() => Err(AddrError::new(
+                    format!("`{ip}` is not an address that can be dialled"),
+                    format!("for this host write \"127.0.0.1:{ports}\""),
+                )),
+                Ok(ip) => Ok(UpstreamSpec::Ip(ip, ports)),
+                Err(_) => Ok(UpstreamSpec::Name(host_name(host)?, ports)),
+            },
+        }
+    }
+}
+
+/// Checks a host name by the letters that resolvers take (RFC 1123, and `_`, which containers' names have).
+fn host_name(host: &str) -> Result<String, AddrError> {
+    if host.is_empty() {
+        return Err(AddrError::new("there is no host before the port".into(), "write \"host:port\""));
+    }
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if let Some(wrong) = host.chars().find(|c| !legal(*c)) {
+        return Err(AddrError::new(
+            format!("`{host}` is not a host name: `{wrong}` cannot stand in one"),
+            "write \"host:port\"; a name has letters, digits, `-`, `_` and `.`",
+        ));
+    }
+    let labels_fit = host.trim_end_matches('.').split('.').all(|label| (1..=63).contains(&label.len()));
+    if host.len() > 253 || !labels_fit {
+        return Err(AddrError::new(
+            format!("`{host}` is not a host name"),
+            "each part between dots has 1 to 63 letters, the whole name at most 253",
+        ));
+    }
+    if host.split('.').all(|label| label.bytes().all(|b| b.is_ascii_digit())) {
+        return Err(AddrError::new(
+            format!("`{host}` is not an IPv4 address"),
+            "an IPv4 address is four numbers from 0 to 255",
+        ));
+    }
+    Ok(host.to_owned())
+}
+
+enum Split<'a> {
+    Unix(PathBuf),
+    Ports(Ports),
+    HostPorts(&'a str, Ports),
+}
+
+/// Longest path of a Unix socket that fits Linux's `sockaddr_un` (108 bytes with the closing zero).
+const UNIX_PATH_MAX: usize = 107;
+
+fn split(text: &str) -> Result<Split<'_>, AddrError> {
+    if text.is_empty() {
+        return Err(AddrError::new("the address is empty".into(), "write \"host:port\""));
+    }
+    if let Some(path) = text.strip_prefix("unix:") {
+        return if path.is_empty() {
+            Err(AddrError::new("`unix:` has no path".into(), "write \"unix:/run/app.sock\""))
+        } else if !path.starts_with('/') {
+            Err(AddrError::new(
+                format!("`{path}` is not an absolute path"),
+                "write \"unix:/run/app.sock\", from the root",
+            ))
+        } else if path.len() > UNIX_PATH_MAX {
+            Err(AddrError::new(
+                format!("the path of this Unix socket has {} bytes", path.len()),
+                "the kernel takes at most 107",
+            ))
+        } else if path.contains('\0') {
+            Err(AddrError::new("the path has a NUL byte".into(), "remove it"))
+        } else {
+            Ok(Split::Unix(path.into()))
+        };
+    }
+    if text.contains("://") {
+        return Err(AddrError::new(
+            format!("`{text}` is a URL"),
+            "Portway forwards TCP, not HTTP: write only \"host:port\"",
+        ));
+    }
+    if let Some(rest) = text.strip_prefix('[') {
+        let Some((host, ports)) = rest.split_once("]:") else {
+            let (host, port) = rest.split_once(']').unwrap_or((rest, ""));
+            let port = if port.is_empty() { "port" } else { port };
+            return Err(AddrError::new(
+                format!("`{text}` has no port"),
+                format!("write \"[{host}]:{port}\""),
+            ));
+        };
+        return match host.parse::<Ipv6Addr>() {
+            Ok(_) => Ok(Split::HostPorts(host, ports.parse()?)),
+            Err(_) if host.contains('%') => Err(AddrError::new(
+                format!("`{host}` has a zone, which is not supported"),
+                "use an address without `%zone`",
+            )),
+            Err(_) => Err(AddrError::new(format!("`{host}` is not an IPv6 address"), "write \"[::1]:port\"")),
+        };
+    }
+    match text.rsplit_once(':') {
+        Some((host, ports)) if host.contains(':') => Err(AddrError::new(
+            format!("`{text}` is ambiguous: an IPv6 address stands in brackets"),
+            match host.parse::<Ipv6Addr>() {
+                Ok(_) => format!("write \"[{host}]:{ports}\""),
+                Err(_) => format!("write \"[{text}]:port\""),
+            },
+        )),
+        Some((host, ports)) => Ok(Split::HostPorts(host, ports.parse()?)),
+        None if text.bytes().all(|b| b.is_ascii_digit() || b == b'-') => Ok(Split::Ports(text.parse()?)),
+        None => Err(AddrError::new(format!("`{text}` has no port"), format!("write \"{text}:port\""))),
+    }
+}
+
+/// Why a text is not an address, and what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct AddrError {
+    message: String,
+    /// What to write instead.
+    pub help: String,
+}
+
+impl AddrError {
+    fn new(message: String, help: impl Into<String>) -> Self {
+        AddrError { message, help: help.into() }
+    }
+}

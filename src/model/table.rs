@@ -1,0 +1,208 @@
+//! The compiled file: what should run.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::units;
+use super::{Balance, ListenAddr, ListenSpec, OnDown, UpstreamEntry};
+
+/// A whole file, compiled. Two equal tables run the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Table {
+    /// The `[log]` part.
+    pub log: LogSettings,
+    /// The routes by name; at least one in a table that `config::compile` made.
+    pub routes: BTreeMap<String, Arc<Route>>,
+}
+
+impl Table {
+    /// Every address to be listened on, with its route and the offset within the route's port range.
+    pub fn listeners(&self) -> impl Iterator<Item = (ListenAddr, u16, &Arc<Route>)> {
+        self.routes.values().flat_map(|route| {
+            route
+                .listen
+                .iter()
+                .flat_map(move |spec| spec.addrs().map(move |(offset, addr)| (addr, offset, route)))
+        })
+    }
+}
+
+/// One route: where it listens, where it leads, and by which rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Unique in its table.
+    pub name: String,
+    /// At least one.
+    pub listen: Vec<ListenSpec>,
+    /// At least one, in the order of the file.
+    pub upstream: Vec<UpstreamEntry>,
+    /// The policy keys, each with its value or its default.
+    pub policy: Policy,
+}
+
+/// The policy keys of a route. `Default` is what the documentation promises.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// For one attempt at one address.
+    pub connect_timeout: Duration,
+    /// No byte in either direction.
+    pub idle_timeout: Option<Duration>,
+    /// After the first FIN: no byte in the other direction.
+    pub half_close_timeout: Option<Duration>,
+    /// TCP keepalive of both sides: idle time before the first probe.
+    pub keepalive: Option<Duration>,
+    /// What an edit does to the open connections of a route that it changes or removes.
+    pub on_change: OnChange,
+    /// How long a drain waits.
+    pub drain_timeout: Duration,
+    /// How bytes are moved.
+    pub relay: RelayMode,
+    /// Which of several upstreams a connection is led to.
+    pub balance: Balance,
+    /// How long an upstream that came back has less than its share.
+    pub slow_start: Duration,
+    /// What becomes of the connections of an upstream that went down.
+    pub on_down: OnDown,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Policy {
+            connect_timeout: Duration::from_secs(5),
+            idle_timeout: None,
+            half_close_timeout: None,
+            keepalive: Some(Duration::from_secs(60)),
+            on_change: OnChange::Keep,
+            drain_timeout: Duration::from_secs(30),
+            relay: RelayMode::Auto,
+            balance: Balance::RoundRobin,
+            slow_start: Duration::ZERO,
+            on_down: OnDown::Keep,
+        }
+    }
+}
+
+impl Policy {
+    /// Each key with its value, both as the file has them: for plans, and wherever a person reads a route.
+    pub fn entries(&self) -> [(&'static str, String); 11] {
+        let or_off = |value: Option<Duration>| value.map_or_else(|| "off".to_owned(), units::show);
+        [
+            ("protocol", "tcp".to_owned()),
+            ("connect_timeout", units::show(self.connect_timeout)),
+            ("idle_timeout", or_off(self.idle_timeout)),
+            ("half_close_timeout", or_off(self.half_close_timeout)),
+            ("keepalive", or_off(self.keepalive)),
+            ("on_change", self.on_change.label().to_owned()),
+            ("drain_timeout", units::show(self.drain_timeout)),
+            ("relay", self.relay.label().to_owned()),
+            ("balance", self.balance.label().to_owned()),
+            ("slow_start", units::show(self.slow_start)),
+            ("on_down", self.on_down.label().to_owned()),
+        ]
+    }
+}
+
+/// What an edit does to the open connections of a route that it changes or removes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnChange {
+    /// They go on as they are.
+    #[default]
+    Keep,
+    /// They have `drain_timeout` to end by themselves.
+    Drain,
+    /// They are reset at once.
+    Cut,
+}
+
+impl OnChange {
+    /// The word of the file.
+    pub fn label(self) -> &'static str {
+        match self {
+            OnChange::Keep => "keep",
+            OnChange::Drain => "drain",
+            OnChange::Cut => "cut",
+        }
+    }
+}
+
+/// How bytes are moved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RelayMode {
+    /// The fastest that fits.
+    #[default]
+    Auto,
+    /// tokio's `copy_bidirectional`.
+    Copy,
+    /// Through kernel pipes from the first byte.
+    Splice,
+}
+
+impl RelayMode {
+    /// The word of the file.
+    pub fn label(self) -> &'static str {
+        match self {
+            RelayMode::Auto => "auto",
+            RelayMode::Copy => "copy",
+            RelayMode::Splice => "splice",
+        }
+    }
+}
+
+/// The `[log]` part of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// A level, or a filter in tracing's syntax.
+    pub level: String,
+    /// The look of Portway's own messages and of the access log.
+    pub format: LogFormat,
+    /// Where the access log goes.
+    pub access: LogTarget,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        LogSettings { level: "info".into(), format: LogFormat::Text, access: LogTarget::Stderr }
+    }
+}
+
+impl LogSettings {
+    /// Each key with its value, both as the file has them.
+    pub fn entries(&self) -> [(&'static str, String); 3] {
+        let format = match self.format {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        };
+        let access = match &self.access {
+            LogTarget::Off => "off".to_owned(),
+            LogTarget::Stdout => "stdout".to_owned(),
+            LogTarget::Stderr => "stderr".to_owned(),
+            LogTarget::File(path) => path.display().to_string(),
+        };
+        [("level", self.level.clone()), ("format", format.to_owned()), ("access", access)]
+    }
+}
+
+/// The look of log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Where the access log goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogTarget {
+    /// Nowhere.
+    Off,
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// A file, appended to, and opened again at `SIGUSR1`.
+    File(PathBuf),
+}

@@ -1,0 +1,164 @@
+//! Listening sockets.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket as RawSocket, Type};
+use tokio::net::{TcpListener, UnixListener};
+
+use super::{Socket, tune};
+use crate::model::addr::WILDCARDS;
+use crate::model::{ListenAddr, Peer};
+
+/// As many waiting connections as the kernel allows; it cuts the number to `net.core.somaxconn`.
+const BACKLOG: i32 = 65_535;
+
+/// A socket that listens.
+#[derive(Debug)]
+pub enum Listener {
+    /// TCP over IPv4, IPv6 or both.
+    Tcp(TcpListener),
+    /// A Unix socket, and its file where it is ours.
+    Unix(UnixListener, Option<SocketFile>),
+}
+
+impl Listener {
+    /// Takes the next connection from the queue.
+    pub async fn accept(&self) -> io::Result<(Socket, Peer)> {
+        match self {
+            Listener::Tcp(listener) => {
+                let (stream, addr) = listener.accept().await?;
+                Ok((Socket::Tcp(stream), Peer::from_ip(addr)))
+            }
+            Listener::Unix(listener, _) => {
+                let (stream, addr) = listener.accept().await?;
+                Ok((Socket::Unix(stream), Peer::Unix(addr.as_pathname().map(Path::to_path_buf))))
+            }
+        }
+    }
+
+    /// Lets another socket of this process bind an address that this one covers: an edit from `0.0.0.0:80` to
+    /// `127.0.0.1:80` opens the new socket before it closes the old one. To be switched off again at once. (Linux
+    /// remembers that the port was shared: a program of the same user that asks for SO_REUSEPORT could still join.)
+    pub fn share_port(&self, on: bool) -> io::Result<()> {
+        match self {
+            Listener::Tcp(listener) => SockRef::from(listener).set_reuse_port(on),
+            Listener::Unix(..) => Ok(()),
+        }
+    }
+
+    /// Sets what accepted sockets inherit.
+    pub fn set_keepalive(&self, keepalive: Option<Duration>) -> io::Result<()> {
+        match self {
+            Listener::Tcp(listener) => tune(&SockRef::from(listener), keepalive),
+            Listener::Unix(..) => Ok(()),
+        }
+    }
+}
+
+/// The file of a Unix listener: removed with it, unless another has taken its place.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl SocketFile {
+    fn at(path: &Path) -> io::Result<Self> {
+        Ok(SocketFile { path: path.to_owned(), identity: identity(path)? })
+    }
+}
+
+/// Device and inode.
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let meta = std::fs::symlink_metadata(path)?;
+    Ok((meta.dev(), meta.ino()))
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if identity(&self.path).is_ok_and(|now| now == self.identity) {
+            // Best effort: whoever binds next replaces a dead file.
+            drop(std::fs::remove_file(&self.path));
+        }
+    }
+}
+
+/// An address that nobody else can have, and on which nobody is heard yet: clients notice nothing until
+/// [`Bound::listen`].
+#[derive(Debug)]
+pub struct Bound {
+    socket: RawSocket,
+    /// Of a Unix socket.
+    file: Option<SocketFile>,
+}
+
+/// Takes an address. Fails as the system calls do; nothing is left behind then. `shared`: beside a socket that shares
+/// its port ([`Listener::share_port`]), which it must do until this one listens.
+pub fn bind(addr: &ListenAddr, shared: bool) -> io::Result<Bound> {
+    match addr {
+        ListenAddr::Any(port) => match tcp((WILDCARDS.1, *port).into(), false, shared) {
+            // A host without IPv6 (ipv6.disable=1): its every interface is an IPv4 one.
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error()) => {
+                tcp((WILDCARDS.0, *port).into(), false, shared)
+            }
+            other => other,
+        },
+        ListenAddr::Ip(addr) => tcp(*addr, true, shared),
+        ListenAddr::Unix(path) => unix(path),
+    }
+}
+
+impl Bound {
+    /// Begins to take connections into the kernel's queue. Another program may have begun on the same port first.
+    pub fn listen(self, keepalive: Option<Duration>) -> io::Result<Listener> {
+        let Bound { socket, file } = self;
+        socket.listen(BACKLOG)?;
+        let listener = match file {
+            Some(file) => Listener::Unix(UnixListener::from_std(socket.into())?, Some(file)),
+            None => {
+                socket.set_reuse_port(false)?;
+                Listener::Tcp(TcpListener::from_std(socket.into())?)
+            }
+        };
+        listener.set_keepalive(keepalive)?;
+        Ok(listener)
+    }
+}
+
+fn tcp(addr: SocketAddr, v6_only: bool, shared: bool) -> io::Result<Bound> {
+    let socket = RawSocket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    // A restart may bind at once, beside connections of the last run that are in TIME-WAIT.
+    socket.set_reuse_address(true)?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(v6_only)?;
+    }
+    socket.set_reuse_port(shared)?;
+    socket.bind(&addr.into())?;
+    Ok(Bound { socket, file: None })
+}
+
+fn unix(path: &Path) -> io::Result<Bound> {
+    remove_if_dead(path)?;
+    let socket = RawSocket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    Ok(Bound { socket, file: Some(SocketFile::at(path)?) })
+}
+
+/// Removes the socket file of a program that is gone. One that still listens is left alone, and so is anything that
+/// is not a socket: `bind` then says that the address is in use.
+fn remove_if_dead(path: &Path) -> io::Result<()> {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
+    if !is_socket {
+        return Ok(());
+    }
+    // Non-blocking: a listener with a full queue is alive, and would hold a blocking call for ever.
+    let probe = RawSocket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    match probe.connect(&SockAddr::unix(path)?) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
+        _ => Ok(()),
+    }
+}

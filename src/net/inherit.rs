@@ -1,0 +1,233 @@
+//! The one door for sockets from outside: who starts Portway may pass listening sockets (sd_listen_fds(3)).
+//!
+//! A socket serves the listener whose address it has. The door keeps what came in for as long as the process lives, and
+//! hands out duplicates: systemd holds such a socket open as well, so its address is free for nobody else, and an edit
+//! that removes a listener and one that brings it back find the same socket.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::time::Duration;
+
+use listenfd::ListenFd;
+use socket2::SockRef;
+
+use super::Listener;
+use crate::model::ListenAddr;
+
+/// Sockets from outside.
+#[derive(Debug, Default)]
+pub struct Inherited {
+    sockets: Vec<Inlet>,
+    unusable: Vec<String>,
+}
+
+/// A listening socket from outside.
+#[derive(Debug)]
+pub struct Inlet {
+    socket: Passed,
+    /// What it listens on.
+    pub addr: ListenAddr,
+    /// Its name (`FileDescriptorName=`); empty: it has none.
+    pub name: String,
+}
+
+#[derive(Debug)]
+enum Passed {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl fmt::Display for Inlet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.addr)?;
+        if self.name.is_empty() { Ok(()) } else { write!(f, " ({})", self.name) }
+    }
+}
+
+impl Inherited {
+    /// Takes what `LISTEN_FDS`, `LISTEN_PID` and `LISTEN_FDNAMES` describe. Removes the first two from the environment,
+    /// so it belongs before the first thread.
+    pub fn from_env() -> Inherited {
+        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let mut names = names.split(':');
+        let mut passed = ListenFd::from_env();
+        let mut inherited = Inherited::default();
+        for index in 0..passed.len() {
+            // Names that systemd gives where the unit has none.
+            let name = names.next().filter(|name| !matches!(*name, "unknown" | "stored" | "connection"));
+            let name = name.unwrap_or_default().to_owned();
+            match take(&mut passed, index) {
+                Ok((socket, addr)) => inherited.sockets.push(Inlet { socket, addr, name }),
+                Err(error) => inherited.unusable.push(format!("{} {name}: {error}", 3 + index)),
+            }
+        }
+        inherited
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.sockets.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.sockets.is_empty()
+    }
+
+    /// Descriptors that are no listening stream sockets: number, name and reason.
+    pub fn unusable(&self) -> &[String] {
+        &self.unusable
+    }
+
+    /// The sockets that serve none of these listeners.
+    pub fn unused<'a>(
+        &'a self,
+        listeners: impl Iterator<Item = &'a ListenAddr>,
+    ) -> impl Iterator<Item = &'a Inlet> {
+        let used: Vec<usize> = listeners.filter_map(|addr| self.find(addr)).collect();
+        let unused = self.sockets.iter().enumerate().filter(move |(index, _)| !used.contains(index));
+        unused.map(|(_, inlet)| inlet)
+    }
+
+    /// A listener over the socket for `addr`, if one came in. Fails as duplicating a descriptor does.
+    pub fn listen(&self, addr: &ListenAddr, keepalive: Option<Duration>) -> Option<io::Result<Listener>> {
+        self.find(addr).map(|index| self.sockets[index].listen(keepalive))
+    }
+
+    /// A socket that stands in the way of `addr`: who binds that would find it in use.
+    pub fn in_the_way(&self, addr: &ListenAddr) -> Option<&Inlet> {
+        self.sockets.iter().find(|inlet| inlet.addr.overlaps(addr))
+    }
+
+    /// The same address; else, for a wildcard, the one that its unit means by it: systemd's `ListenStream=8080` and
+    /// `[::]:8080` are one dual-stack socket, and where IPv6 is off, `0.0.0.0:8080` is every interface.
+    fn find(&self, addr: &ListenAddr) -> Option<usize> {
+        let also = match addr {
+            ListenAddr::Any(port) => Some(ListenAddr::Ip(([0, 0, 0, 0], *port).into())),
+            ListenAddr::Ip(SocketAddr::V6(ip)) if ip.ip().is_unspecified() => {
+                Some(ListenAddr::Any(ip.port()))
+            }
+            _ => None,
+        };
+        let at = |addr: &ListenAddr| self.sockets.iter().position(|inlet| inlet.addr == *addr);
+        at(addr).or_else(|| at(&also?))
+    }
+}
+
+impl Inlet {
+    fn listen(&self, keepalive: Option<Duration>) -> io::Result<Listener> {
+        let listener = match &self.socket {
+            Passed::Tcp(socket) => {
+                let socket = socket.try_clone()?;
+                socket.set_nonblocking(true)?;
+                Listener::Tcp(tokio::net::TcpListener::from_std(socket)?)
+            }
+            Passed::Unix(socket) => {
+                let socket = socket.try_clone()?;
+                socket.set_nonblocking(true)?;
+                // The file is its maker's.
+                Listener::Unix(tokio::net::UnixListener::from_std(socket)?, None)
+            }
+        };
+        listener.set_keepalive(keepalive)?;
+        Ok(listener)
+    }
+}
+
+fn take(passed: &mut ListenFd, index: usize) -> io::Result<(Passed, ListenAddr)> {
+    if let Ok(Some(socket)) = passed.take_unix_listener(index) {
+        must_listen(&socket)?;
+        let addr = socket.local_addr()?;
+        let path = addr.as_pathname().map(Path::to_path_buf);
+        let path = path.ok_or_else(|| io::Error::other("a Unix socket without a path"))?;
+        return Ok((Passed::Unix(socket), ListenAddr::Unix(path)));
+    }
+    let socket = passed.take_tcp_listener(index)?.ok_or(io::ErrorKind::NotFound)?;
+    must_listen(&socket)?;
+    let addr = socket.local_addr()?;
+    let dual = addr.is_ipv6() && addr.ip().is_unspecified() && !SockRef::from(&socket).only_v6()?;
+    let addr = if dual { ListenAddr::Any(addr.port()) } else { ListenAddr::Ip(addr) };
+    Ok((Passed::Tcp(socket), addr))
+}
+
+/// `Accept=yes` passes connections, one to a process: nothing that could be accepted from.
+fn must_listen(socket: &impl AsFd) -> io::Result<()> {
+    if SockRef::from(socket).is_listener()? {
+        Ok(())
+    } else {
+        Err(io::Error::other("it does not listen (Accept= must be no)"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passed(addrs: &[&str]) -> Inherited {
+        let inlet = |text: &&str| Inlet {
+            socket: Passed::Tcp(TcpListener::bind("127.0.0.1:0").unwrap()),
+            addr: addr(text),
+            name: String::new(),
+        };
+        Inherited { sockets: addrs.iter().map(inlet).collect(), unusable: vec![] }
+    }
+
+    fn addr(text: &str) -> ListenAddr {
+        text.parse::<crate::model::ListenSpec>().unwrap().addrs().next().unwrap().1
+    }
+
+    #[test]
+    fn a_socket_serves_the_address_that_it_has() {
+        let found = |passed: &Inherited, text: &str| {
+            passed.find(&addr(text)).map(|index| passed.sockets[index].addr.to_string())
+        };
+        let all = passed(&["0.0.0.0:80", "80", "127.0.0.1:81", "[::]:82", "0.0.0.0:83"]);
+        let cases = [
+            ("80", Some("80")),
+            ("0.0.0.0:80", Some("0.0.0.0:80")),
+            ("[::]:80", Some("80")),
+            ("127.0.0.1:80", None),
+            ("127.0.0.1:81", Some("127.0.0.1:81")),
+            ("81", None),
+            ("[::]:82", Some("[::]:82")),
+            ("82", None),
+            ("83", Some("0.0.0.0:83")),
+            ("[::]:83", None),
+        ];
+        for (wanted, expected) in cases {
+            assert_eq!(found(&all, wanted).as_deref(), expected, "for {wanted}");
+        }
+    }
+
+    #[test]
+    fn what_no_listener_uses_is_known() {
+        let all = passed(&["80", "127.0.0.1:81"]);
+        let unused = |listeners: &[&str]| {
+            let listeners: Vec<ListenAddr> = listeners.iter().map(|text| addr(text)).collect();
+            all.unused(listeners.iter()).map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(unused(&["80", "127.0.0.1:81"]), [""; 0]);
+        assert_eq!(unused(&["[::]:80"]), ["127.0.0.1:81"]);
+        assert_eq!(unused(&["127.0.0.1:80"]), ["80", "127.0.0.1:81"]);
+        assert_eq!(all.in_the_way(&addr("0.0.0.0:80")).unwrap().addr, addr("80"));
+    }
+
+    #[tokio::test]
+    async fn each_listener_has_the_same_queue() {
+        let all = passed(&["127.0.0.1:81"]);
+        let real = match &all.sockets[0].socket {
+            Passed::Tcp(socket) => socket.local_addr().unwrap(),
+            Passed::Unix(_) => unreachable!(),
+        };
+        let first = all.listen(&addr("127.0.0.1:81"), None).unwrap().unwrap();
+        drop(first);
+        // Nobody accepts, and a client can connect all the same.
+        let _client = tokio::net::TcpStream::connect(real).await.unwrap();
+        let second = all.listen(&addr("127.0.0.1:81"), None).unwrap().unwrap();
+        second.accept().await.unwrap();
+    }
+}

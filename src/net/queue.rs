@@ -1,0 +1,84 @@
+//! What the kernel knows of a TCP socket: what it still holds of the bytes that were written, and whether its peer
+//! answers.
+
+#![allow(
+    unsafe_code,
+    reason = "no kept crate wraps SIOCOUTQ or TCP_INFO: a reset must not overtake what was written, and a dead peer must \
+              be told from one that does not read"
+)]
+
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
+
+use rustix::ioctl::{Getter, Opcode, ioctl};
+
+/// Bytes written and not acknowledged (linux/sockios.h; the same number as `TIOCOUTQ`).
+const SIOCOUTQ: Opcode = 0x5411;
+/// Bytes written and not sent (linux/sockios.h).
+const SIOCOUTQNSD: Opcode = 0x894B;
+/// `TCP_CLOSE` (net/tcp_states.h): reset, failed, or ended in both directions.
+const CLOSED: u8 = 7;
+
+/// The send queue of a TCP socket, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SendQueue {
+    /// Written by us, not acknowledged by the peer.
+    pub held: u64,
+    /// Of these, not yet sent: the peer's window (or the network) does not take them.
+    pub unsent: u64,
+}
+
+impl SendQueue {
+    /// Nothing to wait for.
+    pub const EMPTY: SendQueue = SendQueue { held: 0, unsent: 0 };
+
+    /// Reads the queue. A socket that is closed, or no TCP, has nothing to wait for.
+    pub fn of(socket: impl AsFd) -> SendQueue {
+        let read =
+            |answer: rustix::io::Result<i32>| answer.map_or(0, |bytes| u64::try_from(bytes).unwrap_or(0));
+        // SAFETY: both requests write one C int through the pointer that `Getter` owns, and change nothing.
+        let held = read(unsafe { ioctl(&socket, Getter::<SIOCOUTQ, i32>::new()) });
+        // SAFETY: as above.
+        let unsent = read(unsafe { ioctl(&socket, Getter::<SIOCOUTQNSD, i32>::new()) });
+        // A reset leaves the numbers as they were.
+        let lost = held > 0 && info(&socket).is_none_or(|info| info.tcpi_state == CLOSED);
+        if lost { SendQueue::EMPTY } else { SendQueue { held, unsent } }
+    }
+
+    /// Whether the peer has acknowledged all that was sent and yet there is more: it does not read.
+    pub fn peer_does_not_read(self) -> bool {
+        self.unsent > 0 && self.unsent >= self.held
+    }
+}
+
+/// Whether the peer of a TCP socket answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Answers {
+    /// How often the kernel has sent the same data again, or asked for a larger window, since the last answer.
+    pub asked: u32,
+    /// How long ago the peer last acknowledged anything.
+    pub last: Duration,
+}
+
+impl Answers {
+    /// Asks the kernel. `None` for a socket that cannot tell.
+    pub fn of(socket: impl AsFd) -> Option<Answers> {
+        info(&socket).map(|info| Answers {
+            asked: u32::from(info.tcpi_retransmits) + u32::from(info.tcpi_probes),
+            last: Duration::from_millis(info.tcpi_last_ack_recv.into()),
+        })
+    }
+}
+
+fn info(socket: &impl AsFd) -> Option<libc::tcp_info> {
+    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+    let mut size = libc::socklen_t::try_from(size_of::<libc::tcp_info>()).ok()?;
+    let fd = socket.as_fd().as_raw_fd();
+    // SAFETY: the kernel writes at most `size` bytes into `info`, which is that large.
+    let answer = unsafe {
+        libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, info.as_mut_ptr().cast(), &raw mut size)
+    };
+    // SAFETY: integers only, zeroed above where the kernel has written none.
+    (answer == 0).then(|| unsafe { info.assume_init() })
+}

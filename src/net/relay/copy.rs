@@ -1,0 +1,87 @@
+//! The path that serves every pair of streams: tokio's `copy_bidirectional` over wrapped ones.
+//!
+//! `copy_bidirectional` returns at the first error and drops what the other direction still held, so a wrapper never
+//! shows it one: it latches the error, reads as an end from then on, and swallows what can no longer be written.
+
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional_with_sizes};
+
+use super::ending::Pair;
+use super::{Ending, Patience, Side, Traffic, supervise};
+use crate::net::Socket;
+
+/// Bytes of buffer per direction.
+const BUFFER: usize = 16 * 1024;
+
+/// Moves bytes until the connection has ended.
+pub(super) async fn run(client: &Socket, upstream: &Socket, patience: Patience, traffic: &Traffic) -> Ending {
+    let pair = Pair::new(traffic, patience);
+    let mut client_end = End { socket: client, side: Side::Client, pair: &pair };
+    let mut upstream_end = End { socket: upstream, side: Side::Upstream, pair: &pair };
+    let mut copy = pin!(copy_bidirectional_with_sizes(&mut client_end, &mut upstream_end, BUFFER, BUFFER));
+    let mut moving = true;
+    supervise(&pair, (client, upstream), patience, |cx| {
+        // Its own result says nothing: the ends never show it an error.
+        moving = moving && copy.as_mut().poll(cx).is_pending();
+    })
+    .await
+}
+
+/// One side of the copy.
+struct End<'a> {
+    socket: &'a Socket,
+    side: Side,
+    pair: &'a Pair<'a>,
+}
+
+impl AsyncRead for End<'_> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match ready!(self.socket.poll_recv(cx, buf)) {
+            Ok(0) => {}
+            Ok(_) => self.pair.received(),
+            Err(error) => self.pair.failed(self.side, &error),
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for End<'_> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        if self.pair.is_dead(self.side) {
+            return Poll::Ready(Ok(data.len()));
+        }
+        let sent = self.socket.poll_send(cx, data);
+        self.pair.hold(self.side.other(), sent.is_pending());
+        match ready!(sent) {
+            Ok(n) => {
+                self.pair.sent_to(self.side, n);
+                Poll::Ready(Ok(n))
+            }
+            Err(error) => {
+                self.pair.failed(self.side, &error);
+                Poll::Ready(Ok(data.len()))
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// The other side has ended. A FIN is passed on; a reset is not turned into one.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let other = self.side.other();
+        if !self.pair.is_dead(other)
+            && !self.pair.is_dead(self.side)
+            && let Err(error) = self.socket.shutdown_write()
+        {
+            self.pair.failed(self.side, &error);
+        }
+        self.pair.ended(other);
+        Poll::Ready(Ok(()))
+    }
+}

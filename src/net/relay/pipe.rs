@@ -1,0 +1,121 @@
+//! Kernel pipes, through which bytes move from socket to socket without being copied (splice(2)).
+//!
+//! A pipe is held only while bytes are in it. It comes from a bounded pool and goes back empty: an unprivileged user
+//! gets 1,024 pipes of full size, and then ones of two pages (pipe(7), `pipe-user-pages-soft`).
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
+use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
+
+use crate::net::Socket;
+
+/// Pipes of this process, in use and at rest: half of what an unprivileged user may have at full size.
+pub const MOST_PIPES: usize = 512;
+/// What one call may move. A pipe has 16 slots; a slot holds one fragment of the socket, of any size.
+const AT_ONCE: usize = 1 << 20;
+
+static AT_REST: Mutex<Vec<Pipe>> = Mutex::new(Vec::new());
+static OPEN: AtomicUsize = AtomicUsize::new(0);
+static LIMIT: AtomicUsize = AtomicUsize::new(MOST_PIPES);
+static BULK: AtomicUsize = AtomicUsize::new(0);
+
+/// Sets how many pipes this process may have open, each with two descriptors; at most [`MOST_PIPES`].
+pub fn limit_pipes(most: usize) {
+    LIMIT.store(most.min(MOST_PIPES), Ordering::Relaxed);
+}
+
+fn at_rest() -> MutexGuard<'static, Vec<Pipe>> {
+    AT_REST.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A direction that moves bulk data. No more pipes rest than there are such directions, so an idle proxy has none.
+#[derive(Debug)]
+pub(super) struct Bulk(());
+
+impl Bulk {
+    pub fn begin() -> Bulk {
+        BULK.fetch_add(1, Ordering::Relaxed);
+        Bulk(())
+    }
+}
+
+impl Drop for Bulk {
+    fn drop(&mut self) {
+        let left = BULK.fetch_sub(1, Ordering::Relaxed) - 1;
+        at_rest().truncate(left);
+    }
+}
+
+/// A pipe, and how many bytes are in it.
+#[derive(Debug)]
+pub(super) struct Pipe {
+    read: OwnedFd,
+    write: OwnedFd,
+    held: usize,
+}
+
+impl Pipe {
+    /// An empty pipe, or none if as many as may be are open.
+    pub fn take() -> Option<Pipe> {
+        if let Some(pipe) = at_rest().pop() {
+            return Some(pipe);
+        }
+        if OPEN.fetch_add(1, Ordering::Relaxed) < LIMIT.load(Ordering::Relaxed)
+            && let Ok((read, write)) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC)
+        {
+            return Some(Pipe { read, write, held: 0 });
+        }
+        OPEN.fetch_sub(1, Ordering::Relaxed);
+        None
+    }
+
+    /// Gives an empty pipe back. One that still holds bytes is closed: they are nobody's.
+    pub fn give_back(self) {
+        if self.held == 0 {
+            at_rest().push(self);
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.held == 0
+    }
+
+    /// Moves what the socket has into the pipe. Only into an empty one: a full pipe says EAGAIN, and so does an empty
+    /// socket, and nobody could tell which it was.
+    pub fn fill(&mut self, from: &Socket) -> Result<usize, Errno> {
+        debug_assert!(self.held == 0);
+        let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
+        match splice(from, None, &self.write, None, AT_ONCE, flags) {
+            Ok(n) => {
+                self.held = n;
+                Ok(n)
+            }
+            // splice(2) never gets past an urgent mark (tcp_read_sock() in the kernel); recv(2) does.
+            Err(Errno::AGAIN) if has_bytes(from) => Err(Errno::INVAL),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Moves what the pipe holds on to the socket.
+    pub fn drain(&mut self, to: &Socket) -> Result<usize, Errno> {
+        let n = splice(&self.read, None, to, None, self.held, SpliceFlags::NONBLOCK | SpliceFlags::MOVE)?;
+        self.held -= n;
+        Ok(n)
+    }
+}
+
+/// Whether the socket has bytes to read, looked at without taking them.
+fn has_bytes(from: &Socket) -> bool {
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    rustix::net::recv(from, &mut [0; 1], flags).is_ok_and(|(_, n)| n > 0)
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,253 @@
+//! The fast path, for two plain sockets: no buffer while nothing moves, one buffer per thread while a message passes,
+//! and kernel pipes while bulk data does.
+//!
+//! Only bytes that the other side would not take yet are kept with the connection. Measured against
+//! `copy_bidirectional` and against splicing from the first byte in `tests/bench`.
+
+use std::cell::RefCell;
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use rustix::io::Errno;
+use tokio::io::{Interest, ReadBuf};
+
+use super::ending::Pair;
+use super::pipe::{Bulk, Pipe};
+use super::{Ending, Patience, Side, Traffic, supervise};
+use crate::net::Socket;
+
+/// The buffer that the connections of a thread share.
+const BUFFER: usize = 64 * 1024;
+/// After so many reads that filled the buffer, the direction is bulk.
+const BULK_AFTER: u8 = 4;
+/// Bulk from the first byte, and for ever.
+const ALWAYS: u8 = u8::MAX;
+/// A read or splice below this is a message.
+const MESSAGE: usize = 16 * 1024;
+/// Bytes that a direction moves before it lets others have the thread.
+const TURN: usize = 512 * 1024;
+
+thread_local! {
+    static SHARED: RefCell<Box<[u8]>> = RefCell::new(vec![0; BUFFER].into_boxed_slice());
+}
+
+/// Moves bytes until the connection has ended. `splice_first`: through pipes from the first byte.
+pub(super) async fn run(
+    (client, upstream): (&Socket, &Socket),
+    patience: Patience,
+    traffic: &Traffic,
+    splice_first: bool,
+) -> Ending {
+    let pair = Pair::new(traffic, patience);
+    let flow = |side, from, to| Flow {
+        side,
+        from,
+        to,
+        held: Held::Nothing,
+        bulk: if splice_first { ALWAYS } else { 0 },
+        bulk_user: None,
+        can_splice: true,
+        pair: &pair,
+    };
+    let mut up = flow(Side::Client, client, upstream);
+    let mut down = flow(Side::Upstream, upstream, client);
+    supervise(&pair, (client, upstream), patience, |cx| {
+        up.turn(cx);
+        down.turn(cx);
+    })
+    .await
+}
+
+/// One direction.
+struct Flow<'a> {
+    /// Whose bytes these are.
+    side: Side,
+    from: &'a Socket,
+    to: &'a Socket,
+    held: Held,
+    /// How much this looks like bulk data: spliced from [`BULK_AFTER`] on.
+    bulk: u8,
+    /// From the first pipe on.
+    bulk_user: Option<Bulk>,
+    /// Cleared when the kernel will not splice this pair.
+    can_splice: bool,
+    pair: &'a Pair<'a>,
+}
+
+/// Bytes that were read and not yet taken by the other side.
+enum Held {
+    Nothing,
+    Bytes(Box<Rest>),
+    Piped(Box<Pipe>),
+}
+
+struct Rest {
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+impl Flow<'_> {
+    /// Moves what can be moved now, up to one [`TURN`].
+    fn turn(&mut self, cx: &mut Context<'_>) {
+        let mut moved = 0;
+        while !self.pair.has_ended(self.side) && moved < TURN {
+            match self.step(cx) {
+                Poll::Ready(n) => moved += n,
+                Poll::Pending => return,
+            }
+        }
+        if moved >= TURN {
+            // tokio puts a task that wakes itself behind those that wait.
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    /// One system call or two. Ready with the bytes that it moved; pending when a socket has to become ready first.
+    fn step(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+        match &mut self.held {
+            Held::Bytes(rest) => {
+                let n = ready!(send(self.pair, self.side, self.to, cx, &rest.bytes[rest.sent..]));
+                rest.sent += n;
+                if rest.sent == rest.bytes.len() {
+                    self.held = Held::Nothing;
+                }
+                Poll::Ready(n)
+            }
+            Held::Piped(_) => self.empty_pipe(cx),
+            Held::Nothing
+                if self.bulk >= BULK_AFTER && self.can_splice && !self.pair.is_dead(self.side.other()) =>
+            {
+                self.bulk_user.get_or_insert_with(Bulk::begin);
+                match Pipe::take() {
+                    Some(pipe) => self.fill_pipe(cx, pipe),
+                    None => self.pass(cx),
+                }
+            }
+            Held::Nothing => self.pass(cx),
+        }
+    }
+
+    /// Reads into the thread's buffer and sends at once what was read.
+    fn pass(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+        SHARED.with_borrow_mut(|buffer| {
+            let mut buf = ReadBuf::new(buffer);
+            let n = match ready!(self.from.poll_recv(cx, &mut buf)) {
+                Ok(0) => return Poll::Ready(self.end(None)),
+                Ok(n) => n,
+                Err(error) => return Poll::Ready(self.end(Some(error))),
+            };
+            self.pair.received();
+            self.grade(n == BUFFER, n);
+            let mut sent = 0;
+            while sent < n {
+                match send(self.pair, self.side, self.to, cx, &buf.filled()[sent..]) {
+                    Poll::Ready(more) => sent += more,
+                    Poll::Pending => {
+                        let rest = Rest { bytes: buf.filled()[sent..].to_vec(), sent: 0 };
+                        self.held = Held::Bytes(Box::new(rest));
+                        return Poll::Pending;
+                    }
+                }
+            }
+            Poll::Ready(n)
+        })
+    }
+
+    /// Learns from one read whether this is bulk data or messages. It takes [`BULK_AFTER`] reads to change its mind.
+    fn grade(&mut self, full: bool, n: usize) {
+        if self.bulk == ALWAYS {
+        } else if full {
+            self.bulk = (self.bulk + 1).min(2 * BULK_AFTER);
+        } else if n < MESSAGE {
+            self.bulk = self.bulk.saturating_sub(1);
+        }
+    }
+
+    /// Moves what has come into a pipe, and on from there.
+    fn fill_pipe(&mut self, cx: &mut Context<'_>, mut pipe: Pipe) -> Poll<usize> {
+        match self.from.poll_call(cx, Interest::READABLE, || pipe.fill(self.from)) {
+            Poll::Pending => {
+                pipe.give_back();
+                Poll::Pending
+            }
+            Poll::Ready(Ok(0)) => {
+                pipe.give_back();
+                Poll::Ready(self.end(None))
+            }
+            Poll::Ready(Ok(n)) => {
+                self.pair.received();
+                self.pair.spliced();
+                self.grade(n >= BUFFER, n);
+                self.held = Held::Piped(Box::new(pipe));
+                self.empty_pipe(cx)
+            }
+            Poll::Ready(Err(error)) => {
+                pipe.give_back();
+                match error.raw_os_error().map(Errno::from_raw_os_error) {
+                    Some(Errno::INVAL | Errno::NOMEM | Errno::NOBUFS) => {
+                        self.can_splice = false;
+                        Poll::Ready(0)
+                    }
+                    _ => Poll::Ready(self.end(Some(error))),
+                }
+            }
+        }
+    }
+
+    fn empty_pipe(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+        let Held::Piped(pipe) = &mut self.held else { return Poll::Ready(0) };
+        let other = self.side.other();
+        let mut moved = 0;
+        while !pipe.is_empty() && !self.pair.is_dead(other) {
+            let sent = self.to.poll_call(cx, Interest::WRITABLE, || pipe.drain(self.to));
+            self.pair.hold(self.side, sent.is_pending());
+            match ready!(sent) {
+                Ok(n) => {
+                    self.pair.sent_to(other, n);
+                    moved += n;
+                }
+                Err(error) => self.pair.failed(other, &error),
+            }
+        }
+        if let Held::Piped(pipe) = std::mem::replace(&mut self.held, Held::Nothing) {
+            pipe.give_back();
+        }
+        Poll::Ready(moved)
+    }
+
+    /// Nothing more comes. An end is passed on as FIN; an error is not: a reset will follow.
+    fn end(&mut self, error: Option<io::Error>) -> usize {
+        let other = self.side.other();
+        if let Some(error) = error {
+            self.pair.failed(self.side, &error);
+        }
+        if !self.pair.is_dead(self.side)
+            && !self.pair.is_dead(other)
+            && let Err(error) = self.to.shutdown_write()
+        {
+            self.pair.failed(other, &error);
+        }
+        self.pair.ended(self.side);
+        0
+    }
+}
+
+/// Sends to a side that may be dead: then the bytes are swallowed, so that its own direction can still end.
+fn send(pair: &Pair<'_>, from: Side, to: &Socket, cx: &mut Context<'_>, data: &[u8]) -> Poll<usize> {
+    let other = from.other();
+    if pair.is_dead(other) {
+        return Poll::Ready(data.len());
+    }
+    let sent = to.poll_send(cx, data);
+    pair.hold(from, sent.is_pending());
+    match ready!(sent) {
+        Ok(n) => {
+            pair.sent_to(other, n);
+            Poll::Ready(n)
+        }
+        Err(error) => {
+            pair.failed(other, &error);
+            Poll::Ready(data.len())
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! A connected stream socket, TCP or Unix.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{RecvFlags, SendFlags};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+/// A connected stream socket. Dropping it closes it as the kernel sees fit; [`Socket::reset`] is the other end.
+#[derive(Debug)]
+pub enum Socket {
+    /// TCP over IPv4 or IPv6.
+    Tcp(TcpStream),
+    /// A Unix stream socket.
+    Unix(UnixStream),
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Socket::Tcp(stream) => stream.as_fd(),
+            Socket::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
+impl Socket {
+    /// Makes the close of this socket a reset: what the kernel has not delivered is thrown away, and a TCP peer sees
+    /// RST. A Unix peer sees its connection end; that family has no reset.
+    pub fn reset_on_close(&self) {
+        if let Socket::Tcp(stream) = self {
+            // Fails only on a socket that is dead already.
+            drop(stream.set_zero_linger());
+        }
+    }
+
+    /// Closes with a reset.
+    pub fn reset(self) {
+        self.reset_on_close();
+    }
+
+    /// Resolves when the kernel reports an error of the connection: a reset, an unanswered keepalive, an unreachable
+    /// network. A FIN is no error. Needs no reading, so it also tells of a peer that nobody reads from.
+    pub async fn failed(&self) {
+        // `ready` fails only when the runtime is shutting down: then the wait is over as well.
+        drop(match self {
+            Socket::Tcp(stream) => stream.ready(Interest::ERROR).await,
+            Socket::Unix(stream) => stream.ready(Interest::ERROR).await,
+        });
+    }
+
+    /// Whether nothing can come or go any more. On a Unix socket: its peer has closed.
+    pub(super) fn has_hung_up(&self) -> bool {
+        let mut fds = [PollFd::from_borrowed_fd(self.as_fd(), PollFlags::empty())];
+        let hung_up = |fds: &[PollFd<'_>; 1]| fds[0].revents().contains(PollFlags::HUP);
+        poll(&mut fds, Some(&Timespec::default())).is_ok() && hung_up(&fds)
+    }
+
+    /// Takes the pending error. The kernel gives it once; a later read looks like a clean end.
+    pub fn take_error(&self) -> Option<io::Error> {
+        match self {
+            Socket::Tcp(stream) => stream.take_error(),
+            Socket::Unix(stream) => stream.take_error(),
+        }
+        .ok()
+        .flatten()
+    }
+
+    fn poll_ready(&self, cx: &mut Context<'_>, interest: Interest) -> Poll<io::Result<()>> {
+        match (self, interest.is_readable()) {
+            (Socket::Tcp(stream), true) => stream.poll_read_ready(cx),
+            (Socket::Tcp(stream), false) => stream.poll_write_ready(cx),
+            (Socket::Unix(stream), true) => stream.poll_read_ready(cx),
+            (Socket::Unix(stream), false) => stream.poll_write_ready(cx),
+        }
+    }
+
+    fn try_io<R>(&self, interest: Interest, call: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+        match self {
+            Socket::Tcp(stream) => stream.try_io(interest, call),
+            Socket::Unix(stream) => stream.try_io(interest, call),
+        }
+    }
+
+    /// One system call when the socket is ready for it. tokio's own streams do the same, but only through `&mut`, and
+    /// here several parts of a relay look at one socket. A call that moves less than `whole` has brought the socket to
+    /// its end: it is not ready any more, which epoll says only of what happens after.
+    fn poll_io(
+        &self,
+        cx: &mut Context<'_>,
+        interest: Interest,
+        whole: usize,
+        mut call: impl FnMut() -> rustix::io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.poll_ready(cx, interest))?;
+            let mut moved = None;
+            let answer = self.try_io(interest, || match call() {
+                Ok(n) if 0 < n && n < whole => {
+                    moved = Some(n);
+                    Err(io::ErrorKind::WouldBlock.into())
+                }
+                Ok(n) => Ok(n),
+                Err(errno) => Err(errno.into()),
+            });
+            match (answer, moved) {
+                (_, Some(n)) => return Poll::Ready(Ok(n)),
+                (Ok(n), None) => return Poll::Ready(Ok(n)),
+                (Err(error), None) if error.kind() == io::ErrorKind::WouldBlock => {}
+                (Err(error), None) if error.kind() == io::ErrorKind::Interrupted => {}
+                (Err(error), None) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    /// One system call of which a short count says nothing, such as splice(2).
+    pub(super) fn poll_call(
+        &self,
+        cx: &mut Context<'_>,
+        interest: Interest,
+        call: impl FnMut() -> rustix::io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        self.poll_io(cx, interest, 0, call)
+    }
+
+    /// Reads once.
+    pub(super) fn poll_recv(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<usize>> {
+        let space = buf.initialize_unfilled();
+        // A short read has not emptied the socket when it has met an urgent mark (tcp_recvmsg() stops there), and no
+        // event would follow. tokio's streams stall there, so no read may be taken for the last.
+        let whole = 0;
+        let n = ready!(self.poll_io(cx, Interest::READABLE, whole, || {
+            rustix::net::recv(self, &mut *space, RecvFlags::empty()).map(|(_, n)| n)
+        }))?;
+        buf.advance(n);
+        Poll::Ready(Ok(n))
+    }
+
+    /// Writes once.
+    pub(super) fn poll_send(&self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_io(cx, Interest::WRITABLE, data.len(), || {
+            rustix::net::send(self, data, SendFlags::NOSIGNAL)
+        })
+    }
+
+    /// Sends FIN after all that was written.
+    pub(super) fn shutdown_write(&self) -> io::Result<()> {
+        Ok(rustix::net::shutdown(self, rustix::net::Shutdown::Write)?)
+    }
+}
+
+/// Reading and writing through a shared reference.
+impl AsyncRead for &Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.poll_recv(cx, buf).map_ok(drop)
+    }
+}
+
+impl AsyncWrite for &Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_send(cx, data)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.shutdown_write())
+    }
+}

@@ -1,0 +1,125 @@
+//! How many connections may be open at once, as the descriptors allow.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use crate::model::ListenAddr;
+
+/// How long a trouble must be over before its end is worth a message, and its return another.
+const CALM: Duration = Duration::from_secs(5);
+
+/// A trouble that comes in many pieces and is told of twice: at its beginning and at its end.
+#[derive(Debug, Default)]
+pub(super) struct Episode {
+    last: Mutex<Option<Instant>>,
+}
+
+impl Episode {
+    /// A piece of it. Whether it is the first.
+    pub fn goes_on(&self) -> bool {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).replace(Instant::now()).is_none()
+    }
+
+    /// All is well. Whether that ends an episode.
+    pub fn ends(&self) -> bool {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.take_if(|last| last.elapsed() >= CALM).is_some()
+    }
+}
+
+/// Permits for connections.
+#[derive(Debug)]
+pub struct Budget {
+    permits: Arc<Semaphore>,
+    total: AtomicUsize,
+    exhausted: Episode,
+}
+
+impl Budget {
+    /// So many connections at once.
+    pub fn new(connections: usize) -> Self {
+        let total = connections.min(Semaphore::MAX_PERMITS);
+        Budget {
+            permits: Arc::new(Semaphore::new(total)),
+            total: total.into(),
+            exhausted: Episode::default(),
+        }
+    }
+
+    /// Changes the number. Connections that are open stay so: what they hold is not taken back.
+    pub fn resize(&self, connections: usize) {
+        let (wanted, total) = (connections.min(Semaphore::MAX_PERMITS), self.total.load(Ordering::Relaxed));
+        let total = match wanted.checked_sub(total) {
+            Some(more) => {
+                self.permits.add_permits(more);
+                wanted
+            }
+            None => total - self.permits.forget_permits(total - wanted),
+        };
+        self.total.store(total, Ordering::Relaxed);
+    }
+
+    /// Waits for a permit. `None` never happens while the budget lives: nobody closes it.
+    pub(super) async fn admit(&self, listener: &ListenAddr) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = self.permits.clone().try_acquire_owned() {
+            if self.exhausted.ends() {
+                info!(%listener, "there are descriptors again: accepting without a pause");
+            }
+            return Some(permit);
+        }
+        if self.exhausted.goes_on() {
+            warn!(
+                %listener,
+                connections = self.total.load(Ordering::Relaxed),
+                "no descriptor is left for another connection: accepting goes on as connections end; \
+                 raise the limit (`ulimit -n`, LimitNOFILE=, --ulimit nofile) if this is too few"
+            );
+        }
+        self.permits.clone().acquire_owned().await.ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_episode_is_told_of_twice() {
+        let episode = Episode::default();
+        assert!(!episode.ends());
+        assert!(episode.goes_on());
+        for _ in 0..10 {
+            tokio::time::advance(CALM / 2).await;
+            assert!(!episode.goes_on());
+            tokio::time::advance(CALM / 2).await;
+            assert!(!episode.ends());
+        }
+        tokio::time::advance(CALM / 2).await;
+        assert!(episode.ends());
+        assert!(!episode.ends());
+        assert!(episode.goes_on());
+    }
+
+    #[tokio::test]
+    async fn a_resize_takes_nothing_from_open_connections() {
+        let budget = Budget::new(3);
+        let listener = ListenAddr::Any(80);
+        let mut open = Vec::new();
+        for _ in 0..3 {
+            open.push(budget.admit(&listener).await.unwrap());
+        }
+        budget.resize(1);
+        assert_eq!((budget.total.load(Ordering::Relaxed), budget.permits.available_permits()), (3, 0));
+        open.clear();
+        // The next edit takes back what the last could not.
+        budget.resize(1);
+        assert_eq!((budget.total.load(Ordering::Relaxed), budget.permits.available_permits()), (1, 1));
+        budget.resize(5);
+        assert_eq!((budget.total.load(Ordering::Relaxed), budget.permits.available_permits()), (5, 5));
+    }
+}

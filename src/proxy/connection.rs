@@ -1,0 +1,105 @@
+//! What happens to a connection: it is admitted, led to an upstream, relayed, and recorded.
+
+use std::sync::Arc;
+
+use super::accept::Client;
+use super::egress::{self, Egress};
+use super::record::Ledger;
+use super::{Door, Lead, Shared};
+use crate::model::{OnDown, Outcome};
+use crate::net::Socket;
+use crate::net::relay::{Ending, Patience, Side, relay};
+
+/// The whole life of one connection. `lead` was loaded once, at its beginning: an edit does not reach into it, except
+/// through the scope that owns it.
+pub(super) async fn serve(client: Client, door: Arc<Door>, lead: Arc<Lead>, shared: Arc<Shared>) {
+    let Client { socket: client, peer, permit } = client;
+    let policy = &lead.route.policy;
+    let mut ledger = Ledger::open(&shared, &lead.route, &door.addr, peer);
+    let client = Severed::unless_told(client);
+
+    // In a box: its memory is given back before the relay begins.
+    let Egress { socket, live, load } =
+        match Box::pin(egress::connect(&client.socket, &lead, &mut ledger)).await {
+            Ok(egress) => egress,
+            Err(outcome) => return ledger.ended(outcome),
+        };
+    let upstream = Severed::unless_told(socket);
+    let patience = Patience {
+        idle: policy.idle_timeout,
+        half_close: policy.half_close_timeout,
+        keepalive: policy.keepalive,
+    };
+    let sockets = (&client.socket, &upstream.socket);
+    let relayed = relay(sockets, policy.relay, patience, &ledger.traffic);
+    let ending = tokio::select! {
+        biased;
+        ending = relayed => ending,
+        // In a box: few routes want it, and each connection would be larger by it.
+        () = async { Box::pin(live.down()).await }, if policy.on_down == OnDown::Cut => {
+            return ledger.ended(Outcome::UpstreamDown);
+        }
+    };
+    if let Ending::Closed(_) = ending {
+        client.close();
+        upstream.close();
+    }
+    ledger.ended(outcome(ending));
+    drop((load, permit));
+}
+
+fn outcome(ending: Ending) -> Outcome {
+    match ending {
+        Ending::Closed(Side::Client) => Outcome::ClientClosed,
+        Ending::Closed(Side::Upstream) => Outcome::UpstreamClosed,
+        Ending::Reset(Side::Client) => Outcome::ClientReset,
+        Ending::Reset(Side::Upstream) => Outcome::UpstreamReset,
+        Ending::Lost(Side::Client) => Outcome::ClientLost,
+        Ending::Lost(Side::Upstream) => Outcome::UpstreamLost,
+        Ending::Idle => Outcome::Idle,
+        Ending::HalfClose => Outcome::HalfCloseTimeout,
+    }
+}
+
+/// A socket that is closed with a reset unless its connection came to a clean end, whatever ends its task: nobody may
+/// take a cut connection for a finished one.
+struct Severed {
+    socket: Socket,
+    clean: bool,
+}
+
+impl Severed {
+    fn unless_told(socket: Socket) -> Self {
+        Severed { socket, clean: false }
+    }
+
+    /// Both sides have had their FIN.
+    fn close(mut self) {
+        self.clean = true;
+    }
+}
+
+impl Drop for Severed {
+    fn drop(&mut self) {
+        if !self.clean {
+            self.socket.reset_on_close();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The size of what an async function returns, without calling it.
+    fn future_size<A, B, C, D, F: Future>(_: fn(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// A task is as large as the largest branch of its future, idle or not.
+    #[test]
+    fn an_idle_connection_costs_little_memory() {
+        let bytes = future_size(serve);
+        assert!(bytes <= 1300, "the task of a connection has {bytes} bytes");
+    }
+}

@@ -1,0 +1,101 @@
+//! Floor 4: the life of one connection, told in [`connection`].
+//!
+//! May log, dial and relay. Knows what one listener leads to ([`Lead`]); which listeners exist is floor 5's.
+
+pub mod accept;
+pub mod access_log;
+mod budget;
+pub mod connection;
+mod egress;
+pub mod record;
+mod upstreams;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+
+use crate::config::Binding;
+use crate::model::{ListenAddr, Route, UpstreamEntry};
+use crate::state::{Member, Pool};
+use crate::tasks::Scope;
+pub use access_log::AccessLog;
+pub use budget::Budget;
+pub use upstreams::{Live, Upstreams};
+
+/// One listening address of the running proxy. It stays while edits change what it leads to.
+#[derive(Debug)]
+pub struct Door {
+    /// The address that it listens on.
+    pub addr: ListenAddr,
+    /// What it leads to now. Loaded once per connection.
+    pub lead: ArcSwap<Lead>,
+}
+
+/// What a listener leads to: one route, as one reading of the file had it.
+#[derive(Debug)]
+pub struct Lead {
+    /// The route.
+    pub route: Arc<Route>,
+    /// Its upstreams for this listener.
+    pub pool: Pool,
+    /// The members of the pool, in its order.
+    pub upstreams: Vec<Arc<Live>>,
+    /// The owner of its connections: `on_change` acts on them through it.
+    pub connections: Scope,
+}
+
+impl Lead {
+    /// Where a binding of a table leads; its connections belong to `connections`.
+    pub fn new(binding: &Binding, connections: Scope, known: &mut Upstreams) -> Self {
+        let route = binding.route.clone();
+        let upstreams: Vec<Arc<Live>> =
+            route.upstream.iter().map(|entry| known.get(entry.spec.at(binding.offset))).collect();
+        let member = |(entry, live): (&UpstreamEntry, &Arc<Live>)| Member {
+            upstream: live.state.clone(),
+            weight: entry.weight,
+            backup: entry.backup,
+            most: entry.max_connections,
+        };
+        let members = route.upstream.iter().zip(&upstreams).map(member).collect();
+        let pool = Pool::new(members, route.policy.balance, route.policy.slow_start);
+        Lead { route, pool, upstreams, connections }
+    }
+}
+
+/// What all connections share.
+#[derive(Debug)]
+pub struct Shared {
+    /// Where their records go.
+    pub access_log: AccessLog,
+    /// How many connections the descriptors allow.
+    pub budget: Budget,
+    next_id: AtomicU64,
+    killed: AtomicBool,
+}
+
+impl Shared {
+    /// `connections`: how many may be open at once.
+    pub fn new(access_log: AccessLog, connections: usize) -> Self {
+        Shared {
+            access_log,
+            budget: Budget::new(connections),
+            next_id: AtomicU64::new(1),
+            killed: AtomicBool::new(false),
+        }
+    }
+
+    /// From now on a connection whose task is ended counts as killed, not as drained.
+    pub fn kill(&self) {
+        self.killed.store(true, Ordering::Relaxed);
+    }
+
+    fn is_killed(&self) -> bool {
+        self.killed.load(Ordering::Relaxed)
+    }
+
+    /// A number that no other connection of this process has.
+    fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+}

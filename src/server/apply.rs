@@ -1,0 +1,199 @@
+//! The story of one edit, from a compiled file on: plan, prepare, commit.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use super::{OpenDoor, Retired, Server};
+use crate::config::{Binding, Compiled, Fault, Plan, Report};
+use crate::model::{ListenAddr, OnChange, Policy};
+use crate::net::inherit::Inlet;
+use crate::net::{Inherited, Listener, bind};
+use crate::proxy::{Door, Lead, accept};
+use crate::tasks::Scope;
+
+impl Server {
+    /// Makes what runs equal to the file. Any fault: nothing has changed, and the report shows all of them.
+    pub async fn apply(&mut self, compiled: &Compiled) -> Result<Plan, Report> {
+        let plan = Plan::between(&self.table, &compiled.table);
+        let opened = self.prepare(&plan).map_err(|faults| compiled.listen_faults(&faults))?;
+        if !plan.is_empty() {
+            self.commit(&plan, opened).await;
+            self.table = compiled.table.clone();
+            self.generation += 1;
+        }
+        Ok(plan)
+    }
+
+    /// Opens every new socket. May fail; changes nothing: no socket takes connections before all addresses are had.
+    fn prepare(&self, plan: &Plan) -> Result<BTreeMap<ListenAddr, Listener>, Vec<(ListenAddr, Fault)>> {
+        // An edit from "8080" to "127.0.0.1:8080" opens the new socket while the old one still serves.
+        let beside = |new: &ListenAddr| plan.listeners.removed.keys().any(|old| old.overlaps(new));
+        let leaving = plan
+            .listeners
+            .removed
+            .keys()
+            .filter(|old| plan.listeners.added.keys().any(|new| old.overlaps(new)));
+        let leaving = leaving.filter_map(|old| Some(&*self.doors.get(old)?.listener)).collect::<Vec<_>>();
+        share_ports(&leaving, true);
+        let opened = open_all(&plan.listeners.added, &self.inherited, beside);
+        share_ports(&leaving, false);
+        opened
+    }
+
+    /// Puts the plan into force. Cannot fail.
+    async fn commit(&mut self, plan: &Plan, mut opened: BTreeMap<ListenAddr, Listener>) {
+        self.retired.retain(|old| !old.connections.is_empty());
+        let mut leaving: Vec<(Policy, OnChange, Scope)> = Vec::new();
+        for (name, route) in &plan.routes.removed {
+            if let Some(scope) = self.serving.remove(name) {
+                leaving.push((route.policy.clone(), route.policy.on_change, scope));
+            }
+        }
+        for (name, (old, new)) in &plan.routes.changed {
+            if let Some(scope) = self.serving.insert(name.clone(), self.root.child()) {
+                // The edit says what is to happen to what it replaces.
+                leaving.push((old.policy.clone(), new.policy.on_change, scope));
+            }
+        }
+        for name in plan.routes.added.keys() {
+            self.serving.insert(name.clone(), self.root.child());
+        }
+
+        for addr in plan.listeners.removed.keys() {
+            if let Some(door) = self.doors.remove(addr) {
+                door.accepting.drain(Duration::ZERO).await;
+            }
+        }
+        for (addr, (old, new)) in &plan.listeners.changed {
+            self.redirect(addr, old, new);
+        }
+        for (addr, binding) in &plan.listeners.added {
+            if let Some(listener) = opened.remove(addr) {
+                self.start_accepting(addr, binding, listener);
+            }
+        }
+        for (policy, on_change, connections) in leaving {
+            self.retire(policy, on_change, connections);
+        }
+        self.upstreams.forget_unused();
+    }
+
+    /// Leads an open listener elsewhere: same socket, same queue.
+    fn redirect(&mut self, addr: &ListenAddr, old: &Binding, new: &Binding) {
+        let Some(lead) = self.lead(new) else { return };
+        let Some(open) = self.doors.get(addr) else { return };
+        if old.route.policy.keepalive != new.route.policy.keepalive {
+            // Setting an option on a live listening socket fails for no reason that a user could mend.
+            drop(open.listener.set_keepalive(new.route.policy.keepalive));
+        }
+        open.door.lead.store(Arc::new(lead));
+    }
+
+    fn start_accepting(&mut self, addr: &ListenAddr, binding: &Binding, listener: Listener) {
+        let Some(lead) = self.lead(binding) else { return };
+        let door = Arc::new(Door { addr: addr.clone(), lead: ArcSwap::from_pointee(lead) });
+        let listener = Arc::new(listener);
+        let accepting = self.root.child();
+        accepting.spawn(accept::serve(listener.clone(), door.clone(), self.shared.clone()));
+        self.doors.insert(addr.clone(), OpenDoor { door, listener, accepting });
+    }
+
+    fn lead(&mut self, binding: &Binding) -> Option<Lead> {
+        let connections = self.serving.get(&binding.route.name)?.clone();
+        Some(Lead::new(binding, connections, &mut self.upstreams))
+    }
+
+    /// Does with replaced connections what `on_change` says.
+    fn retire(&mut self, policy: Policy, on_change: OnChange, connections: Scope) {
+        match on_change {
+            OnChange::Keep => {}
+            OnChange::Cut => connections.kill(),
+            OnChange::Drain => {
+                let (scope, patience) = (connections.clone(), policy.drain_timeout);
+                self.root.spawn(async move {
+                    scope.drain(patience).await;
+                });
+            }
+        }
+        self.retired.push(Retired { policy, connections });
+    }
+}
+
+/// Setting an option on a live socket fails for no reason that a user could mend; `bind` then says what is missing.
+fn share_ports(listeners: &[&Listener], on: bool) {
+    for listener in listeners {
+        drop(listener.share_port(on));
+    }
+}
+
+/// Opens all of them, or tells of each that cannot be had.
+fn open_all(
+    wanted: &BTreeMap<ListenAddr, Binding>,
+    inherited: &Inherited,
+    beside: impl Fn(&ListenAddr) -> bool,
+) -> Result<BTreeMap<ListenAddr, Listener>, Vec<(ListenAddr, Fault)>> {
+    let mut faults = Vec::new();
+    let mut or_fault = |addr: &ListenAddr, error: io::Error| {
+        faults.push((addr.clone(), bind_fault(addr, &error, inherited.in_the_way(addr))));
+    };
+    let mut opened = BTreeMap::new();
+    let mut bound = Vec::new();
+    for (addr, binding) in wanted {
+        let passed = inherited.listen(addr, binding.route.policy.keepalive);
+        match passed.map_or_else(|| bind(addr, beside(addr)).map(Ok), |passed| passed.map(Err)) {
+            Ok(Ok(socket)) => bound.push((addr, binding, socket)),
+            Ok(Err(listener)) => drop(opened.insert(addr.clone(), listener)),
+            Err(error) => or_fault(addr, error),
+        }
+    }
+    if bound.len() + opened.len() < wanted.len() {
+        return Err(faults);
+    }
+    for (addr, binding, socket) in bound {
+        match socket.listen(binding.route.policy.keepalive) {
+            Ok(listener) => drop(opened.insert(addr.clone(), listener)),
+            Err(error) => or_fault(addr, error),
+        }
+    }
+    if faults.is_empty() { Ok(opened) } else { Err(faults) }
+}
+
+/// Why an address cannot be listened on, and what to do.
+fn bind_fault(addr: &ListenAddr, error: &io::Error, in_the_way: Option<&Inlet>) -> Fault {
+    let port = addr.port().unwrap_or_default();
+    let (message, help) = match error.kind() {
+        io::ErrorKind::AddrInUse if let Some(inlet) = in_the_way => (
+            format!("cannot listen on {addr}: systemd holds a socket for {inlet}"),
+            format!("write \"{}\", or change ListenStream= in the socket unit", inlet.addr),
+        ),
+        io::ErrorKind::AddrInUse => (
+            format!("cannot listen on {addr}: the address is in use"),
+            match addr {
+                ListenAddr::Unix(path) => {
+                    format!(
+                        "another program listens there, or {} is not a socket: `ss -xlp` names it",
+                        path.display()
+                    )
+                }
+                _ => format!("another program has it: `ss -ltnp 'sport = :{port}'` names it"),
+            },
+        ),
+        io::ErrorKind::AddrNotAvailable => (
+            format!("cannot listen on {addr}: this host does not have that address"),
+            format!("`ip addr` shows the ones it has; write \"{port}\" for all of them"),
+        ),
+        io::ErrorKind::PermissionDenied => (
+            format!("cannot listen on {addr}: permission denied"),
+            match addr {
+                ListenAddr::Unix(path) => format!("Portway may not create {}", path.display()),
+                _ => "ports below 1024 need CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities=)".to_owned(),
+            },
+        ),
+        _ => (format!("cannot listen on {addr}: {error}"), "choose another address".to_owned()),
+    };
+    Fault { message, help }
+}

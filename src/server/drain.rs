@@ -1,0 +1,71 @@
+//! The end: no new connections, time for the open ones, then a reset for the rest.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::Server;
+use crate::net::Inherited;
+use crate::tasks::Scope;
+
+impl Server {
+    /// Closes every listening socket. What waits in their queues is reset by the kernel and can try elsewhere; where
+    /// systemd holds a socket as well, it waits for the next start.
+    pub async fn close_listeners(&mut self) {
+        for open in self.doors.values() {
+            open.accepting.kill();
+        }
+        for open in std::mem::take(&mut self.doors).into_values() {
+            open.accepting.drain(Duration::ZERO).await;
+        }
+        self.inherited = Inherited::default();
+    }
+
+    /// How many connections are open.
+    pub fn connections(&self) -> usize {
+        let retired = self.retired.iter().map(|old| old.connections.len());
+        self.serving.values().map(Scope::len).chain(retired).sum()
+    }
+
+    /// The longest `drain_timeout` of the routes that have open connections.
+    pub fn longest_drain(&self) -> Duration {
+        self.open_scopes().map(|(patience, _)| patience).max().unwrap_or_default()
+    }
+
+    /// The owners of open connections, with their `drain_timeout`.
+    fn open_scopes(&self) -> impl Iterator<Item = (Duration, &Scope)> {
+        let routes = &self.table.routes;
+        let serving = self
+            .serving
+            .iter()
+            .filter_map(|(name, scope)| Some((routes.get(name)?.policy.drain_timeout, scope)));
+        let retired = self.retired.iter().map(|old| (old.policy.drain_timeout, &old.connections));
+        serving.chain(retired).filter(|(_, scope)| !scope.is_empty())
+    }
+
+    /// Gives every connection its route's `drain_timeout` to end by itself, and resets the rest. Returns how many these
+    /// were. Dropping the future leaves them running.
+    pub async fn drain(&mut self) -> usize {
+        let cut = Arc::new(AtomicUsize::new(0));
+        let drains = self.root.child();
+        for (patience, scope) in self.open_scopes() {
+            let (scope, cut) = (scope.clone(), cut.clone());
+            drains.spawn(async move {
+                cut.fetch_add(scope.drain(patience).await, Ordering::Relaxed);
+            });
+        }
+        drains.finished().await;
+        cut.load(Ordering::Relaxed)
+    }
+
+    /// Resets every connection at once. Returns how many there were.
+    pub async fn kill(&mut self) -> usize {
+        let open = self.connections();
+        self.shared.kill();
+        self.root.kill();
+        for scope in self.serving.values().chain(self.retired.iter().map(|old| &old.connections)) {
+            scope.finished().await;
+        }
+        open
+    }
+}

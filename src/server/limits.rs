@@ -1,0 +1,78 @@
+//! How many connections the process can have: two descriptors each, beside what it needs for itself.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tracing::warn;
+
+use crate::net::relay::{MOST_PIPES, limit_pipes};
+
+/// Descriptors that no connection gets: resolvers, log files, a second attempt at an upstream, the file watch.
+const RESERVE: usize = 16;
+/// And of the limit one part in so many.
+const RESERVE_PART: usize = 32;
+/// A server with fewer is worth a warning.
+const FEW: usize = 100;
+
+/// The descriptors of this process.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    limit: usize,
+    /// Open before the first listener.
+    own: usize,
+}
+
+impl Limits {
+    /// Raises the soft limit to the hard one, and looks at what is open.
+    pub fn raise() -> Limits {
+        let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+        if current != maximum
+            && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+        {
+            warn!(%error, "cannot raise the limit of descriptors");
+        }
+        // `None`: there is no limit.
+        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        // Without /proc: about what a start needs.
+        let own = std::fs::read_dir("/proc/self/fd").map_or(RESERVE, Iterator::count);
+        let limits = Limits { limit: usize::try_from(limit).unwrap_or(usize::MAX), own };
+        limit_pipes(limits.pipes());
+        limits
+    }
+
+    /// How many pipes bulk data may take: two descriptors each, an eighth of all.
+    fn pipes(self) -> usize {
+        (self.limit / 16).min(MOST_PIPES)
+    }
+
+    /// How many connections fit beside so many listeners. Each of these has its socket, and may hold a client that
+    /// waits for a free descriptor. At least 1.
+    pub fn connections(self, listeners: usize) -> usize {
+        let taken = self.own + 2 * listeners + 2 * self.pipes() + RESERVE + self.limit / RESERVE_PART;
+        (self.limit.saturating_sub(taken) / 2).max(1)
+    }
+
+    /// Warns when that is a small number.
+    pub fn warn_if_few(self, listeners: usize) {
+        let connections = self.connections(listeners);
+        if connections < FEW {
+            warn!(
+                connections,
+                descriptors = self.limit,
+                "few connections fit the limit of descriptors: raise it (`ulimit -Hn`, LimitNOFILE=, --ulimit nofile)"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_room_for_the_rest() {
+        let limits = |limit, own| Limits { limit, own };
+        assert_eq!(limits(1024, 20).connections(1), (1024 - 20 - 2 - 128 - 16 - 32) / 2);
+        assert_eq!(limits(1024, 20).connections(400), (1024 - 20 - 800 - 128 - 16 - 32) / 2);
+        assert_eq!(limits(8, 20).connections(1), 1);
+        assert!(limits(usize::MAX, 20).connections(1) > 1 << 60);
+    }
+}

@@ -1,0 +1,95 @@
+//! Floor 5: which listeners exist now.
+//!
+//! Starts them, carries edits out ([`Server::apply`]) and ends them ([`Server::drain`]). The only floor that changes
+//! what runs; it does so in one task, one edit after the other: [`run`] is the life of the process, `watch` notices an
+//! edit, [`edit`] tells its story, `apply` carries it out.
+
+mod apply;
+mod drain;
+pub mod edit;
+pub mod file;
+mod limits;
+mod log;
+pub mod run;
+mod signals;
+mod systemd;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::model::{ListenAddr, Policy, Table};
+use crate::net::{Inherited, Listener};
+use crate::proxy::{Door, Shared, Upstreams};
+use crate::tasks::Scope;
+
+/// What runs now.
+#[derive(Debug)]
+pub struct Server {
+    shared: Arc<Shared>,
+    inherited: Inherited,
+    /// What the listeners do, as a table.
+    table: Table,
+    doors: BTreeMap<ListenAddr, OpenDoor>,
+    /// What is known of the upstreams: it outlives edits.
+    upstreams: Upstreams,
+    /// The connections of each route, as its present text serves them.
+    serving: BTreeMap<String, Scope>,
+    /// Connections of texts that an edit has replaced.
+    retired: Vec<Retired>,
+    /// Above every scope.
+    root: Scope,
+    generation: u64,
+}
+
+/// A listener that accepts.
+#[derive(Debug)]
+struct OpenDoor {
+    door: Arc<Door>,
+    listener: Arc<Listener>,
+    accepting: Scope,
+}
+
+/// Connections of a route's text that is no more.
+#[derive(Debug)]
+struct Retired {
+    policy: Policy,
+    connections: Scope,
+}
+
+impl Server {
+    /// A server without listeners. It uses `inherited` sockets where their address fits, and binds the rest.
+    pub fn new(shared: Arc<Shared>, inherited: Inherited) -> Self {
+        Server {
+            shared,
+            inherited,
+            table: Table::default(),
+            doors: BTreeMap::new(),
+            upstreams: Upstreams::default(),
+            serving: BTreeMap::new(),
+            retired: Vec::new(),
+            root: Scope::new(),
+            generation: 0,
+        }
+    }
+
+    /// How many times what runs has changed.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// What runs, as a table.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// Inherited sockets that no listener uses, as a person should read them.
+    pub fn unused_inherited(&self) -> Vec<String> {
+        self.inherited.unused(self.doors.keys()).map(ToString::to_string).collect()
+    }
+
+    /// How many listeners are open.
+    pub fn listeners(&self) -> usize {
+        self.doors.len()
+    }
+}

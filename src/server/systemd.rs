@@ -1,0 +1,139 @@
+//! systemd's notify protocol (sd_notify(3)): the service manager is told what the process does.
+//!
+//! Own code: the crate for it opens a socket for each message, which fails exactly when descriptors have run out, and
+//! then a watchdog kills a server that only needs a moment. It also knows no abstract socket.
+
+use std::fmt;
+use std::future::pending;
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+use tracing::warn;
+
+/// A manager that has hung itself up may hold a message up for so long.
+const SEND_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The service manager; or none, and then every call does nothing.
+#[derive(Debug)]
+pub(super) struct Manager {
+    socket: Option<UnixDatagram>,
+    watchdog: Option<Interval>,
+}
+
+impl Manager {
+    /// By `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID`. Needs the runtime.
+    pub fn from_env() -> Manager {
+        let socket = std::env::var_os("NOTIFY_SOCKET").and_then(|address| {
+            connect(address.as_bytes())
+                .inspect_err(
+                    |error| warn!(%error, address = %address.display(), "NOTIFY_SOCKET cannot be used"),
+                )
+                .ok()
+        });
+        let watchdog = watchdog_period(|name| std::env::var(name).ok(), std::process::id());
+        let watchdog = watchdog.filter(|_| socket.is_some()).map(|period| {
+            let mut ticks = interval(period / 2);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            ticks
+        });
+        Manager { socket, watchdog }
+    }
+
+    /// The start, or a reload, is done.
+    pub fn ready(&self, status: impl fmt::Display) {
+        self.tell(format_args!("READY=1\nMAINPID={}\nSTATUS={status}", std::process::id()));
+    }
+
+    /// A reload begins; [`Manager::ready`] ends it, whatever came of it.
+    pub fn reloading(&self) {
+        let now = clock_gettime(ClockId::Monotonic);
+        let micros = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec / 1_000);
+        self.tell(format_args!("RELOADING=1\nMONOTONIC_USEC={micros}\nSTATUS=reloading"));
+    }
+
+    /// The end has begun, and may take so long: a shorter `TimeoutStopSec=` is prolonged.
+    pub fn stopping(&self, patience: Duration, status: impl fmt::Display) {
+        let margin = Duration::from_secs(5);
+        let micros = (patience + margin).as_micros();
+        self.tell(format_args!("STOPPING=1\nEXTEND_TIMEOUT_USEC={micros}\nSTATUS={status}"));
+    }
+
+    /// Tells the watchdog that the caller's loop is alive, twice in its period; then resolves. A part of that loop's
+    /// `select!`. Without a watchdog it costs nothing.
+    pub async fn watched(&mut self) {
+        let Some(ticks) = &mut self.watchdog else { return pending().await };
+        ticks.tick().await;
+        self.tell("WATCHDOG=1");
+    }
+
+    fn tell(&self, message: impl fmt::Display) {
+        let Some(socket) = &self.socket else { return };
+        if let Err(error) = socket.send(message.to_string().as_bytes()) {
+            warn!(%error, "the service manager cannot be told");
+        }
+    }
+}
+
+fn connect(address: &[u8]) -> io::Result<UnixDatagram> {
+    let socket = UnixDatagram::unbound()?;
+    socket.set_write_timeout(Some(SEND_TIMEOUT))?;
+    let address = match address {
+        [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
+        path => SocketAddr::from_pathname(std::ffi::OsStr::from_bytes(path))?,
+    };
+    socket.connect_addr(&address)?;
+    Ok(socket)
+}
+
+/// sd_watchdog_enabled(3): a period is meant for this process unless it names another.
+fn watchdog_period(env: impl Fn(&str) -> Option<String>, me: u32) -> Option<Duration> {
+    let for_me = env("WATCHDOG_PID").is_none_or(|pid| pid.parse() == Ok(me));
+    let micros: u64 = env("WATCHDOG_USEC")?.parse().ok()?;
+    (for_me && micros > 1).then(|| Duration::from_micros(micros))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reload_tells_when_it_began() {
+        let (ours, theirs) = UnixDatagram::pair().unwrap();
+        let manager = Manager { socket: Some(ours), watchdog: None };
+        let hear = || {
+            let mut message = [0; 256];
+            let length = theirs.recv(&mut message).unwrap();
+            String::from_utf8(message[..length].to_vec()).unwrap()
+        };
+        let now = || clock_gettime(ClockId::Monotonic).tv_sec;
+        let before = now();
+        manager.reloading();
+        let said = hear();
+        let micros = said.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap();
+        let micros = micros.strip_suffix("\nSTATUS=reloading").unwrap().parse::<i64>().unwrap();
+        assert!((before..=now()).contains(&(micros / 1_000_000)), "{said}");
+        manager.ready("2 routes");
+        assert_eq!(hear(), format!("READY=1\nMAINPID={}\nSTATUS=2 routes", std::process::id()));
+    }
+
+    #[test]
+    fn a_watchdog_is_ours_unless_it_names_another() {
+        let period = |pid: Option<&'static str>, micros: &'static str| {
+            let env = move |name: &str| match name {
+                "WATCHDOG_PID" => pid.map(ToOwned::to_owned),
+                _ => Some(micros.to_owned()),
+            };
+            watchdog_period(env, 7)
+        };
+        assert_eq!(period(None, "2000000"), Some(Duration::from_secs(2)));
+        assert_eq!(period(Some("7"), "2000000"), Some(Duration::from_secs(2)));
+        assert_eq!(period(Some("8"), "2000000"), None);
+        assert_eq!(period(None, "0"), None);
+        assert_eq!(period(None, "soon"), None);
+    }
+}

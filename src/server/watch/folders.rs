@@ -1,0 +1,66 @@
+//! The folders in which a change can give a path another file.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+
+/// As many links as Linux follows (path_resolution(7)).
+const LINKS: usize = 40;
+
+/// A folder, and which one it is: it may be removed and made again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Folder {
+    pub path: PathBuf,
+    /// Device and inode.
+    pub identity: (u64, u64),
+}
+
+/// The folder of the file and of each link on the way to it. Where the way ends early, the folder in which it may go on
+/// one day.
+pub(super) fn on_the_way(path: &Path) -> Vec<Folder> {
+    let mut found = Vec::new();
+    let Ok(path) = std::path::absolute(path) else { return found };
+    let mut here = PathBuf::from("/");
+    let mut ahead: VecDeque<OsString> = parts(&path).collect();
+    let mut links = 0;
+    while let Some(part) = ahead.pop_front() {
+        let next = match part.to_str() {
+            Some("..") => here.parent().unwrap_or(Path::new("/")).to_owned(),
+            _ => here.join(&part),
+        };
+        match std::fs::read_link(&next) {
+            Ok(target) if links < LINKS => {
+                links += 1;
+                note(&mut found, &here);
+                if target.is_absolute() {
+                    here = PathBuf::from("/");
+                }
+                for part in parts(&target).collect::<Vec<_>>().into_iter().rev() {
+                    ahead.push_front(part);
+                }
+            }
+            // Not a link: a folder to go on from, the file, or nothing.
+            _ if next.is_dir() && !ahead.is_empty() => here = next,
+            _ => break,
+        }
+    }
+    note(&mut found, &here);
+    found
+}
+
+fn parts(path: &Path) -> impl Iterator<Item = OsString> {
+    path.components().filter_map(|part| match part {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+    })
+}
+
+fn note(found: &mut Vec<Folder>, path: &Path) {
+    let Ok(meta) = std::fs::metadata(path) else { return };
+    let folder = Folder { path: path.to_owned(), identity: (meta.dev(), meta.ino()) };
+    if !found.contains(&folder) {
+        found.push(folder);
+    }
+}

@@ -1,0 +1,257 @@
+//! Floor 3: where log lines go. Handing a line over never blocks; a thread of its own writes.
+//!
+//! The queue is bounded in bytes, and what does not fit is lost and counted: a terminal that is stopped, a pipe that
+//! nobody reads or a full disk must not hold up a connection. May not log: it tells its owner ([`Event`]), who does.
+
+mod writer;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use writer::Writer;
+
+/// Bytes that may wait: some 5,000 lines.
+const QUEUE: usize = 1 << 20;
+
+/// What a sink writes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// A file, made if need be (mode 0640), and appended to.
+    File(PathBuf),
+}
+
+/// What the owner of a sink is told.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// Writing fails, for the first time since it worked.
+    Failing(&'a io::Error),
+    /// Writing works again. So many lines are missing here.
+    Lost(u64),
+}
+
+/// Hears of events, on the sink's thread. What it answers is written into the sink, at the place of the lost lines.
+pub type Tell = Box<dyn Fn(Event<'_>) -> Option<String> + Send>;
+
+/// A writer of lines. Dropping it writes what waits, and ends its thread.
+#[derive(Debug)]
+pub struct Sink {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// There is something to do for the thread.
+    work: Condvar,
+    /// There is nothing left to do.
+    idle: Condvar,
+    lost: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queue: Vec<u8>,
+    /// Lines that did not fit since the thread last looked.
+    refused: u64,
+    reopen: bool,
+    closed: bool,
+    busy: bool,
+}
+
+impl Sink {
+    /// Starts the thread, which opens the target. Fails only if there can be no thread.
+    pub fn open(target: Target, tell: Tell) -> io::Result<Sink> {
+        let shared = Arc::new(Shared::default());
+        // It opens the target before it looks at the queue.
+        shared.lock().busy = true;
+        let writer = Writer::new(shared.clone(), target, tell);
+        std::thread::Builder::new().name("log".into()).spawn(move || writer.run())?;
+        Ok(Sink { shared })
+    }
+
+    /// Hands lines over, each with its line feed. Never blocks.
+    pub fn write(&self, lines: &[u8]) {
+        let mut state = self.shared.lock();
+        if state.queue.len() + lines.len() > QUEUE {
+            state.refused += count(lines);
+            self.shared.lost.fetch_add(count(lines), Ordering::Relaxed);
+            return;
+        }
+        state.queue.extend_from_slice(lines);
+        if !state.busy {
+            self.shared.work.notify_one();
+        }
+    }
+
+    /// Opens a file target again: a log rotation has renamed it.
+    pub fn reopen(&self) {
+        self.shared.lock().reopen = true;
+        self.shared.work.notify_one();
+    }
+
+    /// Waits until all is written, for at most `patience`. Whether it is.
+    pub fn flush(&self, patience: Duration) -> bool {
+        let state = self.shared.lock();
+        let waited = self
+            .shared
+            .idle
+            .wait_timeout_while(state, patience, |state| state.busy || !state.queue.is_empty())
+            .unwrap_or_else(PoisonError::into_inner);
+        !waited.1.timed_out()
+    }
+
+    /// Lines that could not be written, since the start.
+    pub fn lost(&self) -> u64 {
+        self.shared.lost.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.work.notify_one();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn count(lines: &[u8]) -> u64 {
+    lines.iter().filter(|&&byte| byte == b'\n').count() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{File, read_to_string};
+    use std::io::Read;
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+    use std::sync::mpsc::{Receiver, channel};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn sink(path: &Path) -> (Sink, Receiver<String>) {
+        let (said, events) = channel();
+        let tell = Box::new(move |event: Event<'_>| {
+            drop(said.send(format!("{event:?}")));
+            match event {
+                Event::Failing(_) => None,
+                Event::Lost(lines) => Some(format!("lost {lines}\n")),
+            }
+        });
+        (Sink::open(Target::File(path.into()), tell).unwrap(), events)
+    }
+
+    #[test]
+    fn lines_arrive_whole_and_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let (sink, _) = sink(&path);
+        let lines: String = (0..10_000).map(|i| format!("line {i}\n")).collect();
+        for line in lines.split_inclusive('\n') {
+            sink.write(line.as_bytes());
+        }
+        assert!(sink.flush(PATIENCE));
+        assert_eq!(read_to_string(path).unwrap(), lines);
+    }
+
+    #[test]
+    fn dropping_writes_what_waits() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let (sink, events) = sink(&path);
+        sink.write(b"last\n");
+        drop(sink);
+        assert!(events.recv_timeout(PATIENCE).is_err(), "the thread has ended, and had nothing to say");
+        assert_eq!(read_to_string(path).unwrap(), "last\n");
+    }
+
+    #[test]
+    fn reopen_follows_a_rotation() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, old) = (folder.path().join("log"), folder.path().join("log.1"));
+        let (sink, _) = sink(&path);
+        sink.write(b"one\n");
+        assert!(sink.flush(PATIENCE));
+        std::fs::rename(&path, &old).unwrap();
+        sink.write(b"two\n");
+        assert!(sink.flush(PATIENCE));
+        sink.reopen();
+        sink.write(b"three\n");
+        assert!(sink.flush(PATIENCE));
+        assert_eq!(read_to_string(old).unwrap(), "one\ntwo\n");
+        assert_eq!(read_to_string(path).unwrap(), "three\n");
+    }
+
+    #[test]
+    fn a_deleted_file_is_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let (sink, _) = sink(&path);
+        sink.write(b"one\n");
+        assert!(sink.flush(PATIENCE));
+        std::fs::remove_file(&path).unwrap();
+        sink.write(b"two\n");
+        assert!(sink.flush(PATIENCE));
+        assert_eq!(read_to_string(path).unwrap(), "two\n");
+    }
+
+    /// A full disk: `/dev/full` fails every write with ENOSPC.
+    #[test]
+    fn what_a_full_disk_loses_is_counted_and_told_when_it_heals() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        symlink("/dev/full", &path).unwrap();
+        let (sink, events) = sink(&path);
+        sink.write(b"one\ntwo\n");
+        let failing = events.recv_timeout(PATIENCE).unwrap();
+        assert!(failing.contains("Failing") && failing.contains("No space"), "{failing}");
+        std::fs::remove_file(&path).unwrap();
+        while !events.recv_timeout(PATIENCE).unwrap().contains("Lost(2)") {}
+        sink.write(b"three\n");
+        assert!(sink.flush(PATIENCE));
+        assert_eq!(read_to_string(path).unwrap(), "lost 2\nthree\n");
+        assert_eq!(sink.lost(), 2);
+    }
+
+    #[test]
+    fn a_reader_that_does_not_read_costs_lines_and_no_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        let (sink, events) = sink(&path);
+        // Its opening waits for a reader. The queue takes what fits.
+        let line = [b"x".repeat(999), b"\n".to_vec()].concat();
+        for _ in 0..5_000 {
+            sink.write(&line);
+        }
+        assert!(!sink.flush(Duration::from_millis(10)));
+        let kept = (QUEUE / line.len()) as u64;
+        assert_eq!(sink.lost(), 5_000 - kept);
+        let mut reader = std::io::BufReader::new(File::open(&path).unwrap());
+        let mut whole = vec![0; (QUEUE / line.len()) * line.len()];
+        reader.read_exact(&mut whole).unwrap();
+        assert_eq!(count(&whole), kept);
+        let lost = format!("lost {}\n", 5_000 - kept);
+        let mut said = vec![0; lost.len()];
+        reader.read_exact(&mut said).unwrap();
+        assert_eq!(String::from_utf8(said).unwrap(), lost);
+        assert!(events.recv_timeout(PATIENCE).unwrap().contains("Lost"));
+        sink.write(b"again\n");
+        let mut again = [0; 6];
+        reader.read_exact(&mut again).unwrap();
+        assert_eq!(&again, b"again\n");
+    }
+}

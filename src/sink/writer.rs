@@ -1,0 +1,178 @@
+//! The thread's side of a sink.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, poll};
+
+use super::{Event, Shared, State, Target, Tell, count};
+
+/// How long after a failed write the next one waits: what fails for long costs nothing and says little.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What else there is to do for the thread.
+struct News {
+    refused: u64,
+    reopen: bool,
+}
+
+/// Writes what the queue has.
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    target: Target,
+    file: Option<File>,
+    /// The last line written lacks its end.
+    cut: bool,
+    /// Lost lines that the target's reader has not been told of.
+    owed: u64,
+    failing: bool,
+    tell: Tell,
+}
+
+impl Writer {
+    pub fn new(shared: Arc<Shared>, target: Target, tell: Tell) -> Self {
+        Writer { shared, target, file: None, cut: false, owed: 0, failing: false, tell }
+    }
+
+    /// Until the sink is closed.
+    pub fn run(mut self) {
+        let mut batch = Vec::new();
+        self.put(&[]);
+        while let Some(news) = self.next(&mut batch) {
+            if news.reopen {
+                self.reopen();
+            }
+            self.settle();
+            self.put(&batch);
+            // These came after the batch.
+            self.owed += news.refused;
+            self.settle();
+            self.failing |= self.owed > 0;
+            batch.clear();
+        }
+    }
+
+    /// Waits for work and takes all of it. `None` when the sink is closed and empty.
+    fn next(&self, batch: &mut Vec<u8>) -> Option<News> {
+        let mut state = self.shared.lock();
+        if self.failing {
+            let nothing_new = |state: &mut State| !state.closed && !state.reopen;
+            let waited = self.shared.work.wait_timeout_while(state, RETRY, nothing_new);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        } else {
+            while state.queue.is_empty() && state.refused == 0 && !state.reopen && !state.closed {
+                state.busy = false;
+                self.shared.idle.notify_all();
+                state = self.shared.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+        if state.closed && state.queue.is_empty() && state.refused == 0 {
+            return None;
+        }
+        state.busy = true;
+        std::mem::swap(&mut state.queue, batch);
+        let State { refused, reopen, .. } = &mut *state;
+        Some(News { refused: std::mem::take(refused), reopen: std::mem::take(reopen) })
+    }
+
+    /// A target that cannot be opened again stays as it is.
+    fn reopen(&mut self) {
+        match self.target.open() {
+            Ok(file) => self.file = Some(file),
+            Err(error) => drop((self.tell)(Event::Failing(&error))),
+        }
+    }
+
+    /// Says how many lines are missing, once it can be said.
+    fn settle(&mut self) {
+        if self.owed == 0 {
+            return;
+        }
+        let lost = self.owed;
+        if let Some(line) = (self.tell)(Event::Lost(lost)) {
+            let line = line.into_bytes();
+            if self.attempt(&line).is_err() {
+                return;
+            }
+        }
+        self.owed -= lost;
+    }
+
+    /// Writes lines; counts those that cannot be written.
+    fn put(&mut self, lines: &[u8]) {
+        match self.attempt(lines) {
+            Ok(()) => self.failing = false,
+            Err((written, error)) => {
+                let lost = count(&lines[written..]);
+                self.owed += lost;
+                self.shared.lost.fetch_add(lost, Ordering::Relaxed);
+                if !std::mem::replace(&mut self.failing, true) {
+                    (self.tell)(Event::Failing(&error));
+                }
+            }
+        }
+    }
+
+    /// Writes as much as can be written. On failure: how much that was, and why it was no more.
+    fn attempt(&mut self, lines: &[u8]) -> Result<(), (usize, io::Error)> {
+        let mut file = self
+            .file
+            .take()
+            .filter(still_there)
+            .map_or_else(|| self.target.open(), Ok)
+            .map_err(|e| (0, e))?;
+        if self.cut && !lines.is_empty() {
+            write_some(&mut file, b"\n").map_err(|error| (0, error))?;
+            self.cut = false;
+        }
+        let mut written = 0;
+        while written < lines.len() {
+            match write_some(&mut file, &lines[written..]) {
+                Ok(n) => written += n,
+                Err(error) => {
+                    self.cut = written > 0 && lines[written - 1] != b'\n';
+                    // The file is opened anew at the next attempt.
+                    return Err((written, error));
+                }
+            }
+        }
+        self.file = Some(file);
+        Ok(())
+    }
+}
+
+impl Target {
+    fn open(&self) -> io::Result<File> {
+        // Own descriptors of the standard streams: std's have a lock, which a stuck write would hold.
+        match self {
+            Target::Stdout => io::stdout().as_fd().try_clone_to_owned().map(File::from),
+            Target::Stderr => io::stderr().as_fd().try_clone_to_owned().map(File::from),
+            Target::File(path) => OpenOptions::new().append(true).create(true).mode(0o640).open(path),
+        }
+    }
+}
+
+/// Whether a file still has a name: nobody reads what is written to a deleted one. Pipes and terminals always do.
+fn still_there(file: &File) -> bool {
+    file.metadata().is_ok_and(|meta| !meta.is_file() || meta.nlink() > 0)
+}
+
+/// One write, of at least one byte. Waits as a blocking descriptor would: who made it non-blocking, for example a
+/// shell's neighbour on the same terminal, did not mean us.
+fn write_some(file: &mut File, bytes: &[u8]) -> io::Result<usize> {
+    loop {
+        match file.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                poll(&mut [PollFd::new(file, PollFlags::OUT)], None)?;
+            }
+            other => return other,
+        }
+    }
+}

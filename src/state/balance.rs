@@ -1,0 +1,99 @@
+//! Which of several upstreams is next. Every rule here chooses one; asked again without it, it gives the next best.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::hash::{self, Rng};
+
+/// An upstream that can be chosen.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seat {
+    /// Its place in the pool.
+    pub index: usize,
+    /// At least 1.
+    pub weight: u64,
+    pub load: u64,
+}
+
+/// The turns of a pool: smooth weighted round-robin, as nginx does it. Of weights 5, 1, 1 it makes `aabacaa`, not
+/// `aaaaabc`.
+#[derive(Debug)]
+pub(super) struct Turns {
+    /// What each upstream of the pool is owed.
+    owed: Mutex<Vec<i64>>,
+}
+
+impl Turns {
+    pub(super) fn new(upstreams: usize) -> Self {
+        Turns { owed: Mutex::new(vec![0; upstreams]) }
+    }
+
+    /// Whose turn it is: each is owed its weight, and who is owed most pays for all.
+    fn next(&self, seats: &[Seat]) -> Option<usize> {
+        let mut owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut total = 0;
+        let mut next: Option<(i64, usize)> = None;
+        for seat in seats {
+            let weight = i64::try_from(seat.weight).unwrap_or(i64::MAX);
+            total += weight;
+            let own = owed.get_mut(seat.index)?;
+            *own += weight;
+            if next.is_none_or(|(most, _)| *own > most) {
+                next = Some((*own, seat.index));
+            }
+        }
+        let (_, index) = next?;
+        *owed.get_mut(index)? -= total;
+        Some(index)
+    }
+}
+
+/// In turn.
+pub(super) fn round_robin(seats: &[Seat], turns: &Turns) -> Option<usize> {
+    turns.next(seats)
+}
+
+/// The least load for its weight; in turn among equals.
+pub(super) fn least_connections(seats: &mut Vec<Seat>, turns: &Turns) -> Option<usize> {
+    let least = seats.iter().copied().reduce(|a, b| if lighter(&b, &a) { b } else { a })?;
+    seats.retain(|seat| !lighter(&least, seat));
+    turns.next(seats)
+}
+
+/// Two by chance and weight, and of them the one with less load: nearly as even as the least of all, and without the
+/// rush of all on one that has just come.
+pub(super) fn random_two(seats: &mut Vec<Seat>, rng: &mut Rng) -> Option<usize> {
+    let first = draw(seats, rng)?;
+    let Some(second) = draw(seats, rng) else { return Some(first.index) };
+    Some(if lighter(&second, &first) { second.index } else { first.index })
+}
+
+/// The one that this client always has (see [`hash`]). `name` gives the hash of an upstream of the pool.
+pub(super) fn source_hash(seats: &[Seat], client: u64, name: impl Fn(usize) -> u64) -> Option<usize> {
+    let dear = |seat: &Seat| (hash::cost(client, name(seat.index)), seat.weight, seat.index);
+    let cheaper = |a: (u64, u64, usize), b: (u64, u64, usize)| {
+        if u128::from(b.0) * u128::from(a.1) < u128::from(a.0) * u128::from(b.1) { b } else { a }
+    };
+    seats.iter().map(dear).reduce(cheaper).map(|(.., index)| index)
+}
+
+/// Whether `a` has less load for its weight than `b`.
+fn lighter(a: &Seat, b: &Seat) -> bool {
+    u128::from(a.load) * u128::from(b.weight) < u128::from(b.load) * u128::from(a.weight)
+}
+
+/// Takes one out, by chance and weight.
+fn draw(seats: &mut Vec<Seat>, rng: &mut Rng) -> Option<Seat> {
+    let total = seats.iter().map(|seat| seat.weight).sum::<u64>();
+    if total == 0 {
+        return None;
+    }
+    let mut left = rng.below(total);
+    let at = seats.iter().position(|seat| match left.checked_sub(seat.weight) {
+        Some(rest) => {
+            left = rest;
+            false
+        }
+        None => true,
+    })?;
+    Some(seats.swap_remove(at))
+}

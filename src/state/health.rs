@@ -1,0 +1,197 @@
+//! Whether an upstream can be had, as failed connects tell ([`Passive`]) and as checks tell ([`Checks`]).
+
+use std::time::{Duration, Instant};
+
+use crate::model::upstream::LONGEST_SLOW_START as LONGEST_RAMP;
+
+/// Failed connects in a row that put an upstream down.
+pub const FAILURES: u32 = 3;
+/// How long an upstream is down the first time. Each time in a row it is twice as long.
+pub const FIRST: Duration = Duration::from_secs(1);
+/// The longest that an upstream is down before it is tried again, give or take a quarter.
+pub const LONGEST: Duration = Duration::from_secs(30);
+/// An upstream that was up for this long has its past forgiven.
+pub const FORGET: Duration = Duration::from_secs(60);
+/// What the end of an attempt has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing that others should know.
+    None,
+    /// The upstream is down for this long.
+    Down(Duration),
+    /// It was down, was tried, and is down for this long.
+    StillDown(Duration),
+    /// It is up again, and had been down for this long.
+    Up(Duration),
+}
+
+/// Whether an upstream should be tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Yes; it came back at this time, if it was ever down.
+    Up(Option<Instant>),
+    /// Its time is over: one connection may try it, and no other meanwhile.
+    Trial,
+    /// Only where there is no other.
+    Down,
+}
+
+/// Health by failed connects: so many in a row put an upstream down, for a time that grows; then one attempt decides.
+#[derive(Clone, Debug)]
+pub struct Passive {
+    /// In a row, while it is up.
+    failures: u32,
+    /// In a row, without [`FORGET`] between.
+    ejections: u32,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Up { since: Option<Instant> },
+    Down { first: Instant, since: Instant, until: Instant, trial: bool },
+}
+
+impl Default for Passive {
+    fn default() -> Self {
+        Passive { failures: 0, ejections: 0, state: State::Up { since: None } }
+    }
+}
+
+impl Passive {
+    /// Whether it should be tried now.
+    pub fn standing(&self, now: Instant) -> Standing {
+        match self.state {
+            State::Up { since } => Standing::Up(since),
+            State::Down { until, trial: false, .. } if now >= until => Standing::Trial,
+            State::Down { .. } => Standing::Down,
+        }
+    }
+
+    /// Takes the trial, where there is one to be had. Who has it gives it back with [`Passive::end_trial`].
+    pub fn begin_trial(&mut self, now: Instant) -> bool {
+        match &mut self.state {
+            State::Down { until, trial, .. } if now >= *until => !std::mem::replace(trial, true),
+            _ => false,
+        }
+    }
+
+    /// The trial is over, with or without an answer.
+    pub fn end_trial(&mut self) {
+        if let State::Down { trial, .. } = &mut self.state {
+            *trial = false;
+        }
+    }
+
+    /// An attempt that began at `begun` has failed. `chance` is any number: it spreads the next trials.
+    pub fn failed(&mut self, begun: Instant, now: Instant, chance: u64) -> Change {
+        match self.state {
+            State::Up { since } => {
+                // An attempt from before the recovery says nothing about what came after.
+                if since.is_some_and(|since| begun < since) {
+                    return Change::None;
+                }
+                self.failures += 1;
+                if self.failures < FAILURES {
+                    return Change::None;
+                }
+                if since.is_none_or(|since| now.duration_since(since) >= FORGET) {
+                    self.ejections = 0;
+                }
+                Change::Down(self.eject(now, now, chance))
+            }
+            // One from before, or one that was made because there was no other: the trial decides.
+            State::Down { since, until, .. } if begun < since || now < until => Change::None,
+            State::Down { first, .. } => Change::StillDown(self.eject(first, now, chance)),
+        }
+    }
+
+    /// It was connected: by the trial, by an attempt for want of another upstream, or by a check.
+    pub fn succeeded(&mut self, now: Instant) -> Change {
+        self.failures = 0;
+        match self.state {
+            State::Up { .. } => Change::None,
+            State::Down { first, .. } => {
+                self.state = State::Up { since: Some(now) };
+                Change::Up(now.duration_since(first))
+            }
+        }
+    }
+
+    /// Whether there is nothing to remember: as new.
+    pub fn is_calm(&self, now: Instant) -> bool {
+        let long_up =
+            |since: Option<Instant>| since.is_none_or(|since| now.duration_since(since) > LONGEST_RAMP);
+        self.failures == 0 && matches!(self.state, State::Up { since } if long_up(since))
+    }
+
+    fn eject(&mut self, first: Instant, now: Instant, chance: u64) -> Duration {
+        let time = back_off(self.ejections, chance);
+        self.failures = 0;
+        self.ejections += 1;
+        self.state = State::Down { first, since: now, until: now + time, trial: false };
+        time
+    }
+}
+
+/// How long an upstream is down that went down so many times before.
+fn back_off(before: u32, chance: u64) -> Duration {
+    let time = FIRST.saturating_mul(1_u32.checked_shl(before).unwrap_or(u32::MAX)).min(LONGEST);
+    // Three to five quarters.
+    let spread = u32::try_from(chance % 513).unwrap_or_default();
+    time * (768 + spread) / 1024
+}
+
+/// The part of its weight that an upstream has so long after its recovery, in 1/256: from a tenth to all of it.
+pub fn ramp(since: Option<Instant>, slow_start: Duration, now: Instant) -> u32 {
+    const FULL: u32 = 256;
+    let Some(since) = since else { return FULL };
+    let up = now.saturating_duration_since(since);
+    if up >= slow_start {
+        return FULL;
+    }
+    let part = up.as_micros() * u128::from(FULL) / slow_start.as_micros().max(1);
+    u32::try_from(part).unwrap_or(FULL).clamp(FULL / 10, FULL)
+}
+
+/// Health by checks: `fall` failures in a row put an upstream down, `rise` passes bring it back. The first check
+/// decides alone: who has just started should not wait for what is known.
+#[derive(Clone, Copy, Debug)]
+pub struct Checks {
+    rise: u32,
+    fall: u32,
+    up: Option<bool>,
+    /// Results in a row against `up`.
+    against: u32,
+}
+
+impl Checks {
+    /// An upstream that was not checked yet counts as up. Both numbers are at least 1.
+    pub fn new(rise: u32, fall: u32) -> Self {
+        Checks { rise, fall, up: None, against: 0 }
+    }
+
+    /// Whether the upstream is up.
+    pub fn is_up(&self) -> bool {
+        self.up != Some(false)
+    }
+
+    /// A check has passed or failed. Returns whether the upstream went up or down by it.
+    pub fn result(&mut self, passed: bool) -> bool {
+        let before = self.is_up();
+        match self.up {
+            None => self.up = Some(passed),
+            Some(up) if up == passed => self.against = 0,
+            Some(up) => {
+                self.against += 1;
+                if self.against >= if up { self.fall } else { self.rise } {
+                    (self.up, self.against) = (Some(passed), 0);
+                }
+            }
+        }
+        self.is_up() != before
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,14 @@
+//! Floor 2: the memory of the running proxy. Pure: `now` and chance are arguments, nothing is resolved, dialled or
+//! logged.
+//!
+//! [`Upstream`] is what is known of one address, whatever route leads there; it outlives edits. [`Pool`] is what one
+//! listener leads to, and in which order. A connection [`Walk`]s it.
+
+mod balance;
+mod hash;
+pub mod health;
+mod pool;
+mod upstream;
+
+pub use pool::{Member, Pool, Step, Walk};
+pub use upstream::{Attempt, Load, Upstream};

@@ -1,0 +1,128 @@
+//! Floor 3: the only place that spawns. Every task belongs to a [`Scope`], and every scope can be drained.
+//!
+//! A scope has two signals: *stop* (take no new work) and *kill* (end now). Both reach its children. The same drain
+//! serves a stop signal, a removed route and a changed one.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// An owner of tasks.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    stop: CancellationToken,
+    kill: CancellationToken,
+    tracker: TaskTracker,
+}
+
+impl Scope {
+    /// A scope without a parent.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A scope that the parent's signals reach. Its tasks are its own: the parent does not count them.
+    pub fn child(&self) -> Scope {
+        Scope { stop: self.stop.child_token(), kill: self.kill.child_token(), tracker: TaskTracker::new() }
+    }
+
+    /// Runs a task until it ends, or until the scope is killed: then it is dropped where it stands.
+    pub fn spawn<F>(&self, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let kill = self.kill.clone();
+        let task = self.tracker.track_future(async move {
+            tokio::select! {
+                biased;
+                () = kill.cancelled() => {}
+                () = task => {}
+            }
+        });
+        #[allow(clippy::disallowed_methods, reason = "the one place")]
+        drop(tokio::spawn(task));
+    }
+
+    /// Asks the scope to take no new work.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Resolves once the scope was asked to take no new work.
+    pub async fn stopped(&self) {
+        self.stop.cancelled().await;
+    }
+
+    /// Ends every task of the scope where it stands.
+    pub fn kill(&self) {
+        self.stop.cancel();
+        self.kill.cancel();
+    }
+
+    /// Resolves once no task is running.
+    pub async fn finished(&self) {
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+
+    /// How many tasks are running.
+    pub fn len(&self) -> usize {
+        self.tracker.len()
+    }
+
+    /// Whether no task is running.
+    pub fn is_empty(&self) -> bool {
+        self.tracker.is_empty()
+    }
+
+    /// Stops, waits until every task has ended or `patience` is over, and kills the rest. Returns how many it killed.
+    pub async fn drain(&self, patience: Duration) -> usize {
+        self.stop();
+        self.tracker.close();
+        if tokio::time::timeout(patience, self.tracker.wait()).await.is_ok() {
+            return 0;
+        }
+        let left = self.tracker.len();
+        self.kill();
+        self.tracker.wait().await;
+        left
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::io::AsyncReadExt;
+    use tokio::net::UnixStream;
+    use tokio::sync::{Notify, Semaphore};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_panics_gives_back_what_it_holds_and_disturbs_no_other() {
+        let scope = Scope::new();
+        let (permits, go_on) = (Arc::new(Semaphore::new(2)), Arc::new(Notify::new()));
+        let (held, mut peer) = UnixStream::pair().unwrap();
+        let permit = permits.clone().acquire_owned().await.unwrap();
+        let (finished, wait) = (permits.clone().acquire_owned().await.unwrap(), go_on.clone());
+        scope.spawn(async move {
+            wait.notified().await;
+            drop(finished);
+        });
+        scope.spawn(async move {
+            let _held = (held, permit);
+            panic!("a fault in one connection");
+        });
+
+        // Its socket is closed, its permit is back, and the other task still runs.
+        assert_eq!(peer.read(&mut [0]).await.unwrap(), 0);
+        drop(permits.acquire().await.unwrap());
+        assert_eq!(scope.len(), 1);
+        go_on.notify_one();
+        scope.finished().await;
+        assert_eq!(permits.available_permits(), 2);
+    }
+}

@@ -1,0 +1,97 @@
+//! The set-up of each program: its best honest one for this work, with logs off.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::program::{Kind, Setup, Variant, find};
+
+/// nginx's stream module in Debian's package.
+pub const STREAM_MODULE: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
+
+/// The command that serves `listen`.
+pub fn command(kind: &Kind, listen: SocketAddr, setup: Setup) -> Result<Command> {
+    match kind {
+        Kind::Portway(variant) => portway(variant, listen, setup),
+        Kind::Haproxy { splice } => haproxy(*splice, listen, setup),
+        Kind::Nginx => nginx(listen, setup),
+        Kind::Realm => {
+            let mut command = Command::new(installed("realm")?);
+            command.args(["-l", &listen.to_string(), "-r", &setup.upstream.to_string()]);
+            Ok(command)
+        }
+        Kind::Direct => bail!("a direct connection has no program"),
+    }
+}
+
+fn installed(name: &str) -> Result<PathBuf> {
+    find(name).with_context(|| format!("{name} is not installed"))
+}
+
+fn write(dir: &Path, name: &str, text: &str) -> Result<PathBuf> {
+    let path = dir.join(name);
+    fs::write(&path, text).with_context(|| path.display().to_string())?;
+    Ok(path)
+}
+
+fn portway(variant: &Variant, listen: SocketAddr, setup: Setup) -> Result<Command> {
+    let mut words: Vec<String> = Vec::new();
+    if variant.file {
+        let keys: String = variant.keys.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+        let text = format!(
+            "[log]\nlevel = \"warn\"\naccess = \"off\"\n\n\
+             [[route]]\nname = \"bench\"\nlisten = \"{listen}\"\nupstream = \"{}\"\n{keys}",
+            setup.upstream
+        );
+        let path = write(setup.dir, "portway.toml", &text)?;
+        words.extend(["run".to_owned(), "--config".to_owned(), path.display().to_string()]);
+    } else {
+        words.extend(["forward".to_owned(), listen.to_string(), setup.upstream.to_string()]);
+    }
+    words.extend(variant.args.iter().cloned());
+    let mut command = Command::new(&variant.bin);
+    command.args(&words).envs(variant.env.iter().cloned());
+    Ok(command)
+}
+
+fn haproxy(splice: bool, listen: SocketAddr, setup: Setup) -> Result<Command> {
+    let splice = if splice { "  option splice-request\n  option splice-response\n" } else { "" };
+    let text = format!(
+        "global\n  nbthread {}\n  maxconn {}\n\
+         defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n{splice}\
+         frontend bench\n  bind {listen}\n  default_backend bench\n\
+         backend bench\n  server one {}\n",
+        setup.cores,
+        setup.connections + 500,
+        setup.upstream
+    );
+    let path = write(setup.dir, "haproxy.cfg", &text)?;
+    let mut command = Command::new(installed("haproxy")?);
+    command.arg("-db").arg("-f").arg(path);
+    Ok(command)
+}
+
+fn nginx(listen: SocketAddr, setup: Setup) -> Result<Command> {
+    let dir = setup.dir.display();
+    let module = if Path::new(STREAM_MODULE).exists() {
+        format!("load_module {STREAM_MODULE};\n")
+    } else {
+        String::new()
+    };
+    let text = format!(
+        "{module}daemon off;\nworker_processes {};\npid {dir}/nginx.pid;\nerror_log stderr warn;\n\
+         events {{ worker_connections {}; }}\n\
+         stream {{\n  access_log off;\n  server {{\n    listen {listen} backlog=4096;\n    proxy_pass {};\n    \
+         proxy_buffer_size 16k;\n    proxy_timeout 1h;\n  }}\n}}\n",
+        setup.cores,
+        2 * setup.connections + 1000,
+        setup.upstream
+    );
+    let path = write(setup.dir, "nginx.conf", &text)?;
+    let mut command = Command::new(installed("nginx")?);
+    command.args(["-e", "stderr", "-p"]).arg(setup.dir).arg("-c").arg(path);
+    Ok(command)
+}

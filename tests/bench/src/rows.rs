@@ -1,0 +1,177 @@
+//! The rows of the table: what is done, what is measured in it, and what is to be reached.
+
+/// One row: work, and the lines that it gives in the table.
+pub struct Row {
+    /// As `--rows` names it.
+    pub name: &'static str,
+    /// As the table names it.
+    pub title: String,
+    /// What is done.
+    pub work: Work,
+    /// What of it is shown, in this order.
+    pub metrics: &'static [Metric],
+}
+
+/// What a row does. Counts are per run.
+#[derive(Clone, Copy, Debug)]
+pub enum Work {
+    /// Bytes through some connections.
+    Bulk { connections: u64, bytes: u64, up: bool },
+    /// Messages there and back; `rate` per second, or 0: as they come back; `flow`: beside one bulk stream.
+    Ping { connections: u64, size: u64, requests: u64, rate: u64, flow: bool },
+    /// Connections opened and closed.
+    Churn { connections: u64 },
+    /// Connections held: memory, idle CPU over `idle_ms`, and the cost of `requests` beside them.
+    Hold { connections: u64, idle_ms: u64, requests: u64 },
+}
+
+/// Something measured.
+pub struct Metric {
+    /// Its name in the results.
+    pub key: &'static str,
+    /// What and in which unit.
+    pub label: &'static str,
+    /// Digits after the point.
+    pub digits: usize,
+    /// Whether more is better.
+    pub more: bool,
+    /// What is to be reached.
+    pub goal: Goal,
+}
+
+/// What is to be reached; `None`: shown only.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Goal {
+    /// At most this, relative to the best peer.
+    pub ratio: Option<f64>,
+    /// At most this, as it is.
+    pub absolute: Option<f64>,
+}
+
+const NONE: Goal = Goal { ratio: None, absolute: None };
+
+const fn less(key: &'static str, label: &'static str, digits: usize) -> Metric {
+    Metric { key, label, digits, more: false, goal: NONE }
+}
+
+const fn more(key: &'static str, label: &'static str, digits: usize) -> Metric {
+    Metric { key, label, digits, more: true, goal: NONE }
+}
+
+impl Metric {
+    const fn ratio(mut self, ratio: f64) -> Self {
+        self.goal.ratio = Some(ratio);
+        self
+    }
+
+    const fn absolute(mut self, absolute: f64) -> Self {
+        self.goal.absolute = Some(absolute);
+        self
+    }
+}
+
+const BULK: &[Metric] = &[
+    less("cpu_s_per_gib", "CPU s per GiB", 3).ratio(0.7),
+    more("mib_per_s", "MiB/s", 0),
+    less("pss_mib", "memory (Pss) after, MiB", 1),
+];
+const PING: &[Metric] = &[
+    less("cpu_us", "CPU µs per request", 2).ratio(0.95),
+    more("per_s", "requests/s", 0),
+    less("p50_us", "p50 µs", 1),
+    less("p99_us", "p99 µs", 1),
+    less("p999_us", "p99.9 µs", 1),
+];
+const PING_16K: &[Metric] = &[
+    less("cpu_us", "CPU µs per request", 2),
+    more("per_s", "requests/s", 0),
+    less("p50_us", "p50 µs", 1),
+    less("p99_us", "p99 µs", 1),
+    less("p999_us", "p99.9 µs", 1),
+];
+const CHURN: &[Metric] = &[
+    less("cpu_us", "CPU µs per connection", 1).ratio(0.95),
+    more("per_s", "connections/s", 0),
+    less("p50_us", "p50 µs to the byte back", 1),
+    less("p99_us", "p99 µs to the byte back", 1),
+];
+const PACED: &[Metric] = &[
+    less("p99_us", "p99 µs", 1).ratio(1.0),
+    less("p50_us", "p50 µs", 1),
+    less("p999_us", "p99.9 µs", 1),
+    less("cpu_us", "CPU µs per request", 2),
+];
+const HOLD: &[Metric] = &[
+    less("kib_per_connection", "user memory per connection, KiB", 2).ratio(1.0).absolute(2.5),
+    // Shown with two digits: below half of the last one it is nothing.
+    less("idle_cpu_ms", "CPU while idle, ms", 2).absolute(0.005),
+    less("held_ratio", "CPU per request, held ÷ none", 3).absolute(1.1),
+    less("pss_mib", "memory (Pss) while held, MiB", 1),
+];
+const MIXED: &[Metric] = &[
+    less("p99_us", "p99 µs of the pings", 1).ratio(1.0),
+    less("p50_us", "p50 µs of the pings", 1),
+    less("p999_us", "p99.9 µs of the pings", 1),
+    more("flow_mib_per_s", "MiB/s of the bulk stream", 0),
+    less("cpu_percent", "CPU, % of one core", 0),
+];
+
+impl Row {
+    /// Whether forced splicing is compared too: where bulk moves.
+    pub fn is_bulk(&self) -> bool {
+        matches!(self.work, Work::Bulk { .. } | Work::Ping { flow: true, .. })
+    }
+}
+
+/// All rows, with the full work or, for daily use, less of it.
+pub fn all(short: bool) -> Vec<Row> {
+    let pick = |full: u64, less: u64| if short { less } else { full };
+    let bulk = |name, connections: u64, up| Row {
+        name,
+        title: format!("bulk {}, {connections} conn.", if up { "up" } else { "down" }),
+        work: Work::Bulk { connections, bytes: pick(2048, 384) << 20, up },
+        metrics: BULK,
+    };
+    let ping = |name, title: &str, connections, size, requests| Row {
+        name,
+        title: title.to_owned(),
+        work: Work::Ping { connections, size, requests, rate: 0, flow: false },
+        metrics: if size == 64 { PING } else { PING_16K },
+    };
+    let (churn, held, idle_ms) = (pick(10_000, 3_000), pick(8_000, 2_000), pick(5_000, 1_000));
+    let paced = pick(60_000, 15_000);
+    let mixed = pick(20_000, 6_000);
+    vec![
+        bulk("bulk-down", 4, false),
+        bulk("bulk-down-1", 1, false),
+        bulk("bulk-up", 4, true),
+        bulk("bulk-up-1", 1, true),
+        ping("ping", "64 B ping-pong, 32 conn.", 32, 64, pick(100_000, 30_000)),
+        ping("ping-1", "64 B ping-pong, 1 conn.", 1, 64, pick(20_000, 8_000)),
+        ping("ping-16k", "16 KiB ping-pong, 32 conn.", 32, 16 * 1024, pick(40_000, 10_000)),
+        Row {
+            name: "churn",
+            title: "churn: open, 1 B each way, close".to_owned(),
+            work: Work::Churn { connections: churn },
+            metrics: CHURN,
+        },
+        Row {
+            name: "paced",
+            title: "64 B at 20,000/s, 32 conn.".to_owned(),
+            work: Work::Ping { connections: 32, size: 64, requests: paced, rate: 20_000, flow: false },
+            metrics: PACED,
+        },
+        Row {
+            name: "hold",
+            title: format!("{held} conn. held, idle {} s", idle_ms / 1000),
+            work: Work::Hold { connections: held, idle_ms, requests: pick(50_000, 15_000) },
+            metrics: HOLD,
+        },
+        Row {
+            name: "mixed",
+            title: "64 B at 5,000/s, 500 conn., beside 1 bulk stream".to_owned(),
+            work: Work::Ping { connections: 500, size: 64, requests: mixed, rate: 5_000, flow: true },
+            metrics: MIXED,
+        },
+    ]
+}

@@ -1,0 +1,93 @@
+//! A process as the kernel shows it in /proc: the truth from outside.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+/// A process.
+#[derive(Clone, Copy, Debug)]
+pub struct Process(pub u32);
+
+/// A TCP socket of a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TcpSocket {
+    /// `ESTABLISHED` is 1, `SYN_SENT` 2, `FIN_WAIT2` 5, `CLOSE_WAIT` 8, `LISTEN` 10 (net/tcp_states.h).
+    pub state: u8,
+    /// Its own port.
+    pub port: u16,
+}
+
+/// States of [`TcpSocket`].
+pub const SYN_SENT: u8 = 2;
+pub const FIN_WAIT2: u8 = 5;
+pub const CLOSE_WAIT: u8 = 8;
+pub const LISTEN: u8 = 10;
+
+impl Process {
+    fn read(self, what: &str) -> String {
+        fs::read_to_string(format!("/proc/{}/{what}", self.0)).unwrap_or_default()
+    }
+
+    fn targets(self) -> Vec<String> {
+        let Ok(dir) = fs::read_dir(format!("/proc/{}/fd", self.0)) else { return Vec::new() };
+        dir.flatten()
+            .filter_map(|fd| fs::read_link(fd.path()).ok())
+            .map(|to| to.display().to_string())
+            .collect()
+    }
+
+    /// How many descriptors it has of each kind: `socket`, `pipe`, `anon_inode:[eventfd]`, a path.
+    pub fn fds(self) -> BTreeMap<String, usize> {
+        let mut kinds = BTreeMap::new();
+        for target in self.targets() {
+            let kind = match target.split_once(":[") {
+                Some((kind @ ("socket" | "pipe"), _)) => kind.to_owned(),
+                _ => target,
+            };
+            *kinds.entry(kind).or_default() += 1;
+        }
+        kinds
+    }
+
+    fn inodes(self) -> Vec<String> {
+        let strip = |target: String| Some(target.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned());
+        self.targets().into_iter().filter_map(strip).collect()
+    }
+
+    /// Its TCP sockets, matched by inode.
+    pub fn tcp(self) -> Vec<TcpSocket> {
+        let inodes = self.inodes();
+        let tables = [self.read("net/tcp"), self.read("net/tcp6")];
+        let rows = tables.iter().flat_map(|table| table.lines().skip(1));
+        rows.filter_map(|row| {
+            let fields: Vec<&str> = row.split_whitespace().collect();
+            let mine = inodes.iter().any(|inode| fields.get(9) == Some(&inode.as_str()));
+            let port = u16::from_str_radix(fields.get(1)?.rsplit_once(':')?.1, 16).ok()?;
+            let state = u8::from_str_radix(fields.get(3)?, 16).ok()?;
+            mine.then_some(TcpSocket { state, port })
+        })
+        .collect()
+    }
+
+    /// How many of its TCP sockets are in a state.
+    pub fn count(self, state: u8) -> usize {
+        self.tcp().iter().filter(|socket| socket.state == state).count()
+    }
+
+    /// Whether it handles a signal by itself.
+    pub fn catches(self, signal: i32) -> bool {
+        let status = self.status("SigCgt:");
+        u64::from_str_radix(&status, 16).is_ok_and(|mask| mask & (1 << (signal - 1)) != 0)
+    }
+
+    /// Its resident memory in bytes.
+    pub fn memory(self) -> u64 {
+        let kib = self.status("VmRSS:");
+        kib.trim_end_matches("kB").trim().parse::<u64>().unwrap_or(0) * 1024
+    }
+
+    fn status(self, key: &str) -> String {
+        let status = self.read("status");
+        let line = status.lines().find_map(|line| line.strip_prefix(key));
+        line.unwrap_or_default().trim().to_owned()
+    }
+}

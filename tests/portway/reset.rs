@@ -1,0 +1,143 @@
+//! A reset is passed on as a reset, after what was read before it (rule 2), and noticed at once (rule 3).
+
+use std::time::Duration;
+
+use crate::harness::{Chunk, End, Peer, Scene, pass, until};
+use crate::on;
+
+/// Less than any receive buffer: all of it can be delivered before the reset.
+const READ: u64 = 50_000;
+
+/// `sender` sends and resets; `receiver` gets every byte, and then the reset.
+fn data_then_reset(mut sender: Peer, mut receiver: Peer, chunk: Chunk, before_reset: Duration) {
+    let n = chunk.total(READ);
+    sender.chunk = chunk;
+    std::thread::scope(|both| {
+        both.spawn(|| {
+            sender.send(n);
+            // A reset throws away what its own kernel has not sent: also without a proxy.
+            until("all is sent", || sender.unacknowledged() == 0);
+            pass(before_reset);
+            sender.reset();
+        });
+        both.spawn(|| assert_eq!(receiver.receive_all(), End::Reset(n)));
+    });
+}
+
+fn each_chunk(scene: &Scene, pause: Duration, order: impl Fn((Peer, Peer)) -> (Peer, Peer)) {
+    for chunk in Chunk::ALL {
+        for _ in 0..5 {
+            let (sender, receiver) = order(scene.connect());
+            data_then_reset(sender, receiver, chunk, pause);
+        }
+    }
+}
+
+on! { tcp_ways:
+    fn the_client_sends_and_resets_at_once(scene) {
+        each_chunk(scene, Duration::ZERO, |(client, server)| (client, server));
+    }
+
+    fn the_server_sends_and_resets_at_once(scene) {
+        each_chunk(scene, Duration::ZERO, |(client, server)| (server, client));
+    }
+
+    fn the_server_sends_and_resets_a_little_later(scene) {
+        for _ in 0..3 {
+            let (client, server) = scene.connect();
+            data_then_reset(server, client, Chunk::Of(65_536), Duration::from_millis(200));
+        }
+    }
+
+    fn the_server_resets_while_the_client_reads_slowly(scene) {
+        let (mut client, mut server) = scene.connect();
+        server.send(READ);
+        until("all is sent", || server.unacknowledged() == 0);
+        server.reset();
+        assert_eq!(client.receive_slowly(500, Duration::from_millis(5)), End::Reset(READ));
+    }
+
+    fn the_client_resets_while_the_server_reads_slowly(scene) {
+        let (mut client, mut server) = scene.connect();
+        client.send(READ);
+        until("all is sent", || client.unacknowledged() == 0);
+        client.reset();
+        assert_eq!(server.receive_slowly(500, Duration::from_millis(5)), End::Reset(READ));
+    }
+
+    fn a_reset_after_a_fin_is_a_reset(scene) {
+        let (mut client, mut server) = scene.connect();
+        server.send(READ);
+        server.fin();
+        client.receive(READ);
+        client.send(10);
+        server.receive(10);
+        client.reset();
+        // The server has had its own FIN answered by nothing: its kernel reports EPIPE or ECONNRESET.
+        server.fails_within(Duration::from_secs(1));
+        assert!(server.send_if_taken(1) == 0, "a write after a reset was taken");
+    }
+
+    fn without_a_byte(scene) {
+        let (client, mut server) = scene.connect();
+        client.reset();
+        assert_eq!(server.receive_all(), End::Reset(0));
+        let (mut client, server) = scene.connect();
+        server.reset();
+        assert_eq!(client.receive_all(), End::Reset(0));
+    }
+
+    fn a_server_that_closes_with_unread_data_resets(scene) {
+        let (mut client, mut server) = scene.connect();
+        client.send(READ);
+        server.receive(1);
+        server.send(10);
+        until("the data is there", || server.pending() > 0);
+        drop(server);
+        assert_eq!(client.receive_all(), End::Reset(10));
+    }
+
+    fn noticed_within_100_ms_while_blocked_writing(scene) {
+        let limit = Duration::from_millis(100);
+        // Whoever pushes is blocked; whoever resets does so while the other neither reads nor writes.
+        let client_pushes = |(mut client, server): (Peer, Peer)| { client.push_until_blocked(u64::MAX); (client, server) };
+        let server_pushes = |(client, mut server): (Peer, Peer)| { server.push_until_blocked(u64::MAX); (client, server) };
+        let told = |reset: Peer, other: &Peer| {
+            let watch = std::thread::scope(|both| {
+                let watch = both.spawn(|| other.fails_within(Duration::from_secs(5)));
+                both.spawn(move || reset.reset());
+                watch.join().unwrap()
+            });
+            assert!(watch < limit, "told after {watch:?}");
+        };
+        let (client, server) = client_pushes(scene.connect());
+        told(client, &server);
+        let (client, server) = client_pushes(scene.connect());
+        told(server, &client);
+        let (client, server) = server_pushes(scene.connect());
+        told(client, &server);
+        let (client, server) = server_pushes(scene.connect());
+        told(server, &client);
+    }
+}
+
+on! { every_way:
+    fn a_reset_ends_a_connection_of_any_family(scene) {
+        // A Unix socket has no reset: its peer sees the connection end, after the data.
+        let (mut client, mut server) = scene.connect();
+        server.send(READ);
+        client.receive(READ);
+        client.reset();
+        let end = server.receive_all();
+        assert!(end == End::Fin(0) || end == End::Reset(0), "{end:?}");
+        drop(server);
+        let (mut client, mut server) = scene.connect();
+        client.send(READ);
+        server.receive(READ);
+        server.send(READ);
+        until("all is sent", || server.unacknowledged() == 0);
+        server.reset();
+        let end = client.receive_all();
+        assert!(end == End::Fin(READ) || end == End::Reset(READ), "{end:?}");
+    }
+}
