@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
 use crate::harness::{Peer, Scene, Way, upstream::Family};
 use crate::on;
 
@@ -78,37 +80,60 @@ fn ping_all_beside_bulk(scene: &Scene, ends: &mut [(Peer, Peer)]) -> Vec<Duratio
     let done = AtomicBool::new(false);
     std::thread::scope(|all| {
         all.spawn(|| {
+            give_way();
             while !done.load(Ordering::Relaxed) {
                 client.send(1 << 20);
             }
             client.fin();
         });
-        all.spawn(|| server.receive_all());
+        all.spawn(|| {
+            give_way();
+            server.receive_all()
+        });
         let times = ping_all(ends);
         done.store(true, Ordering::Relaxed);
         times
     })
 }
 
+/// This thread runs when no other wants to, and yields at once to one that does.
+#[allow(unsafe_code, reason = "no crate of the house wraps sched_setscheduler(2)")]
+fn give_way() {
+    let none = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the kernel reads one `sched_param`, and 0 is this thread.
+    assert_eq!(unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const none) }, 0);
+}
+
+/// This thread, and the programs and threads that it starts from now on, run on that processor.
+fn run_on(processor: usize) {
+    let mut one = CpuSet::new();
+    one.set(processor);
+    sched_setaffinity(None, &one).unwrap();
+}
+
+/// The proxy has one processor, and so one thread, for the bulk stream and the thousand; its peers have another, so that
+/// what is measured is the proxy's choice and not the kernel's.
 #[test]
 fn a_bulk_stream_does_not_starve_a_thousand_others() {
     let _alone = alone();
-    let (direct, proxied) = (v4(Way::Direct), v4(Way::Auto));
-    let few = |scene: &Scene, n| (0..n).map(|_| scene.connect()).collect::<Vec<_>>();
     crate::harness::raise_descriptor_limit();
-    let (mut straight, mut through) = (few(&direct, 100), few(&proxied, 1000));
-    let p99 = |times| quantile(times, 0.99);
-    let ratios = std::iter::repeat_with(|| {
-        let alone = p99(ping_all(&mut through));
-        // What the bulk costs by itself, in processor time that is then missing here.
-        let beside = p99(ping_all_beside_bulk(&direct, &mut straight));
-        let both = p99(ping_all_beside_bulk(&proxied, &mut through));
-        both.as_secs_f64() / alone.max(beside).as_secs_f64()
-    });
-    let mut seen = Vec::new();
-    let fair = ratios.take(ATTEMPTS).inspect(|&ratio| seen.push(ratio)).any(|ratio| ratio < 3.0);
-    assert!(fair, "p99 beside bulk, times that without: {seen:?}");
-    drop((straight, through));
+    let processors = sched_getaffinity(None).unwrap();
+    let mut ours = (0..CpuSet::MAX_CPU).filter(|&processor| processors.is_set(processor));
+    let (first, last) = (ours.next().unwrap(), ours.last());
+    run_on(last.unwrap_or(first));
+    let proxied = v4(Way::Auto);
+    run_on(first);
+    let mut pings: Vec<(Peer, Peer)> = (0..1000).map(|_| proxied.connect()).collect();
+    let mut ratios: Vec<f64> = std::iter::repeat_with(|| {
+        let without = quantile(ping_all(&mut pings), 0.99);
+        let beside = quantile(ping_all_beside_bulk(&proxied, &mut pings), 0.99);
+        beside.as_secs_f64() / without.as_secs_f64()
+    })
+    .take(7)
+    .collect();
+    ratios.sort_by(f64::total_cmp);
+    assert!(ratios[3] < 3.0, "p99 beside bulk, times that without: {ratios:?}");
+    drop(pings);
     proxied.finish();
 }
 

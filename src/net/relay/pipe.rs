@@ -16,7 +16,7 @@ use crate::net::Socket;
 /// Pipes of this process, in use and at rest: half of what an unprivileged user may have at full size.
 pub const MOST_PIPES: usize = 512;
 /// What one call may move. A pipe has 16 slots; a slot holds one fragment of the socket, of any size.
-const AT_ONCE: usize = 1 << 20;
+const AT_ONCE: usize = 1 << 17;
 
 static AT_REST: Mutex<Vec<Pipe>> = Mutex::new(Vec::new());
 static OPEN: AtomicUsize = AtomicUsize::new(0);
@@ -89,15 +89,9 @@ impl Pipe {
     pub fn fill(&mut self, from: &Socket) -> Result<usize, Errno> {
         debug_assert!(self.held == 0);
         let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
-        match splice(from, None, &self.write, None, AT_ONCE, flags) {
-            Ok(n) => {
-                self.held = n;
-                Ok(n)
-            }
-            // splice(2) never gets past an urgent mark (tcp_read_sock() in the kernel); recv(2) does.
-            Err(Errno::AGAIN) if has_bytes(from) => Err(Errno::INVAL),
-            Err(errno) => Err(errno),
-        }
+        let n = splice(from, None, &self.write, None, AT_ONCE, flags)?;
+        self.held = n;
+        Ok(n)
     }
 
     /// Moves what the pipe holds on to the socket.
@@ -109,7 +103,7 @@ impl Pipe {
 }
 
 /// Whether the socket has bytes to read, looked at without taking them.
-fn has_bytes(from: &Socket) -> bool {
+pub(super) fn has_bytes(from: &Socket) -> bool {
     let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
     rustix::net::recv(from, &mut [0; 1], flags).is_ok_and(|(_, n)| n > 0)
 }
