@@ -20,13 +20,15 @@ use crate::net::Socket;
 
 /// The buffer that the connections of a thread share.
 const BUFFER: usize = 64 * 1024;
-/// After so many reads that filled the buffer, the direction is bulk.
+/// A read of so many bytes or more is one of bulk data: who sends as fast as it can seldom fills the buffer.
+const BULK: usize = BUFFER / 2;
+/// After so many of them the direction is bulk.
 const BULK_AFTER: u8 = 4;
 /// Bulk from the first byte, and for ever.
 const ALWAYS: u8 = u8::MAX;
 /// A read or splice below this is a message.
 const MESSAGE: usize = 16 * 1024;
-/// Bytes that a direction moves before it lets others have the thread.
+/// Bytes that a direction moves before it lets others have the thread; a pipe may bring more at once.
 const TURN: usize = 64 * 1024;
 
 thread_local! {
@@ -140,7 +142,7 @@ impl Flow<'_> {
                 Err(error) => return Poll::Ready(self.end(Some(error))),
             };
             self.pair.received();
-            self.grade(n == BUFFER, n);
+            self.grade(n);
             let mut sent = 0;
             while sent < n {
                 match send(self.pair, self.side, self.to, cx, &buf.filled()[sent..]) {
@@ -157,9 +159,9 @@ impl Flow<'_> {
     }
 
     /// Learns from one read whether this is bulk data or messages. It takes [`BULK_AFTER`] reads to change its mind.
-    fn grade(&mut self, full: bool, n: usize) {
+    fn grade(&mut self, n: usize) {
         if self.bulk == ALWAYS {
-        } else if full {
+        } else if n >= BULK {
             self.bulk = (self.bulk + 1).min(2 * BULK_AFTER);
         } else if n < MESSAGE {
             self.bulk = self.bulk.saturating_sub(1);
@@ -193,7 +195,7 @@ impl Flow<'_> {
             Poll::Ready(Ok(n)) => {
                 self.pair.received();
                 self.pair.spliced();
-                self.grade(n >= BUFFER, n);
+                self.grade(n);
                 self.held = Held::Piped(Box::new(pipe));
                 self.empty_pipe(cx)
             }
