@@ -40,6 +40,31 @@ fn a_fault_of_the_kernel_is_survived_with_copy() {
     faults("a_fault_of_the_kernel_is_survived_with_copy", "copy", &["recvfrom", "sendto"]);
 }
 
+#[test]
+fn the_record_says_why_bulk_was_not_spliced() {
+    if lacks_root("the_record_says_why_bulk_was_not_spliced") {
+        return;
+    }
+    let cases = [
+        ("auto", "splice:error=EINVAL", "buffer-no-splice"),
+        ("auto", "pipe2:error=EMFILE", "buffer-no-pipe"),
+        ("auto", "getpid:error=EPERM", "splice"),
+        ("copy", "getpid:error=EPERM", "copy"),
+    ];
+    for (relay, inject, path) in cases {
+        let upstream = Upstream::on(Family::V4);
+        let inject = format!("inject={inject}");
+        let strace = ["strace", "-D", "-f", "-qq", "-I", "1", "-o", "/dev/null", "-e", &inject];
+        let plan = Proxy::in_front_of(&upstream.addr).with(&["--relay", relay]).under(&strace);
+        let proxy = plan.start();
+        let (client, server) = (proxy.connect(), upstream.accept());
+        exchange(client, server, path);
+        assert_eq!(proxy.record(0)["path"], path);
+        proxy.process.let_go();
+        proxy.finish();
+    }
+}
+
 fn faults(test: &str, relay: &str, calls: &[&str]) {
     if lacks_root(test) {
         return;

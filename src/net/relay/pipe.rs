@@ -26,7 +26,7 @@ static AT_REST: Mutex<Vec<Pipe>> = Mutex::new(Vec::new());
 static OPEN: AtomicUsize = AtomicUsize::new(0);
 static LIMIT: AtomicUsize = AtomicUsize::new(MOST_PIPES);
 static OPEN_LARGE: AtomicUsize = AtomicUsize::new(0);
-static BULK: AtomicUsize = AtomicUsize::new(0);
+static USERS: AtomicUsize = AtomicUsize::new(0);
 
 /// Sets how many pipes this process may have open, each with two descriptors; at most [`MOST_PIPES`].
 pub fn limit_pipes(most: usize) {
@@ -39,18 +39,18 @@ fn at_rest() -> MutexGuard<'static, Vec<Pipe>> {
 
 /// A direction that moves bulk data. No more pipes rest than there are such directions, so an idle proxy has none.
 #[derive(Debug)]
-pub(super) struct Bulk(());
+pub(super) struct User(());
 
-impl Bulk {
-    pub fn begin() -> Bulk {
-        BULK.fetch_add(1, Ordering::Relaxed);
-        Bulk(())
+impl User {
+    pub fn begin() -> User {
+        USERS.fetch_add(1, Ordering::Relaxed);
+        User(())
     }
 }
 
-impl Drop for Bulk {
+impl Drop for User {
     fn drop(&mut self) {
-        let left = BULK.fetch_sub(1, Ordering::Relaxed) - 1;
+        let left = USERS.fetch_sub(1, Ordering::Relaxed) - 1;
         at_rest().truncate(left);
     }
 }
