@@ -27,6 +27,12 @@ pub struct PolicyArgs {
     /// Which of several upstreams: "round-robin", "least-connections", "random-two", "source-hash", "first".
     #[arg(long, value_name = "HOW")]
     balance: Option<String>,
+    /// A network that may come in, or an address: "10.0.0.0/8". Can be given several times.
+    #[arg(long, value_name = "NETWORK")]
+    allow: Vec<String>,
+    /// A network that may not, even if it is allowed. Can be given several times.
+    #[arg(long, value_name = "NETWORK")]
+    deny: Vec<String>,
 }
 
 /// As lines of a file: their values are checked where those of files are.
@@ -44,6 +50,11 @@ impl fmt::Display for PolicyArgs {
         for (key, value) in keys {
             if let Some(value) = value {
                 writeln!(f, "{key} = {}", toml::Value::from(value.as_str()))?;
+            }
+        }
+        for (key, values) in [("allow", &self.allow), ("deny", &self.deny)] {
+            if !values.is_empty() {
+                writeln!(f, "{key} = {}", toml::Value::from(values.clone()))?;
             }
         }
         Ok(())

@@ -3,6 +3,8 @@
 //! They are also the source of the JSON Schema, so each field's doc sentence is what an editor shows. Spans are lost
 //! inside untagged, internally tagged and flattened types: none is used here.
 
+mod clients;
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -11,6 +13,8 @@ use serde::Deserialize;
 use serde::de::{
     Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor, value::SeqAccessDeserializer,
 };
+
+pub(super) use clients::{Clients, ListFile, OrTable};
 
 /// What Portway forwards, route by route.
 #[derive(JsonSchema)]

@@ -7,9 +7,11 @@
 //! (`section`, `file`) → what it means (`settings`, `route`) → what the routes mean together (`cross`) → a table.
 //! A fault on the way is noted with its place, and reading goes on.
 
+mod clients;
 mod cross;
 mod document;
 mod file;
+mod files;
 mod picture;
 mod plan;
 mod report;
@@ -26,6 +28,7 @@ use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
 
+pub use files::network_list;
 pub use plan::{Binding, Delta, Plan};
 pub use report::{Fault, Report};
 pub use schema::schema;
@@ -95,7 +98,7 @@ fn read(document: &DeTable<'_>, text: &str, faults: &mut Vec<Placed>) -> (Table,
     let mut defaults = Policy::default();
     if let Some(place) = single(document, Section::Defaults, "defaults", faults) {
         section::unknown_keys(place, faults);
-        let typed = section::read(place, Section::Defaults, faults);
+        let typed = section::read(place, Section::Policy, faults);
         defaults = settings::policy(place, typed, &Policy::default(), faults);
     }
     let mut drafts = Vec::new();

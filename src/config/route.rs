@@ -61,7 +61,7 @@ pub(super) fn read(
 ) -> Draft {
     let place = Place::new(Section::Route, table, header);
     section::unknown_keys(place, faults);
-    let policy: file::Policy = section::read(place, Section::Defaults, faults);
+    let policy: file::Policy = section::read(place, Section::Policy, faults);
     let route: file::Route = section::read(place, Section::Own, faults);
     let policy = settings::policy(place, policy, defaults, faults);
     let draft = Draft {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::clients;
 use super::file::{self, Format, Relay, Text};
 use super::report::{Fault, Placed};
 use super::section::{Place, kind};
@@ -86,6 +87,7 @@ pub(super) fn policy(
             Relay::Splice => RelayMode::Splice,
         };
     }
+    policy.clients = clients::read(place, &base.clients, faults);
     policy
 }
 

@@ -358,7 +358,7 @@ pub struct AddrError {
 }
 
 impl AddrError {
-    fn new(message: String, help: impl Into<String>) -> Self {
+    pub(super) fn new(message: String, help: impl Into<String>) -> Self {
         AddrError { message, help: help.into() }
     }
 }

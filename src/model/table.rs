@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::units;
-use super::{Balance, ListenAddr, ListenSpec, OnDown, UpstreamEntry};
+use super::{Balance, Clients, ListenAddr, ListenSpec, OnDown, UpstreamEntry};
 
 /// A whole file, compiled. Two equal tables run the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,6 +65,8 @@ pub struct Policy {
     pub slow_start: Duration,
     /// What becomes of the connections of an upstream that went down.
     pub on_down: OnDown,
+    /// Who may come in, and how often.
+    pub clients: Clients,
 }
 
 impl Default for Policy {
@@ -80,15 +82,16 @@ impl Default for Policy {
             balance: Balance::RoundRobin,
             slow_start: Duration::ZERO,
             on_down: OnDown::Keep,
+            clients: Clients::default(),
         }
     }
 }
 
 impl Policy {
     /// Each key with its value, both as the file has them: for plans, and wherever a person reads a route.
-    pub fn entries(&self) -> [(&'static str, String); 11] {
+    pub fn entries(&self) -> Vec<(&'static str, String)> {
         let or_off = |value: Option<Duration>| value.map_or_else(|| "off".to_owned(), units::show);
-        [
+        let mut entries = vec![
             ("protocol", "tcp".to_owned()),
             ("connect_timeout", units::show(self.connect_timeout)),
             ("idle_timeout", or_off(self.idle_timeout)),
@@ -100,7 +103,9 @@ impl Policy {
             ("balance", self.balance.label().to_owned()),
             ("slow_start", units::show(self.slow_start)),
             ("on_down", self.on_down.label().to_owned()),
-        ]
+        ];
+        entries.extend(self.clients.entries());
+        entries
     }
 }
 

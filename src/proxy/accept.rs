@@ -41,6 +41,10 @@ pub async fn serve(listener: Arc<Listener>, door: Arc<Door>, shared: Arc<Shared>
                 if failing.ends() {
                     info!(listener = %door.addr, "accepting again");
                 }
+                if !door.lead.load().lets_in(&peer) {
+                    socket.reset();
+                    continue;
+                }
                 // The client waits in its socket, those behind it in the kernel's queue.
                 let Some(permit) = shared.budget.admit(&door.addr).await else { return };
                 let lead = door.lead.load_full();

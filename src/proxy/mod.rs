@@ -3,10 +3,12 @@
 //! May log, dial and relay. Knows what one listener leads to ([`Lead`]); which listeners exist is floor 5's.
 
 pub mod accept;
+mod access;
 pub mod access_log;
 mod budget;
 pub mod connection;
 mod egress;
+mod gate;
 pub mod record;
 mod upstreams;
 
@@ -16,11 +18,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 
 use crate::config::Binding;
-use crate::model::{ListenAddr, Route, UpstreamEntry};
+use crate::model::{ListenAddr, Peer, Route, UpstreamEntry};
 use crate::state::{Member, Pool};
 use crate::tasks::Scope;
+pub use access::{Access, Lists, LiveList};
 pub use access_log::AccessLog;
 pub use budget::Budget;
+pub use gate::{Clientele, Gate};
 pub use upstreams::{Live, Upstreams};
 
 /// One listening address of the running proxy. It stays while edits change what it leads to.
@@ -41,13 +45,22 @@ pub struct Lead {
     pub pool: Pool,
     /// The members of the pool, in its order.
     pub upstreams: Vec<Arc<Live>>,
+    /// Who may come in.
+    pub access: Access,
+    /// What is known of its clients.
+    pub gate: Arc<Gate>,
     /// The owner of its connections: `on_change` acts on them through it.
     pub connections: Scope,
 }
 
 impl Lead {
     /// Where a binding of a table leads; its connections belong to `connections`.
-    pub fn new(binding: &Binding, connections: Scope, known: &mut Upstreams) -> Self {
+    pub fn new(
+        binding: &Binding,
+        connections: Scope,
+        known: &mut Upstreams,
+        clientele: &mut Clientele,
+    ) -> Self {
         let route = binding.route.clone();
         let upstreams: Vec<Arc<Live>> =
             route.upstream.iter().map(|entry| known.get(entry.spec.at(binding.offset))).collect();
@@ -59,7 +72,20 @@ impl Lead {
         };
         let members = route.upstream.iter().zip(&upstreams).map(member).collect();
         let pool = Pool::new(members, route.policy.balance, route.policy.slow_start);
-        Lead { route, pool, upstreams, connections }
+        let access = Access::new(&route.policy.clients, &clientele.lists);
+        let gate = clientele.gate(&route.name);
+        Lead { route, pool, upstreams, access, gate, connections }
+    }
+}
+
+impl Lead {
+    /// Whether a client may come in. One that may not is counted.
+    fn lets_in(&self, client: &Peer) -> bool {
+        let admitted = self.access.admits(client);
+        if !admitted {
+            self.gate.denied(client);
+        }
+        admitted
     }
 }
 

@@ -19,10 +19,14 @@ impl Server {
     /// Makes what runs equal to the file. Any fault: nothing has changed, and the report shows all of them.
     pub async fn apply(&mut self, compiled: &Compiled) -> Result<Plan, Report> {
         let plan = Plan::between(&self.table, &compiled.table);
+        let lists = self.lists.prepare(compiled).await?;
         let opened = self.prepare(&plan).map_err(|faults| compiled.listen_faults(&faults))?;
         if !plan.is_empty() {
+            self.lists.begin(lists, &mut self.clientele.lists, &self.root);
             self.commit(&plan, opened).await;
             self.table = compiled.table.clone();
+            self.lists.forget_unused(&self.table, &mut self.clientele.lists);
+            self.clientele.forget_unused();
             self.generation += 1;
         }
         Ok(plan)
@@ -104,7 +108,7 @@ impl Server {
 
     fn lead(&mut self, binding: &Binding) -> Option<Lead> {
         let connections = self.serving.get(&binding.route.name)?.clone();
-        Some(Lead::new(binding, connections, &mut self.upstreams))
+        Some(Lead::new(binding, connections, &mut self.upstreams, &mut self.clientele))
     }
 
     /// Does with replaced connections what `on_change` says.

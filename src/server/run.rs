@@ -115,7 +115,10 @@ impl Life {
                 told = signals.next() => {
                     match told {
                         Told::Stop => return,
-                        Told::Reload => edits.iter_mut().for_each(|edits| edits.ask()),
+                        Told::Reload => {
+                            server.ask_lists();
+                            edits.iter_mut().for_each(|edits| edits.ask());
+                        }
                         Told::ReopenLogs => self.reopen_logs(),
                     }
                     continue;
@@ -160,6 +163,7 @@ impl Life {
     /// Closes the listeners at once, and lets connections end; a second signal ends them.
     async fn stop(&self, mut server: Server, mut signals: Signals, mut manager: Manager) {
         server.close_listeners().await;
+        server.sum_up();
         let (connections, patience) = (server.connections(), server.longest_drain());
         manager.stopping(patience, format_args!("draining {connections} connections"));
         if connections > 0 {
