@@ -14,7 +14,7 @@ use serde::de::{
     Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor, value::SeqAccessDeserializer,
 };
 
-pub(super) use clients::{Clients, ListFile, OrTable};
+pub(super) use clients::{Bandwidth, Clients, CountOrOff, Limits, ListFile, Off, OrTable, ProxyProtocol};
 
 /// What Portway forwards, route by route.
 #[derive(JsonSchema)]
@@ -22,6 +22,8 @@ pub(super) use clients::{Clients, ListFile, OrTable};
 pub(super) struct File {
     /// What Portway says about itself and about each connection.
     log: Option<Log>,
+    /// What all routes share.
+    limits: Option<Limits>,
     /// Policy keys for all routes that do not set them.
     defaults: Option<Policy>,
     /// One route: where it listens, and where it leads.
@@ -137,6 +139,9 @@ words!(/** `on_change` */ OnChange: Keep Drain Cut);
 words!(/** `relay` */ Relay: Auto Copy Splice);
 words!(/** `balance` */ Balance: RoundRobin LeastConnections RandomTwo SourceHash First);
 words!(/** `on_down` */ OnDown: Keep Cut);
+words!(/** `when_full` */ WhenFull: Reset Wait);
+words!(/** `proxy_protocol.untrusted` */ Untrusted: Refuse Plain);
+words!(/** `proxy_protocol.send` */ ProxyVersion: V1 V2);
 
 /// A text. Numbers and booleans are taken too: `compile` sees in the document that the quotes are missing, and says so.
 #[derive(Clone, Debug)]

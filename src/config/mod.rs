@@ -14,6 +14,7 @@ mod file;
 mod files;
 mod picture;
 mod plan;
+mod proxy_protocol;
 mod report;
 mod route;
 mod schema;
@@ -95,6 +96,9 @@ fn read(document: &DeTable<'_>, text: &str, faults: &mut Vec<Placed>) -> (Table,
         let typed = section::read(place, Section::Log, faults);
         table.log = settings::log(place, typed, faults);
     }
+    if let Some(place) = single(document, Section::Limits, "limits", faults) {
+        table.limits = clients::limits(place, faults);
+    }
     let mut defaults = Policy::default();
     if let Some(place) = single(document, Section::Defaults, "defaults", faults) {
         section::unknown_keys(place, faults);
@@ -117,7 +121,7 @@ fn read(document: &DeTable<'_>, text: &str, faults: &mut Vec<Placed>) -> (Table,
     (table, drafts)
 }
 
-/// A table that stands once: `[log]`, `[defaults]`.
+/// A table that stands once: `[log]`, `[limits]`, `[defaults]`.
 fn single<'t>(
     document: &'t DeTable<'t>,
     section: Section,

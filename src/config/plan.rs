@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::model::{ListenAddr, LogSettings, OnChange, Route, Table, units};
+use crate::model::{Limits, ListenAddr, LogSettings, OnChange, Route, Table, units};
 
 /// The difference of two maps.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +61,8 @@ pub struct Plan {
     pub listeners: Delta<ListenAddr, Binding>,
     /// The new `[log]`, where it differs.
     pub log: Option<LogSettings>,
+    /// The new `[limits]`, where it differs.
+    pub limits: Option<Limits>,
 }
 
 impl Plan {
@@ -70,6 +72,7 @@ impl Plan {
             routes: Delta::between(&old.routes, &new.routes),
             listeners: Delta::between(&bindings(old), &bindings(new)),
             log: (old.log != new.log).then(|| new.log.clone()),
+            limits: (old.limits != new.limits).then_some(new.limits),
         }
     }
 
@@ -80,12 +83,15 @@ impl Plan {
         if let Some(log) = &self.log {
             table.log = log.clone();
         }
+        if let Some(limits) = self.limits {
+            table.limits = limits;
+        }
         table
     }
 
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.routes.is_empty() && self.listeners.is_empty() && self.log.is_none()
+        self.routes.is_empty() && self.listeners.is_empty() && self.log.is_none() && self.limits.is_none()
     }
 }
 
@@ -123,6 +129,10 @@ impl fmt::Display for Plan {
         if let Some(log) = &self.log {
             let entries = log.entries().map(|(key, value)| format!("{key} {value}"));
             writeln!(f, "~ log: {}", entries.join(", "))?;
+        }
+        if let Some(limits) = self.limits {
+            let entries = limits.entries().map(|(key, value)| format!("{key} {value}"));
+            writeln!(f, "~ limits: {}", entries.join(", "))?;
         }
         Ok(())
     }

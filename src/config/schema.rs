@@ -26,20 +26,26 @@ pub(super) enum Section {
     Policy,
     /// `allow` or `deny` as a table.
     ListFile,
+    /// `bandwidth` as a table.
+    Bandwidth,
+    Limits,
+    ProxyProtocol,
 }
 
 /// The keys of a section.
 pub(super) fn keys(section: Section) -> &'static [&'static str] {
     // Each route asks for them: ten thousand walks through the schema would cost more than reading the file.
-    static KEYS: LazyLock<[Vec<&'static str>; 9]> = LazyLock::new(|| {
+    static KEYS: LazyLock<[Vec<&'static str>; 12]> = LazyLock::new(|| {
         let keys = |section| properties(section).into_iter().flatten().map(|(key, _)| key.as_str());
         let shared: Vec<_> = keys(Section::Defaults).collect();
         let own = keys(Section::Route).filter(|key| !shared.contains(key)).collect();
-        let whole = [Section::Root, Section::Log, Section::Route, Section::Upstream, Section::ListFile];
-        let [root, log, route, upstream, list_file] = whole.map(|section| keys(section).collect());
+        let whole = [Section::Root, Section::Log, Section::Route, Section::Upstream];
+        let [root, log, route, upstream] = whole.map(|section| keys(section).collect());
+        let whole = [Section::ListFile, Section::Bandwidth, Section::Limits, Section::ProxyProtocol];
+        let [list_file, bandwidth, limits, proxy] = whole.map(|section| keys(section).collect());
         let clients: Vec<_> = keys(Section::Clients).collect();
         let policy = shared.iter().filter(|key| !clients.contains(key)).copied().collect();
-        [root, log, shared, route, own, upstream, clients, policy, list_file]
+        [root, log, shared, route, own, upstream, clients, policy, list_file, bandwidth, limits, proxy]
     });
     &KEYS[section as usize]
 }
@@ -66,6 +72,9 @@ fn properties(section: Section) -> Option<&'static Map<String, Value>> {
         Section::Defaults | Section::Policy => SCHEMA.pointer("/properties/defaults"),
         Section::Clients => Some(&*CLIENTS),
         Section::ListFile => CLIENTS.pointer("/properties/allow/anyOf/1"),
+        Section::Bandwidth => CLIENTS.pointer("/properties/bandwidth/anyOf/1"),
+        Section::ProxyProtocol => CLIENTS.pointer("/properties/proxy_protocol/anyOf/1"),
+        Section::Limits => SCHEMA.pointer("/properties/limits"),
         Section::Route | Section::Own => SCHEMA.pointer("/properties/route/items"),
         Section::Upstream => SCHEMA.pointer("/properties/route/items/properties/upstream/anyOf/1"),
     };

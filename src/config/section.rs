@@ -108,6 +108,9 @@ fn unknown_key(section: Section, key: &str) -> Fault {
         Section::Route | Section::Own => format!("a route has no key `{key}`"),
         Section::Upstream => format!("an upstream has no key `{key}`"),
         Section::ListFile => format!("a list in a file has no key `{key}`"),
+        Section::Bandwidth => format!("`bandwidth` has no key `{key}`"),
+        Section::Limits => format!("`[limits]` has no key `{key}`"),
+        Section::ProxyProtocol => format!("`proxy_protocol` has no key `{key}`"),
     };
     let belongs = |section| schema::keys(section).contains(&key);
     let help = if section != Section::Route && belongs(Section::Route) && !belongs(Section::Defaults) {

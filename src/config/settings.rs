@@ -91,6 +91,16 @@ pub(super) fn policy(
     policy
 }
 
+/// A duration of at least a millisecond. `None` where the key is absent or has a fault.
+pub(super) fn duration(
+    place: Place<'_>,
+    key: &str,
+    typed: Option<file::Span>,
+    faults: &mut Vec<Placed>,
+) -> Option<Duration> {
+    Spans { place, faults }.required(key, typed, Duration::from_millis(1))
+}
+
 /// Durations of one table. `None` where the key is absent or has a fault.
 struct Spans<'t, 'f> {
     place: Place<'t>,

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::cidr::{Network, NetworkSet};
+use super::proxy_protocol::ProxyProtocol;
+use super::rate::{Bandwidth, Rate};
 
 /// The policy of a route towards its clients. `Default` is what the documentation promises: all may come.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,6 +15,18 @@ pub struct Clients {
     pub allow: Option<NetworkList>,
     /// Who may not, even if allowed.
     pub deny: Option<NetworkList>,
+    /// How many connections the route has at once: at least 1.
+    pub max_connections: Option<u32>,
+    /// What becomes of a client that is one too many for the route.
+    pub when_full: WhenFull,
+    /// How many connections one client has at once: at least 1.
+    pub max_connections_per_client: Option<u32>,
+    /// How fast the connections of one client may come.
+    pub rate_per_client: Option<Rate>,
+    /// What one connection may move.
+    pub bandwidth: Bandwidth,
+    /// Who says who they are, and whom that is said to.
+    pub proxy_protocol: ProxyProtocol,
 }
 
 impl Clients {
@@ -21,7 +35,20 @@ impl Clients {
         let list = |list: &Option<NetworkList>, none: &str| {
             list.as_ref().map_or_else(|| none.to_owned(), ToString::to_string)
         };
-        vec![("allow", list(&self.allow, "all")), ("deny", list(&self.deny, "none"))]
+        let or_off = |value: Option<u32>| value.map_or_else(|| "off".to_owned(), |value| value.to_string());
+        vec![
+            ("allow", list(&self.allow, "all")),
+            ("deny", list(&self.deny, "none")),
+            ("max_connections", or_off(self.max_connections)),
+            ("when_full", self.when_full.label().to_owned()),
+            ("max_connections_per_client", or_off(self.max_connections_per_client)),
+            (
+                "rate_per_client",
+                self.rate_per_client.map_or_else(|| "off".to_owned(), |rate| rate.to_string()),
+            ),
+            ("bandwidth", self.bandwidth.to_string()),
+            ("proxy_protocol", self.proxy_protocol.to_string()),
+        ]
     }
 
     /// The files that it needs.
@@ -31,6 +58,41 @@ impl Clients {
             NetworkList::File(path) => Some(path),
             NetworkList::Here(_) => None,
         })
+    }
+}
+
+/// What becomes of a client that is one too many for its route.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenFull {
+    /// It is reset at once.
+    #[default]
+    Reset,
+    /// It waits in the kernel's queue.
+    Wait,
+}
+
+impl WhenFull {
+    /// The word of the file.
+    pub fn label(self) -> &'static str {
+        match self {
+            WhenFull::Reset => "reset",
+            WhenFull::Wait => "wait",
+        }
+    }
+}
+
+/// The `[limits]` part of the file: what all routes share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// How many connections all routes have at once: at least 1. `None`: as many as the descriptors allow.
+    pub max_connections: Option<u32>,
+}
+
+impl Limits {
+    /// Each key with its value, both as the file has them.
+    pub fn entries(&self) -> [(&'static str, String); 1] {
+        let or_off = |value: Option<u32>| value.map_or_else(|| "off".to_owned(), |value| value.to_string());
+        [("max_connections", or_off(self.max_connections))]
     }
 }
 

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::units;
-use super::{Balance, Clients, ListenAddr, ListenSpec, OnDown, UpstreamEntry};
+use super::{Balance, Clients, Limits, ListenAddr, ListenSpec, OnDown, UpstreamEntry};
 
 /// A whole file, compiled. Two equal tables run the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
     /// The `[log]` part.
     pub log: LogSettings,
+    /// The `[limits]` part.
+    pub limits: Limits,
     /// The routes by name; at least one in a table that `config::compile` made.
     pub routes: BTreeMap<String, Arc<Route>>,
 }

@@ -1,17 +1,20 @@
 //! From a client to a connected upstream: the walk through the candidates.
 
 use std::net::IpAddr;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::Lead;
+use super::ingress::{self, Heard};
 use super::record::Ledger;
 use super::upstreams::{Live, Miss};
-use crate::model::{Outcome, Peer, Policy, UpstreamAddr};
+use crate::model::{Outcome, Peer, Policy, ProxyVersion, UpstreamAddr};
 use crate::net::Socket;
 use crate::net::dial::DialOptions;
 use crate::state::{Load, Walk};
+use crate::wire::proxy::{self, Header};
 
 /// A connected upstream.
 pub(super) struct Egress<'l> {
@@ -57,6 +60,43 @@ async fn first_connected<'l>(lead: &'l Lead, ledger: &mut Ledger) -> Result<Egre
         ledger.missed(&format!("{}: has all the connections that it takes", live.state.addr()));
     }
     Err(if tried { Outcome::ConnectFailed } else { Outcome::Limited })
+}
+
+/// Says to a connected upstream who the client is, and sends what was read of it already.
+pub(super) async fn greet(
+    (client, upstream): (&Socket, &Socket),
+    lead: &Lead,
+    heard: Option<Box<Heard>>,
+    ledger: &Ledger,
+) -> Result<(), Outcome> {
+    let Heard { header, first } = heard.map(|heard| *heard).unwrap_or_default();
+    let mut bytes = match lead.route.policy.clients.proxy_protocol.send {
+        None => Vec::new(),
+        Some(version) => {
+            let addresses = ingress::addresses(ledger.client(), client, header.as_ref());
+            let mut notes = header.map(|header| header.notes).unwrap_or_default();
+            notes.unique_id.get_or_insert_with(|| ledger.unique_id().into_bytes());
+            match version {
+                ProxyVersion::V1 => proxy::write_v1(&addresses),
+                ProxyVersion::V2 => proxy::write_v2(&Header { addresses, notes }, false),
+            }
+        }
+    };
+    bytes.extend_from_slice(&first);
+    // The kernel's buffer takes it at once, unless somebody has made that very small.
+    let sent = timeout(lead.route.policy.connect_timeout, upstream.send_all(&bytes));
+    let sent = tokio::select! {
+        biased;
+        sent = sent => sent,
+        () = client.failed() => return Err(Outcome::ClientReset),
+    };
+    match sent {
+        Ok(Ok(())) => {}
+        Ok(Err(_)) => return Err(Outcome::UpstreamReset),
+        Err(_) => return Err(Outcome::UpstreamLost),
+    }
+    ledger.traffic.up.fetch_add(first.len() as u64, Ordering::Relaxed);
+    Ok(())
 }
 
 /// The client's address, where it has one.

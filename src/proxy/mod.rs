@@ -9,7 +9,9 @@ mod budget;
 pub mod connection;
 mod egress;
 mod gate;
+mod ingress;
 pub mod record;
+mod severed;
 mod upstreams;
 
 use std::sync::Arc;
@@ -17,13 +19,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
+use tokio::sync::Notify;
+
 use crate::config::Binding;
-use crate::model::{ListenAddr, Peer, Route, UpstreamEntry};
+use crate::model::{AcceptProxy, ListenAddr, Peer, Route, Untrusted, UpstreamEntry};
 use crate::state::{Member, Pool};
 use crate::tasks::Scope;
 pub use access::{Access, Lists, LiveList};
 pub use access_log::AccessLog;
 pub use budget::Budget;
+use gate::Refusal;
 pub use gate::{Clientele, Gate};
 pub use upstreams::{Live, Upstreams};
 
@@ -33,7 +38,21 @@ pub struct Door {
     /// The address that it listens on.
     pub addr: ListenAddr,
     /// What it leads to now. Loaded once per connection.
-    pub lead: ArcSwap<Lead>,
+    lead: ArcSwap<Lead>,
+    changed: Notify,
+}
+
+impl Door {
+    /// A door that leads there.
+    pub fn new(addr: ListenAddr, lead: Lead) -> Self {
+        Door { addr, lead: ArcSwap::from_pointee(lead), changed: Notify::new() }
+    }
+
+    /// Leads the next connections elsewhere.
+    pub fn redirect(&self, lead: Lead) {
+        self.lead.store(Arc::new(lead));
+        self.changed.notify_waiters();
+    }
 }
 
 /// What a listener leads to: one route, as one reading of the file had it.
@@ -79,13 +98,36 @@ impl Lead {
 }
 
 impl Lead {
-    /// Whether a client may come in. One that may not is counted.
+    /// Whether a client may come in, or be heard. One that may not is counted.
     fn lets_in(&self, client: &Peer) -> bool {
+        match self.route.policy.clients.proxy_protocol.accept.as_deref() {
+            Some(accept) if accept.trusted.includes(client) => true,
+            Some(accept) if accept.untrusted == Untrusted::Refuse => {
+                self.gate.refused(Refusal::Untrusted, client);
+                false
+            }
+            _ => self.admits(client),
+        }
+    }
+
+    /// Whether the lists let a client in. One that they do not is counted.
+    fn admits(&self, client: &Peer) -> bool {
         let admitted = self.access.admits(client);
         if !admitted {
-            self.gate.denied(client);
+            self.gate.refused(Refusal::Denied, client);
         }
         admitted
+    }
+
+    /// How the header of this sender is read, if it sends one.
+    fn reads_header_of(&self, sender: &Peer) -> Option<&AcceptProxy> {
+        let accept = self.route.policy.clients.proxy_protocol.accept.as_deref();
+        accept.filter(|accept| accept.trusted.includes(sender))
+    }
+
+    /// Whether something of this client is read before it is known where it is led.
+    fn reads_first(&self, client: &Peer) -> bool {
+        self.reads_header_of(client).is_some()
     }
 }
 
@@ -97,6 +139,8 @@ pub struct Shared {
     /// How many connections the descriptors allow.
     pub budget: Budget,
     next_id: AtomicU64,
+    /// Drawn at the start: with the number of a connection it is a name that no other process gives.
+    nonce: u64,
     killed: AtomicBool,
 }
 
@@ -107,6 +151,7 @@ impl Shared {
             access_log,
             budget: Budget::new(connections),
             next_id: AtomicU64::new(1),
+            nonce: fastrand::u64(..),
             killed: AtomicBool::new(false),
         }
     }

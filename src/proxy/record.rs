@@ -50,6 +50,8 @@ pub(super) struct Ledger {
     accepted: Instant,
     record: Record,
     misses: u32,
+    /// It is counted elsewhere, and has no line in the access log.
+    quiet: bool,
     /// Bytes so far.
     pub traffic: Traffic,
 }
@@ -81,6 +83,7 @@ impl Ledger {
             accepted: Instant::now(),
             record,
             misses: 0,
+            quiet: false,
             traffic: Traffic::default(),
         }
     }
@@ -88,6 +91,26 @@ impl Ledger {
     /// Who came.
     pub(super) fn client(&self) -> &Peer {
         &self.record.client
+    }
+
+    /// A proxy before us has said who came.
+    pub(super) fn is_for(&mut self, client: &Peer) {
+        self.record.client = client.clone();
+    }
+
+    /// From now on it is one of those who are only counted.
+    pub(super) fn keep_quiet(&mut self) {
+        self.quiet = true;
+    }
+
+    /// What its line shall say of it.
+    pub(super) fn note(&mut self, what: &str) {
+        self.record.detail = Some(what.to_owned());
+    }
+
+    /// A name that no other connection has, of whatever process: its end is the `id` of the access log.
+    pub(super) fn unique_id(&self) -> String {
+        format!("{:016x}-{}", self.shared.nonce, self.record.id)
     }
 
     /// A candidate could not be had.
@@ -120,6 +143,7 @@ impl Drop for Ledger {
         (self.record.up, self.record.down) = self.traffic.bytes();
         self.record.path = match (&self.record.upstream, self.record.route.policy.relay) {
             (None, _) => DataPath::None,
+            (Some(_), _) if !self.record.route.policy.clients.bandwidth.is_free() => DataPath::Copy,
             (Some(_), RelayMode::Copy) => DataPath::Copy,
             (Some(_), _) if self.traffic.spliced.load(Ordering::Relaxed) => DataPath::Splice,
             (Some(_), _) => DataPath::Buffer,
@@ -137,6 +161,8 @@ impl Drop for Ledger {
                 self.record.outcome = Outcome::Killed;
             }
         }
-        self.shared.access_log.write(&self.record);
+        if !self.quiet {
+            self.shared.access_log.write(&self.record);
+        }
     }
 }

@@ -5,8 +5,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-
 use super::{OpenDoor, Retired, Server};
 use crate::config::{Binding, Compiled, Fault, Plan, Report};
 use crate::model::{ListenAddr, OnChange, Policy};
@@ -94,12 +92,12 @@ impl Server {
             // Setting an option on a live listening socket fails for no reason that a user could mend.
             drop(open.listener.set_keepalive(new.route.policy.keepalive));
         }
-        open.door.lead.store(Arc::new(lead));
+        open.door.redirect(lead);
     }
 
     fn start_accepting(&mut self, addr: &ListenAddr, binding: &Binding, listener: Listener) {
         let Some(lead) = self.lead(binding) else { return };
-        let door = Arc::new(Door { addr: addr.clone(), lead: ArcSwap::from_pointee(lead) });
+        let door = Arc::new(Door::new(addr.clone(), lead));
         let listener = Arc::new(listener);
         let accepting = self.root.child();
         accepting.spawn(accept::serve(listener.clone(), door.clone(), self.shared.clone()));

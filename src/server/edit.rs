@@ -244,5 +244,8 @@ fn summary(plan: &Plan) -> String {
     if plan.log.is_some() {
         part("changed", vec![&"[log]".to_owned()]);
     }
+    if plan.limits.is_some() {
+        part("changed", vec![&"[limits]".to_owned()]);
+    }
     line
 }

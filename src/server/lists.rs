@@ -220,9 +220,10 @@ impl Follower {
         self.running.file = reading.look.ok();
         let changed = new.is_some();
         if let Some((text, set)) = new {
-            info!(file = self.name, ranges = set.len(), "list taken over");
-            self.running.text = text;
+            let ranges = set.len();
             self.list.store(Arc::new(set));
+            self.running.text = text;
+            info!(file = self.name, ranges, "list taken over");
         }
         if std::mem::take(&mut self.refused) && !changed {
             info!(file = self.name, "list healed: what is in force is what the file says");

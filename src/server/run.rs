@@ -143,7 +143,7 @@ impl Life {
     /// What follows every edit that was carried out, and the start.
     fn applied(&mut self, server: &Server) {
         self.logs.apply(&server.table().log);
-        server.shared.budget.resize(self.limits.connections(server.listeners()));
+        server.shared.budget.resize(self.limits.connections(server.listeners()), server.table().limits);
         let unused = server.unused_inherited();
         for socket in unused.iter().filter(|socket| !self.unused.contains(socket)) {
             warn!(

@@ -12,5 +12,9 @@ mod access;
 #[path = "../reload/harness.rs"]
 #[allow(dead_code, reason = "shared with the tests of reloads; each uses what it needs")]
 mod harness;
+mod header;
+mod limits;
 mod networks;
 mod peer;
+mod peers;
+mod proxy_protocol;

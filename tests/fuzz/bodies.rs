@@ -2,6 +2,7 @@
 
 use portway::config::{Plan, compile};
 use portway::model::Table;
+use portway::wire::proxy::{self, Addresses};
 
 /// Compiling never panics. A file that is fine is fine again, and the same; one that is not can be shown.
 pub fn compiles(bytes: &[u8]) {
@@ -46,4 +47,31 @@ pub fn leads(old: &Table, new: &Table) {
     let mut wanted: Vec<_> = new.listeners().map(|(addr, ..)| addr).collect();
     wanted.sort();
     assert_eq!(sockets, wanted);
+}
+
+/// A PROXY header is whole at one length, before which it waits and after which it stays what it is; what is refused once
+/// is refused for ever; and what was read can be written and read again.
+pub fn proxy_headers(bytes: &[u8]) {
+    let mut before = proxy::parse(b"");
+    for end in 0..=bytes.len().min(600) {
+        let read = proxy::parse(&bytes[..end]);
+        match &before {
+            Err(_) => assert!(read.is_err()),
+            Ok(Some(whole)) => assert_eq!(read.as_ref(), Ok(&Some(whole.clone()))),
+            Ok(None) => {
+                if let Ok(Some((_, length))) = &read {
+                    assert_eq!(*length, end);
+                }
+            }
+        }
+        before = read;
+    }
+    let Ok(Some((header, length))) = proxy::parse(bytes) else { return };
+    assert!(length <= bytes.len().min(proxy::LONGEST));
+    let again = proxy::write_v2(&header, false);
+    assert_eq!(proxy::parse(&again), Ok(Some((header.clone(), again.len()))));
+    if let Addresses::Ip(..) = header.addresses {
+        let line = proxy::write_v1(&header.addresses);
+        assert_eq!(proxy::parse(&line).unwrap().unwrap().0.addresses, header.addresses);
+    }
 }

@@ -15,7 +15,7 @@ use super::{Ending, Patience, Side, Traffic, supervise};
 use crate::net::Socket;
 
 /// Bytes of buffer per direction.
-const BUFFER: usize = 16 * 1024;
+pub(super) const BUFFER: usize = 16 * 1024;
 
 /// Moves bytes until the connection has ended.
 pub(super) async fn run(client: &Socket, upstream: &Socket, patience: Patience, traffic: &Traffic) -> Ending {
@@ -32,10 +32,10 @@ pub(super) async fn run(client: &Socket, upstream: &Socket, patience: Patience, 
 }
 
 /// One side of the copy.
-struct End<'a> {
-    socket: &'a Socket,
-    side: Side,
-    pair: &'a Pair<'a>,
+pub(super) struct End<'a> {
+    pub socket: &'a Socket,
+    pub side: Side,
+    pub pair: &'a Pair<'a>,
 }
 
 impl AsyncRead for End<'_> {

@@ -13,6 +13,7 @@ mod ending;
 mod guard;
 mod pipe;
 mod plain;
+mod throttle;
 mod vigil;
 
 use std::future::poll_fn;
@@ -21,7 +22,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::Socket;
-use crate::model::RelayMode;
+use crate::model::{Bandwidth, RelayMode};
 use ending::Pair;
 use guard::Guards;
 pub use pipe::{MOST_PIPES, limit_pipes};
@@ -100,11 +101,14 @@ pub enum Ending {
 /// reset. Dropping the future leaves both sockets open and the rest unsent.
 pub async fn relay(
     (client, upstream): (&Socket, &Socket),
-    mode: RelayMode,
+    (mode, bandwidth): (RelayMode, &Bandwidth),
     patience: Patience,
     traffic: &Traffic,
 ) -> Ending {
     let ending = match mode {
+        _ if !bandwidth.is_free() => {
+            Box::pin(throttle::run((client, upstream), bandwidth, patience, traffic)).await
+        }
         // Boxed: a task is as large as its largest branch, and this one is not the usual.
         RelayMode::Copy => Box::pin(copy::run(client, upstream, patience, traffic)).await,
         RelayMode::Auto => plain::run((client, upstream), patience, traffic, false).await,
