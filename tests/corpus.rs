@@ -43,6 +43,14 @@ fn proxy_header() {
     }
 }
 
+#[test]
+fn client_hello() {
+    for (name, bytes) in corpus("client_hello") {
+        println!("{name}");
+        bodies::client_hellos(&bytes);
+    }
+}
+
 /// One edit of a text: what stands from `at` on, for `length` bytes, becomes `with`.
 fn damage() -> impl Strategy<Value = (prop::sample::Index, usize, Vec<u8>)> {
     const PIECES: &[&str] = &[
@@ -84,6 +92,15 @@ proptest! {
     ) {
         let files = corpus("proxy_header");
         bodies::proxy_headers(&damaged(files[file.index(files.len())].1.clone(), damages));
+    }
+
+    #[test]
+    fn a_damaged_hello_is_read_or_refused(
+        file in any::<prop::sample::Index>(),
+        damages in prop::collection::vec(damage(), 1..4),
+    ) {
+        let files = corpus("client_hello");
+        bodies::client_hellos(&damaged(files[file.index(files.len())].1.clone(), damages));
     }
 
     #[test]

@@ -47,6 +47,9 @@ pub(super) fn read(place: Place<'_>, base: &Clients, faults: &mut Vec<Placed>) -
     if let Some(value) = proxy_protocol::read(place, typed.proxy_protocol, faults) {
         clients.proxy_protocol = value;
     }
+    if let Some(value) = settings::duration(place, "sniff_timeout", typed.sniff_timeout, faults) {
+        clients.sniff_timeout = value;
+    }
     clients
 }
 

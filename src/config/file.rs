@@ -60,6 +60,13 @@ pub(super) struct Route {
     /// "unix:/path"; or a table with such an `address`. Of several, `balance` chooses.
     #[schemars(required, extend("examples" = ["db.internal:5432"]))]
     pub upstream: Option<Upstreams>,
+    /// TLS server names that the route serves: "app.example.com", "*.example.com". Routes may then share an address; one
+    /// without `sni` and `alpn` takes the rest, as "*" says.
+    #[schemars(extend("default" = "*", "examples" = ["app.example.com"]))]
+    pub sni: Option<List>,
+    /// Protocols above TLS that the route serves: as `sni`. Both given: both must fit.
+    #[schemars(extend("default" = "*", "examples" = ["h2"]))]
+    pub alpn: Option<List>,
 }
 
 /// An upstream, and what it is to the others of its route.

@@ -19,6 +19,7 @@ mod report;
 mod route;
 mod schema;
 mod section;
+mod selector;
 mod settings;
 mod suggest;
 mod syntax;

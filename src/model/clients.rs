@@ -3,13 +3,15 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::cidr::{Network, NetworkSet};
 use super::proxy_protocol::ProxyProtocol;
 use super::rate::{Bandwidth, Rate};
+use super::units;
 
 /// The policy of a route towards its clients. `Default` is what the documentation promises: all may come.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Clients {
     /// Who may come in. `None`: all.
     pub allow: Option<NetworkList>,
@@ -27,6 +29,24 @@ pub struct Clients {
     pub bandwidth: Bandwidth,
     /// Who says who they are, and whom that is said to.
     pub proxy_protocol: ProxyProtocol,
+    /// How long a client may take to say what it asks for, where that decides to whom it is led: at least 1 ms.
+    pub sniff_timeout: Duration,
+}
+
+impl Default for Clients {
+    fn default() -> Self {
+        Clients {
+            allow: None,
+            deny: None,
+            max_connections: None,
+            when_full: WhenFull::Reset,
+            max_connections_per_client: None,
+            rate_per_client: None,
+            bandwidth: Bandwidth::default(),
+            proxy_protocol: ProxyProtocol::default(),
+            sniff_timeout: Duration::from_secs(5),
+        }
+    }
 }
 
 impl Clients {
@@ -48,6 +68,7 @@ impl Clients {
             ),
             ("bandwidth", self.bandwidth.to_string()),
             ("proxy_protocol", self.proxy_protocol.to_string()),
+            ("sniff_timeout", units::show(self.sniff_timeout)),
         ]
     }
 

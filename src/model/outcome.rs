@@ -31,6 +31,8 @@ pub enum Outcome {
     Denied,
     /// A client that must begin with a PROXY header did not, or not in time.
     BadHeader,
+    /// No route of the address serves what the client asks for.
+    NoRoute,
     /// Out of a drain's time, or cut by an edit (`on_change`).
     Drained,
     /// Ended by a person, or by a second stop signal.
@@ -54,7 +56,7 @@ pub enum Blame {
 
 impl Outcome {
     /// Every outcome, for tests and for metrics.
-    pub const ALL: [Outcome; 16] = [
+    pub const ALL: [Outcome; 17] = [
         Outcome::ClientClosed,
         Outcome::UpstreamClosed,
         Outcome::ClientReset,
@@ -68,6 +70,7 @@ impl Outcome {
         Outcome::Limited,
         Outcome::Denied,
         Outcome::BadHeader,
+        Outcome::NoRoute,
         Outcome::Drained,
         Outcome::Killed,
         Outcome::Internal,
@@ -89,6 +92,7 @@ impl Outcome {
             Outcome::Limited => "limited",
             Outcome::Denied => "denied",
             Outcome::BadHeader => "bad-header",
+            Outcome::NoRoute => "no-route",
             Outcome::Drained => "drained",
             Outcome::Killed => "killed",
             Outcome::Internal => "internal",
@@ -98,9 +102,11 @@ impl Outcome {
     /// Whose doing it is.
     pub fn blame(self) -> Blame {
         match self {
-            Outcome::ClientClosed | Outcome::ClientReset | Outcome::ClientLost | Outcome::BadHeader => {
-                Blame::Client
-            }
+            Outcome::ClientClosed
+            | Outcome::ClientReset
+            | Outcome::ClientLost
+            | Outcome::BadHeader
+            | Outcome::NoRoute => Blame::Client,
             Outcome::UpstreamClosed
             | Outcome::UpstreamReset
             | Outcome::UpstreamLost

@@ -1,12 +1,12 @@
 //! The compiled file: what should run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::units;
-use super::{Balance, Clients, Limits, ListenAddr, ListenSpec, OnDown, UpstreamEntry};
+use super::{Balance, Clients, Limits, ListenAddr, ListenSpec, OnDown, Selector, UpstreamEntry};
 
 /// A whole file, compiled. Two equal tables run the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,7 +20,8 @@ pub struct Table {
 }
 
 impl Table {
-    /// Every address to be listened on, with its route and the offset within the route's port range.
+    /// Every address to be listened on, with each of its routes and the offset within that route's port range. Routes that
+    /// share an address have the same offset.
     pub fn listeners(&self) -> impl Iterator<Item = (ListenAddr, u16, &Arc<Route>)> {
         self.routes.values().flat_map(|route| {
             route
@@ -28,6 +29,14 @@ impl Table {
                 .iter()
                 .flat_map(move |spec| spec.addrs().map(move |(offset, addr)| (addr, offset, route)))
         })
+    }
+}
+
+/// How many addresses are listened on: one that routes share counts once.
+impl Table {
+    /// As the summary of a start has it.
+    pub fn addresses(&self) -> usize {
+        self.listeners().map(|(addr, ..)| addr).collect::<BTreeSet<_>>().len()
     }
 }
 
@@ -40,6 +49,8 @@ pub struct Route {
     pub listen: Vec<ListenSpec>,
     /// At least one, in the order of the file.
     pub upstream: Vec<UpstreamEntry>,
+    /// Which clients of its addresses it serves.
+    pub selector: Selector,
     /// The policy keys, each with its value or its default.
     pub policy: Policy,
 }

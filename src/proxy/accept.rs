@@ -40,8 +40,8 @@ pub struct Stay {
     pub peer: Peer,
     /// Its share of the descriptors.
     pub permit: OwnedSemaphorePermit,
-    /// Its place among the clients of the route.
-    pub pass: Pass,
+    /// Its place among the clients of the route, once that is known.
+    pub pass: Option<Pass>,
 }
 
 /// Takes connections until its task is ended.
@@ -89,7 +89,7 @@ pub async fn serve(listener: Arc<Listener>, door: Arc<Door>, shared: Arc<Shared>
 }
 
 /// Where the door leads now, and a client's place there: at once, or, where the route says so, when there is one.
-async fn pass(door: &Door, asked: Arc<Lead>, client: &Peer) -> Option<(Arc<Lead>, Pass)> {
+async fn pass(door: &Door, asked: Arc<Lead>, client: &Peer) -> Option<(Arc<Lead>, Option<Pass>)> {
     let mut asked = asked;
     loop {
         let lead = door.lead.load_full();
@@ -97,11 +97,14 @@ async fn pass(door: &Door, asked: Arc<Lead>, client: &Peer) -> Option<(Arc<Lead>
         if !Arc::ptr_eq(&lead, &asked) && !lead.lets_in(client) {
             return None;
         }
+        if lead.fork.is_some() {
+            return Some((lead, None));
+        }
         let clients = &lead.route.policy.clients;
         // Of whom a header will tell, more is counted when it has come.
         let known = lead.reads_header_of(client).is_none().then_some(client);
         match lead.gate.enter(clients, known) {
-            Ok(pass) => return Some((lead, pass)),
+            Ok(pass) => return Some((lead, Some(pass))),
             Err(Refusal::Route) if clients.when_full == WhenFull::Wait => {
                 lead.gate.wait(&lead, door, client).await;
             }

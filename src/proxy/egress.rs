@@ -14,7 +14,8 @@ use crate::model::{Outcome, Peer, Policy, ProxyVersion, UpstreamAddr};
 use crate::net::Socket;
 use crate::net::dial::DialOptions;
 use crate::state::{Load, Walk};
-use crate::wire::proxy::{self, Header};
+use crate::wire::client_hello::ClientHello;
+use crate::wire::proxy::{self, Header, Notes};
 
 /// A connected upstream.
 pub(super) struct Egress<'l> {
@@ -69,12 +70,15 @@ pub(super) async fn greet(
     heard: Option<Box<Heard>>,
     ledger: &Ledger,
 ) -> Result<(), Outcome> {
-    let Heard { header, first } = heard.map(|heard| *heard).unwrap_or_default();
+    let Heard { header, hello, first } = heard.map(|heard| *heard).unwrap_or_default();
     let mut bytes = match lead.route.policy.clients.proxy_protocol.send {
         None => Vec::new(),
         Some(version) => {
             let addresses = ingress::addresses(ledger.client(), client, header.as_ref());
             let mut notes = header.map(|header| header.notes).unwrap_or_default();
+            if let Some(hello) = hello {
+                note_hello(&mut notes, hello, &lead.route.selector.alpn);
+            }
             notes.unique_id.get_or_insert_with(|| ledger.unique_id().into_bytes());
             match version {
                 ProxyVersion::V1 => proxy::write_v1(&addresses),
@@ -97,6 +101,15 @@ pub(super) async fn greet(
     }
     ledger.traffic.up.fetch_add(first.len() as u64, Ordering::Relaxed);
     Ok(())
+}
+
+/// What the client asks for. Its protocol, where that is sure: which of several the server takes, is not known here.
+fn note_hello(notes: &mut Notes, hello: ClientHello, served: &[String]) {
+    notes.authority = hello.server_name.map(String::into_bytes).or(notes.authority.take());
+    let of_route =
+        hello.alpn.iter().find(|offered| served.iter().any(|served| served.as_bytes() == *offered));
+    let only = hello.alpn.first().filter(|_| hello.alpn.len() == 1);
+    notes.alpn = of_route.or(only).cloned().or(notes.alpn.take());
 }
 
 /// The client's address, where it has one.

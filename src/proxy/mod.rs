@@ -22,8 +22,8 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use crate::config::Binding;
-use crate::model::{AcceptProxy, ListenAddr, Peer, Route, Untrusted, UpstreamEntry};
-use crate::state::{Member, Pool};
+use crate::model::{AcceptProxy, ListenAddr, Peer, Policy, Route, Selector, Untrusted, UpstreamEntry};
+use crate::state::{Member, Names, Pool};
 use crate::tasks::Scope;
 pub use access::{Access, Lists, LiveList};
 pub use access_log::AccessLog;
@@ -70,6 +70,35 @@ pub struct Lead {
     pub gate: Arc<Gate>,
     /// The owner of its connections: `on_change` acts on them through it.
     pub connections: Scope,
+    /// Where several routes may be meant: this one then only says how a client is heard.
+    pub fork: Option<Box<Fork>>,
+}
+
+/// The routes of one address, to one of which a client is led by what it asks for.
+#[derive(Debug)]
+pub struct Fork {
+    names: Names,
+    leads: Vec<Arc<Lead>>,
+    /// What records call the route of a client that is led to none.
+    nobody: Arc<Route>,
+}
+
+impl Fork {
+    /// Between these.
+    pub fn new(leads: Vec<Arc<Lead>>) -> Self {
+        let nobody = Route {
+            name: "-".to_owned(),
+            listen: Vec::new(),
+            upstream: Vec::new(),
+            selector: Selector::default(),
+            policy: Policy::default(),
+        };
+        Fork {
+            names: Names::new(leads.iter().map(|lead| &lead.route.selector)),
+            leads,
+            nobody: Arc::new(nobody),
+        }
+    }
 }
 
 impl Lead {
@@ -93,7 +122,7 @@ impl Lead {
         let pool = Pool::new(members, route.policy.balance, route.policy.slow_start);
         let access = Access::new(&route.policy.clients, &clientele.lists);
         let gate = clientele.gate(&route.name);
-        Lead { route, pool, upstreams, access, gate, connections }
+        Lead { route, pool, upstreams, access, gate, connections, fork: None }
     }
 }
 
@@ -106,7 +135,15 @@ impl Lead {
                 self.gate.refused(Refusal::Untrusted, client);
                 false
             }
-            _ => self.admits(client),
+            _ => match &self.fork {
+                None => self.admits(client),
+                // Somewhere it may come in, perhaps.
+                Some(fork) if fork.leads.iter().any(|lead| lead.access.admits(client)) => true,
+                Some(_) => {
+                    self.gate.refused(Refusal::Denied, client);
+                    false
+                }
+            },
         }
     }
 
@@ -127,7 +164,7 @@ impl Lead {
 
     /// Whether something of this client is read before it is known where it is led.
     fn reads_first(&self, client: &Peer) -> bool {
-        self.reads_header_of(client).is_some()
+        self.fork.is_some() || self.reads_header_of(client).is_some()
     }
 }
 

@@ -93,6 +93,11 @@ impl Ledger {
         &self.record.client
     }
 
+    /// It is known now to whom it is led.
+    pub(super) fn led_to(&mut self, route: &Arc<Route>) {
+        self.record.route = route.clone();
+    }
+
     /// A proxy before us has said who came.
     pub(super) fn is_for(&mut self, client: &Peer) {
         self.record.client = client.clone();

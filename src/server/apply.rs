@@ -10,7 +10,7 @@ use crate::config::{Binding, Compiled, Fault, Plan, Report};
 use crate::model::{ListenAddr, OnChange, Policy};
 use crate::net::inherit::Inlet;
 use crate::net::{Inherited, Listener, bind};
-use crate::proxy::{Door, Lead, accept};
+use crate::proxy::{Door, Fork, Lead, accept};
 use crate::tasks::Scope;
 
 impl Server {
@@ -105,6 +105,18 @@ impl Server {
     }
 
     fn lead(&mut self, binding: &Binding) -> Option<Lead> {
+        let mut front = self.lead_of(binding)?;
+        if binding.is_sniffed() {
+            let mut leads = Vec::new();
+            for route in binding.routes() {
+                leads.push(Arc::new(self.lead_of(&Binding::alone(route.clone(), binding.offset))?));
+            }
+            front.fork = Some(Box::new(Fork::new(leads)));
+        }
+        Some(front)
+    }
+
+    fn lead_of(&mut self, binding: &Binding) -> Option<Lead> {
         let connections = self.serving.get(&binding.route.name)?.clone();
         Some(Lead::new(binding, connections, &mut self.upstreams, &mut self.clientele))
     }

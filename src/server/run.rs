@@ -80,7 +80,7 @@ impl Life {
         }
         // Before the first connection.
         self.logs.apply(&compiled.table.log);
-        let listeners = compiled.table.listeners().count();
+        let listeners = compiled.table.addresses();
         self.limits.warn_if_few(listeners);
         let shared = Arc::new(Shared::new(self.logs.access(), self.limits.connections(listeners)));
         let mut server = Server::new(shared, inherited);

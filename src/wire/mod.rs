@@ -3,6 +3,7 @@
 //! Every parser here takes what has come so far and says one of three things: what it is, that more must come, or what is
 //! wrong with it. None panics, whatever the bytes, and none keeps more than its bound; `tests/fuzz` holds them to that.
 
+pub mod client_hello;
 mod crc32c;
 pub mod proxy;
 mod proxy_v1;

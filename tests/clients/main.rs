@@ -13,8 +13,10 @@ mod access;
 #[allow(dead_code, reason = "shared with the tests of reloads; each uses what it needs")]
 mod harness;
 mod header;
+mod hello;
 mod limits;
 mod networks;
 mod peer;
 mod peers;
 mod proxy_protocol;
+mod sni;

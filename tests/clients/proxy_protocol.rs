@@ -50,12 +50,14 @@ fn the_address_of_the_header_is_what_lists_limits_and_logs_use() {
     let lists = "deny = \"203.0.113.0/24\"\nmax_connections_per_client = 1\n";
     let place = Place::with(&with(&port, &backend, &format!("{ACCEPT}{lists}")));
     let mut portway = Portway::run(&place.file());
-    for header in [write_v1(&for_client("198.51.100.7:1111")), v2(for_client("[2001:db8::7]:2222"))] {
+    let headers = [write_v1(&for_client("198.51.100.7:1111")), v2(for_client("[2001:db8::7]:2222"))];
+    for (n, header) in headers.into_iter().enumerate() {
         let mut flow = saying("127.0.1.1", &port, &header).unwrap();
         flow.ping().unwrap();
         // The same client is one too many, whoever says so; another one is not.
         assert!(saying("127.0.1.2", &port, &header).is_err());
-        assert!(saying("127.0.1.1", &port, &write_v1(&for_client("198.51.100.8:1"))).is_ok());
+        let other = for_client(&format!("198.51.100.{}:1", 10 + n));
+        assert!(saying("127.0.1.1", &port, &write_v1(&other)).is_ok());
         drop(flow);
     }
     assert!(saying("127.0.1.1", &port, &write_v1(&for_client("203.0.113.9:1"))).is_err());

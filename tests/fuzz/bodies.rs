@@ -2,6 +2,7 @@
 
 use portway::config::{Plan, compile};
 use portway::model::Table;
+use portway::wire::client_hello::{LONGEST_RECORDS, Progress, Sniffer};
 use portway::wire::proxy::{self, Addresses};
 
 /// Compiling never panics. A file that is fine is fine again, and the same; one that is not can be shown.
@@ -73,5 +74,25 @@ pub fn proxy_headers(bytes: &[u8]) {
     if let Addresses::Ip(..) = header.addresses {
         let line = proxy::write_v1(&header.addresses);
         assert_eq!(proxy::parse(&line).unwrap().unwrap().0.addresses, header.addresses);
+    }
+}
+
+/// A client's first message is the same however it comes, is known before its bound, and names what may stand in a log.
+pub fn client_hellos(bytes: &[u8]) {
+    let look = |ends: &mut dyn Iterator<Item = usize>| {
+        let mut sniffer = Sniffer::default();
+        ends.map(|end| sniffer.look(&bytes[..end])).find(|progress| *progress != Progress::More)
+    };
+    let whole = look(&mut std::iter::once(bytes.len()));
+    assert_eq!(look(&mut (0..=bytes.len())), whole);
+    assert_eq!(look(&mut (0..bytes.len()).step_by(7).chain([bytes.len()])), whole);
+    assert!(whole.is_some() || bytes.len() <= LONGEST_RECORDS);
+    if let Some(Progress::Hello(hello)) = whole {
+        let name = hello.server_name.unwrap_or_default();
+        assert!(
+            name.len() <= 255
+                && name.bytes().all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase())
+        );
+        assert!(hello.alpn.iter().all(|protocol| (1..=255).contains(&protocol.len())));
     }
 }

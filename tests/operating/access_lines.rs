@@ -69,6 +69,7 @@ fn record(input: &str) -> Record {
             name: or("route", "app"),
             listen: vec![],
             upstream: vec![],
+            selector: Default::default(),
             policy: Policy::default(),
         }),
         listener: listener(&or("listener", "8080")),

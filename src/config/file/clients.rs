@@ -38,6 +38,10 @@ pub(in crate::config) struct Clients {
     /// The PROXY protocol: { accept = true, trusted = ["10.0.0.0/8"] } reads it, { send = "v2" } sends it; or "off".
     #[schemars(extend("default" = "off", "examples" = [{ "send": "v2" }]))]
     pub proxy_protocol: Option<OrTable<Off, ProxyProtocol>>,
+    /// How long a client may take to begin TLS, at an address whose routes have `sni` or `alpn`. Then it is led to the
+    /// route without. At least "1ms".
+    #[schemars(extend("default" = "5s", "examples" = ["5s"]))]
+    pub sniff_timeout: Option<Span>,
 }
 
 /// `proxy_protocol`.
