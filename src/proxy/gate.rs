@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tracing::info;
 
 use super::access::Lists;
+use super::gateway::{Gateways, Origins};
 use super::{Door, Lead};
 use crate::model::{Clients, Peer, Rate};
 use crate::state::{ClientKey, Crowd, Rates};
@@ -59,6 +60,8 @@ pub struct Gate {
     open: AtomicU32,
     crowd: Mutex<Crowd>,
     rates: Arc<RateTable>,
+    gateways: Arc<Gateways>,
+    origins: Origins,
     /// A place was given back.
     freed: Notify,
     waited: Count,
@@ -90,13 +93,15 @@ impl Count {
 }
 
 impl Gate {
-    fn new(route: &str, account: u32, rates: Arc<RateTable>) -> Self {
+    fn new(route: &str, account: u32, rates: Arc<RateTable>, gateways: Arc<Gateways>) -> Self {
         Gate {
             route: route.to_owned(),
             account,
             open: AtomicU32::new(0),
             crowd: Mutex::default(),
             rates,
+            gateways,
+            origins: Origins::default(),
             freed: Notify::new(),
             waited: Count::default(),
             refused: Default::default(),
@@ -112,6 +117,8 @@ impl Gate {
         }
         let mut pass = Pass { gate: self.clone(), client: None };
         if let Some(client) = client {
+            // Whom a header names is not hidden.
+            self.origins.note(client, &self.route, &self.gateways);
             pass.enter(limits, client)?;
         }
         Ok(pass)
@@ -242,6 +249,7 @@ pub struct Clientele {
     gates: HashMap<String, Arc<Gate>>,
     rates: Arc<RateTable>,
     accounts: u32,
+    gateways: Arc<Gateways>,
     /// The lists from files.
     pub lists: Lists,
 }
@@ -253,7 +261,8 @@ impl Clientele {
             return gate.clone();
         }
         self.accounts = self.accounts.wrapping_add(1);
-        let gate = Arc::new(Gate::new(route, self.accounts, self.rates.clone()));
+        let gate = Gate::new(route, self.accounts, self.rates.clone(), self.gateways.clone());
+        let gate = Arc::new(gate);
         self.gates.insert(route.to_owned(), gate.clone());
         gate
     }

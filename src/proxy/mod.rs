@@ -9,6 +9,7 @@ mod budget;
 pub mod connection;
 mod egress;
 mod gate;
+mod gateway;
 mod ingress;
 pub mod record;
 mod severed;

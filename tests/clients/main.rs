@@ -9,6 +9,7 @@
 )]
 
 mod access;
+mod daemon;
 #[path = "../reload/harness.rs"]
 #[allow(dead_code, reason = "shared with the tests of reloads; each uses what it needs")]
 mod harness;
@@ -19,4 +20,6 @@ mod networks;
 mod peer;
 mod peers;
 mod proxy_protocol;
+mod slow;
 mod sni;
+mod tls;

@@ -25,10 +25,7 @@ pub fn flow_from(address: &str, port: u16) -> std::io::Result<Flow> {
 
 /// Whether the connection is reset before a byte comes, for whatever it has sent.
 pub fn is_reset(mut client: TcpStream) -> bool {
-    match client.read(&mut [0; 64]) {
-        Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
-        Ok(_) => false,
-    }
+    client.read_exact(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
 }
 
 /// Whether a client of this address is turned away.
