@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::accept::Client;
 use super::egress::{self, Egress};
+use super::greeting;
 use super::ingress::Begun;
 use super::record::Ledger;
 use super::severed::Severed;
@@ -31,7 +32,7 @@ pub(super) async fn serve(client: Client, door: Arc<Door>, lead: Arc<Lead>, shar
     let upstream = Severed::unless_told(socket);
     if heard.is_some() || policy.clients.proxy_protocol.send.is_some() {
         let sockets = (&client.socket, &upstream.socket);
-        let greeting = Box::pin(egress::greet(sockets, &lead, heard, &ledger));
+        let greeting = Box::pin(greeting::greet(sockets, &lead, heard, &ledger));
         if let Err(outcome) = greeting.await {
             return ledger.ended(outcome);
         }

@@ -204,23 +204,3 @@ async fn more(socket: &Socket, bytes: &mut Vec<u8>, deadline: Instant) -> More {
         Err(_) => More::Late,
     }
 }
-
-/// Between whom a connection is, as the next proxy or the upstream is to hear it.
-pub(super) fn addresses(client: &Peer, socket: &Socket, header: Option<&Header>) -> Addresses {
-    if let Some(Header { addresses, .. }) = header {
-        match addresses {
-            // What nobody said, we say: who connects to us.
-            Addresses::Own | Addresses::Unknown => {}
-            addresses => return addresses.clone(),
-        }
-    }
-    let path = |peer: &Peer| match peer {
-        Peer::Unix(Some(path)) => path.as_os_str().as_encoded_bytes().to_vec(),
-        _ => Vec::new(),
-    };
-    match (client, socket.local()) {
-        (Peer::Ip(client), Some(Peer::Ip(server))) => Addresses::between(*client, server),
-        (Peer::Unix(_), Some(local @ Peer::Unix(_))) => Addresses::Unix(path(client), path(&local)),
-        _ => Addresses::Unknown,
-    }
-}

@@ -8,8 +8,10 @@ pub mod access_log;
 mod budget;
 pub mod connection;
 mod egress;
+mod entry;
 mod gate;
 mod gateway;
+mod greeting;
 mod ingress;
 pub mod record;
 mod severed;
@@ -23,13 +25,13 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use crate::config::Binding;
-use crate::model::{AcceptProxy, ListenAddr, Peer, Policy, Route, Selector, Untrusted, UpstreamEntry};
-use crate::state::{Member, Names, Pool};
+use crate::model::{ListenAddr, Route, UpstreamEntry};
+use crate::state::{Member, Pool};
 use crate::tasks::Scope;
 pub use access::{Access, Lists, LiveList};
 pub use access_log::AccessLog;
 pub use budget::Budget;
-use gate::Refusal;
+pub use entry::Fork;
 pub use gate::{Clientele, Gate};
 pub use upstreams::{Live, Upstreams};
 
@@ -75,33 +77,6 @@ pub struct Lead {
     pub fork: Option<Box<Fork>>,
 }
 
-/// The routes of one address, to one of which a client is led by what it asks for.
-#[derive(Debug)]
-pub struct Fork {
-    names: Names,
-    leads: Vec<Arc<Lead>>,
-    /// What records call the route of a client that is led to none.
-    nobody: Arc<Route>,
-}
-
-impl Fork {
-    /// Between these.
-    pub fn new(leads: Vec<Arc<Lead>>) -> Self {
-        let nobody = Route {
-            name: "-".to_owned(),
-            listen: Vec::new(),
-            upstream: Vec::new(),
-            selector: Selector::default(),
-            policy: Policy::default(),
-        };
-        Fork {
-            names: Names::new(leads.iter().map(|lead| &lead.route.selector)),
-            leads,
-            nobody: Arc::new(nobody),
-        }
-    }
-}
-
 impl Lead {
     /// Where a binding of a table leads; its connections belong to `connections`.
     pub fn new(
@@ -124,48 +99,6 @@ impl Lead {
         let access = Access::new(&route.policy.clients, &clientele.lists);
         let gate = clientele.gate(&route.name);
         Lead { route, pool, upstreams, access, gate, connections, fork: None }
-    }
-}
-
-impl Lead {
-    /// Whether a client may come in, or be heard. One that may not is counted.
-    fn lets_in(&self, client: &Peer) -> bool {
-        match self.route.policy.clients.proxy_protocol.accept.as_deref() {
-            Some(accept) if accept.trusted.includes(client) => true,
-            Some(accept) if accept.untrusted == Untrusted::Refuse => {
-                self.gate.refused(Refusal::Untrusted, client);
-                false
-            }
-            _ => match &self.fork {
-                None => self.admits(client),
-                // Somewhere it may come in, perhaps.
-                Some(fork) if fork.leads.iter().any(|lead| lead.access.admits(client)) => true,
-                Some(_) => {
-                    self.gate.refused(Refusal::Denied, client);
-                    false
-                }
-            },
-        }
-    }
-
-    /// Whether the lists let a client in. One that they do not is counted.
-    fn admits(&self, client: &Peer) -> bool {
-        let admitted = self.access.admits(client);
-        if !admitted {
-            self.gate.refused(Refusal::Denied, client);
-        }
-        admitted
-    }
-
-    /// How the header of this sender is read, if it sends one.
-    fn reads_header_of(&self, sender: &Peer) -> Option<&AcceptProxy> {
-        let accept = self.route.policy.clients.proxy_protocol.accept.as_deref();
-        accept.filter(|accept| accept.trusted.includes(sender))
-    }
-
-    /// Whether something of this client is read before it is known where it is led.
-    fn reads_first(&self, client: &Peer) -> bool {
-        self.fork.is_some() || self.reads_header_of(client).is_some()
     }
 }
 

@@ -9,12 +9,12 @@ mod bucket;
 mod hash;
 pub mod health;
 pub mod limits;
-mod names;
 mod pool;
+mod sni;
 mod upstream;
 
 pub use bucket::Bucket;
 pub use limits::{ClientKey, Crowd, Rates};
-pub use names::Names;
 pub use pool::{Member, Pool, Step, Walk};
+pub use sni::ServedNames;
 pub use upstream::{Attempt, Load, Upstream};

@@ -6,7 +6,7 @@ use crate::model::{Selector, ServerName};
 
 /// The routes of one address, by what they serve.
 #[derive(Debug, Default)]
-pub struct Names {
+pub struct ServedNames {
     exact: HashMap<String, Choices>,
     below: HashMap<String, Choices>,
     any: Choices,
@@ -35,10 +35,10 @@ impl Choices {
     }
 }
 
-impl Names {
+impl ServedNames {
     /// Of routes in an order that the answers count in.
     pub fn new<'s>(selectors: impl IntoIterator<Item = &'s Selector>) -> Self {
-        let mut names = Names::default();
+        let mut names = ServedNames::default();
         for (route, selector) in selectors.into_iter().enumerate() {
             if selector.is_rest() {
                 names.rest = Some(route);
@@ -97,7 +97,7 @@ mod tests {
             selector(&[], &[]),
             selector(&["only.example.org"], &["postgresql"]),
         ];
-        let names = Names::new(&selectors);
+        let names = ServedNames::new(&selectors);
         for (name, alpn, route) in [
             ("app.example.com", &[][..], 0),
             ("app.example.com", &["http/1.1"], 0),
@@ -122,13 +122,13 @@ mod tests {
         }
         assert_eq!(names.route(None, &[]), Some(5));
         assert_eq!(names.route(None, &[b"acme-tls/1".to_vec()]), Some(4));
-        assert_eq!(Names::new(&selectors[..5]).route(Some("other"), &[]), None);
+        assert_eq!(ServedNames::new(&selectors[..5]).route(Some("other"), &[]), None);
     }
 
     #[test]
     fn the_client_s_order_of_protocols_decides() {
         let selectors = [selector(&["a"], &["h2"]), selector(&["a"], &["http/1.1"])];
-        let names = Names::new(&selectors);
+        let names = ServedNames::new(&selectors);
         let offers = |alpn: &[&str]| {
             let alpn: Vec<Vec<u8>> = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
             names.route(Some("a"), &alpn)
