@@ -2,16 +2,13 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, SendFlags};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-
-use crate::model::Peer;
 
 /// A connected stream socket. Dropping it closes it as the kernel sees fit; [`Socket::reset`] is the other end.
 #[derive(Debug)]
@@ -71,31 +68,6 @@ impl Socket {
         }
         .ok()
         .flatten()
-    }
-
-    /// Our own end's address, where it has one.
-    pub fn local(&self) -> Option<Peer> {
-        match self {
-            Socket::Tcp(stream) => stream.local_addr().ok().map(Peer::from_ip),
-            Socket::Unix(stream) => {
-                let addr = stream.local_addr().ok()?;
-                Some(Peer::Unix(addr.as_pathname().map(Path::to_path_buf)))
-            }
-        }
-    }
-
-    /// Reads once, to the end of `bytes`. 0: FIN. Dropping the future loses nothing.
-    pub async fn recv_into(&self, bytes: &mut Vec<u8>) -> io::Result<usize> {
-        // Small at first: what a hostile client makes us keep is what it has sent.
-        bytes.reserve(512);
-        let mut socket = self;
-        socket.read_buf(bytes).await
-    }
-
-    /// Writes all of it.
-    pub async fn send_all(&self, bytes: &[u8]) -> io::Result<()> {
-        let mut socket = self;
-        socket.write_all(bytes).await
     }
 
     fn poll_ready(&self, cx: &mut Context<'_>, interest: Interest) -> Poll<io::Result<()>> {
