@@ -12,7 +12,7 @@
 //! | 4 | [`proxy`] | the life of one connection |
 //! | 3 | [`net`], [`sink`], [`tasks`] | sockets and the relay; where log lines go; the only place that spawns |
 //! | 2 | [`config`], [`state`] | text to table and plan; the memory of the running proxy (pure) |
-//! | 1 | [`model`] | validated values |
+//! | 1 | [`model`], [`wire`] | validated values; bytes to values and back |
 //!
 //! # Where to begin reading
 //! * one connection: [`proxy::connection`]
@@ -32,3 +32,4 @@ pub mod server;
 pub mod sink;
 pub mod state;
 pub mod tasks;
+pub mod wire;

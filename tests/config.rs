@@ -77,6 +77,7 @@ fn every_key_is_in_every_key_toml_with_its_default_and_a_sentence() {
     for (pointer, found) in [
         ("/properties", vec![&file]),
         ("/properties/log/properties", vec![file["log"].as_table().unwrap()]),
+        ("/properties/limits/properties", vec![file["limits"].as_table().unwrap()]),
         ("/properties/defaults/properties", vec![defaults]),
         ("/properties/route/items/properties", vec![route, defaults]),
     ] {

@@ -35,6 +35,22 @@ fn plan() {
     }
 }
 
+#[test]
+fn proxy_header() {
+    for (name, bytes) in corpus("proxy_header") {
+        println!("{name}");
+        bodies::proxy_headers(&bytes);
+    }
+}
+
+#[test]
+fn client_hello() {
+    for (name, bytes) in corpus("client_hello") {
+        println!("{name}");
+        bodies::client_hellos(&bytes);
+    }
+}
+
 /// One edit of a text: what stands from `at` on, for `length` bytes, becomes `with`.
 fn damage() -> impl Strategy<Value = (prop::sample::Index, usize, Vec<u8>)> {
     const PIECES: &[&str] = &[
@@ -67,6 +83,24 @@ proptest! {
     ) {
         let files = corpus("compile");
         bodies::compiles(&damaged(files[file.index(files.len())].1.clone(), damages));
+    }
+
+    #[test]
+    fn a_damaged_header_is_read_or_refused(
+        file in any::<prop::sample::Index>(),
+        damages in prop::collection::vec(damage(), 1..4),
+    ) {
+        let files = corpus("proxy_header");
+        bodies::proxy_headers(&damaged(files[file.index(files.len())].1.clone(), damages));
+    }
+
+    #[test]
+    fn a_damaged_hello_is_read_or_refused(
+        file in any::<prop::sample::Index>(),
+        damages in prop::collection::vec(damage(), 1..4),
+    ) {
+        let files = corpus("client_hello");
+        bodies::client_hellos(&damaged(files[file.index(files.len())].1.clone(), damages));
     }
 
     #[test]

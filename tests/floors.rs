@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 /// Each room and its floor. A room may use lower floors only; rooms of one floor do not know each other.
 const FLOORS: &[(&str, u8)] = &[
     ("model", 1),
+    ("wire", 1),
     ("config", 2),
     ("state", 2),
     ("net", 3),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::config::{self, Compiled, Report};
-use crate::server::file;
+use crate::server::{file, lists};
 
 /// Reads a file and shows every fault in it; nothing is started.
 #[derive(Debug, clap::Args)]
@@ -22,7 +22,8 @@ impl Args {
         let name = self.file.display().to_string();
         let compiled = file::read(&self.file)
             .map_err(|fault| Report::about_file(&name, fault))
-            .and_then(|reading| config::compile(&name, &reading.bytes));
+            .and_then(|reading| config::compile(&name, &reading.bytes))
+            .and_then(|compiled| lists::read(&compiled).map(|_| compiled));
         match compiled {
             Ok(compiled) => say(&mut std::io::stdout().lock(), &summary(&name, &compiled)),
             Err(report) => {
@@ -41,7 +42,7 @@ fn summary(name: &str, compiled: &Compiled) -> String {
         _ => format!("{count} {what}s"),
     };
     let routes = count(compiled.table.routes.len(), "route");
-    let listeners = count(compiled.table.listeners().count(), "listener");
+    let listeners = count(compiled.table.addresses(), "listener");
     format!("{name}: fine, {routes}, {listeners}\n")
 }
 

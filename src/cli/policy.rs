@@ -27,6 +27,27 @@ pub struct PolicyArgs {
     /// Which of several upstreams: "round-robin", "least-connections", "random-two", "source-hash", "first".
     #[arg(long, value_name = "HOW")]
     balance: Option<String>,
+    /// A network that may come in, or an address: "10.0.0.0/8". Can be given several times.
+    #[arg(long, value_name = "NETWORK")]
+    allow: Vec<String>,
+    /// A network that may not, even if it is allowed. Can be given several times.
+    #[arg(long, value_name = "NETWORK")]
+    deny: Vec<String>,
+    /// How many connections at once: 1000.
+    #[arg(long, value_name = "N")]
+    max_connections: Option<u32>,
+    /// How many connections of one client at once, by its IPv4 address or IPv6 /64: 20.
+    #[arg(long, value_name = "N")]
+    max_connections_per_client: Option<u32>,
+    /// How fast the connections of one client may come: "20/s", "20/s burst 50".
+    #[arg(long, value_name = "RATE")]
+    rate_per_client: Option<String>,
+    /// What one connection may move in each direction: "10 MiB/s".
+    #[arg(long, value_name = "RATE")]
+    bandwidth: Option<String>,
+    /// Says to the upstream who the client is, by the PROXY protocol: "v1" or "v2".
+    #[arg(long, value_name = "VERSION")]
+    send_proxy: Option<String>,
 }
 
 /// As lines of a file: their values are checked where those of files are.
@@ -40,10 +61,29 @@ impl fmt::Display for PolicyArgs {
             ("drain_timeout", &self.drain_timeout),
             ("relay", &self.relay),
             ("balance", &self.balance),
+            ("rate_per_client", &self.rate_per_client),
+            ("bandwidth", &self.bandwidth),
         ];
         for (key, value) in keys {
             if let Some(value) = value {
                 writeln!(f, "{key} = {}", toml::Value::from(value.as_str()))?;
+            }
+        }
+        let counts = [
+            ("max_connections", self.max_connections),
+            ("max_connections_per_client", self.max_connections_per_client),
+        ];
+        for (key, count) in counts {
+            if let Some(count) = count {
+                writeln!(f, "{key} = {count}")?;
+            }
+        }
+        if let Some(version) = &self.send_proxy {
+            writeln!(f, "proxy_protocol = {{ send = {} }}", toml::Value::from(version.as_str()))?;
+        }
+        for (key, values) in [("allow", &self.allow), ("deny", &self.deny)] {
+            if !values.is_empty() {
+                writeln!(f, "{key} = {}", toml::Value::from(values.clone()))?;
             }
         }
         Ok(())

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use super::report::{Fault, Placed};
 use super::route::{At, Draft};
+use super::selector::{self, SharedAddresses};
 use super::suggest::list;
 use crate::model::{ListenSpec, Ports, UpstreamSpec};
 
@@ -19,7 +20,8 @@ const WILD6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 /// Notes what is wrong between the routes.
 pub(super) fn check(drafts: &[Draft], faults: &mut Vec<Placed>) {
     names(drafts, faults);
-    let listeners = Listeners::of(drafts);
+    let shared = selector::shared(drafts, faults);
+    let listeners = Listeners::of(drafts, &shared);
     listeners.overlaps(faults);
     for draft in drafts {
         itself(draft, faults);
@@ -80,13 +82,16 @@ struct Listeners<'d> {
     hosts: HashMap<Host, Vec<Interval<'d>>>,
     unix: HashMap<&'d Path, Entry<'d>>,
     pairs: Vec<(Entry<'d>, Entry<'d>)>,
+    shared: Option<&'d SharedAddresses>,
 }
 
 impl<'d> Listeners<'d> {
-    fn of(drafts: &'d [Draft]) -> Self {
-        let mut all = Self::default();
+    /// An address that routes share by `sni` counts once.
+    fn of(drafts: &'d [Draft], shared: &'d SharedAddresses) -> Self {
+        let mut all = Self { shared: Some(shared), ..Self::default() };
         for (route, draft) in drafts.iter().enumerate() {
-            for listen in &draft.listen {
+            let again = |listen: &&At<ListenSpec>| shared.again.contains(&listen.at.start);
+            for listen in draft.listen.iter().filter(|listen| !again(listen)) {
                 all.add(Entry { route, listen });
             }
         }
@@ -216,6 +221,9 @@ fn shared(a: Entry<'_>, b: Entry<'_>) -> Placed {
             (false, 1) if x != y => {
                 "clients would reach either by chance: give one of them another port".to_owned()
             }
+            (false, _) if x == y => {
+                "give one of them another port or address; TLS clients can be told apart by `sni`".to_owned()
+            }
             (false, _) => "give one of them another port or address".to_owned(),
         }
     } else {
@@ -237,7 +245,8 @@ fn itself(draft: &Draft, faults: &mut Vec<Placed>) {
     if local.peek().is_none() {
         return;
     }
-    let own = Listeners::of(std::slice::from_ref(draft));
+    let alone = SharedAddresses::default();
+    let own = Listeners::of(std::slice::from_ref(draft), &alone);
     for upstream in local {
         if let Some(entry) = own.reached_by(&upstream.value.spec).first() {
             let fault = Fault::new(
@@ -265,7 +274,7 @@ struct Step<'d> {
 }
 
 /// Notes routes that lead to each other in a circle. Ranges are left out: what enters at one port of a range may leave
-/// at another, and end.
+/// at another, and end. So are addresses that routes share: what enters there may be led elsewhere.
 fn circles(drafts: &[Draft], listeners: &Listeners<'_>, faults: &mut Vec<Placed>) {
     let steps: Vec<Vec<Step<'_>>> = drafts
         .iter()
@@ -274,7 +283,11 @@ fn circles(drafts: &[Draft], listeners: &Listeners<'_>, faults: &mut Vec<Placed>
             let single = draft.upstream.iter().filter(|upstream| upstream.value.spec.count() == 1);
             let steps = single.flat_map(|upstream| {
                 let reached = listeners.reached_by(&upstream.value.spec).into_iter();
+                let shared = |entry: &Entry<'_>| {
+                    listeners.shared.is_some_and(|shared| shared.all.contains(&entry.listen.at.start))
+                };
                 let reached = reached.filter(|entry| entry.listen.value.count() == 1 && entry.route != from);
+                let reached = reached.filter(move |entry| !shared(entry));
                 reached.map(|entry| Step { to: entry.route, by: &upstream.at })
             });
             steps.collect()

@@ -3,6 +3,8 @@
 //! They are also the source of the JSON Schema, so each field's doc sentence is what an editor shows. Spans are lost
 //! inside untagged, internally tagged and flattened types: none is used here.
 
+mod clients;
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -12,12 +14,16 @@ use serde::de::{
     Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor, value::SeqAccessDeserializer,
 };
 
+pub(super) use clients::{Bandwidth, Clients, CountOrOff, Limits, ListFile, Off, OrTable, ProxyProtocol};
+
 /// What Portway forwards, route by route.
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "read section by section; this type is the root of the schema")]
 pub(super) struct File {
     /// What Portway says about itself and about each connection.
     log: Option<Log>,
+    /// What all routes share.
+    limits: Option<Limits>,
     /// Policy keys for all routes that do not set them.
     defaults: Option<Policy>,
     /// One route: where it listens, and where it leads.
@@ -54,6 +60,13 @@ pub(super) struct Route {
     /// "unix:/path"; or a table with such an `address`. Of several, `balance` chooses.
     #[schemars(required, extend("examples" = ["db.internal:5432"]))]
     pub upstream: Option<Upstreams>,
+    /// TLS server names that the route serves: "app.example.com", "*.example.com". Routes may then share an address; one
+    /// without `sni` and `alpn` takes the rest, as "*" says.
+    #[schemars(extend("default" = "*", "examples" = ["app.example.com"]))]
+    pub sni: Option<List>,
+    /// Protocols above TLS that the route serves: as `sni`. Both given: both must fit.
+    #[schemars(extend("default" = "*", "examples" = ["h2"]))]
+    pub alpn: Option<List>,
 }
 
 /// An upstream, and what it is to the others of its route.
@@ -133,6 +146,9 @@ words!(/** `on_change` */ OnChange: Keep Drain Cut);
 words!(/** `relay` */ Relay: Auto Copy Splice);
 words!(/** `balance` */ Balance: RoundRobin LeastConnections RandomTwo SourceHash First);
 words!(/** `on_down` */ OnDown: Keep Cut);
+words!(/** `when_full` */ WhenFull: Reset Wait);
+words!(/** `proxy_protocol.untrusted` */ Untrusted: Refuse Plain);
+words!(/** `proxy_protocol.send` */ ProxyVersion: V1 V2);
 
 /// A text. Numbers and booleans are taken too: `compile` sees in the document that the quotes are missing, and says so.
 #[derive(Clone, Debug)]

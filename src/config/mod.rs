@@ -7,15 +7,19 @@
 //! (`section`, `file`) → what it means (`settings`, `route`) → what the routes mean together (`cross`) → a table.
 //! A fault on the way is noted with its place, and reading goes on.
 
+mod clients;
 mod cross;
 mod document;
 mod file;
+mod files;
 mod picture;
 mod plan;
+mod proxy_protocol;
 mod report;
 mod route;
 mod schema;
 mod section;
+mod selector;
 mod settings;
 mod suggest;
 mod syntax;
@@ -26,6 +30,7 @@ use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
 
+pub use files::network_list;
 pub use plan::{Binding, Delta, Plan};
 pub use report::{Fault, Report};
 pub use schema::schema;
@@ -92,10 +97,13 @@ fn read(document: &DeTable<'_>, text: &str, faults: &mut Vec<Placed>) -> (Table,
         let typed = section::read(place, Section::Log, faults);
         table.log = settings::log(place, typed, faults);
     }
+    if let Some(place) = single(document, Section::Limits, "limits", faults) {
+        table.limits = clients::limits(place, faults);
+    }
     let mut defaults = Policy::default();
     if let Some(place) = single(document, Section::Defaults, "defaults", faults) {
         section::unknown_keys(place, faults);
-        let typed = section::read(place, Section::Defaults, faults);
+        let typed = section::read(place, Section::Policy, faults);
         defaults = settings::policy(place, typed, &Policy::default(), faults);
     }
     let mut drafts = Vec::new();
@@ -114,7 +122,7 @@ fn read(document: &DeTable<'_>, text: &str, faults: &mut Vec<Placed>) -> (Table,
     (table, drafts)
 }
 
-/// A table that stands once: `[log]`, `[defaults]`.
+/// A table that stands once: `[log]`, `[limits]`, `[defaults]`.
 fn single<'t>(
     document: &'t DeTable<'t>,
     section: Section,

@@ -1,10 +1,11 @@
 //! What leads from one table to another.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::model::{ListenAddr, LogSettings, OnChange, Route, Table, units};
+use crate::model::{Limits, ListenAddr, LogSettings, OnChange, Route, Table, units};
 
 /// The difference of two maps.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,10 +47,29 @@ impl<K: Ord + Clone, V: PartialEq + Clone> Delta<K, V> {
 /// What one listening address leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binding {
-    /// Its route.
+    /// Its route; of several, the one that takes the rest, where there is one.
     pub route: Arc<Route>,
     /// Its place in the route's port range.
     pub offset: u16,
+    /// Other routes at this address, in the order of their names: by `sni` or `alpn` a client is led to one of all.
+    pub beside: Vec<Arc<Route>>,
+}
+
+impl Binding {
+    /// An address of one route.
+    pub fn alone(route: Arc<Route>, offset: u16) -> Self {
+        Binding { route, offset, beside: Vec::new() }
+    }
+
+    /// Whether it must be known what a client asks for before it is led anywhere.
+    pub fn is_sniffed(&self) -> bool {
+        !self.beside.is_empty() || !self.route.selector.is_rest()
+    }
+
+    /// Every route at the address.
+    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        std::iter::once(&self.route).chain(&self.beside)
+    }
 }
 
 /// What leads from one table to another.
@@ -61,6 +81,8 @@ pub struct Plan {
     pub listeners: Delta<ListenAddr, Binding>,
     /// The new `[log]`, where it differs.
     pub log: Option<LogSettings>,
+    /// The new `[limits]`, where it differs.
+    pub limits: Option<Limits>,
 }
 
 impl Plan {
@@ -70,6 +92,7 @@ impl Plan {
             routes: Delta::between(&old.routes, &new.routes),
             listeners: Delta::between(&bindings(old), &bindings(new)),
             log: (old.log != new.log).then(|| new.log.clone()),
+            limits: (old.limits != new.limits).then_some(new.limits),
         }
     }
 
@@ -80,17 +103,37 @@ impl Plan {
         if let Some(log) = &self.log {
             table.log = log.clone();
         }
+        if let Some(limits) = self.limits {
+            table.limits = limits;
+        }
         table
     }
 
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.routes.is_empty() && self.listeners.is_empty() && self.log.is_none()
+        self.routes.is_empty() && self.listeners.is_empty() && self.log.is_none() && self.limits.is_none()
     }
 }
 
 fn bindings(table: &Table) -> BTreeMap<ListenAddr, Binding> {
-    table.listeners().map(|(addr, offset, route)| (addr, Binding { route: route.clone(), offset })).collect()
+    let mut bindings: BTreeMap<ListenAddr, Binding> = BTreeMap::new();
+    for (addr, offset, route) in table.listeners() {
+        match bindings.entry(addr) {
+            Entry::Vacant(place) => {
+                place.insert(Binding::alone(route.clone(), offset));
+            }
+            Entry::Occupied(mut place) => {
+                let binding = place.get_mut();
+                let mut other = route.clone();
+                if other.selector.is_rest() {
+                    std::mem::swap(&mut binding.route, &mut other);
+                }
+                binding.beside.push(other);
+                binding.beside.sort_by(|a, b| a.name.cmp(&b.name));
+            }
+        }
+    }
+    bindings
 }
 
 /// What a person reads of it: one line for each route, one for sockets, one for `[log]`.
@@ -124,6 +167,10 @@ impl fmt::Display for Plan {
             let entries = log.entries().map(|(key, value)| format!("{key} {value}"));
             writeln!(f, "~ log: {}", entries.join(", "))?;
         }
+        if let Some(limits) = self.limits {
+            let entries = limits.entries().map(|(key, value)| format!("{key} {value}"));
+            writeln!(f, "~ limits: {}", entries.join(", "))?;
+        }
         Ok(())
     }
 }
@@ -135,7 +182,7 @@ fn joined(specs: &[impl fmt::Display]) -> String {
 fn changes<'r>(old: &'r Route, new: &'r Route) -> impl Iterator<Item = String> + 'r {
     let entries = |route: &Route| {
         let addresses = [("listen", joined(&route.listen)), ("upstream", joined(&route.upstream))];
-        addresses.into_iter().chain(route.policy.entries())
+        addresses.into_iter().chain(route.selector.entries()).chain(route.policy.entries())
     };
     let pairs = entries(old).zip(entries(new));
     pairs.filter(|(old, new)| old != new).map(|((key, old), (_, new))| format!("{key} {old} -> {new}"))

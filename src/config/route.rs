@@ -12,6 +12,7 @@ use super::file;
 use super::report::{Fault, Placed};
 use super::schema::{self, Section};
 use super::section::{self, Place};
+use super::selector::{self, Serves};
 use super::settings;
 use super::upstreams;
 use crate::model::{AddrError, ListenSpec, Policy, Route, UpstreamEntry, UpstreamSpec};
@@ -29,7 +30,8 @@ pub(super) struct Draft {
     pub name: Option<At<String>>,
     pub listen: Vec<At<ListenSpec>>,
     pub upstream: Vec<At<UpstreamEntry>>,
-    policy: Policy,
+    pub serves: Serves,
+    pub policy: Policy,
 }
 
 impl Draft {
@@ -47,6 +49,7 @@ impl Draft {
             name: self.called(),
             listen: self.listen.into_iter().map(|listen| listen.value).collect(),
             upstream: self.upstream.into_iter().map(|upstream| upstream.value).collect(),
+            selector: self.serves.finish(),
             policy: self.policy,
         })
     }
@@ -61,7 +64,7 @@ pub(super) fn read(
 ) -> Draft {
     let place = Place::new(Section::Route, table, header);
     section::unknown_keys(place, faults);
-    let policy: file::Policy = section::read(place, Section::Defaults, faults);
+    let policy: file::Policy = section::read(place, Section::Policy, faults);
     let route: file::Route = section::read(place, Section::Own, faults);
     let policy = settings::policy(place, policy, defaults, faults);
     let draft = Draft {
@@ -69,6 +72,7 @@ pub(super) fn read(
         name: name(place, route.name, faults),
         listen: listeners(place, route.listen, faults),
         upstream: upstreams::read(place, route.upstream, faults),
+        serves: selector::read(place, route.sni, route.alpn, faults),
         policy,
     };
     same_size(&draft, faults);

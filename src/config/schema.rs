@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use schemars::{SchemaGenerator, generate::SchemaSettings};
+use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use super::file;
@@ -20,18 +20,32 @@ pub(super) enum Section {
     Own,
     /// An entry of `upstream` that is a table.
     Upstream,
+    /// The policy keys of the client's side.
+    Clients,
+    /// The other policy keys.
+    Policy,
+    /// `allow` or `deny` as a table.
+    ListFile,
+    /// `bandwidth` as a table.
+    Bandwidth,
+    Limits,
+    ProxyProtocol,
 }
 
 /// The keys of a section.
 pub(super) fn keys(section: Section) -> &'static [&'static str] {
     // Each route asks for them: ten thousand walks through the schema would cost more than reading the file.
-    static KEYS: LazyLock<[Vec<&'static str>; 6]> = LazyLock::new(|| {
+    static KEYS: LazyLock<[Vec<&'static str>; 12]> = LazyLock::new(|| {
         let keys = |section| properties(section).into_iter().flatten().map(|(key, _)| key.as_str());
         let shared: Vec<_> = keys(Section::Defaults).collect();
         let own = keys(Section::Route).filter(|key| !shared.contains(key)).collect();
         let whole = [Section::Root, Section::Log, Section::Route, Section::Upstream];
         let [root, log, route, upstream] = whole.map(|section| keys(section).collect());
-        [root, log, shared, route, own, upstream]
+        let whole = [Section::ListFile, Section::Bandwidth, Section::Limits, Section::ProxyProtocol];
+        let [list_file, bandwidth, limits, proxy] = whole.map(|section| keys(section).collect());
+        let clients: Vec<_> = keys(Section::Clients).collect();
+        let policy = shared.iter().filter(|key| !clients.contains(key)).copied().collect();
+        [root, log, shared, route, own, upstream, clients, policy, list_file, bandwidth, limits, proxy]
     });
     &KEYS[section as usize]
 }
@@ -55,7 +69,12 @@ fn properties(section: Section) -> Option<&'static Map<String, Value>> {
     let table = match section {
         Section::Root => Some(&*SCHEMA),
         Section::Log => SCHEMA.pointer("/properties/log"),
-        Section::Defaults => SCHEMA.pointer("/properties/defaults"),
+        Section::Defaults | Section::Policy => SCHEMA.pointer("/properties/defaults"),
+        Section::Clients => Some(&*CLIENTS),
+        Section::ListFile => CLIENTS.pointer("/properties/allow/anyOf/1"),
+        Section::Bandwidth => CLIENTS.pointer("/properties/bandwidth/anyOf/1"),
+        Section::ProxyProtocol => CLIENTS.pointer("/properties/proxy_protocol/anyOf/1"),
+        Section::Limits => SCHEMA.pointer("/properties/limits"),
         Section::Route | Section::Own => SCHEMA.pointer("/properties/route/items"),
         Section::Upstream => SCHEMA.pointer("/properties/route/items/properties/upstream/anyOf/1"),
     };
@@ -67,10 +86,24 @@ pub fn schema() -> &'static Value {
     &SCHEMA
 }
 
-static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
+/// The schema of one type, without what TOML has not.
+fn of<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true);
-    let mut root = SchemaGenerator::new(settings).into_root_schema_for::<file::File>().to_value();
+    let mut root = SchemaGenerator::new(settings).into_root_schema_for::<T>().to_value();
     without_null(&mut root);
+    root
+}
+
+/// The policy keys of the client's side.
+static CLIENTS: LazyLock<Value> = LazyLock::new(of::<file::Clients>);
+
+static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
+    let mut root = of::<file::File>();
+    if let (Some(Value::Object(clients)), Some(Value::Object(defaults))) =
+        (CLIENTS.get("properties"), root.pointer_mut("/properties/defaults/properties"))
+    {
+        defaults.extend(clients.clone());
+    }
     let policy = root.pointer("/properties/defaults/properties").cloned();
     if let (Some(Value::Object(policy)), Some(Value::Object(route))) =
         (policy, root.pointer_mut("/properties/route/items/properties"))

@@ -104,9 +104,13 @@ fn unknown_key(section: Section, key: &str) -> Fault {
     let message = match section {
         Section::Root => format!("`{key}` is not known here"),
         Section::Log => format!("`[log]` has no key `{key}`"),
-        Section::Defaults => format!("`[defaults]` has no key `{key}`"),
+        Section::Defaults | Section::Policy | Section::Clients => format!("`[defaults]` has no key `{key}`"),
         Section::Route | Section::Own => format!("a route has no key `{key}`"),
         Section::Upstream => format!("an upstream has no key `{key}`"),
+        Section::ListFile => format!("a list in a file has no key `{key}`"),
+        Section::Bandwidth => format!("`bandwidth` has no key `{key}`"),
+        Section::Limits => format!("`[limits]` has no key `{key}`"),
+        Section::ProxyProtocol => format!("`proxy_protocol` has no key `{key}`"),
     };
     let belongs = |section| schema::keys(section).contains(&key);
     let help = if section != Section::Route && belongs(Section::Route) && !belongs(Section::Defaults) {
@@ -157,7 +161,7 @@ fn wrong_value(section: Section, key: &str, value: &DeValue<'_>, reason: &str) -
                     DeValue::Float(_) if example.is_number() => format!("`{key}` takes a whole number"),
                     _ => format!("`{key}` takes {}, not {}", taken(example), kind(value)),
                 },
-                format!("write it like this: {key} = {example}"),
+                format!("write it like this: {key} = {}", as_toml(example)),
             ),
             None => Fault::new(reason, ""),
         },
@@ -169,7 +173,23 @@ fn taken(example: &serde_json::Value) -> &'static str {
     match example {
         serde_json::Value::Number(_) => "a whole number",
         serde_json::Value::Bool(_) => "`true` or `false`",
+        serde_json::Value::Object(_) => "a table",
         _ => "text",
+    }
+}
+
+/// An example as a person writes it: JSON and TOML differ in tables only.
+fn as_toml(example: &serde_json::Value) -> String {
+    match example {
+        serde_json::Value::Object(table) => {
+            let pairs: Vec<String> =
+                table.iter().map(|(key, value)| format!("{key} = {}", as_toml(value))).collect();
+            format!("{{ {} }}", pairs.join(", "))
+        }
+        serde_json::Value::Array(items) => {
+            format!("[{}]", items.iter().map(as_toml).collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::clients;
 use super::file::{self, Format, Relay, Text};
 use super::report::{Fault, Placed};
 use super::section::{Place, kind};
@@ -86,7 +87,18 @@ pub(super) fn policy(
             Relay::Splice => RelayMode::Splice,
         };
     }
+    policy.clients = clients::read(place, &base.clients, faults);
     policy
+}
+
+/// A duration of at least a millisecond. `None` where the key is absent or has a fault.
+pub(super) fn duration(
+    place: Place<'_>,
+    key: &str,
+    typed: Option<file::Span>,
+    faults: &mut Vec<Placed>,
+) -> Option<Duration> {
+    Spans { place, faults }.required(key, typed, Duration::from_millis(1))
 }
 
 /// Durations of one table. `None` where the key is absent or has a fault.

@@ -4,14 +4,24 @@
 //! again. No I/O, no clock, no log; text comes in through `FromStr` and fails with an error that carries the cure.
 
 pub mod addr;
+pub mod cidr;
+pub mod clients;
 pub mod outcome;
+pub mod proxy_protocol;
+mod rate;
+pub mod selector;
 mod spec;
 pub mod table;
 pub mod units;
 pub mod upstream;
 
 pub use addr::{ListenAddr, Peer, UpstreamAddr};
+pub use cidr::{Network, NetworkSet};
+pub use clients::{Clients, Limits, NetworkList, Networks, WhenFull};
 pub use outcome::{Blame, DataPath, Outcome};
+pub use proxy_protocol::{AcceptProxy, ProxyProtocol, ProxyVersion, TrustedSender, Untrusted};
+pub use rate::{Bandwidth, ByteRate, Rate};
+pub use selector::{Selector, ServerName};
 pub use spec::{AddrError, ListenSpec, Ports, UpstreamSpec};
 pub use table::{LogFormat, LogSettings, LogTarget, OnChange, Policy, RelayMode, Route, Table};
 pub use upstream::{Balance, OnDown, UpstreamEntry};

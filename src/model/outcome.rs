@@ -25,8 +25,14 @@ pub enum Outcome {
     HalfCloseTimeout,
     /// No candidate could be connected.
     ConnectFailed,
-    /// Every candidate has the connections that it takes (`max_connections`).
+    /// Every candidate has the connections that it takes, or the client or its route is over a limit.
     Limited,
+    /// The lists of the route do not let the client in (`allow`, `deny`).
+    Denied,
+    /// A client that must begin with a PROXY header did not, or not in time.
+    BadHeader,
+    /// No route of the address serves what the client asks for.
+    NoRoute,
     /// Out of a drain's time, or cut by an edit (`on_change`).
     Drained,
     /// Ended by a person, or by a second stop signal.
@@ -50,7 +56,7 @@ pub enum Blame {
 
 impl Outcome {
     /// Every outcome, for tests and for metrics.
-    pub const ALL: [Outcome; 14] = [
+    pub const ALL: [Outcome; 17] = [
         Outcome::ClientClosed,
         Outcome::UpstreamClosed,
         Outcome::ClientReset,
@@ -62,6 +68,9 @@ impl Outcome {
         Outcome::HalfCloseTimeout,
         Outcome::ConnectFailed,
         Outcome::Limited,
+        Outcome::Denied,
+        Outcome::BadHeader,
+        Outcome::NoRoute,
         Outcome::Drained,
         Outcome::Killed,
         Outcome::Internal,
@@ -81,6 +90,9 @@ impl Outcome {
             Outcome::HalfCloseTimeout => "half-close-timeout",
             Outcome::ConnectFailed => "connect-failed",
             Outcome::Limited => "limited",
+            Outcome::Denied => "denied",
+            Outcome::BadHeader => "bad-header",
+            Outcome::NoRoute => "no-route",
             Outcome::Drained => "drained",
             Outcome::Killed => "killed",
             Outcome::Internal => "internal",
@@ -90,7 +102,11 @@ impl Outcome {
     /// Whose doing it is.
     pub fn blame(self) -> Blame {
         match self {
-            Outcome::ClientClosed | Outcome::ClientReset | Outcome::ClientLost => Blame::Client,
+            Outcome::ClientClosed
+            | Outcome::ClientReset
+            | Outcome::ClientLost
+            | Outcome::BadHeader
+            | Outcome::NoRoute => Blame::Client,
             Outcome::UpstreamClosed
             | Outcome::UpstreamReset
             | Outcome::UpstreamLost
@@ -99,6 +115,7 @@ impl Outcome {
             Outcome::Idle
             | Outcome::HalfCloseTimeout
             | Outcome::Limited
+            | Outcome::Denied
             | Outcome::Drained
             | Outcome::Killed => Blame::Operator,
             Outcome::Internal => Blame::Portway,

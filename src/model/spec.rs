@@ -348,7 +348,7 @@ fn split(text: &str) -> Result<Split<'_>, AddrError> {
     }
 }
 
-/// Why a text is not an address, and what to write instead.
+/// Why a text is not an address, a network or a rate, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct AddrError {
@@ -358,7 +358,7 @@ pub struct AddrError {
 }
 
 impl AddrError {
-    fn new(message: String, help: impl Into<String>) -> Self {
+    pub(super) fn new(message: String, help: impl Into<String>) -> Self {
         AddrError { message, help: help.into() }
     }
 }

@@ -1,24 +1,27 @@
 //! The compiled file: what should run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::units;
-use super::{Balance, ListenAddr, ListenSpec, OnDown, UpstreamEntry};
+use super::{Balance, Clients, Limits, ListenAddr, ListenSpec, OnDown, Selector, UpstreamEntry};
 
 /// A whole file, compiled. Two equal tables run the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
     /// The `[log]` part.
     pub log: LogSettings,
+    /// The `[limits]` part.
+    pub limits: Limits,
     /// The routes by name; at least one in a table that `config::compile` made.
     pub routes: BTreeMap<String, Arc<Route>>,
 }
 
 impl Table {
-    /// Every address to be listened on, with its route and the offset within the route's port range.
+    /// Every address to be listened on, with each of its routes and the offset within that route's port range. Routes that
+    /// share an address have the same offset.
     pub fn listeners(&self) -> impl Iterator<Item = (ListenAddr, u16, &Arc<Route>)> {
         self.routes.values().flat_map(|route| {
             route
@@ -26,6 +29,14 @@ impl Table {
                 .iter()
                 .flat_map(move |spec| spec.addrs().map(move |(offset, addr)| (addr, offset, route)))
         })
+    }
+}
+
+/// How many addresses are listened on: one that routes share counts once.
+impl Table {
+    /// As the summary of a start has it.
+    pub fn addresses(&self) -> usize {
+        self.listeners().map(|(addr, ..)| addr).collect::<BTreeSet<_>>().len()
     }
 }
 
@@ -38,6 +49,8 @@ pub struct Route {
     pub listen: Vec<ListenSpec>,
     /// At least one, in the order of the file.
     pub upstream: Vec<UpstreamEntry>,
+    /// Which clients of its addresses it serves.
+    pub selector: Selector,
     /// The policy keys, each with its value or its default.
     pub policy: Policy,
 }
@@ -65,6 +78,8 @@ pub struct Policy {
     pub slow_start: Duration,
     /// What becomes of the connections of an upstream that went down.
     pub on_down: OnDown,
+    /// Who may come in, and how often.
+    pub clients: Clients,
 }
 
 impl Default for Policy {
@@ -80,15 +95,16 @@ impl Default for Policy {
             balance: Balance::RoundRobin,
             slow_start: Duration::ZERO,
             on_down: OnDown::Keep,
+            clients: Clients::default(),
         }
     }
 }
 
 impl Policy {
     /// Each key with its value, both as the file has them: for plans, and wherever a person reads a route.
-    pub fn entries(&self) -> [(&'static str, String); 11] {
+    pub fn entries(&self) -> Vec<(&'static str, String)> {
         let or_off = |value: Option<Duration>| value.map_or_else(|| "off".to_owned(), units::show);
-        [
+        let mut entries = vec![
             ("protocol", "tcp".to_owned()),
             ("connect_timeout", units::show(self.connect_timeout)),
             ("idle_timeout", or_off(self.idle_timeout)),
@@ -100,7 +116,9 @@ impl Policy {
             ("balance", self.balance.label().to_owned()),
             ("slow_start", units::show(self.slow_start)),
             ("on_down", self.on_down.label().to_owned()),
-        ]
+        ];
+        entries.extend(self.clients.entries());
+        entries
     }
 }
 

@@ -4,6 +4,7 @@
 
 pub mod bind;
 pub mod dial;
+mod exchange;
 pub mod inherit;
 mod queue;
 mod receive;

@@ -10,9 +10,12 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 use super::budget::Episode;
-use super::{Door, Shared, connection};
-use crate::model::Peer;
-use crate::net::{Listener, Socket};
+use super::gate::{Pass, Refusal};
+use super::ingress::{self, Begun};
+use super::severed::Severed;
+use super::{Door, Lead, Shared, connection};
+use crate::model::{Peer, WhenFull};
+use crate::net::Listener;
 
 /// How long accepting pauses when the system has no more to give.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -23,11 +26,22 @@ const IN_A_ROW: u32 = 64;
 #[derive(Debug)]
 pub struct Client {
     /// Its socket.
-    pub socket: Socket,
-    /// Its address.
+    pub(super) socket: Severed,
+    /// Who it is, and what it takes up. In a box: it is moved from hand to hand, and a task keeps room for it in each.
+    pub stay: Box<Stay>,
+    /// Its story so far, where something was read before it was known where it is led.
+    pub(super) begun: Option<Box<Begun>>,
+}
+
+/// Whose a connection is, and what it takes up: given back when it has ended.
+#[derive(Debug)]
+pub struct Stay {
+    /// The client's address; that of a header, once one was read.
     pub peer: Peer,
-    /// Its share of the descriptors, given back when the connection has ended.
+    /// Its share of the descriptors.
     pub permit: OwnedSemaphorePermit,
+    /// Its place among the clients of the route, once that is known.
+    pub pass: Option<Pass>,
 }
 
 /// Takes connections until its task is ended.
@@ -41,12 +55,22 @@ pub async fn serve(listener: Arc<Listener>, door: Arc<Door>, shared: Arc<Shared>
                 if failing.ends() {
                     info!(listener = %door.addr, "accepting again");
                 }
+                // Before anything else: who may not come in costs no permit.
+                let lead = door.lead.load_full();
+                let socket = Severed::unless_told(socket);
+                if !lead.lets_in(&peer) {
+                    continue;
+                }
                 // The client waits in its socket, those behind it in the kernel's queue.
                 let Some(permit) = shared.budget.admit(&door.addr).await else { return };
-                let lead = door.lead.load_full();
-                let client = Client { socket, peer, permit };
-                let life = connection::serve(client, door.clone(), lead.clone(), shared.clone());
-                lead.connections.spawn(life);
+                let Some((lead, pass)) = pass(&door, lead, &peer).await else { continue };
+                let stay = Box::new(Stay { peer, permit, pass });
+                let client = Client { socket, stay, begun: None };
+                let (door, shared, owner) = (door.clone(), shared.clone(), lead.clone());
+                match lead.reads_first(&client.stay.peer) {
+                    false => owner.connections.spawn(connection::serve(client, door, lead, shared)),
+                    true => owner.connections.spawn(ingress::serve(client, door, lead, shared)),
+                }
             }
             Err(error) if of_one_client(&error) => {
                 aborted = aborted.wrapping_add(1);
@@ -61,6 +85,35 @@ pub async fn serve(listener: Arc<Listener>, door: Arc<Door>, shared: Arc<Shared>
                 sleep(PAUSE).await;
             }
         }
+    }
+}
+
+/// Where the door leads now, and a client's place there: at once, or, where the route says so, when there is one.
+async fn pass(door: &Door, asked: Arc<Lead>, client: &Peer) -> Option<(Arc<Lead>, Option<Pass>)> {
+    let mut asked = asked;
+    loop {
+        let lead = door.lead.load_full();
+        // An edit may have come while it waited.
+        if !Arc::ptr_eq(&lead, &asked) && !lead.lets_in(client) {
+            return None;
+        }
+        if lead.fork.is_some() {
+            return Some((lead, None));
+        }
+        let clients = &lead.route.policy.clients;
+        // Of whom a header will tell, more is counted when it has come.
+        let known = lead.reads_header_of(client).is_none().then_some(client);
+        match lead.gate.enter(clients, known) {
+            Ok(pass) => return Some((lead, Some(pass))),
+            Err(Refusal::Route) if clients.when_full == WhenFull::Wait => {
+                lead.gate.wait(&lead, door, client).await;
+            }
+            Err(refusal) => {
+                lead.gate.refused(refusal, client);
+                return None;
+            }
+        }
+        asked = lead;
     }
 }
 

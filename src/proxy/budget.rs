@@ -1,6 +1,6 @@
 //! How many connections may be open at once, as the descriptors allow.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::model::ListenAddr;
+use crate::model::{Limits, ListenAddr};
 
 /// How long a trouble must be over before its end is worth a message, and its return another.
 const CALM: Duration = Duration::from_secs(5);
@@ -37,6 +37,8 @@ impl Episode {
 pub struct Budget {
     permits: Arc<Semaphore>,
     total: AtomicUsize,
+    /// It is the file that says how many, and not the descriptors.
+    set: AtomicBool,
     exhausted: Episode,
 }
 
@@ -47,12 +49,17 @@ impl Budget {
         Budget {
             permits: Arc::new(Semaphore::new(total)),
             total: total.into(),
+            set: AtomicBool::new(false),
             exhausted: Episode::default(),
         }
     }
 
-    /// Changes the number. Connections that are open stay so: what they hold is not taken back.
-    pub fn resize(&self, connections: usize) {
+    /// Changes the number: as many as the descriptors allow, and no more than the file says. Connections that are open
+    /// stay so: what they hold is not taken back.
+    pub fn resize(&self, descriptors: usize, limits: Limits) {
+        let most = limits.max_connections.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
+        self.set.store(most < descriptors, Ordering::Relaxed);
+        let connections = descriptors.min(most);
         let (wanted, total) = (connections.min(Semaphore::MAX_PERMITS), self.total.load(Ordering::Relaxed));
         let total = match wanted.checked_sub(total) {
             Some(more) => {
@@ -68,14 +75,19 @@ impl Budget {
     pub(super) async fn admit(&self, listener: &ListenAddr) -> Option<OwnedSemaphorePermit> {
         if let Ok(permit) = self.permits.clone().try_acquire_owned() {
             if self.exhausted.ends() {
-                info!(%listener, "there are descriptors again: accepting without a pause");
+                info!(%listener, "connections have ended: accepting without a pause");
             }
             return Some(permit);
         }
         if self.exhausted.goes_on() {
+            let connections = self.total.load(Ordering::Relaxed);
+            if self.set.load(Ordering::Relaxed) {
+                warn!(%listener, connections, "all connections of `[limits] max_connections` are open: more wait");
+                return self.permits.clone().acquire_owned().await.ok();
+            }
             warn!(
                 %listener,
-                connections = self.total.load(Ordering::Relaxed),
+                connections,
                 "no descriptor is left for another connection: accepting goes on as connections end; \
                  raise the limit (`ulimit -n`, LimitNOFILE=, --ulimit nofile) if this is too few"
             );
@@ -113,13 +125,19 @@ mod tests {
         for _ in 0..3 {
             open.push(budget.admit(&listener).await.unwrap());
         }
-        budget.resize(1);
+        let none = Limits::default();
+        budget.resize(1, none);
         assert_eq!((budget.total.load(Ordering::Relaxed), budget.permits.available_permits()), (3, 0));
         open.clear();
         // The next edit takes back what the last could not.
-        budget.resize(1);
+        budget.resize(1, none);
         assert_eq!((budget.total.load(Ordering::Relaxed), budget.permits.available_permits()), (1, 1));
-        budget.resize(5);
+        budget.resize(5, none);
         assert_eq!((budget.total.load(Ordering::Relaxed), budget.permits.available_permits()), (5, 5));
+        // The smaller of what the descriptors allow and what the file says.
+        for (most, total) in [(3, 3), (9, 5)] {
+            budget.resize(5, Limits { max_connections: Some(most) });
+            assert_eq!(budget.permits.available_permits(), total);
+        }
     }
 }

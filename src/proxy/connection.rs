@@ -1,22 +1,27 @@
-//! What happens to a connection: it is admitted, led to an upstream, relayed, and recorded.
+//! What happens to a connection: it is admitted ([`accept`](super::accept)), heard where that is needed to know who it is
+//! (`ingress`), led to an upstream, relayed, and recorded.
 
 use std::sync::Arc;
 
 use super::accept::Client;
 use super::egress::{self, Egress};
+use super::greeting;
+use super::ingress::Begun;
 use super::record::Ledger;
+use super::severed::Severed;
 use super::{Door, Lead, Shared};
 use crate::model::{OnDown, Outcome};
-use crate::net::Socket;
 use crate::net::relay::{Ending, Patience, Side, relay};
 
 /// The whole life of one connection. `lead` was loaded once, at its beginning: an edit does not reach into it, except
 /// through the scope that owns it.
 pub(super) async fn serve(client: Client, door: Arc<Door>, lead: Arc<Lead>, shared: Arc<Shared>) {
-    let Client { socket: client, peer, permit } = client;
+    let Client { socket: client, stay, begun } = client;
     let policy = &lead.route.policy;
-    let mut ledger = Ledger::open(&shared, &lead.route, &door.addr, peer);
-    let client = Severed::unless_told(client);
+    let (mut ledger, heard) = match begun.map(|begun| *begun) {
+        Some(Begun { ledger, heard }) => (ledger, Some(Box::new(heard))),
+        None => (Ledger::open(&shared, &lead.route, &door.addr, stay.peer.clone()), None),
+    };
 
     // In a box: its memory is given back before the relay begins.
     let Egress { socket, live, load } =
@@ -25,13 +30,21 @@ pub(super) async fn serve(client: Client, door: Arc<Door>, lead: Arc<Lead>, shar
             Err(outcome) => return ledger.ended(outcome),
         };
     let upstream = Severed::unless_told(socket);
+    if heard.is_some() || policy.clients.proxy_protocol.send.is_some() {
+        let sockets = (&client.socket, &upstream.socket);
+        let greeting = Box::pin(greeting::greet(sockets, &lead, heard, &ledger));
+        if let Err(outcome) = greeting.await {
+            return ledger.ended(outcome);
+        }
+    }
     let patience = Patience {
         idle: policy.idle_timeout,
         half_close: policy.half_close_timeout,
         keepalive: policy.keepalive,
     };
     let sockets = (&client.socket, &upstream.socket);
-    let relayed = relay(sockets, policy.relay, patience, &ledger.traffic);
+    let how = (policy.relay, &policy.clients.bandwidth);
+    let relayed = relay(sockets, how, patience, &ledger.traffic);
     let ending = tokio::select! {
         biased;
         ending = relayed => ending,
@@ -45,7 +58,7 @@ pub(super) async fn serve(client: Client, door: Arc<Door>, lead: Arc<Lead>, shar
         upstream.close();
     }
     ledger.ended(outcome(ending));
-    drop((load, permit));
+    drop((load, stay));
 }
 
 fn outcome(ending: Ending) -> Outcome {
@@ -58,32 +71,6 @@ fn outcome(ending: Ending) -> Outcome {
         Ending::Lost(Side::Upstream) => Outcome::UpstreamLost,
         Ending::Idle => Outcome::Idle,
         Ending::HalfClose => Outcome::HalfCloseTimeout,
-    }
-}
-
-/// A socket that is closed with a reset unless its connection came to a clean end, whatever ends its task: nobody may
-/// take a cut connection for a finished one.
-struct Severed {
-    socket: Socket,
-    clean: bool,
-}
-
-impl Severed {
-    fn unless_told(socket: Socket) -> Self {
-        Severed { socket, clean: false }
-    }
-
-    /// Both sides have had their FIN.
-    fn close(mut self) {
-        self.clean = true;
-    }
-}
-
-impl Drop for Severed {
-    fn drop(&mut self) {
-        if !self.clean {
-            self.socket.reset_on_close();
-        }
     }
 }
 

@@ -49,6 +49,8 @@ pub(super) struct Ledger {
     accepted: Instant,
     record: Record,
     misses: u32,
+    /// It is counted elsewhere, and has no line in the access log.
+    quiet: bool,
     /// Bytes so far.
     pub traffic: Traffic,
 }
@@ -80,6 +82,7 @@ impl Ledger {
             accepted: Instant::now(),
             record,
             misses: 0,
+            quiet: false,
             traffic: Traffic::default(),
         }
     }
@@ -87,6 +90,31 @@ impl Ledger {
     /// Who came.
     pub(super) fn client(&self) -> &Peer {
         &self.record.client
+    }
+
+    /// It is known now to whom it is led.
+    pub(super) fn led_to(&mut self, route: &Arc<Route>) {
+        self.record.route = route.clone();
+    }
+
+    /// A proxy before us has said who came.
+    pub(super) fn is_for(&mut self, client: &Peer) {
+        self.record.client = client.clone();
+    }
+
+    /// From now on it is one of those who are only counted.
+    pub(super) fn keep_quiet(&mut self) {
+        self.quiet = true;
+    }
+
+    /// What its line shall say of it.
+    pub(super) fn note(&mut self, what: &str) {
+        self.record.detail = Some(what.to_owned());
+    }
+
+    /// A name that no other connection has, of whatever process: its end is the `id` of the access log.
+    pub(super) fn unique_id(&self) -> String {
+        format!("{:016x}-{}", self.shared.nonce, self.record.id)
     }
 
     /// A candidate could not be had.
@@ -119,7 +147,7 @@ impl Drop for Ledger {
         (self.record.up, self.record.down) = self.traffic.bytes();
         self.record.path = match &self.record.upstream {
             None => DataPath::None,
-            Some(_) => self.traffic.path(self.record.route.policy.relay),
+            Some(_) => self.traffic.path(),
         };
         self.record.duration = self.accepted.elapsed();
         if let (Some(more @ 1..), Some(detail)) =
@@ -134,6 +162,8 @@ impl Drop for Ledger {
                 self.record.outcome = Outcome::Killed;
             }
         }
-        self.shared.access_log.write(&self.record);
+        if !self.quiet {
+            self.shared.access_log.write(&self.record);
+        }
     }
 }

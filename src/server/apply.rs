@@ -5,24 +5,26 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-
 use super::{OpenDoor, Retired, Server};
 use crate::config::{Binding, Compiled, Fault, Plan, Report};
 use crate::model::{ListenAddr, OnChange, Policy};
 use crate::net::inherit::Inlet;
 use crate::net::{Inherited, Listener, bind};
-use crate::proxy::{Door, Lead, accept};
+use crate::proxy::{Door, Fork, Lead, accept};
 use crate::tasks::Scope;
 
 impl Server {
     /// Makes what runs equal to the file. Any fault: nothing has changed, and the report shows all of them.
     pub async fn apply(&mut self, compiled: &Compiled) -> Result<Plan, Report> {
         let plan = Plan::between(&self.table, &compiled.table);
+        let lists = self.lists.prepare(compiled).await?;
         let opened = self.prepare(&plan).map_err(|faults| compiled.listen_faults(&faults))?;
         if !plan.is_empty() {
+            self.lists.begin(lists, &mut self.clientele.lists, &self.root);
             self.commit(&plan, opened).await;
             self.table = compiled.table.clone();
+            self.lists.forget_unused(&self.table, &mut self.clientele.lists);
+            self.clientele.forget_unused();
             self.generation += 1;
         }
         Ok(plan)
@@ -90,12 +92,12 @@ impl Server {
             // Setting an option on a live listening socket fails for no reason that a user could mend.
             drop(open.listener.set_keepalive(new.route.policy.keepalive));
         }
-        open.door.lead.store(Arc::new(lead));
+        open.door.redirect(lead);
     }
 
     fn start_accepting(&mut self, addr: &ListenAddr, binding: &Binding, listener: Listener) {
         let Some(lead) = self.lead(binding) else { return };
-        let door = Arc::new(Door { addr: addr.clone(), lead: ArcSwap::from_pointee(lead) });
+        let door = Arc::new(Door::new(addr.clone(), lead));
         let listener = Arc::new(listener);
         let accepting = self.root.child();
         accepting.spawn(accept::serve(listener.clone(), door.clone(), self.shared.clone()));
@@ -103,8 +105,20 @@ impl Server {
     }
 
     fn lead(&mut self, binding: &Binding) -> Option<Lead> {
+        let mut front = self.lead_of(binding)?;
+        if binding.is_sniffed() {
+            let mut leads = Vec::new();
+            for route in binding.routes() {
+                leads.push(Arc::new(self.lead_of(&Binding::alone(route.clone(), binding.offset))?));
+            }
+            front.fork = Some(Box::new(Fork::new(leads)));
+        }
+        Some(front)
+    }
+
+    fn lead_of(&mut self, binding: &Binding) -> Option<Lead> {
         let connections = self.serving.get(&binding.route.name)?.clone();
-        Some(Lead::new(binding, connections, &mut self.upstreams))
+        Some(Lead::new(binding, connections, &mut self.upstreams, &mut self.clientele))
     }
 
     /// Does with replaced connections what `on_change` says.

@@ -200,7 +200,7 @@ async fn compile(name: &str, text: &Arc<[u8]>) -> Result<Compiled, Report> {
 }
 
 /// The fault of a text that looks cut off, shown at its end.
-fn cut_off(name: &str, text: &Text, cut: Cut) -> Report {
+pub(super) fn cut_off(name: &str, text: &Text, cut: Cut) -> Report {
     let Cut { bytes, lines, in_place } = cut;
     let part = if lines.0 < lines.1 {
         format!("the first {} of {} lines", lines.0, lines.1)
@@ -243,6 +243,9 @@ fn summary(plan: &Plan) -> String {
     part("changed", plan.routes.changed.keys().collect());
     if plan.log.is_some() {
         part("changed", vec![&"[log]".to_owned()]);
+    }
+    if plan.limits.is_some() {
+        part("changed", vec![&"[limits]".to_owned()]);
     }
     line
 }

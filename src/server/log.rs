@@ -266,7 +266,13 @@ mod tests {
     use crate::proxy::record::Record;
 
     fn record(id: u64) -> Record {
-        let route = Route { name: "app".into(), listen: vec![], upstream: vec![], policy: Policy::default() };
+        let route = Route {
+            name: "app".into(),
+            listen: vec![],
+            upstream: vec![],
+            selector: Default::default(),
+            policy: Policy::default(),
+        };
         Record {
             id,
             started: SystemTime::UNIX_EPOCH,

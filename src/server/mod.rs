@@ -9,6 +9,7 @@ mod drain;
 pub mod edit;
 pub mod file;
 mod limits;
+pub mod lists;
 mod log;
 pub mod run;
 mod signals;
@@ -20,8 +21,9 @@ use std::sync::Arc;
 
 use crate::model::{ListenAddr, Policy, Table};
 use crate::net::{Inherited, Listener};
-use crate::proxy::{Door, Shared, Upstreams};
+use crate::proxy::{Clientele, Door, Gate, Shared, Upstreams};
 use crate::tasks::Scope;
+use lists::ListFiles;
 
 /// What runs now.
 #[derive(Debug)]
@@ -33,6 +35,10 @@ pub struct Server {
     doors: BTreeMap<ListenAddr, OpenDoor>,
     /// What is known of the upstreams: it outlives edits.
     upstreams: Upstreams,
+    /// What is known of the clients: it outlives edits.
+    clientele: Clientele,
+    /// The lists of networks that stand in files of their own.
+    lists: ListFiles,
     /// The connections of each route, as its present text serves them.
     serving: BTreeMap<String, Scope>,
     /// Connections of texts that an edit has replaced.
@@ -66,6 +72,8 @@ impl Server {
             table: Table::default(),
             doors: BTreeMap::new(),
             upstreams: Upstreams::default(),
+            clientele: Clientele::default(),
+            lists: ListFiles::default(),
             serving: BTreeMap::new(),
             retired: Vec::new(),
             root: Scope::new(),
@@ -86,6 +94,16 @@ impl Server {
     /// Inherited sockets that no listener uses, as a person should read them.
     pub fn unused_inherited(&self) -> Vec<String> {
         self.inherited.unused(self.doors.keys()).map(ToString::to_string).collect()
+    }
+
+    /// Reads every list of networks again, whatever its file looks like.
+    pub fn ask_lists(&self) {
+        self.lists.ask();
+    }
+
+    /// Says of each route how many clients it has turned away.
+    pub fn sum_up(&self) {
+        self.clientele.gates().for_each(Gate::sum_up);
     }
 
     /// How many listeners are open.

@@ -80,7 +80,7 @@ impl Life {
         }
         // Before the first connection.
         self.logs.apply(&compiled.table.log);
-        let listeners = compiled.table.listeners().count();
+        let listeners = compiled.table.addresses();
         self.limits.warn_if_few(listeners);
         let shared = Arc::new(Shared::new(self.logs.access(), self.limits.connections(listeners)));
         let mut server = Server::new(shared, inherited);
@@ -115,7 +115,10 @@ impl Life {
                 told = signals.next() => {
                     match told {
                         Told::Stop => return,
-                        Told::Reload => edits.iter_mut().for_each(|edits| edits.ask()),
+                        Told::Reload => {
+                            server.ask_lists();
+                            edits.iter_mut().for_each(|edits| edits.ask());
+                        }
                         Told::ReopenLogs => self.reopen_logs(),
                     }
                     continue;
@@ -140,7 +143,7 @@ impl Life {
     /// What follows every edit that was carried out, and the start.
     fn applied(&mut self, server: &Server) {
         self.logs.apply(&server.table().log);
-        server.shared.budget.resize(self.limits.connections(server.listeners()));
+        server.shared.budget.resize(self.limits.connections(server.listeners()), server.table().limits);
         let unused = server.unused_inherited();
         for socket in unused.iter().filter(|socket| !self.unused.contains(socket)) {
             warn!(
@@ -160,6 +163,7 @@ impl Life {
     /// Closes the listeners at once, and lets connections end; a second signal ends them.
     async fn stop(&self, mut server: Server, mut signals: Signals, mut manager: Manager) {
         server.close_listeners().await;
+        server.sum_up();
         let (connections, patience) = (server.connections(), server.longest_drain());
         manager.stopping(patience, format_args!("draining {connections} connections"));
         if connections > 0 {

@@ -5,10 +5,16 @@
 //! listener leads to, and in which order. A connection [`Walk`]s it.
 
 mod balance;
+mod bucket;
 mod hash;
 pub mod health;
+pub mod limits;
 mod pool;
+mod sni;
 mod upstream;
 
+pub use bucket::Bucket;
+pub use limits::{ClientKey, Crowd, Rates};
 pub use pool::{Member, Pool, Step, Walk};
+pub use sni::ServedNames;
 pub use upstream::{Attempt, Load, Upstream};

@@ -2,6 +2,8 @@
 
 use portway::config::{Plan, compile};
 use portway::model::Table;
+use portway::wire::client_hello::{LONGEST_RECORDS, Progress, Sniffer};
+use portway::wire::proxy::{self, Addresses};
 
 /// Compiling never panics. A file that is fine is fine again, and the same; one that is not can be shown.
 pub fn compiles(bytes: &[u8]) {
@@ -43,7 +45,57 @@ pub fn leads(old: &Table, new: &Table) {
     sockets.retain(|addr| !plan.listeners.removed.contains_key(addr));
     sockets.extend(plan.listeners.added.keys().cloned());
     sockets.sort();
+    // Routes that share an address share its socket.
+    sockets.dedup();
     let mut wanted: Vec<_> = new.listeners().map(|(addr, ..)| addr).collect();
     wanted.sort();
+    wanted.dedup();
     assert_eq!(sockets, wanted);
+}
+
+/// A PROXY header is whole at one length, before which it waits and after which it stays what it is; what is refused once
+/// is refused for ever; and what was read can be written and read again.
+pub fn proxy_headers(bytes: &[u8]) {
+    let mut before = proxy::parse(b"");
+    for end in 0..=bytes.len().min(600) {
+        let read = proxy::parse(&bytes[..end]);
+        match &before {
+            Err(_) => assert!(read.is_err()),
+            Ok(Some(whole)) => assert_eq!(read.as_ref(), Ok(&Some(whole.clone()))),
+            Ok(None) => {
+                if let Ok(Some((_, length))) = &read {
+                    assert_eq!(*length, end);
+                }
+            }
+        }
+        before = read;
+    }
+    let Ok(Some((header, length))) = proxy::parse(bytes) else { return };
+    assert!(length <= bytes.len().min(proxy::LONGEST));
+    let again = proxy::write_v2(&header, false);
+    assert_eq!(proxy::parse(&again), Ok(Some((header.clone(), again.len()))));
+    if let Addresses::Ip(..) = header.addresses {
+        let line = proxy::write_v1(&header.addresses);
+        assert_eq!(proxy::parse(&line).unwrap().unwrap().0.addresses, header.addresses);
+    }
+}
+
+/// A client's first message is the same however it comes, is known before its bound, and names what may stand in a log.
+pub fn client_hellos(bytes: &[u8]) {
+    let look = |ends: &mut dyn Iterator<Item = usize>| {
+        let mut sniffer = Sniffer::default();
+        ends.map(|end| sniffer.look(&bytes[..end])).find(|progress| *progress != Progress::More)
+    };
+    let whole = look(&mut std::iter::once(bytes.len()));
+    assert_eq!(look(&mut (0..=bytes.len())), whole);
+    assert_eq!(look(&mut (0..bytes.len()).step_by(7).chain([bytes.len()])), whole);
+    assert!(whole.is_some() || bytes.len() <= LONGEST_RECORDS);
+    if let Some(Progress::Hello(hello)) = whole {
+        let name = hello.server_name.unwrap_or_default();
+        assert!(
+            name.len() <= 255
+                && name.bytes().all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase())
+        );
+        assert!(hello.alpn.iter().all(|protocol| (1..=255).contains(&protocol.len())));
+    }
 }

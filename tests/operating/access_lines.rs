@@ -68,6 +68,7 @@ fn record(input: &str) -> Record {
             name: or("route", "app"),
             listen: vec![],
             upstream: vec![],
+            selector: Default::default(),
             policy: Policy::default(),
         }),
         listener: listener(&or("listener", "8080")),

@@ -16,6 +16,7 @@ mod harness;
 
 mod connect;
 mod failover;
+mod gateway;
 mod half_close;
 mod listen;
 mod lost;

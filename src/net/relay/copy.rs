@@ -11,15 +11,16 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional_with_sizes};
 
 use super::ending::Pair;
-use super::{Ending, Patience, Side, Traffic, supervise};
+use super::{Ending, Moved, Patience, Side, Traffic, supervise};
 use crate::net::Socket;
 
 /// Bytes of buffer per direction.
-const BUFFER: usize = 16 * 1024;
+pub(super) const BUFFER: usize = 16 * 1024;
 
 /// Moves bytes until the connection has ended.
 pub(super) async fn run(client: &Socket, upstream: &Socket, patience: Patience, traffic: &Traffic) -> Ending {
     let pair = Pair::new(traffic, patience);
+    pair.note(Moved::Copied);
     let mut client_end = End { socket: client, side: Side::Client, pair: &pair };
     let mut upstream_end = End { socket: upstream, side: Side::Upstream, pair: &pair };
     let mut copy = pin!(copy_bidirectional_with_sizes(&mut client_end, &mut upstream_end, BUFFER, BUFFER));
@@ -32,10 +33,10 @@ pub(super) async fn run(client: &Socket, upstream: &Socket, patience: Patience, 
 }
 
 /// One side of the copy.
-struct End<'a> {
-    socket: &'a Socket,
-    side: Side,
-    pair: &'a Pair<'a>,
+pub(super) struct End<'a> {
+    pub socket: &'a Socket,
+    pub side: Side,
+    pub pair: &'a Pair<'a>,
 }
 
 impl AsyncRead for End<'_> {

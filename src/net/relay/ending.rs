@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{Bulk, Ending, Patience, Side, Traffic};
+use super::{Ending, Moved, Patience, Side, Traffic};
 use crate::net::Socket;
 use crate::net::queue::SendQueue;
 
@@ -95,9 +95,9 @@ impl<'a> Pair<'a> {
         self.touch();
     }
 
-    /// What became of bulk data.
-    pub(super) fn note(&self, bulk: Bulk) {
-        self.traffic.note(bulk);
+    /// What became of bytes.
+    pub(super) fn note(&self, moved: Moved) {
+        self.traffic.note(moved);
     }
 
     /// `side` failed. The first error counts.

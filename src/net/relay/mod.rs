@@ -13,6 +13,7 @@ mod ending;
 mod guard;
 mod pipe;
 mod plain;
+mod throttle;
 mod vigil;
 
 use std::future::poll_fn;
@@ -21,7 +22,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::Socket;
-use crate::model::{DataPath, RelayMode};
+use crate::model::{Bandwidth, DataPath, RelayMode};
 use ending::Pair;
 use guard::Guards;
 pub use pipe::{MOST_PIPES, limit_pipes};
@@ -62,19 +63,21 @@ pub struct Traffic {
     pub up: AtomicU64,
     /// From the upstream to the client.
     pub down: AtomicU64,
-    /// The highest [`Bulk`] that happened to a direction, or 0.
-    bulk: AtomicU8,
+    /// The highest [`Moved`] that happened to a direction, or 0.
+    moved: AtomicU8,
 }
 
-/// What became of bulk data. In the order of what a person wants to know of a connection.
+/// What became of bytes that were no messages. In the order of what a person wants to know of a connection.
 #[derive(Clone, Copy, Debug)]
-enum Bulk {
+enum Moved {
     /// There was no pipe to be had.
     NoPipe = 1,
     /// The kernel does not splice these sockets.
     NoSplice = 2,
-    /// It went through a pipe.
+    /// They went through a pipe.
     Spliced = 3,
+    /// All went through `copy_bidirectional`.
+    Copied = 4,
 }
 
 impl Traffic {
@@ -86,21 +89,21 @@ impl Traffic {
         }
     }
 
-    fn note(&self, bulk: Bulk) {
+    fn note(&self, moved: Moved) {
         // Most calls say what is known: no write then.
-        if self.bulk.load(Ordering::Relaxed) < bulk as u8 {
-            self.bulk.fetch_max(bulk as u8, Ordering::Relaxed);
+        if self.moved.load(Ordering::Relaxed) < moved as u8 {
+            self.moved.fetch_max(moved as u8, Ordering::Relaxed);
         }
     }
 
-    /// How the bytes of a relay in this mode were moved so far.
-    pub fn path(&self, mode: RelayMode) -> DataPath {
-        match (mode, self.bulk.load(Ordering::Relaxed)) {
-            (RelayMode::Copy, _) => DataPath::Copy,
-            (_, 0) => DataPath::Buffer,
-            (_, bulk) if bulk == Bulk::NoPipe as u8 => DataPath::BufferNoPipe,
-            (_, bulk) if bulk == Bulk::NoSplice as u8 => DataPath::BufferNoSplice,
-            _ => DataPath::Splice,
+    /// How the bytes were moved so far.
+    pub fn path(&self) -> DataPath {
+        match self.moved.load(Ordering::Relaxed) {
+            0 => DataPath::Buffer,
+            moved if moved == Moved::NoPipe as u8 => DataPath::BufferNoPipe,
+            moved if moved == Moved::NoSplice as u8 => DataPath::BufferNoSplice,
+            moved if moved == Moved::Spliced as u8 => DataPath::Splice,
+            _ => DataPath::Copy,
         }
     }
 
@@ -129,11 +132,14 @@ pub enum Ending {
 /// reset. Dropping the future leaves both sockets open and the rest unsent.
 pub async fn relay(
     (client, upstream): (&Socket, &Socket),
-    mode: RelayMode,
+    (mode, bandwidth): (RelayMode, &Bandwidth),
     patience: Patience,
     traffic: &Traffic,
 ) -> Ending {
     let ending = match mode {
+        _ if !bandwidth.is_free() => {
+            Box::pin(throttle::run((client, upstream), bandwidth, patience, traffic)).await
+        }
         // Boxed: a task is as large as its largest branch, and this one is not the usual.
         RelayMode::Copy => Box::pin(copy::run(client, upstream, patience, traffic)).await,
         RelayMode::Auto => plain::run((client, upstream), patience, traffic, false).await,

@@ -15,7 +15,7 @@ use tokio::task::yield_now;
 
 use super::ending::Pair;
 use super::pipe::{Pipe, User, has_bytes};
-use super::{Bulk, Ending, Patience, Side, Traffic, supervise};
+use super::{Ending, Moved, Patience, Side, Traffic, supervise};
 use crate::net::Socket;
 
 /// The buffer that the connections of a thread share.
@@ -126,7 +126,7 @@ impl Flow<'_> {
                 match Pipe::take() {
                     Some(pipe) => self.fill_pipe(cx, pipe),
                     None => {
-                        self.pair.note(Bulk::NoPipe);
+                        self.pair.note(Moved::NoPipe);
                         self.pass(cx)
                     }
                 }
@@ -197,7 +197,7 @@ impl Flow<'_> {
             }
             Poll::Ready(Ok(n)) => {
                 self.pair.received();
-                self.pair.note(Bulk::Spliced);
+                self.pair.note(Moved::Spliced);
                 self.grade(n);
                 self.held = Held::Piped(Box::new(pipe));
                 self.empty_pipe(cx)
@@ -207,7 +207,7 @@ impl Flow<'_> {
                 match error.raw_os_error().map(Errno::from_raw_os_error) {
                     Some(Errno::INVAL | Errno::NOMEM | Errno::NOBUFS) => {
                         self.can_splice = false;
-                        self.pair.note(Bulk::NoSplice);
+                        self.pair.note(Moved::NoSplice);
                         Poll::Ready(0)
                     }
                     _ => Poll::Ready(self.end(Some(error))),

@@ -104,6 +104,8 @@ macro_rules! every_way {
         $crate::way!(splice_v6, Splice, V6, V6);
         $crate::way!(splice_v4_to_unix, Splice, V4, Unix);
         $crate::way!(splice_unix_to_v4, Splice, Unix, V4);
+        $crate::way!(bound_v4, Bound, V4, V4);
+        $crate::way!(bound_v4_to_unix, Bound, V4, Unix);
     };
 }
 
@@ -118,6 +120,7 @@ macro_rules! tcp_ways {
         $crate::way!(auto_v4, Auto, V4, V4);
         $crate::way!(auto_v6, Auto, V6, V6);
         $crate::way!(splice_v4, Splice, V4, V4);
+        $crate::way!(bound_v4, Bound, V4, V4);
     };
 }
 
@@ -131,6 +134,7 @@ macro_rules! few_ways {
         $crate::way!(auto_v4, Auto, V4, V4);
         $crate::way!(auto_unix_to_v4, Auto, Unix, V4);
         $crate::way!(splice_v4, Splice, V4, V4);
+        $crate::way!(bound_v4, Bound, V4, V4);
     };
 }
 

@@ -14,6 +14,8 @@ pub enum Way {
     Auto,
     /// Through a proxy with `relay = "splice"`.
     Splice,
+    /// Through a proxy with a bandwidth, larger than a test needs.
+    Bound,
 }
 
 /// One way from clients to a server.
@@ -40,6 +42,7 @@ impl Scene {
             Way::Copy => through("copy"),
             Way::Auto => through("auto"),
             Way::Splice => through("splice"),
+            Way::Bound => through("auto --bandwidth 1GiB/s"),
         };
         Scene { upstream, proxy, families: (client, server) }
     }

@@ -1,0 +1,135 @@
+//! The PROXY protocol of a route: from whom it is read, and how it is sent.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{AddrError, Network, Networks, Peer, units};
+
+/// What a route has to do with the PROXY protocol. `Default`: nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProxyProtocol {
+    /// It is read.
+    pub accept: Option<Arc<AcceptProxy>>,
+    /// It is sent to the upstream.
+    pub send: Option<ProxyVersion>,
+}
+
+/// From whom a header is read, and what becomes of the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcceptProxy {
+    /// Who must send one.
+    pub trusted: Trusted,
+    /// What becomes of who is not trusted.
+    pub untrusted: Untrusted,
+    /// How long the whole header may take: at least 1 ms.
+    pub timeout: Duration,
+}
+
+/// Senders whose word counts: at least one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trusted {
+    networks: Networks,
+    /// Whoever can open our Unix socket.
+    unix: bool,
+}
+
+impl Trusted {
+    /// Whether this sender is one of them.
+    pub fn includes(&self, sender: &Peer) -> bool {
+        match sender {
+            Peer::Ip(addr) => self.contains(addr.ip()),
+            Peer::Unix(_) => self.unix,
+        }
+    }
+
+    fn contains(&self, ip: IpAddr) -> bool {
+        self.networks.set().contains(ip)
+    }
+}
+
+impl FromIterator<TrustedSender> for Trusted {
+    fn from_iter<I: IntoIterator<Item = TrustedSender>>(senders: I) -> Self {
+        let senders: Vec<TrustedSender> = senders.into_iter().collect();
+        let networks = senders.iter().filter_map(|sender| match sender {
+            TrustedSender::Network(network) => Some(*network),
+            TrustedSender::Unix => None,
+        });
+        Trusted { networks: networks.collect(), unix: senders.contains(&TrustedSender::Unix) }
+    }
+}
+
+impl fmt::Display for Trusted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.networks.set().is_empty(), self.unix) {
+            (true, true) => f.write_str("unix:"),
+            (false, true) => write!(f, "{}, unix:", self.networks),
+            (_, false) => write!(f, "{}", self.networks),
+        }
+    }
+}
+
+/// One entry of `trusted`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrustedSender {
+    /// Senders of a network.
+    Network(Network),
+    /// Senders that come through our Unix socket. Written `"unix:"`.
+    Unix,
+}
+
+impl FromStr for TrustedSender {
+    type Err = AddrError;
+
+    fn from_str(text: &str) -> Result<Self, AddrError> {
+        if text.starts_with("unix:") {
+            return if text == "unix:" {
+                Ok(TrustedSender::Unix)
+            } else {
+                let cure = "write \"unix:\" alone, for whoever can open the socket of the route";
+                Err(AddrError::new(format!("`{text}` says more than can be known of a sender"), cure))
+            };
+        }
+        text.parse().map(TrustedSender::Network)
+    }
+}
+
+/// What becomes of a client whose header would not be believed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Untrusted {
+    /// It is reset.
+    #[default]
+    Refuse,
+    /// It is a client like any other, and what it sends is its own.
+    Plain,
+}
+
+/// A version of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyVersion {
+    /// A line of text.
+    V1,
+    /// Binary, with a checksum and notes.
+    V2,
+}
+
+impl fmt::Display for ProxyProtocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(AcceptProxy { trusted, untrusted, timeout }) = self.accept.as_deref() {
+            let others = match untrusted {
+                Untrusted::Refuse => "refused",
+                Untrusted::Plain => "plain",
+            };
+            write!(f, "accept from {trusted} within {}, others {others}", units::show(*timeout))?;
+        }
+        let gap = if self.accept.is_some() { ", " } else { "" };
+        match self.send {
+            Some(ProxyVersion::V1) => write!(f, "{gap}send v1"),
+            Some(ProxyVersion::V2) => write!(f, "{gap}send v2"),
+            None if self.accept.is_none() => f.write_str("off"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Who comes in at a door: whom its routes let in, who must be heard first, and to which route a client is led.
+
+use std::sync::Arc;
+
+use super::Lead;
+use super::gate::Refusal;
+use crate::model::{AcceptProxy, Peer, Policy, Route, Selector, Untrusted};
+use crate::state::ServedNames;
+
+/// The routes of one address, to one of which a client is led by what it asks for.
+#[derive(Debug)]
+pub struct Fork {
+    pub(super) names: ServedNames,
+    pub(super) leads: Vec<Arc<Lead>>,
+    /// What records call the route of a client that is led to none.
+    pub(super) nobody: Arc<Route>,
+}
+
+impl Fork {
+    /// Between these.
+    pub fn new(leads: Vec<Arc<Lead>>) -> Self {
+        let nobody = Route {
+            name: "-".to_owned(),
+            listen: Vec::new(),
+            upstream: Vec::new(),
+            selector: Selector::default(),
+            policy: Policy::default(),
+        };
+        Fork {
+            names: ServedNames::new(leads.iter().map(|lead| &lead.route.selector)),
+            leads,
+            nobody: Arc::new(nobody),
+        }
+    }
+}
+
+impl Lead {
+    /// Whether a client may come in, or be heard. One that may not is counted.
+    pub(super) fn lets_in(&self, client: &Peer) -> bool {
+        match self.route.policy.clients.proxy_protocol.accept.as_deref() {
+            Some(accept) if accept.trusted.includes(client) => true,
+            Some(accept) if accept.untrusted == Untrusted::Refuse => {
+                self.gate.refused(Refusal::Untrusted, client);
+                false
+            }
+            _ => match &self.fork {
+                None => self.admits(client),
+                // Somewhere it may come in, perhaps.
+                Some(fork) if fork.leads.iter().any(|lead| lead.access.admits(client)) => true,
+                Some(_) => {
+                    self.gate.refused(Refusal::Denied, client);
+                    false
+                }
+            },
+        }
+    }
+
+    /// Whether the lists let a client in. One that they do not is counted.
+    pub(super) fn admits(&self, client: &Peer) -> bool {
+        let admitted = self.access.admits(client);
+        if !admitted {
+            self.gate.refused(Refusal::Denied, client);
+        }
+        admitted
+    }
+
+    /// How the header of this sender is read, if it sends one.
+    pub(super) fn reads_header_of(&self, sender: &Peer) -> Option<&AcceptProxy> {
+        let accept = self.route.policy.clients.proxy_protocol.accept.as_deref();
+        accept.filter(|accept| accept.trusted.includes(sender))
+    }
+
+    /// Whether something of this client is read before it is known where it is led.
+    pub(super) fn reads_first(&self, client: &Peer) -> bool {
+        self.fork.is_some() || self.reads_header_of(client).is_some()
+    }
+}

@@ -1,0 +1,279 @@
+//! What is remembered of the clients of a route: it outlives edits.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tracing::info;
+
+use super::access::Lists;
+use super::gateway::{Gateways, Origins};
+use super::{Door, Lead};
+use crate::model::{Clients, Peer, Rate};
+use crate::state::{ClientKey, Crowd, Rates};
+
+/// Those who are turned away are counted, and told of at most this often.
+const TELL: Duration = Duration::from_secs(60);
+
+/// Why a client does not come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The lists do not let it in.
+    Denied,
+    /// Its header would not be believed.
+    Untrusted,
+    /// The route is full.
+    Route,
+    /// It has all the connections that a client has.
+    Client,
+    /// It comes too fast.
+    Rate,
+}
+
+impl Refusal {
+    const ALL: [Refusal; 5] =
+        [Refusal::Denied, Refusal::Untrusted, Refusal::Route, Refusal::Client, Refusal::Rate];
+
+    /// The keys that say so.
+    fn key(self) -> &'static str {
+        match self {
+            Refusal::Denied => "allow, deny",
+            Refusal::Untrusted => "proxy_protocol.trusted",
+            Refusal::Route => "max_connections",
+            Refusal::Client => "max_connections_per_client",
+            Refusal::Rate => "rate_per_client",
+        }
+    }
+}
+
+/// The memory of one route.
+#[derive(Debug)]
+pub struct Gate {
+    route: String,
+    /// Its account in the table of rates.
+    account: u32,
+    open: AtomicU32,
+    crowd: Mutex<Crowd>,
+    rates: Arc<RateTable>,
+    gateways: Arc<Gateways>,
+    origins: Origins,
+    /// A place was given back.
+    freed: Notify,
+    waited: Count,
+    refused: [Count; 5],
+}
+
+/// How many of a kind there were, and when that was last told.
+#[derive(Debug, Default)]
+struct Count {
+    all: AtomicU64,
+    told: Mutex<Option<Instant>>,
+}
+
+impl Count {
+    /// One more. The number of all, where it is time to tell.
+    fn add(&self) -> Option<u64> {
+        let all = self.all.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = told.is_none_or(|told| told.elapsed() >= TELL);
+        due.then(|| {
+            *told = Some(Instant::now());
+            all
+        })
+    }
+
+    fn get(&self) -> u64 {
+        self.all.load(Ordering::Relaxed)
+    }
+}
+
+impl Gate {
+    fn new(route: &str, account: u32, rates: Arc<RateTable>, gateways: Arc<Gateways>) -> Self {
+        Gate {
+            route: route.to_owned(),
+            account,
+            open: AtomicU32::new(0),
+            crowd: Mutex::default(),
+            rates,
+            gateways,
+            origins: Origins::default(),
+            freed: Notify::new(),
+            waited: Count::default(),
+            refused: Default::default(),
+        }
+    }
+
+    /// A place for a client, within the limits of the route and, where it is known who it is, within its own.
+    pub(super) fn enter(self: &Arc<Self>, limits: &Clients, client: Option<&Peer>) -> Result<Pass, Refusal> {
+        let most = limits.max_connections.unwrap_or(u32::MAX);
+        let more = |open: u32| (open < most).then_some(open + 1);
+        if self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
+            return Err(Refusal::Route);
+        }
+        let mut pass = Pass { gate: self.clone(), client: None };
+        if let Some(client) = client {
+            // Whom a header names is not hidden.
+            self.origins.note(client, &self.route, &self.gateways);
+            pass.enter(limits, client)?;
+        }
+        Ok(pass)
+    }
+
+    /// Waits until a place of the route is free, or an edit changes where the door leads.
+    pub(super) async fn wait(&self, lead: &Arc<Lead>, door: &Door, client: &Peer) {
+        let (mut freed, mut changed) = (pin!(self.freed.notified()), pin!(door.changed.notified()));
+        freed.as_mut().enable();
+        changed.as_mut().enable();
+        // Whatever has happened since the caller looked was not heard.
+        let most = lead.route.policy.clients.max_connections.unwrap_or(u32::MAX);
+        if self.open.load(Ordering::Relaxed) < most || !Arc::ptr_eq(&door.lead.load(), lead) {
+            return;
+        }
+        if let Some(waited) = self.waited.add() {
+            let route = &self.route;
+            info!(route, max_connections = most, %client, waited, "the route is full: its clients wait");
+        }
+        tokio::select! {
+            () = freed => {}
+            () = changed => {}
+        }
+    }
+
+    /// It does not come in.
+    pub(super) fn refused(&self, refusal: Refusal, client: &Peer) {
+        let Some(count) = self.refused[refusal as usize].add() else { return };
+        let (route, by) = (&self.route, refusal.key());
+        match refusal {
+            Refusal::Denied | Refusal::Untrusted => {
+                info!(route, %client, by, denied = count, "denied a client; the next ones are counted");
+            }
+            Refusal::Route | Refusal::Client | Refusal::Rate => {
+                info!(route, %client, by, limited = count, "limited a client; the next ones are counted");
+            }
+        }
+    }
+
+    /// Says how many were turned away, if any were.
+    pub fn sum_up(&self) {
+        let counts = Refusal::ALL.map(|refusal| self.refused[refusal as usize].get());
+        let [denied, untrusted, max_connections, max_connections_per_client, rate_per_client] = counts;
+        if counts.iter().any(|count| *count > 0) {
+            info!(
+                route = self.route,
+                denied,
+                untrusted,
+                max_connections,
+                max_connections_per_client,
+                rate_per_client,
+                "turned away in all"
+            );
+        }
+    }
+}
+
+/// A client's place among those of a route, given back when its connection has ended.
+#[derive(Debug)]
+pub struct Pass {
+    gate: Arc<Gate>,
+    /// Where its connections are counted by themselves.
+    client: Option<ClientKey>,
+}
+
+impl Pass {
+    /// Counts the connection as one of this client, within the limits of a client.
+    pub(super) fn enter(&mut self, limits: &Clients, client: &Peer) -> Result<(), Refusal> {
+        let Some(ip) = ip(client) else { return Ok(()) };
+        if let Some(most) = limits.max_connections_per_client {
+            let client = ClientKey::of(ip);
+            if !self.gate.crowd.lock().unwrap_or_else(PoisonError::into_inner).enter(client, most) {
+                return Err(Refusal::Client);
+            }
+            self.client = Some(client);
+        }
+        match limits.rate_per_client {
+            Some(rate) if !self.gate.rates.enter(self.gate.account, ip, rate) => Err(Refusal::Rate),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        if let Some(client) = self.client {
+            self.gate.crowd.lock().unwrap_or_else(PoisonError::into_inner).leave(client);
+        }
+        self.gate.open.fetch_sub(1, Ordering::Relaxed);
+        self.gate.freed.notify_waiters();
+    }
+}
+
+/// A client that comes through a Unix socket has no address, and no limit of its own.
+fn ip(client: &Peer) -> Option<IpAddr> {
+    match client {
+        Peer::Ip(addr) => Some(addr.ip()),
+        Peer::Unix(_) => None,
+    }
+}
+
+/// Parts of the table of rates, each with a lock of its own.
+const SHARDS: usize = 16;
+/// Clients that all of it remembers: about 2.5 MB, from the first client of a route with a rate on.
+const REMEMBERED: usize = 65_536;
+
+/// How fast the clients of all routes come.
+#[derive(Debug, Default)]
+struct RateTable {
+    shards: OnceLock<Box<[Mutex<Rates>]>>,
+}
+
+impl RateTable {
+    fn enter(&self, account: u32, client: IpAddr, rate: Rate) -> bool {
+        let now = Instant::now().into_std();
+        let shards = self.shards.get_or_init(|| {
+            (0..SHARDS).map(|_| Mutex::new(Rates::new(REMEMBERED / SHARDS, fastrand::u64(..), now))).collect()
+        });
+        let client = ClientKey::of(client);
+        let Some(shard) = shards.get(client.shard(SHARDS)) else { return true };
+        shard.lock().unwrap_or_else(PoisonError::into_inner).enter(account, client, rate, now)
+    }
+}
+
+/// What the clients of all routes have to do with.
+#[derive(Debug, Default)]
+pub struct Clientele {
+    gates: HashMap<String, Arc<Gate>>,
+    rates: Arc<RateTable>,
+    accounts: u32,
+    gateways: Arc<Gateways>,
+    /// The lists from files.
+    pub lists: Lists,
+}
+
+impl Clientele {
+    /// The gate of a route, as it is known, or new.
+    pub fn gate(&mut self, route: &str) -> Arc<Gate> {
+        if let Some(gate) = self.gates.get(route) {
+            return gate.clone();
+        }
+        self.accounts = self.accounts.wrapping_add(1);
+        let gate = Gate::new(route, self.accounts, self.rates.clone(), self.gateways.clone());
+        let gate = Arc::new(gate);
+        self.gates.insert(route.to_owned(), gate.clone());
+        gate
+    }
+
+    /// Every gate.
+    pub fn gates(&self) -> impl Iterator<Item = &Gate> {
+        self.gates.values().map(|gate| &**gate)
+    }
+
+    /// Forgets the gates of routes that are no more and have no connection.
+    pub fn forget_unused(&mut self) {
+        self.gates.retain(|_, gate| Arc::strong_count(gate) > 1);
+    }
+}

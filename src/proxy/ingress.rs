@@ -1,0 +1,206 @@
+//! What is read of a client before it is known who it is and where it is led. Nothing of it is kept from the upstream: what
+//! follows a header is sent first.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::accept::Client;
+use super::record::Ledger;
+use super::{Door, Fork, Lead, Shared, connection};
+use crate::model::{AcceptProxy, Outcome, Peer};
+use crate::net::Socket;
+use crate::wire::client_hello::{ClientHello, Progress, Sniffer};
+use crate::wire::proxy::{self, Addresses, Header};
+
+/// What is known of a client from what it has sent.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    /// What a proxy before us has said of it.
+    pub header: Option<Header>,
+    /// What it asks for.
+    pub hello: Option<ClientHello>,
+    /// Its own first bytes: the upstream's, once there is one.
+    pub first: Vec<u8>,
+}
+
+/// A connection that has begun.
+#[derive(Debug)]
+pub(super) struct Begun {
+    pub ledger: Ledger,
+    pub heard: Heard,
+}
+
+/// Reads what must be read, and hands the client on to whom it is led to. Until then it belongs to the route of `front`.
+pub(super) async fn serve(mut client: Client, door: Arc<Door>, front: Arc<Lead>, shared: Arc<Shared>) {
+    let route = front.fork.as_ref().map_or(&front.route, |fork| &fork.nobody);
+    let mut ledger = Ledger::open(&shared, route, &door.addr, client.stay.peer.clone());
+    let mut heard = Heard::default();
+    match listen(&mut client, &front, &mut ledger, &mut heard).await {
+        Ok(lead) => {
+            client.begun = Some(Box::new(Begun { ledger, heard }));
+            let life = connection::serve(client, door, lead.clone(), shared);
+            lead.connections.spawn(life);
+        }
+        Err(outcome) => ledger.ended(outcome),
+    }
+}
+
+/// The header, then the route, then the client's right to come in.
+async fn listen(
+    client: &mut Client,
+    front: &Arc<Lead>,
+    ledger: &mut Ledger,
+    heard: &mut Heard,
+) -> Result<Arc<Lead>, Outcome> {
+    let (socket, stay) = (&client.socket.socket, &mut *client.stay);
+    if let Some(accept) = front.reads_header_of(&stay.peer) {
+        let header = header(socket, accept, ledger, &mut heard.first).await?;
+        if let Some(peer) = told(&header) {
+            stay.peer = peer;
+            ledger.is_for(&stay.peer);
+        }
+        heard.header = Some(header);
+    }
+    let lead = match &front.fork {
+        None => front.clone(),
+        Some(fork) => {
+            let timeout = front.route.policy.clients.sniff_timeout;
+            route(socket, fork, timeout, ledger, heard).await?
+        }
+    };
+    // A proxy that connects for itself is trusted: it wants to know whether we live.
+    let own = heard.header.as_ref().is_some_and(|header| header.addresses == Addresses::Own);
+    if !own && !lead.admits(&stay.peer) {
+        ledger.keep_quiet();
+        return Err(Outcome::Denied);
+    }
+    let limits = &lead.route.policy.clients;
+    let entered = match &mut stay.pass {
+        Some(pass) => pass.enter(limits, &stay.peer),
+        none => lead.gate.enter(limits, Some(&stay.peer)).map(|pass| *none = Some(pass)),
+    };
+    if let Err(refusal) = entered {
+        lead.gate.refused(refusal, &stay.peer);
+        ledger.keep_quiet();
+        return Err(Outcome::Limited);
+    }
+    Ok(lead)
+}
+
+/// Reads until it is known to which route the client is led.
+async fn route(
+    socket: &Socket,
+    fork: &Fork,
+    timeout: Duration,
+    ledger: &mut Ledger,
+    heard: &mut Heard,
+) -> Result<Arc<Lead>, Outcome> {
+    let (mut sniffer, deadline) = (Sniffer::default(), Instant::now() + timeout);
+    let (index, why) = loop {
+        match sniffer.look(&heard.first) {
+            Progress::Hello(hello) => {
+                let index = fork.names.route(hello.server_name.as_deref(), &hello.alpn);
+                let why = match &hello.server_name {
+                    Some(name) => format!("the client asks for {name}"),
+                    None => "the client asks for no server name".to_owned(),
+                };
+                heard.hello = Some(hello);
+                break (index, why);
+            }
+            Progress::Other => break (fork.names.rest(), "the client does not begin TLS".to_owned()),
+            Progress::More => {}
+        }
+        match more(socket, &mut heard.first, deadline).await {
+            More::Bytes => {}
+            More::Failed(outcome) => return Err(outcome),
+            // It may still wait for an answer.
+            More::End => {
+                break (fork.names.rest(), "the client ended before it asked for a server".to_owned());
+            }
+            More::Late => break (fork.names.rest(), "the client did not begin TLS in time".to_owned()),
+        }
+    };
+    match index.and_then(|index| fork.leads.get(index)) {
+        Some(lead) => {
+            ledger.led_to(&lead.route);
+            Ok(lead.clone())
+        }
+        None => {
+            ledger.note(&why);
+            Err(Outcome::NoRoute)
+        }
+    }
+}
+
+/// Who the client is, where the header says so.
+fn told(header: &Header) -> Option<Peer> {
+    match &header.addresses {
+        Addresses::Ip(client, _) => Some(Peer::from_ip(*client)),
+        Addresses::Unix(path, _) => {
+            let path = std::str::from_utf8(path).ok().filter(|path| !path.is_empty());
+            Some(Peer::Unix(path.map(Into::into)))
+        }
+        Addresses::Own | Addresses::Unknown => None,
+    }
+}
+
+/// Reads a header; what came after it stays in `first`.
+async fn header(
+    socket: &Socket,
+    accept: &AcceptProxy,
+    ledger: &mut Ledger,
+    first: &mut Vec<u8>,
+) -> Result<Header, Outcome> {
+    let deadline = Instant::now() + accept.timeout;
+    loop {
+        match proxy::parse(first) {
+            Ok(Some((header, length))) => {
+                first.drain(..length);
+                return Ok(header);
+            }
+            Ok(None) => {}
+            Err(wrong) => {
+                ledger.note(&wrong.to_string());
+                return Err(Outcome::BadHeader);
+            }
+        }
+        match more(socket, first, deadline).await {
+            More::Bytes => {}
+            More::Failed(outcome) => return Err(outcome),
+            // So a balancer looks whether we live.
+            More::End if first.is_empty() => return Err(Outcome::ClientClosed),
+            More::End => {
+                ledger.note("the client ended within its PROXY header");
+                return Err(Outcome::BadHeader);
+            }
+            More::Late => {
+                ledger.note("no whole PROXY header came in time");
+                return Err(Outcome::BadHeader);
+            }
+        }
+    }
+}
+
+/// What one read has brought.
+enum More {
+    Bytes,
+    /// FIN.
+    End,
+    /// The deadline.
+    Late,
+    Failed(Outcome),
+}
+
+async fn more(socket: &Socket, bytes: &mut Vec<u8>, deadline: Instant) -> More {
+    match timeout_at(deadline, socket.recv_into(bytes)).await {
+        Ok(Ok(0)) => More::End,
+        Ok(Ok(_)) => More::Bytes,
+        Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionReset => {
+            More::Failed(Outcome::ClientReset)
+        }
+        Ok(Err(_)) => More::Failed(Outcome::ClientLost),
+        Err(_) => More::Late,
+    }
+}

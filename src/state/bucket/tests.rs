@@ -1,0 +1,54 @@
+use super::*;
+
+#[allow(clippy::disallowed_methods, reason = "there is no other first instant")]
+fn start() -> Instant {
+    Instant::now()
+}
+
+/// Bytes that pass in a time, of a stream that takes at most `piece` at once.
+fn passed(rate: &str, piece: u64, time: Duration) -> u64 {
+    let begin = start();
+    let mut bucket = Bucket::new(rate.parse().unwrap(), begin);
+    let (mut now, mut all, mut waits) = (begin, 0, 0);
+    while now < begin + time {
+        match bucket.ready(now) {
+            Ok(ready) => {
+                let moved = ready.min(piece);
+                bucket.take(moved);
+                all += moved;
+            }
+            Err(due) => {
+                assert!(due > now, "a wait makes progress");
+                waits += 1;
+                now = due;
+            }
+        }
+    }
+    assert!(waits <= 25 * time.as_secs() + 25, "{waits} wake-ups in {time:?}");
+    all
+}
+
+#[test]
+fn the_long_run_keeps_the_rate_whatever_the_pieces() {
+    let time = Duration::from_secs(60);
+    for (rate, bytes) in [("1 kB/s", 1000), ("100 B/s", 100), ("10 MiB/s", 10 << 20), ("7 KiB/s", 7 << 10)] {
+        for piece in [13, 1400, 65_536, u64::MAX] {
+            let (found, wanted) = (passed(rate, piece, time), bytes * 60);
+            let over = found.abs_diff(wanted) as f64 / wanted as f64;
+            assert!(over < 0.02, "{rate} by {piece}: {found}, not {wanted}");
+        }
+    }
+}
+
+#[test]
+fn a_rest_fills_it_no_further_than_its_depth() {
+    let begin = start();
+    let mut bucket = Bucket::new("10 kB/s".parse().unwrap(), begin);
+    assert_eq!(bucket.ready(begin), Ok(1000));
+    assert_eq!(bucket.ready(begin + Duration::from_secs(3600)), Ok(1000));
+    bucket.take(5000);
+    let later = begin + Duration::from_secs(3600);
+    assert_eq!(bucket.ready(later), Err(later + Duration::from_millis(50)));
+    // A clock that goes back does no harm.
+    assert!(bucket.ready(begin).is_err());
+}

@@ -1,0 +1,153 @@
+//! What a client may do, by its address: how many connections it has, and how fast new ones may come.
+//!
+//! An IPv6 client is its /64: who has one address of it has all. Connections are counted exactly; the table of those
+//! counts has an entry only for a client with an open connection. The table of rates is bounded: where it is full, it
+//! forgets the client of a few that would be forgiven first anyway. A flood of addresses, each new, so pushes itself out,
+//! and not the one that has used its rate up; whoever is forgotten is let in, never kept out.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use super::hash;
+use crate::model::Rate;
+
+/// Whom a limit takes for one client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ClientKey {
+    /// One address.
+    V4(u32),
+    /// The upper half: a /64.
+    V6(u64),
+}
+
+impl ClientKey {
+    /// Of an address, in whichever form it is given.
+    pub fn of(ip: IpAddr) -> Self {
+        match ip.to_canonical() {
+            IpAddr::V4(ip) => ClientKey::V4(ip.to_bits()),
+            IpAddr::V6(ip) => ClientKey::V6(u64::try_from(ip.to_bits() >> 64).unwrap_or_default()),
+        }
+    }
+
+    /// Which of so many parts of a table it belongs to: at least 1.
+    pub fn shard(self, parts: usize) -> usize {
+        let parts = u64::try_from(parts).unwrap_or(1).max(1);
+        usize::try_from(self.hash(0) % parts).unwrap_or_default()
+    }
+
+    fn hash(self, seed: u64) -> u64 {
+        let (family, bits) = match self {
+            ClientKey::V4(bits) => (4, u64::from(bits)),
+            ClientKey::V6(bits) => (6, bits),
+        };
+        hash::mix(hash::mix(seed ^ family) ^ bits)
+    }
+}
+
+/// The open connections of each client of one route.
+#[derive(Debug, Default)]
+pub struct Crowd {
+    open: HashMap<ClientKey, u32>,
+}
+
+impl Crowd {
+    /// One more connection of a client, unless it has `most` already. Whether it may.
+    pub fn enter(&mut self, client: ClientKey, most: u32) -> bool {
+        let open = self.open.entry(client).or_default();
+        let may = *open < most;
+        if may {
+            *open += 1;
+        } else if *open == 0 {
+            self.open.remove(&client);
+        }
+        may
+    }
+
+    /// One less.
+    pub fn leave(&mut self, client: ClientKey) {
+        if let Entry::Occupied(mut entry) = self.open.entry(client) {
+            *entry.get_mut() -= 1;
+            if *entry.get() == 0 {
+                entry.remove();
+                // What a crowd has left behind is given back.
+                if self.open.capacity() > 64 && self.open.len() < self.open.capacity() / 8 {
+                    self.open.shrink_to(self.open.len() * 2);
+                }
+            }
+        }
+    }
+
+    /// How many clients have a connection.
+    pub fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Whether none has.
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+}
+
+/// Places of the table that one client can stand at.
+const WAYS: usize = 8;
+
+/// How fast new connections of each client come: a bounded table for all routes (GCRA, the "virtual scheduling" of ITU-T
+/// I.371: one time for each client, at which all that it has had is paid for).
+#[derive(Debug)]
+pub struct Rates {
+    places: Box<[Place]>,
+    seed: u64,
+    epoch: Instant,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    client: ClientKey,
+    route: u32,
+    /// Nanoseconds after the epoch. In the past: the place is free.
+    paid: u64,
+}
+
+impl Rates {
+    /// A table for about `clients` clients. `seed` is drawn by chance, so that nobody can choose addresses that meet.
+    pub fn new(clients: usize, seed: u64, now: Instant) -> Self {
+        let free = Place { client: ClientKey::V4(0), route: 0, paid: 0 };
+        let places = clients.max(WAYS).next_multiple_of(WAYS);
+        Rates { places: vec![free; places].into(), seed, epoch: now }
+    }
+
+    /// One more connection of a client to a route, unless it comes too soon. Whether it may.
+    pub fn enter(&mut self, route: u32, client: ClientKey, rate: Rate, now: Instant) -> bool {
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        // The epoch itself would be a free place's time.
+        let now = nanos(now.saturating_duration_since(self.epoch)).saturating_add(1);
+        let interval = nanos(rate.interval()).max(1);
+        let ahead = interval.saturating_mul(u64::from(rate.burst()));
+        let Some(place) = self.place(route, client) else { return true };
+        let known = (place.client, place.route) == (client, route);
+        let paid = if known { place.paid.max(now) } else { now };
+        let after = paid.saturating_add(interval);
+        let may = after <= now.saturating_add(ahead);
+        if may {
+            *place = Place { client, route, paid: after };
+        }
+        may
+    }
+
+    /// Where the client stands, or where it can: at a free place, or instead of the one that will be forgiven first.
+    fn place(&mut self, route: u32, client: ClientKey) -> Option<&mut Place> {
+        let sets = u64::try_from(self.places.len() / WAYS).unwrap_or(1).max(1);
+        let set = client.hash(self.seed ^ u64::from(route)) % sets;
+        let first = usize::try_from(set).unwrap_or_default() * WAYS;
+        let ways = self.places.get_mut(first..first + WAYS)?;
+        let known = ways.iter().position(|place| (place.client, place.route) == (client, route));
+        let first = || ways.iter().enumerate().min_by_key(|(_, place)| place.paid).map(|(index, _)| index);
+        let index = known.or_else(first)?;
+        ways.get_mut(index)
+    }
+}
+
+#[cfg(test)]
+mod tests;

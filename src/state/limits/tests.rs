@@ -1,0 +1,125 @@
+use super::*;
+
+fn v4(n: u32) -> ClientKey {
+    ClientKey::V4(n)
+}
+
+fn rate(text: &str) -> Rate {
+    text.parse().unwrap()
+}
+
+/// A clock that starts now and goes on as it is told.
+struct Clock(Instant);
+
+impl Clock {
+    #[allow(clippy::disallowed_methods, reason = "there is no other first instant")]
+    fn start() -> Self {
+        Clock(Instant::now())
+    }
+
+    fn pass(&mut self, millis: u64) -> Instant {
+        self.0 += Duration::from_millis(millis);
+        self.0
+    }
+}
+
+#[test]
+fn a_client_is_an_ipv4_address_or_an_ipv6_64() {
+    let key = |text: &str| ClientKey::of(text.parse().unwrap());
+    assert_eq!(key("10.0.0.1"), key("::ffff:10.0.0.1"));
+    assert_ne!(key("10.0.0.1"), key("10.0.0.2"));
+    assert_eq!(key("2001:db8::1"), key("2001:db8::ffff:1"));
+    assert_ne!(key("2001:db8:0:1::1"), key("2001:db8:0:2::1"));
+    assert_ne!(key("::1"), key("0.0.0.0"));
+}
+
+#[test]
+fn connections_of_a_client_are_counted_exactly_and_forgotten_with_the_last() {
+    let mut crowd = Crowd::default();
+    for _ in 0..3 {
+        assert!(crowd.enter(v4(1), 3));
+    }
+    assert!(!crowd.enter(v4(1), 3));
+    assert!(crowd.enter(v4(2), 3));
+    crowd.leave(v4(1));
+    assert!(crowd.enter(v4(1), 3));
+    assert!(!crowd.enter(v4(1), 3));
+    // A smaller limit takes nothing away, and lets none in.
+    assert!(!crowd.enter(v4(1), 1));
+    assert_eq!(crowd.len(), 2);
+    for _ in 0..3 {
+        crowd.leave(v4(1));
+    }
+    crowd.leave(v4(2));
+    assert!(crowd.is_empty());
+    // One that was never let in leaves nothing behind.
+    assert!(!crowd.enter(v4(3), 0) && crowd.is_empty());
+    for n in 0..10_000 {
+        assert!(crowd.enter(v4(n), 1));
+    }
+    (0..10_000).for_each(|n| crowd.leave(v4(n)));
+    assert!(crowd.is_empty() && crowd.open.capacity() < 200, "{}", crowd.open.capacity());
+}
+
+#[test]
+fn a_rate_allows_its_burst_and_then_its_pace() {
+    let mut clock = Clock::start();
+    let mut rates = Rates::new(64, 7, clock.0);
+    let five = rate("10/s burst 5");
+    let now = clock.pass(1000);
+    let let_in = (0..20).filter(|_| rates.enter(1, v4(1), five, now)).count();
+    assert_eq!(let_in, 5);
+    // One each 100 ms, however often it knocks.
+    let mut let_in = 0;
+    for _ in 0..1000 {
+        let now = clock.pass(10);
+        let_in += usize::from(rates.enter(1, v4(1), five, now));
+    }
+    assert!((99..=101).contains(&let_in), "{let_in} in 10 s");
+    // Who rests has the burst again, and no more.
+    let now = clock.pass(60_000);
+    assert_eq!((0..20).filter(|_| rates.enter(1, v4(1), five, now)).count(), 5);
+    // Another route, another account.
+    assert!(rates.enter(2, v4(1), five, now));
+}
+
+#[test]
+fn a_flood_of_addresses_neither_grows_the_table_nor_frees_the_one_that_is_limited() {
+    let mut clock = Clock::start();
+    let mut rates = Rates::new(1024, 0x5eed, clock.0);
+    let limit = rate("1/s burst 10");
+    let (busy, calm) = (v4(u32::MAX), v4(u32::MAX - 1));
+    let now = clock.pass(1000);
+    assert_eq!((0..50).filter(|_| rates.enter(1, busy, limit, now)).count(), 10);
+    let (mut flood, mut busy_in, mut calm_in) = (0_u32, 0, 0);
+    // A hundred seconds: a thousand new addresses a second, the busy one ten times a second, the calm one each two.
+    for step in 0..1000 {
+        let now = clock.pass(100);
+        for _ in 0..100 {
+            flood += 1;
+            assert!(rates.enter(1, v4(flood), limit, now), "a first connection is never refused");
+        }
+        busy_in += usize::from(rates.enter(1, busy, limit, now));
+        if step % 20 == 0 {
+            calm_in += usize::from(rates.enter(1, calm, limit, now));
+        }
+    }
+    assert_eq!(calm_in, 50, "a client within its rate is never refused");
+    assert!((95..=105).contains(&busy_in), "{busy_in} in 100 s, at one a second");
+    assert_eq!(rates.places.len(), 1024);
+}
+
+#[test]
+fn a_flood_that_comes_back_is_limited_where_it_is_remembered() {
+    let mut clock = Clock::start();
+    let mut rates = Rates::new(4096, 1, clock.0);
+    let limit = rate("1/m burst 2");
+    let mut let_in = 0;
+    // A thousand addresses, each twenty times within a minute.
+    for _ in 0..20 {
+        let now = clock.pass(3000);
+        let_in += (0..1000).filter(|n| rates.enter(1, v4(*n), limit, now)).count();
+    }
+    // 2 at once and one more in the minute, for each; a few sets of the table overflow.
+    assert!((2000..3200).contains(&let_in), "{let_in}");
+}

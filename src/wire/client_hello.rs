@@ -1,0 +1,205 @@
+//! The first message of a TLS client (RFC 8446, section 4.1.2): which server it asks for (RFC 6066, section 3), and which
+//! protocols it speaks above (RFC 7301). Read only; the bytes go on to the upstream as they came.
+//!
+//! No TLS library: one that serves TLS refuses hellos of versions and ciphers that it does not speak, and here they only
+//! pass. A message may be cut into records, and those into segments, wherever a client likes.
+
+/// The longest message that is read, in bytes.
+pub const LONGEST: usize = 64 * 1024;
+/// The most that its records may take, in bytes: a client that cuts it into single bytes is none.
+pub const LONGEST_RECORDS: usize = LONGEST + 16 * 1024;
+
+/// Bytes of the header of a record.
+const RECORD: usize = 5;
+/// The largest record of plain text (section 5.1).
+const LARGEST_RECORD: usize = 1 << 14;
+const HANDSHAKE: u8 = 22;
+const CLIENT_HELLO: u8 = 1;
+const SERVER_NAME: u16 = 0;
+const ALPN: u16 = 16;
+
+/// What a client asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientHello {
+    /// The server's name, in lower case and without a dot at its end.
+    pub server_name: Option<String>,
+    /// The protocols, in the client's order.
+    pub alpn: Vec<Vec<u8>>,
+}
+
+/// What the bytes so far are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// More must come.
+    More,
+    /// A whole message.
+    Hello(ClientHello),
+    /// Not TLS, or nothing that a server would understand.
+    Other,
+}
+
+/// Reads a message as it comes. What it has looked at it does not look at again.
+#[derive(Debug, Default)]
+pub struct Sniffer {
+    /// Where the next record begins.
+    at: usize,
+    /// What the records before it carried, where one alone is not enough.
+    message: Vec<u8>,
+}
+
+impl Sniffer {
+    /// Looks at all bytes so far, of which those of the last call are the beginning.
+    pub fn look(&mut self, bytes: &[u8]) -> Progress {
+        loop {
+            let Some(rest) = bytes.get(self.at..) else { return Progress::Other };
+            let (kind, version) = (rest.first(), rest.get(1));
+            // A byte is enough to see that it is not TLS: who speaks another protocol may wait for its answer.
+            if kind.is_some_and(|kind| *kind != HANDSHAKE) || version.is_some_and(|major| *major != 3) {
+                return Progress::Other;
+            }
+            let (Some(high), Some(low)) = (rest.get(3), rest.get(4)) else { return Progress::More };
+            let length = usize::from(u16::from_be_bytes([*high, *low]));
+            if length == 0 || length > LARGEST_RECORD {
+                return Progress::Other;
+            }
+            // What is there of a record is looked at before it is whole: its beginning may tell enough.
+            let there = rest.get(RECORD..).unwrap_or_default();
+            let Some(part) = there.get(..length) else {
+                return match self.message.first().or(there.first()) {
+                    Some(kind) if *kind != CLIENT_HELLO => Progress::Other,
+                    _ if bytes.len() > LONGEST_RECORDS => Progress::Other,
+                    _ => Progress::More,
+                };
+            };
+            self.at += RECORD + length;
+            let read = if self.message.is_empty() { whole(part) } else { None };
+            let read = read.or_else(|| {
+                self.message.extend_from_slice(part);
+                whole(&self.message)
+            });
+            match read {
+                Some(progress) => return progress,
+                None if self.at > LONGEST_RECORDS => return Progress::Other,
+                None => {}
+            }
+        }
+    }
+}
+
+/// The message, if it is whole or cannot become one.
+fn whole(message: &[u8]) -> Option<Progress> {
+    let (kind, rest) = message.split_first()?;
+    if *kind != CLIENT_HELLO {
+        return Some(Progress::Other);
+    }
+    let length = rest.get(..3)?.iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
+    if length > LONGEST {
+        return Some(Progress::Other);
+    }
+    let body = rest.get(3..3 + length)?;
+    Some(hello(&mut Reader(body)).map_or(Progress::Other, Progress::Hello))
+}
+
+/// Takes bytes from the front. `None`: there are not so many.
+struct Reader<'b>(&'b [u8]);
+
+impl<'b> Reader<'b> {
+    fn take(&mut self, n: usize) -> Option<&'b [u8]> {
+        let (taken, rest) = self.0.split_at_checked(n)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn u8(&mut self) -> Option<u8> {
+        self.take(1)?.first().copied()
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        Some(u16::from_be_bytes(self.take(2)?.try_into().ok()?))
+    }
+
+    /// A vector with its length in one byte.
+    fn short(&mut self) -> Option<&'b [u8]> {
+        let length = self.u8()?;
+        self.take(length.into())
+    }
+
+    /// A vector with its length in two bytes.
+    fn long(&mut self) -> Option<&'b [u8]> {
+        let length = self.u16()?;
+        self.take(length.into())
+    }
+}
+
+/// `None`: no server would understand it.
+fn hello(body: &mut Reader<'_>) -> Option<ClientHello> {
+    let mut hello = ClientHello::default();
+    let (_version, _random) = (body.take(2)?, body.take(32)?);
+    let (_session, _ciphers, _compressions) = (body.short()?, body.long()?, body.short()?);
+    if body.0.is_empty() {
+        // Before TLS 1.2 there need not be extensions.
+        return Some(hello);
+    }
+    let mut extensions = Reader(body.long()?);
+    if !body.0.is_empty() {
+        return None;
+    }
+    let (mut named, mut offered) = (false, false);
+    while !extensions.0.is_empty() {
+        let (kind, value) = (extensions.u16()?, extensions.long()?);
+        match kind {
+            // Twice would be a name for us and another one for the server.
+            SERVER_NAME if std::mem::replace(&mut named, true) => return None,
+            ALPN if std::mem::replace(&mut offered, true) => return None,
+            SERVER_NAME => hello.server_name = server_name(value)?,
+            ALPN => hello.alpn = protocols(value)?,
+            _ => {}
+        }
+    }
+    Some(hello)
+}
+
+/// The first host name of the list. A list with another kind of name only is one without.
+fn server_name(value: &[u8]) -> Option<Option<String>> {
+    let mut value = Reader(value);
+    let mut names = Reader(value.long()?);
+    if !value.0.is_empty() || names.0.is_empty() {
+        return None;
+    }
+    let mut found = None;
+    while !names.0.is_empty() {
+        let (kind, name) = (names.u8()?, names.long()?);
+        if kind == 0 && found.is_none() {
+            found = Some(host_name(name)?);
+        }
+    }
+    Some(found)
+}
+
+/// A name as DNS has it: no other byte may come into a log, a table or a header.
+fn host_name(name: &[u8]) -> Option<String> {
+    let legal = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':');
+    if name.is_empty() || name.len() > 255 || !name.iter().all(legal) {
+        return None;
+    }
+    let name = std::str::from_utf8(name).ok()?.to_ascii_lowercase();
+    let name = name.strip_suffix('.').unwrap_or(&name);
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
+fn protocols(value: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let mut value = Reader(value);
+    let mut list = Reader(value.long()?);
+    if !value.0.is_empty() || list.0.is_empty() {
+        return None;
+    }
+    let mut protocols = Vec::new();
+    while !list.0.is_empty() {
+        let name = list.short()?;
+        if name.is_empty() {
+            return None;
+        }
+        protocols.push(name.to_vec());
+    }
+    Some(protocols)
+}

@@ -1,0 +1,92 @@
+//! The PROXY protocol (haproxy.org, "proxy-protocol.txt", 2020/03/05): who the client is, said by a proxy before the
+//! client's first byte.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::{proxy_v1, proxy_v2};
+
+/// The longest header that is read, in bytes. Version 2 could have 64 KiB; the largest that are sent carry a client's
+/// certificate, and HAProxy takes no more than this either.
+pub const LONGEST: usize = 16 * 1024;
+
+/// What a header says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Header {
+    /// Between whom the connection is.
+    pub addresses: Addresses,
+    /// What else there is to say. Version 1 has nothing else.
+    pub notes: Notes,
+}
+
+/// Between whom a connection is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Addresses {
+    /// The proxy itself connects, to see whether we live. (v2 LOCAL)
+    Own,
+    /// The proxy does not say. (v1 UNKNOWN, v2 UNSPEC)
+    #[default]
+    Unknown,
+    /// A client's address, and the one that it connected to: both of one family.
+    Ip(SocketAddr, SocketAddr),
+    /// The paths of two Unix sockets, without the zeros at their ends.
+    Unix(Vec<u8>, Vec<u8>),
+}
+
+impl Addresses {
+    /// Of two addresses of any families: an IPv4 one beside an IPv6 one is written as an IPv4-mapped one.
+    pub fn between(client: SocketAddr, server: SocketAddr) -> Self {
+        let canonical = |addr: SocketAddr| SocketAddr::new(addr.ip().to_canonical(), addr.port());
+        let mapped = |addr: SocketAddr| match addr.ip() {
+            IpAddr::V4(ip) => SocketAddr::new(ip.to_ipv6_mapped().into(), addr.port()),
+            IpAddr::V6(_) => addr,
+        };
+        let (client, server) = (canonical(client), canonical(server));
+        match client.is_ipv4() == server.is_ipv4() {
+            true => Addresses::Ip(client, server),
+            false => Addresses::Ip(mapped(client), mapped(server)),
+        }
+    }
+}
+
+/// What version 2 says beside the addresses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// The protocol above TLS (`PP2_TYPE_ALPN`), at most 255 bytes.
+    pub alpn: Option<Vec<u8>>,
+    /// The server name that the client asks for (`PP2_TYPE_AUTHORITY`), at most 255 bytes.
+    pub authority: Option<Vec<u8>>,
+    /// What the first proxy calls the connection (`PP2_TYPE_UNIQUE_ID`), at most 128 bytes.
+    pub unique_id: Option<Vec<u8>>,
+}
+
+/// Why bytes are no header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Malformed(pub(super) &'static str);
+
+/// Reads a header of either version from the beginning of `bytes`. `None`: more must come. With the header: how many
+/// bytes it has. What cannot become a header is refused with its first wrong byte.
+pub fn parse(bytes: &[u8]) -> Result<Option<(Header, usize)>, Malformed> {
+    if begins(bytes, proxy_v1::START) {
+        return proxy_v1::parse(bytes);
+    }
+    if begins(bytes, proxy_v2::START) {
+        return proxy_v2::parse(bytes);
+    }
+    Err(Malformed("it does not begin as a PROXY header"))
+}
+
+/// Whether they agree as far as both go.
+fn begins(bytes: &[u8], start: &[u8]) -> bool {
+    bytes.iter().zip(start).all(|(byte, wanted)| byte == wanted)
+}
+
+/// A header of version 1, at most 107 bytes.
+pub fn write_v1(addresses: &Addresses) -> Vec<u8> {
+    proxy_v1::write(addresses)
+}
+
+/// A header of version 2, with its checksum. `datagram`: for UDP, before the payload in one datagram.
+pub fn write_v2(header: &Header, datagram: bool) -> Vec<u8> {
+    proxy_v2::write(header, datagram)
+}

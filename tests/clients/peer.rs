@@ -1,0 +1,35 @@
+//! Clients that come from an address of their own.
+
+use std::io::Read;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+
+use socket2::{Domain, Socket, Type};
+
+use super::harness::{Flow, PATIENCE};
+
+/// A client from an address of this host, connected to `to`.
+pub fn from(address: &str, to: SocketAddr) -> std::io::Result<TcpStream> {
+    let ip: IpAddr = address.parse().unwrap();
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from((ip, 0)).into())?;
+    socket.connect(&to.into())?;
+    let stream: TcpStream = socket.into();
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+/// A flow of a client from an address of 127/8.
+pub fn flow_from(address: &str, port: u16) -> std::io::Result<Flow> {
+    Flow::greeted(from(address, ([127, 0, 0, 1], port).into())?)
+}
+
+/// Whether the connection is reset before a byte comes, for whatever it has sent.
+pub fn is_reset(mut client: TcpStream) -> bool {
+    client.read_exact(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
+}
+
+/// Whether a client of this address is turned away.
+pub fn turned_away(address: &str, port: u16) -> bool {
+    from(address, ([127, 0, 0, 1], port).into())
+        .map_or_else(|error| error.kind() == std::io::ErrorKind::ConnectionReset, is_reset)
+}
