@@ -3,6 +3,8 @@
 
 #[path = "fuzz/bodies.rs"]
 mod bodies;
+#[path = "fuzz/flows.rs"]
+mod story;
 
 use std::path::Path;
 
@@ -32,6 +34,26 @@ fn plan() {
     for (name, bytes) in corpus("plan") {
         println!("{name}");
         bodies::plans(&bytes);
+    }
+}
+
+#[test]
+fn flows() {
+    for (name, bytes) in corpus("flows") {
+        println!("{name}");
+        story::flows(&bytes);
+    }
+}
+
+/// 300,000 events in seeded stories of some hundred each.
+#[test]
+fn simulated_flows() {
+    for seed in 0..500 {
+        println!("seed {seed}");
+        let mut chance = fastrand::Rng::with_seed(seed);
+        let mut bytes = vec![0; 2 + 2 * 600];
+        chance.fill(&mut bytes);
+        story::flows(&bytes);
     }
 }
 
