@@ -1,5 +1,10 @@
 //! The fuzz targets' bodies, over their corpora and over damaged copies of them.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and a story begins at some time"
+)]
 
 #[path = "fuzz/bodies.rs"]
 mod bodies;

@@ -6,6 +6,9 @@ use std::fmt;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Policy (as the keys of a route)")]
 pub struct PolicyArgs {
+    /// "tcp" (as without it), or "udp": datagrams in sessions.
+    #[arg(long, value_name = "WORD")]
+    protocol: Option<String>,
     /// For one attempt at one address: "5s".
     #[arg(long, value_name = "TIME")]
     connect_timeout: Option<String>,
@@ -27,12 +30,19 @@ pub struct PolicyArgs {
     /// Which of several upstreams: "round-robin", "least-connections", "random-two", "source-hash", "first".
     #[arg(long, value_name = "HOW")]
     balance: Option<String>,
+    /// UDP: sessions at once.
+    #[arg(long, value_name = "NUMBER")]
+    max_sessions: Option<u32>,
+    /// UDP: answers after which a session ends.
+    #[arg(long, value_name = "NUMBER")]
+    max_replies: Option<u32>,
 }
 
 /// As lines of a file: their values are checked where those of files are.
 impl fmt::Display for PolicyArgs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let keys = [
+            ("protocol", &self.protocol),
             ("connect_timeout", &self.connect_timeout),
             ("idle_timeout", &self.idle_timeout),
             ("half_close_timeout", &self.half_close_timeout),
@@ -44,6 +54,11 @@ impl fmt::Display for PolicyArgs {
         for (key, value) in keys {
             if let Some(value) = value {
                 writeln!(f, "{key} = {}", toml::Value::from(value.as_str()))?;
+            }
+        }
+        for (key, value) in [("max_sessions", self.max_sessions), ("max_replies", self.max_replies)] {
+            if let Some(value) = value {
+                writeln!(f, "{key} = {value}")?;
             }
         }
         Ok(())

@@ -12,6 +12,7 @@ mod document;
 mod file;
 mod picture;
 mod plan;
+mod protocol;
 mod report;
 mod route;
 mod schema;

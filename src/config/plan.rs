@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::model::{ListenAddr, LogSettings, OnChange, Route, Table, units};
+use crate::model::{ListenAddr, LogSettings, OnChange, Protocol, Route, Table, units};
 
 /// The difference of two maps.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,8 +57,10 @@ pub struct Binding {
 pub struct Plan {
     /// By name: for people, and for `on_change`.
     pub routes: Delta<String, Arc<Route>>,
-    /// By address: the sockets to open, to close, and to lead elsewhere.
+    /// By address: the TCP sockets to open, to close, and to lead elsewhere.
     pub listeners: Delta<ListenAddr, Binding>,
+    /// The same of UDP.
+    pub datagrams: Delta<ListenAddr, Binding>,
     /// The new `[log]`, where it differs.
     pub log: Option<LogSettings>,
 }
@@ -68,7 +70,8 @@ impl Plan {
     pub fn between(old: &Table, new: &Table) -> Self {
         Plan {
             routes: Delta::between(&old.routes, &new.routes),
-            listeners: Delta::between(&bindings(old), &bindings(new)),
+            listeners: Delta::between(&bindings(old.listeners()), &bindings(new.listeners())),
+            datagrams: Delta::between(&bindings(old.datagrams()), &bindings(new.datagrams())),
             log: (old.log != new.log).then(|| new.log.clone()),
         }
     }
@@ -85,12 +88,14 @@ impl Plan {
 
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.routes.is_empty() && self.listeners.is_empty() && self.log.is_none()
+        self.routes.is_empty() && self.listeners.is_empty() && self.datagrams.is_empty() && self.log.is_none()
     }
 }
 
-fn bindings(table: &Table) -> BTreeMap<ListenAddr, Binding> {
-    table.listeners().map(|(addr, offset, route)| (addr, Binding { route: route.clone(), offset })).collect()
+fn bindings<'t>(
+    addresses: impl Iterator<Item = (ListenAddr, u16, &'t Arc<Route>)>,
+) -> BTreeMap<ListenAddr, Binding> {
+    addresses.map(|(addr, offset, route)| (addr, Binding { route: route.clone(), offset })).collect()
 }
 
 /// What a person reads of it: one line for each route, one for sockets, one for `[log]`.
@@ -109,23 +114,29 @@ impl fmt::Display for Plan {
             let changes: Vec<String> = changes(old, new).collect();
             writeln!(f, "~ route \"{name}\": {}; {}", changes.join(", "), open_connections(new))?;
         }
-        let Delta { added, removed, changed } = &self.listeners;
-        let moved = changed.iter().filter(|(_, (old, new))| old.route.name != new.route.name);
-        for (verb, addrs) in [
-            ("open", added.keys().collect::<Vec<_>>()),
-            ("close", removed.keys().collect()),
-            ("stay open for another route", moved.map(|(addr, _)| addr).collect()),
-        ] {
-            if !addrs.is_empty() {
-                writeln!(f, "  sockets that {verb}: {}", shown(&addrs))?;
-            }
-        }
+        sockets(f, "sockets", &self.listeners)?;
+        sockets(f, "udp sockets", &self.datagrams)?;
         if let Some(log) = &self.log {
             let entries = log.entries().map(|(key, value)| format!("{key} {value}"));
             writeln!(f, "~ log: {}", entries.join(", "))?;
         }
         Ok(())
     }
+}
+
+fn sockets(f: &mut fmt::Formatter<'_>, what: &str, delta: &Delta<ListenAddr, Binding>) -> fmt::Result {
+    let Delta { added, removed, changed } = delta;
+    let moved = changed.iter().filter(|(_, (old, new))| old.route.name != new.route.name);
+    for (verb, addrs) in [
+        ("open", added.keys().collect::<Vec<_>>()),
+        ("close", removed.keys().collect()),
+        ("stay open for another route", moved.map(|(addr, _)| addr).collect()),
+    ] {
+        if !addrs.is_empty() {
+            writeln!(f, "  {what} that {verb}: {}", shown(&addrs))?;
+        }
+    }
+    Ok(())
 }
 
 fn joined(specs: &[impl fmt::Display]) -> String {
@@ -143,12 +154,14 @@ fn changes<'r>(old: &'r Route, new: &'r Route) -> impl Iterator<Item = String> +
 
 /// What becomes of the open connections: the word of the route that the edit leaves, or of the one that it removes.
 fn open_connections(route: &Route) -> String {
+    let what = match route.policy.protocol {
+        Protocol::Tcp => "open connections",
+        Protocol::Udp => "sessions",
+    };
     match route.policy.on_change {
-        OnChange::Keep => "open connections go on".to_owned(),
-        OnChange::Drain => {
-            format!("open connections have {} to end", units::show(route.policy.drain_timeout))
-        }
-        OnChange::Cut => "open connections are cut".to_owned(),
+        OnChange::Keep => format!("{what} go on"),
+        OnChange::Drain => format!("{what} have {} to end", units::show(route.policy.drain_timeout)),
+        OnChange::Cut => format!("{what} are cut"),
     }
 }
 

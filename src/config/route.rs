@@ -9,12 +9,13 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::file;
+use super::protocol;
 use super::report::{Fault, Placed};
 use super::schema::{self, Section};
 use super::section::{self, Place};
 use super::settings;
 use super::upstreams;
-use crate::model::{AddrError, ListenSpec, Policy, Route, UpstreamEntry, UpstreamSpec};
+use crate::model::{AddrError, ListenSpec, Policy, Protocol, Route, UpstreamEntry, UpstreamSpec};
 
 /// A value and its place in the text.
 #[derive(Clone, Debug)]
@@ -29,15 +30,17 @@ pub(super) struct Draft {
     pub name: Option<At<String>>,
     pub listen: Vec<At<ListenSpec>>,
     pub upstream: Vec<At<UpstreamEntry>>,
-    policy: Policy,
+    pub policy: Policy,
 }
 
 impl Draft {
-    /// What the route is called: its `name`, or its first listener.
+    /// What the route is called: its `name`, or its first listener, of UDP with `/udp` after it.
     pub(super) fn called(&self) -> String {
-        match &self.name {
-            Some(name) => name.value.clone(),
-            None => self.listen.first().map_or_else(String::new, |listen| listen.value.to_string()),
+        let protocol = if self.policy.protocol == Protocol::Udp { "/udp" } else { "" };
+        match (&self.name, self.listen.first()) {
+            (Some(name), _) => name.value.clone(),
+            (None, Some(listen)) => format!("{}{protocol}", listen.value),
+            (None, None) => String::new(),
         }
     }
 
@@ -63,7 +66,8 @@ pub(super) fn read(
     section::unknown_keys(place, faults);
     let policy: file::Policy = section::read(place, Section::Defaults, faults);
     let route: file::Route = section::read(place, Section::Own, faults);
-    let policy = settings::policy(place, policy, defaults, faults);
+    let mut policy = settings::policy(place, policy, defaults, faults);
+    protocol::policy(place, &mut policy, faults);
     let draft = Draft {
         header: place.header(),
         name: name(place, route.name, faults),
@@ -71,6 +75,7 @@ pub(super) fn read(
         upstream: upstreams::read(place, route.upstream, faults),
         policy,
     };
+    protocol::addresses(&draft, faults);
     same_size(&draft, faults);
     twice(&draft.upstream, faults);
     draft

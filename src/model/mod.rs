@@ -13,5 +13,5 @@ pub mod upstream;
 pub use addr::{ListenAddr, Peer, UpstreamAddr};
 pub use outcome::{Blame, DataPath, Outcome};
 pub use spec::{AddrError, ListenSpec, Ports, UpstreamSpec};
-pub use table::{LogFormat, LogSettings, LogTarget, OnChange, Policy, RelayMode, Route, Table};
+pub use table::{LogFormat, LogSettings, LogTarget, OnChange, Policy, Protocol, RelayMode, Route, Table};
 pub use upstream::{Balance, OnDown, UpstreamEntry};

@@ -33,6 +33,14 @@ pub enum Outcome {
     Killed,
     /// A fault of Portway itself.
     Internal,
+    /// UDP: no answer ever came, and the client fell silent.
+    Unanswered,
+    /// UDP: `max_replies` answers came.
+    Replied,
+    /// UDP: it had to make room for a newer session.
+    Evicted,
+    /// UDP: the upstream refused a datagram (ICMP: nothing listens there), after it had answered others.
+    UpstreamRefused,
 }
 
 /// Whose doing an outcome is.
@@ -50,7 +58,7 @@ pub enum Blame {
 
 impl Outcome {
     /// Every outcome, for tests and for metrics.
-    pub const ALL: [Outcome; 14] = [
+    pub const ALL: [Outcome; 18] = [
         Outcome::ClientClosed,
         Outcome::UpstreamClosed,
         Outcome::ClientReset,
@@ -65,6 +73,10 @@ impl Outcome {
         Outcome::Drained,
         Outcome::Killed,
         Outcome::Internal,
+        Outcome::Unanswered,
+        Outcome::Replied,
+        Outcome::Evicted,
+        Outcome::UpstreamRefused,
     ];
 
     /// The stable label of logs and metrics.
@@ -84,6 +96,10 @@ impl Outcome {
             Outcome::Drained => "drained",
             Outcome::Killed => "killed",
             Outcome::Internal => "internal",
+            Outcome::Unanswered => "unanswered",
+            Outcome::Replied => "replied",
+            Outcome::Evicted => "evicted",
+            Outcome::UpstreamRefused => "upstream-refused",
         }
     }
 
@@ -95,10 +111,14 @@ impl Outcome {
             | Outcome::UpstreamReset
             | Outcome::UpstreamLost
             | Outcome::UpstreamDown
+            | Outcome::Unanswered
+            | Outcome::UpstreamRefused
             | Outcome::ConnectFailed => Blame::Upstream,
             Outcome::Idle
             | Outcome::HalfCloseTimeout
             | Outcome::Limited
+            | Outcome::Replied
+            | Outcome::Evicted
             | Outcome::Drained
             | Outcome::Killed => Blame::Operator,
             Outcome::Internal => Blame::Portway,
@@ -141,6 +161,8 @@ pub enum DataPath {
     Buffer,
     /// Through kernel pipes, at least in part.
     Splice,
+    /// UDP: datagram by datagram.
+    Datagram,
 }
 
 impl DataPath {
@@ -151,6 +173,7 @@ impl DataPath {
             DataPath::Copy => "copy",
             DataPath::Buffer => "buffer",
             DataPath::Splice => "splice",
+            DataPath::Datagram => "datagram",
         }
     }
 }

@@ -3,11 +3,12 @@
 //! May not log, and knows no route: it is told what to bind, dial and move, and says in values how that went.
 
 pub mod bind;
+pub mod datagram;
 pub mod dial;
 pub mod inherit;
 mod queue;
 pub mod relay;
-mod resolve;
+pub mod resolve;
 mod socket;
 
 pub use bind::{Listener, bind};

@@ -1,4 +1,4 @@
-//! Floor 4: the life of one connection, told in [`connection`].
+//! Floor 4: the life of one connection, told in [`connection`], and of one datagram, told in [`datagram`].
 //!
 //! May log, dial and relay. Knows what one listener leads to ([`Lead`]); which listeners exist is floor 5's.
 
@@ -6,6 +6,7 @@ pub mod accept;
 pub mod access_log;
 mod budget;
 pub mod connection;
+pub mod datagram;
 mod egress;
 pub mod record;
 mod upstreams;
@@ -21,6 +22,7 @@ use crate::state::{Member, Pool};
 use crate::tasks::Scope;
 pub use access_log::AccessLog;
 pub use budget::Budget;
+pub use datagram::{DatagramDoor, Sessions};
 pub use upstreams::{Live, Upstreams};
 
 /// One listening address of the running proxy. It stays while edits change what it leads to.
@@ -70,6 +72,8 @@ pub struct Shared {
     pub access_log: AccessLog,
     /// How many connections the descriptors allow.
     pub budget: Budget,
+    /// How many UDP sessions they allow: none, until it is told.
+    pub sessions: Arc<Sessions>,
     next_id: AtomicU64,
     killed: AtomicBool,
 }
@@ -80,6 +84,7 @@ impl Shared {
         Shared {
             access_log,
             budget: Budget::new(connections),
+            sessions: Arc::default(),
             next_id: AtomicU64::new(1),
             killed: AtomicBool::new(false),
         }

@@ -3,6 +3,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::warn;
 
+use crate::model::Table;
 use crate::net::relay::{MOST_PIPES, limit_pipes};
 
 /// Descriptors that no connection gets: resolvers, log files, a second attempt at an upstream, the file watch.
@@ -50,6 +51,17 @@ impl Limits {
         (self.limit.saturating_sub(taken) / 2).max(1)
     }
 
+    /// How many connections and how many UDP sessions fit a table: where it has UDP routes, a quarter of the descriptors
+    /// is for their sessions, and no more than a part of the ports that the kernel gives.
+    pub fn shares(self, table: &Table) -> (usize, usize) {
+        let connections = self.connections(table.sockets());
+        if table.datagrams().next().is_none() {
+            return (connections, 0);
+        }
+        let sessions = (connections / 2).min(ports() / 4 * 3).max(1);
+        ((connections - sessions / 2).max(1), sessions)
+    }
+
     /// Warns when that is a small number.
     pub fn warn_if_few(self, listeners: usize) {
         let connections = self.connections(listeners);
@@ -60,6 +72,17 @@ impl Limits {
                 "few connections fit the limit of descriptors: raise it (`ulimit -Hn`, LimitNOFILE=, --ulimit nofile)"
             );
         }
+    }
+}
+
+/// How many ports the kernel gives to sockets that ask for any: each UDP session has one.
+fn ports() -> usize {
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let mut ends = range.split_whitespace().filter_map(|end| end.parse::<usize>().ok());
+    match (ends.next(), ends.next()) {
+        (Some(first), Some(last)) => last.saturating_sub(first) + 1,
+        // Linux's own default.
+        _ => 60_999 - 32_768 + 1,
     }
 }
 

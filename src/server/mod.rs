@@ -5,6 +5,7 @@
 //! edit, [`edit`] tells its story, `apply` carries it out.
 
 mod apply;
+mod datagrams;
 mod drain;
 pub mod edit;
 pub mod file;
@@ -22,6 +23,7 @@ use crate::model::{ListenAddr, Policy, Table};
 use crate::net::{Inherited, Listener};
 use crate::proxy::{Door, Shared, Upstreams};
 use crate::tasks::Scope;
+use datagrams::Datagrams;
 
 /// What runs now.
 #[derive(Debug)]
@@ -31,6 +33,8 @@ pub struct Server {
     /// What the listeners do, as a table.
     table: Table,
     doors: BTreeMap<ListenAddr, OpenDoor>,
+    /// The same of UDP.
+    datagrams: Datagrams,
     /// What is known of the upstreams: it outlives edits.
     upstreams: Upstreams,
     /// The connections of each route, as its present text serves them.
@@ -65,6 +69,7 @@ impl Server {
             inherited,
             table: Table::default(),
             doors: BTreeMap::new(),
+            datagrams: Datagrams::default(),
             upstreams: Upstreams::default(),
             serving: BTreeMap::new(),
             retired: Vec::new(),
@@ -85,11 +90,14 @@ impl Server {
 
     /// Inherited sockets that no listener uses, as a person should read them.
     pub fn unused_inherited(&self) -> Vec<String> {
-        self.inherited.unused(self.doors.keys()).map(ToString::to_string).collect()
+        let unused = self.inherited.unused(self.doors.keys()).map(ToString::to_string);
+        unused
+            .chain(self.inherited.unused_datagrams(self.datagrams.addrs()).map(ToString::to_string))
+            .collect()
     }
 
     /// How many listeners are open.
     pub fn listeners(&self) -> usize {
-        self.doors.len()
+        self.doors.len() + self.datagrams.len()
     }
 }

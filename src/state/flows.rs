@@ -207,8 +207,8 @@ impl<S> Flows<S> {
         }
     }
 
-    /// Opens a session that [`Flows::admit`] has let in, for the first datagrams of a client.
-    pub fn open(&mut self, ends: Ends, terms: Terms, questions: u64, now: Instant, state: S) -> FlowId {
+    /// Opens a session that [`Flows::admit`] has let in. Its first datagrams are still to be asked.
+    pub fn open(&mut self, ends: Ends, terms: Terms, now: Instant, state: S) -> FlowId {
         if let Some(index) = self.index.get(&ends).copied() {
             drop(self.remove(index));
         }
@@ -218,7 +218,7 @@ impl<S> Flows<S> {
             (self.slots.len() - 1) as u32
         });
         let list = self.list(Stage::Asking, terms.asking());
-        let counts = Counts { questions, ..Counts::default() };
+        let counts = Counts::default();
         let stage = Stage::Asking;
         let (older, newer) = (NONE, NONE);
         let flow = Flow { ends, terms, stage, last: now, counts, list, older, newer, state };
@@ -369,7 +369,8 @@ impl<S> Flows<S> {
 
     /// Takes a session out of its list.
     fn unlink(&mut self, index: u32) {
-        let Some((list, older, newer)) = self.flow(index).map(|flow| (flow.list, flow.older, flow.newer)) else {
+        let Some((list, older, newer)) = self.flow(index).map(|flow| (flow.list, flow.older, flow.newer))
+        else {
             return;
         };
         if let Some(flow) = self.flow_at(older) {

@@ -40,7 +40,10 @@ pub fn leads(old: &Table, new: &Table) {
     assert_eq!(plan.to_string() == "nothing changes\n", old == new);
     // What the listeners' parts say is what the tables say.
     let sockets = |table: &Table| -> [Vec<_>; 2] {
-        [table.listeners().map(|(addr, ..)| addr).collect(), table.datagrams().map(|(addr, ..)| addr).collect()]
+        [
+            table.listeners().map(|(addr, ..)| addr).collect(),
+            table.datagrams().map(|(addr, ..)| addr).collect(),
+        ]
     };
     for ((mut old, mut new), delta) in
         sockets(old).into_iter().zip(sockets(new)).zip([&plan.listeners, &plan.datagrams])

@@ -70,7 +70,7 @@ impl Story {
     }
 
     fn asks(&mut self, value: u8, kind: u8) {
-        let local = (value % 5 == 0).then_some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let local = (value.is_multiple_of(5)).then_some(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let ends = Ends { client: SocketAddr::from(([192, 0, 2, value / 8], 9)), local };
         let known = self.flows.ask(&ends, 1, self.now);
         let at = self.plain.iter().position(|plain| plain.ends == ends);
@@ -105,7 +105,8 @@ impl Story {
         }
         let replies = [None, None, Some(1), Some(2)][usize::from(kind / 8 % 4)];
         let terms = Terms { idle: Duration::from_secs([6, 60][usize::from(value % 2)]), replies };
-        let id = self.flows.open(ends, terms, 1, self.now, self.order);
+        let id = self.flows.open(ends, terms, self.now, self.order);
+        assert_eq!(self.flows.ask(&ends, 1, self.now), Some(id));
         let (stage, last, order) = (Stage::Asking, self.now, self.order);
         self.plain.push(Plain { id, ends, terms, stage, last, order, questions: 1, answers: 0 });
     }
@@ -121,7 +122,8 @@ impl Story {
         if plain.stage == Stage::Asking {
             plain.stage = Stage::Answered;
         }
-        let last = plain.terms.replies.is_some_and(|replies| plain.answers >= plain.questions * u64::from(replies));
+        let last =
+            plain.terms.replies.is_some_and(|replies| plain.answers >= plain.questions * u64::from(replies));
         let id = plain.id;
         let said = self.flows.answer(id, datagrams, self.now);
         assert_eq!(said, Some(if last { Answer::Last } else { Answer::More }));

@@ -53,15 +53,15 @@ fn record(input: &str) -> Record {
     };
     let or = |key: &str, usual: &'static str| get(key).map_or(usual.to_owned(), unescape);
     for line in input.lines() {
-        let known =
-            "route client listener upstream peer outcome detail up down connect_us duration_us path id";
+        let known = "route client listener upstream peer outcome detail up down connect_us duration_us path id \
+             datagrams";
         let key = line.split_once(" = ").unwrap_or_else(|| panic!("no `key = value`: {line}")).0;
         assert!(known.split(' ').any(|known| known == key), "no key of a record: {key}");
     }
     let led = or("upstream", "10.0.0.9:3000");
     let label = or("outcome", "client-closed");
     let outcome = Outcome::ALL.into_iter().find(|outcome| outcome.label() == label).unwrap();
-    let path = [DataPath::None, DataPath::Copy];
+    let path = [DataPath::None, DataPath::Copy, DataPath::Datagram];
     Record {
         id: or("id", "7").parse().unwrap(),
         started: humantime::parse_rfc3339("2026-11-23T01:59:59.000Z").unwrap(),
@@ -78,6 +78,10 @@ fn record(input: &str) -> Record {
         detail: get("detail").map(unescape),
         up: or("up", "517").parse().unwrap(),
         down: or("down", "20481").parse().unwrap(),
+        datagrams: get("datagrams").map(|text| {
+            let (up, down) = text.split_once(' ').unwrap();
+            (up.parse().unwrap(), down.parse().unwrap())
+        }),
         connect: (led != "none").then(|| micros(&or("connect_us", "312"))),
         duration: micros(&or("duration_us", "1123456")),
         path: path.into_iter().find(|path| path.label() == or("path", "copy")).unwrap(),
