@@ -62,6 +62,15 @@ impl Limits {
         ((connections - sessions / 2).max(1), sessions)
     }
 
+    /// Makes room in the table of descriptors. Linux stops a thread for some milliseconds whenever that table grows under
+    /// a program with several threads (expand_fdtable() waits for RCU), and a thread serves all sessions of a listener.
+    pub fn make_room(self, sessions: usize) {
+        let highest = sessions.saturating_add(self.own + RESERVE).min(self.limit.saturating_sub(1));
+        let Ok(highest) = i32::try_from(highest) else { return };
+        // Closed at once. It fails where so many may not be, and then there is nothing to be gained.
+        drop(rustix::io::fcntl_dupfd_cloexec(std::io::stderr(), highest));
+    }
+
     /// Warns when that is a small number.
     pub fn warn_if_few(self, listeners: usize) {
         let connections = self.connections(listeners);

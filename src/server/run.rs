@@ -85,6 +85,7 @@ impl Life {
         let (connections, sessions) = self.limits.shares(&compiled.table);
         let shared = Arc::new(Shared::new(self.logs.access(), connections));
         shared.sessions.resize(sessions);
+        self.limits.make_room(sessions);
         let mut server = Server::new(shared, inherited);
         server.apply(&compiled).await.map_err(Failure::Sockets)?;
         self.applied(&server);
@@ -145,6 +146,7 @@ impl Life {
         let (connections, sessions) = self.limits.shares(server.table());
         server.shared.budget.resize(connections);
         server.shared.sessions.resize(sessions);
+        self.limits.make_room(sessions);
         let unused = server.unused_inherited();
         for socket in unused.iter().filter(|socket| !self.unused.contains(socket)) {
             warn!(
