@@ -54,9 +54,10 @@ impl Datagrams {
             }
             let beside = leaving.iter().any(|door| door.addr.overlaps(addr));
             let socket = inherited.datagrams(addr);
-            match socket.unwrap_or_else(|| DatagramSocket::bind(addr, beside)) {
-                Ok(socket) => {
-                    opened.insert(addr.clone(), Arc::new(DatagramDoor::new(addr.clone(), socket)));
+            let socket = socket.unwrap_or_else(|| DatagramSocket::bind(addr, beside));
+            match socket.and_then(|socket| DatagramDoor::new(addr.clone(), socket)) {
+                Ok(door) => {
+                    opened.insert(addr.clone(), Arc::new(door));
                 }
                 Err(error) => {
                     let what = (Protocol::Udp, inherited.datagram_in_the_way(addr));

@@ -53,12 +53,6 @@ impl Poller {
         Ok(epoll::add(self.epoll.get_ref(), socket, EventData::new_u64(number), flags)?)
     }
 
-    /// Stops watching a socket, of which another descriptor may stay open.
-    pub fn remove(&self, socket: &impl AsFd) {
-        // It fails only where it is not watched.
-        epoll::delete(self.epoll.get_ref(), socket).ok();
-    }
-
     /// Waits until sockets have something. Dropping the future loses nothing.
     pub async fn wait(&self, ready: &mut Ready) -> io::Result<()> {
         loop {

@@ -14,12 +14,12 @@ use super::session::{self, Connected, Next, Session};
 use super::{DatagramDoor, Lead, Order, Shared};
 use crate::model::Outcome;
 use crate::model::table::UDP_IDLE;
-use crate::net::datagram::{self, Batch, DatagramSocket, Poller, Ready, Train};
+use crate::net::datagram::{self, Batch, Ready, Train};
 use crate::state::flows::{Admission, Answer, Ended, Ends, FlowId, Flows, Stage, Terms};
 use crate::tasks::Scope;
 
 /// The number of the listener's own socket; no session has it before four billion others had its place.
-const LISTENER: u64 = u64::MAX;
+pub(super) const LISTENER: u64 = u64::MAX;
 /// So many rounds of full reads follow each other before other tasks have their turn.
 const ROUNDS: usize = 8;
 /// Datagrams of a session that are read at once as long as it is quiet: one, and a look that there is no other.
@@ -30,18 +30,10 @@ thread_local! {
     static BATCH: RefCell<Batch> = RefCell::default();
 }
 
-/// A poller that watches a listener's socket.
-pub(super) fn poller(socket: &DatagramSocket) -> io::Result<Poller> {
-    let poller = Poller::new()?;
-    poller.add(socket, LISTENER)?;
-    Ok(poller)
-}
-
 /// The sessions of one listener.
 pub(super) struct Desk {
     door: Arc<DatagramDoor>,
     shared: Arc<Shared>,
-    poller: Arc<Poller>,
     lead: Option<Arc<Lead>>,
     flows: Flows<Session>,
     names: Names,
@@ -52,15 +44,11 @@ pub(super) struct Desk {
 
 impl Desk {
     /// A desk without sessions, and the answers that it waits for.
-    pub(super) fn new(
-        door: Arc<DatagramDoor>,
-        shared: Arc<Shared>,
-        poller: Arc<Poller>,
-        scope: Scope,
-    ) -> (Desk, Receiver<Found>) {
+    pub(super) fn new(door: Arc<DatagramDoor>, shared: Arc<Shared>, scope: Scope) -> (Desk, Receiver<Found>) {
         let (names, found) = Names::new(scope);
-        let (flows, more) = (Flows::default(), Vec::new());
-        (Desk { door, shared, poller, lead: None, flows, names, more, now: now() }, found)
+        // What came before there was anybody to read it is told of by no event.
+        let (flows, more) = (Flows::default(), vec![LISTENER]);
+        (Desk { door, shared, lead: None, flows, names, more, now: now() }, found)
     }
 
     /// New sessions follow this lead from now on.
@@ -250,7 +238,7 @@ impl Desk {
                 }
                 Next::Try(addr) => {
                     let connected = datagram::connect(addr)
-                        .and_then(|socket| self.poller.add(&socket, id.into()).map(|()| socket));
+                        .and_then(|socket| self.door.poller.add(&socket, id.into()).map(|()| socket));
                     match connected {
                         Ok(socket) => session.upstream = Some(Connected { socket, addr }),
                         Err(error) => {
@@ -352,7 +340,6 @@ impl Drop for Desk {
         for id in self.flows.of(|_| true) {
             self.end(id, self.cut_short());
         }
-        self.poller.remove(&self.door.socket);
         self.door.drops.tell(&self.door.addr, true);
     }
 }

@@ -8,6 +8,7 @@ mod permits;
 mod session;
 
 use std::future::poll_fn;
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
@@ -16,7 +17,6 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until};
-use tracing::warn;
 
 pub use permits::Sessions;
 
@@ -24,7 +24,7 @@ use self::desk::Desk;
 use self::drops::Drops;
 use super::{Lead, Shared};
 use crate::model::ListenAddr;
-use crate::net::datagram::{DatagramSocket, Ready};
+use crate::net::datagram::{DatagramSocket, Poller, Ready};
 use crate::tasks::Scope;
 
 /// Sessions end at most this much late: so many timers are one.
@@ -40,6 +40,8 @@ pub struct DatagramDoor {
     pub addr: ListenAddr,
     /// Its socket.
     pub socket: DatagramSocket,
+    /// Watches it, and the sockets of its sessions.
+    poller: Poller,
     leading: Mutex<Leading>,
     changed: Notify,
     drops: Drops,
@@ -54,10 +56,12 @@ struct Leading {
 }
 
 impl DatagramDoor {
-    /// A door that nobody serves yet.
-    pub fn new(addr: ListenAddr, socket: DatagramSocket) -> Self {
+    /// A door that nobody serves yet. Fails where the system has no descriptor left.
+    pub fn new(addr: ListenAddr, socket: DatagramSocket) -> io::Result<Self> {
+        let poller = Poller::new()?;
+        poller.add(&socket, desk::LISTENER)?;
         let leading = Mutex::new(Leading { lead: None, ended: true });
-        DatagramDoor { addr, socket, leading, changed: Notify::new(), drops: Drops::default() }
+        Ok(DatagramDoor { addr, socket, poller, leading, changed: Notify::new(), drops: Drops::default() })
     }
 
     /// From now on new sessions are led there. Whether a task must be started for the door.
@@ -97,16 +101,7 @@ impl DatagramDoor {
 
 /// Serves a door until it is closed and its last session has ended. `scope` owns the task, and its look-ups.
 pub async fn serve(door: Arc<DatagramDoor>, shared: Arc<Shared>, scope: Scope) {
-    let poller = loop {
-        match desk::poller(&door.socket) {
-            Ok(poller) => break Arc::new(poller),
-            Err(error) => {
-                warn!(listener = %door.addr, %error, "cannot serve: trying again");
-                sleep(PAUSE).await;
-            }
-        }
-    };
-    let (mut desk, mut found) = Desk::new(door.clone(), shared, poller.clone(), scope);
+    let (mut desk, mut found) = Desk::new(door.clone(), shared, scope);
     let mut ready = Ready::default();
     let mut timer = pin!(sleep_until(Instant::now()));
     let mut orders: Vec<Order> = Vec::new();
@@ -131,7 +126,7 @@ pub async fn serve(door: Arc<DatagramDoor>, shared: Arc<Shared>, scope: Scope) {
             at = ended(&mut orders) => desk.cut(&orders.swap_remove(at).lead),
             Some(name) = found.recv() => desk.resolved(name),
             () = timer.as_mut(), if waits => desk.expire(),
-            event = poller.wait(&mut ready) => match event {
+            event = door.poller.wait(&mut ready) => match event {
                 Ok(()) => desk.turn(&ready),
                 Err(_) => sleep(PAUSE).await,
             },
