@@ -85,7 +85,7 @@ impl Server {
                 self.start_accepting(addr, binding, listener);
             }
         }
-        self.commit_datagrams(&plan.datagrams, datagrams);
+        self.commit_datagrams(&plan.datagrams, datagrams).await;
         for (policy, on_change, connections) in leaving {
             self.retire(policy, on_change, connections);
         }

@@ -10,6 +10,7 @@ use crate::model::{ListenAddr, Protocol};
 use crate::net::Inherited;
 use crate::net::datagram::DatagramSocket;
 use crate::proxy::{DatagramDoor, datagram};
+use crate::tasks::Scope;
 
 /// Doors for the addresses of a plan, before anybody serves them.
 pub(super) type NewDoors = BTreeMap<ListenAddr, Arc<DatagramDoor>>;
@@ -20,6 +21,8 @@ pub(super) struct Datagrams {
     open: BTreeMap<ListenAddr, Arc<DatagramDoor>>,
     /// Closed ones, which live as long as they have sessions.
     closing: BTreeMap<ListenAddr, Weak<DatagramDoor>>,
+    /// The owners of the tasks of both.
+    tasks: BTreeMap<ListenAddr, Scope>,
 }
 
 impl Datagrams {
@@ -69,12 +72,38 @@ impl Datagrams {
         if faults.is_empty() { Ok(opened) } else { Err(faults) }
     }
 
+    /// Ends what still has sessions at an address that a wider listener has taken over: the kernel gives a datagram to
+    /// the narrower socket, where a new client would find nobody.
+    async fn make_way(&self) {
+        for (addr, door) in &self.closing {
+            let taken = |open: &ListenAddr| addr.overlaps(open) && width(addr) < width(open);
+            if !self.open.keys().any(taken) {
+                continue;
+            }
+            if let Some(door) = door.upgrade() {
+                door.cut();
+            }
+            if let Some(task) = self.tasks.get(addr) {
+                task.finished().await;
+            }
+        }
+    }
+
     /// No new sessions at any of them.
     pub(super) fn close(&mut self) {
         for (addr, door) in std::mem::take(&mut self.open) {
             door.close();
             self.closing.insert(addr, Arc::downgrade(&door));
         }
+    }
+}
+
+/// How much an address takes: one address, a family, or both.
+fn width(addr: &ListenAddr) -> u8 {
+    match addr {
+        ListenAddr::Any(_) => 2,
+        ListenAddr::Ip(addr) => u8::from(addr.ip().is_unspecified()),
+        ListenAddr::Unix(_) => 0,
     }
 }
 
@@ -87,7 +116,7 @@ fn share_ports(doors: &[Arc<DatagramDoor>], on: bool) {
 
 impl Server {
     /// Puts the UDP part of a plan into force. Cannot fail.
-    pub(super) fn commit_datagrams(&mut self, plan: &Delta<ListenAddr, Binding>, mut opened: NewDoors) {
+    pub(super) async fn commit_datagrams(&mut self, plan: &Delta<ListenAddr, Binding>, mut opened: NewDoors) {
         for addr in plan.removed.keys() {
             if let Some(door) = self.datagrams.open.remove(addr) {
                 door.close();
@@ -106,7 +135,10 @@ impl Server {
                 self.datagrams.open.insert(addr.clone(), door);
             }
         }
-        self.datagrams.closing.retain(|_, door| door.strong_count() > 0);
+        self.datagrams.make_way().await;
+        let Datagrams { open, closing, tasks } = &mut self.datagrams;
+        closing.retain(|_, door| door.strong_count() > 0);
+        tasks.retain(|addr, _| open.contains_key(addr) || closing.contains_key(addr));
     }
 
     /// Leads the new sessions of a door, and starts its task where it has none.
@@ -115,6 +147,7 @@ impl Server {
         if door.lead_to(lead) {
             let scope = self.root.child();
             scope.spawn(datagram::serve(door.clone(), self.shared.clone(), scope.clone()));
+            self.datagrams.tasks.insert(door.addr.clone(), scope);
         }
     }
 }

@@ -151,7 +151,7 @@ fn a_port_that_is_taken_leaves_everything_as_it_was() {
     let mut portway = Portway::run(&place.file());
     let added = free_port();
     let new = udp_route("new", &format!("127.0.0.1:{added}"), &[server.addr], "");
-    let taken = udp_route("taken", &server.addr.to_string(), &[([127, 0, 0, 1], added).into()], "");
+    let taken = udp_route("taken", &server.addr.to_string(), &[closed_port()], "");
     place.save(&format!("{before}{new}{taken}"));
     let headline = portway.refused();
     assert!(headline.contains(&server.addr.to_string()) && headline.contains("ss -lunp"), "{headline}");

@@ -44,8 +44,8 @@ fn a_full_route_displaces_who_was_never_answered_and_never_who_has_settled() {
     for client in settled.iter().chain([&third]) {
         assert_eq!(client.ask(b"3"), b"3");
     }
-    portway.phase("datagrams were dropped");
-    let told = portway.seen.last().unwrap();
+    portway.until("it is said", |portway| portway.count("datagrams were dropped") == 1);
+    let told = portway.seen.iter().find(|line| message(line) == "datagrams were dropped").unwrap();
     assert_eq!(told["reasons"], "full 1");
     place.save(&one(port, &[server.addr], "on_change = \"cut\""));
     portway.phase("reloaded");

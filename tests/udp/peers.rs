@@ -84,8 +84,8 @@ impl Server {
     fn stop(&mut self) {
         let Some((stop, thread)) = self.serving.take() else { return };
         stop.store(true, Ordering::SeqCst);
-        let to = UdpSocket::bind((self.addr.ip(), 0)).unwrap();
-        drop(to.send_to(b"wake", self.addr));
+        // By its own socket, which may be in a namespace.
+        self.socket.send_to(b"wake", self.addr).unwrap();
         let ended = thread.join();
         assert!(ended.is_ok() || std::thread::panicking(), "the server's thread panicked");
     }

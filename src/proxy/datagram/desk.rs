@@ -314,6 +314,14 @@ impl Desk {
         }
     }
 
+    /// Ends all sessions.
+    pub(super) fn cut_all(&mut self) {
+        self.now = now();
+        for id in self.flows.of(|_| true) {
+            self.end(id, self.cut_short());
+        }
+    }
+
     fn cut_short(&self) -> Outcome {
         match std::thread::panicking() {
             true => Outcome::Internal,
@@ -336,10 +344,7 @@ impl Desk {
 impl Drop for Desk {
     /// However its task ends, each session is told of.
     fn drop(&mut self) {
-        self.now = now();
-        for id in self.flows.of(|_| true) {
-            self.end(id, self.cut_short());
-        }
+        self.cut_all();
         self.door.drops.tell(&self.door.addr, true);
     }
 }

@@ -51,6 +51,8 @@ pub struct DatagramDoor {
 struct Leading {
     /// What new sessions follow. `None`: there are to be no new ones.
     lead: Option<Arc<Lead>>,
+    /// Its sessions are to end as well.
+    cut: bool,
     /// Its task has ended.
     ended: bool,
 }
@@ -60,14 +62,14 @@ impl DatagramDoor {
     pub fn new(addr: ListenAddr, socket: DatagramSocket) -> io::Result<Self> {
         let poller = Poller::new()?;
         poller.add(&socket, desk::LISTENER)?;
-        let leading = Mutex::new(Leading { lead: None, ended: true });
+        let leading = Mutex::new(Leading { lead: None, cut: false, ended: true });
         Ok(DatagramDoor { addr, socket, poller, leading, changed: Notify::new(), drops: Drops::default() })
     }
 
     /// From now on new sessions are led there. Whether a task must be started for the door.
     pub fn lead_to(&self, lead: Lead) -> bool {
         let mut leading = self.leading();
-        leading.lead = Some(Arc::new(lead));
+        (leading.lead, leading.cut) = (Some(Arc::new(lead)), false);
         self.changed.notify_one();
         std::mem::replace(&mut leading.ended, false)
     }
@@ -76,6 +78,12 @@ impl DatagramDoor {
     pub fn close(&self) {
         self.leading().lead = None;
         self.changed.notify_one();
+    }
+
+    /// No new sessions, and an end for those that are there: another socket is to have their datagrams.
+    pub fn cut(&self) {
+        self.leading().cut = true;
+        self.close();
     }
 
     /// Datagrams that were dropped, by reason, since the start.
@@ -109,6 +117,9 @@ pub async fn serve(door: Arc<DatagramDoor>, shared: Arc<Shared>, scope: Scope) {
     loop {
         if std::mem::take(&mut changed) {
             desk.follow(door.lead(), &mut orders);
+            if door.leading().cut {
+                desk.cut_all();
+            }
         }
         if desk.is_over() && door.ends() {
             return;
