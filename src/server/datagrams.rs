@@ -89,12 +89,12 @@ impl Datagrams {
         }
     }
 
-    /// No new sessions at any of them.
-    pub(super) fn close(&mut self) {
+    /// No new sessions at any of them, and time for those that are there.
+    pub(super) fn drain(&mut self) {
         for (addr, door) in std::mem::take(&mut self.open) {
-            door.close();
             self.closing.insert(addr, Arc::downgrade(&door));
         }
+        self.closing.values().filter_map(Weak::upgrade).for_each(|door| door.drain());
     }
 }
 

@@ -18,7 +18,7 @@ impl Server {
         for open in std::mem::take(&mut self.doors).into_values() {
             open.accepting.drain(Duration::ZERO).await;
         }
-        self.datagrams.close();
+        self.datagrams.drain();
         self.inherited = Inherited::default();
     }
 

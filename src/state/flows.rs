@@ -4,116 +4,12 @@
 //! it may cost ([`Stage`]): one without an answer lives shorter and is the first to make room; one whose client has sent
 //! again after an answer, and so has seen it, never makes room for another.
 
+mod parts;
+
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-/// A session without an answer lives for this part of the idle time,
-const ASKING_PART: u32 = 4;
-/// and for this at least, where the idle time is not shorter itself.
-const ASKING_LEAST: Duration = Duration::from_secs(5);
-
-/// Who a session is between, on one listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Ends {
-    /// The client.
-    pub client: SocketAddr,
-    /// The address that it has written to, where the listener has several.
-    pub local: Option<IpAddr>,
-}
-
-/// A session, and no other: a slot that is used again has another turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct FlowId {
-    index: u32,
-    turn: u32,
-}
-
-impl From<FlowId> for u64 {
-    fn from(id: FlowId) -> u64 {
-        u64::from(id.turn) << 32 | u64::from(id.index)
-    }
-}
-
-impl From<u64> for FlowId {
-    fn from(id: u64) -> FlowId {
-        // Both halves fit.
-        FlowId { index: (id & 0xffff_ffff) as u32, turn: (id >> 32) as u32 }
-    }
-}
-
-/// What a session has shown so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// No answer yet.
-    Asking,
-    /// An answer came. It may have gone to somebody who never asked.
-    Answered,
-    /// The client has sent again after an answer.
-    Settled,
-}
-
-/// What a session's route grants it.
-#[derive(Clone, Copy, Debug)]
-pub struct Terms {
-    /// Without a datagram in either direction it ends.
-    pub idle: Duration,
-    /// It ends once each datagram of the client has had so many answers.
-    pub replies: Option<u32>,
-}
-
-impl Terms {
-    /// How long a session without an answer lives.
-    pub fn asking(&self) -> Duration {
-        (self.idle / ASKING_PART).max(ASKING_LEAST).min(self.idle)
-    }
-}
-
-/// What went through a session.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Datagrams of the client.
-    pub questions: u64,
-    /// Datagrams of the upstream.
-    pub answers: u64,
-    /// Datagrams and bytes that were sent to the upstream.
-    pub up: (u64, u64),
-    /// The same to the client.
-    pub down: (u64, u64),
-    /// Datagrams that could not be passed on.
-    pub dropped: u64,
-}
-
-/// A session that has ended.
-#[derive(Debug)]
-pub struct Ended<S> {
-    /// Between whom it was.
-    pub ends: Ends,
-    /// What it had shown.
-    pub stage: Stage,
-    /// What the caller keeps with it.
-    pub state: S,
-    /// What went through it.
-    pub counts: Counts,
-}
-
-/// What a new session may do.
-#[derive(Debug)]
-pub enum Admission<S> {
-    /// It may be opened; this one had to make room.
-    Open(Option<Ended<S>>),
-    /// There is no room, and nobody may be displaced.
-    Full,
-}
-
-/// What an answer means for its session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// It goes on.
-    More,
-    /// That was the last: every question has all its answers.
-    Last,
-}
+pub use parts::{Admission, Answer, Counts, Ended, Ends, FlowId, Stage, Terms};
 
 /// The sessions of a listener, each with what the caller keeps of it.
 #[derive(Debug)]
@@ -123,6 +19,8 @@ pub struct Flows<S> {
     free: Vec<u32>,
     /// By stage and life: few, since lives come from the file.
     lists: Vec<List>,
+    /// No session lives longer than this in silence.
+    longest: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -160,7 +58,7 @@ const NONE: u32 = u32::MAX;
 
 impl<S> Default for Flows<S> {
     fn default() -> Self {
-        Flows { index: HashMap::new(), slots: Vec::new(), free: Vec::new(), lists: Vec::new() }
+        Flows { index: HashMap::new(), slots: Vec::new(), free: Vec::new(), lists: Vec::new(), longest: None }
     }
 }
 
@@ -274,6 +172,11 @@ impl<S> Flows<S> {
         self.lists.iter().filter_map(|list| self.deadline(list)).min()
     }
 
+    /// From now on silence ends a session after this time at the latest.
+    pub fn hurry(&mut self, longest: Duration) {
+        self.longest = Some(longest);
+    }
+
     /// The sessions of which this holds.
     pub fn of(&self, holds: impl Fn(&S) -> bool) -> Vec<FlowId> {
         let slots = self.slots.iter().zip(0..);
@@ -289,7 +192,8 @@ impl<S> Flows<S> {
     }
 
     fn deadline(&self, list: &List) -> Option<Instant> {
-        self.flow(list.oldest)?.last.checked_add(list.life)
+        let life = self.longest.map_or(list.life, |longest| longest.min(list.life));
+        self.flow(list.oldest)?.last.checked_add(life)
     }
 
     fn flow(&self, index: u32) -> Option<&Flow<S>> {

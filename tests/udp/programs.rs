@@ -140,13 +140,13 @@ fn iperf3_loses_nothing_in_either_direction() {
         let number = port.number.to_string();
         let output = edited(&place, text, || {
             let mut client = Command::new("iperf3");
-            client.args(["-c", "127.0.0.1", "-p", &number, "-u", "-b", "50M", "-t", "1", "-l", "1400", "-J"]);
+            client.args(["-c", "127.0.0.1", "-p", &number, "-u", "-b", "20M", "-t", "1", "-l", "1400", "-J"]);
             client.args(way).output().unwrap()
         });
         let result: Value = serde_json::from_slice(&output.stdout).unwrap();
         let sum = &result["end"]["sum"];
         let (packets, lost) = (sum["packets"].as_u64(), sum["lost_packets"].as_u64());
-        assert!(packets > Some(3000), "{way:?}: {result:#}");
+        assert!(packets > Some(1200), "{way:?}: {result:#}");
         // A busy machine may stop iperf3 itself until a socket of its own is full.
         assert!(lost.unwrap() * 100 <= packets.unwrap(), "{way:?}: {sum}");
         assert_eq!(sum["out_of_order"].as_u64().unwrap_or_default(), 0, "{sum}");

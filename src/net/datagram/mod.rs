@@ -22,8 +22,8 @@ use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
 use crate::model::ListenAddr;
 use crate::model::addr::WILDCARDS;
 
-/// Room for datagrams while their reader is busy, of a socket where all clients come in. The kernel cuts it to
-/// `net.core.rmem_max`.
+/// Room for datagrams while their reader is busy. The kernel cuts it to `net.core.rmem_max`, and takes memory only for what
+/// waits there.
 const RECEIVE_BUFFER: usize = 4 << 20;
 
 /// The socket of a listener.
@@ -138,6 +138,7 @@ impl AsFd for DatagramSocket {
 pub fn connect(addr: SocketAddr) -> io::Result<OwnedFd> {
     let socket = RawSocket::new(Domain::for_address(addr), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
     options::as_session(&socket, addr.is_ipv4());
+    socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
     socket.connect(&addr.into())?;
     Ok(socket.into())
 }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::Receiver;
 
@@ -312,6 +312,11 @@ impl Desk {
         for id in self.flows.of(|session| Arc::ptr_eq(&session.lead, lead)) {
             self.end(id, self.cut_short());
         }
+    }
+
+    /// Ends each session after this much silence.
+    pub(super) fn hurry(&mut self, silence: Duration) {
+        self.flows.hurry(silence);
     }
 
     /// Ends all sessions.

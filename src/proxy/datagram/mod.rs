@@ -29,6 +29,8 @@ use crate::tasks::Scope;
 
 /// Sessions end at most this much late: so many timers are one.
 const GRAIN: Duration = Duration::from_millis(50);
+/// At a stop a session need not be silent for longer than this: its client has nothing under way.
+const SILENCE: Duration = Duration::from_secs(2);
 /// How long serving pauses when the system has no more to give.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -53,6 +55,8 @@ struct Leading {
     lead: Option<Arc<Lead>>,
     /// Its sessions are to end as well.
     cut: bool,
+    /// Its sessions are to end soon.
+    hurry: bool,
     /// Its task has ended.
     ended: bool,
 }
@@ -62,7 +66,7 @@ impl DatagramDoor {
     pub fn new(addr: ListenAddr, socket: DatagramSocket) -> io::Result<Self> {
         let poller = Poller::new()?;
         poller.add(&socket, desk::LISTENER)?;
-        let leading = Mutex::new(Leading { lead: None, cut: false, ended: true });
+        let leading = Mutex::new(Leading { lead: None, cut: false, hurry: false, ended: true });
         Ok(DatagramDoor { addr, socket, poller, leading, changed: Notify::new(), drops: Drops::default() })
     }
 
@@ -78,6 +82,12 @@ impl DatagramDoor {
     pub fn close(&self) {
         self.leading().lead = None;
         self.changed.notify_one();
+    }
+
+    /// No new sessions from now on, and an end for each that falls silent: the process stops.
+    pub fn drain(&self) {
+        self.leading().hurry = true;
+        self.close();
     }
 
     /// No new sessions, and an end for those that are there: another socket is to have their datagrams.
@@ -117,8 +127,12 @@ pub async fn serve(door: Arc<DatagramDoor>, shared: Arc<Shared>, scope: Scope) {
     loop {
         if std::mem::take(&mut changed) {
             desk.follow(door.lead(), &mut orders);
-            if door.leading().cut {
+            let Leading { cut, hurry, .. } = *door.leading();
+            if cut {
                 desk.cut_all();
+            }
+            if hurry {
+                desk.hurry(SILENCE);
             }
         }
         if desk.is_over() && door.ends() {

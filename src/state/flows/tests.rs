@@ -1,5 +1,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test needs some first `Instant`")]
 
+use std::net::SocketAddr;
+
 use super::*;
 
 const TERMS: Terms = Terms { idle: Duration::from_secs(60), replies: None };
@@ -92,6 +94,22 @@ fn a_session_ends_with_the_last_answer_to_its_questions() {
     assert_eq!(flows.answer(id, 2, now), Some(Answer::Last));
     flows.end(id).unwrap();
     assert_eq!(flows.answer(id, 1, now), None);
+}
+
+#[test]
+fn a_hurry_shortens_every_life_and_prolongs_none() {
+    let (start, mut flows) = (Instant::now(), Flows::default());
+    let short = Terms { idle: Duration::from_secs(1), replies: None };
+    for (n, terms) in [(1, TERMS), (2, TERMS), (3, short)] {
+        let id = flows.open(ends(n), terms, start, ());
+        flows.answer(id, 1, start);
+    }
+    flows.hurry(Duration::from_secs(2));
+    flows.ask(&ends(1), 1, after(start, 1));
+    assert_eq!(flows.expire(after(start, 1)).unwrap().ends, ends(3));
+    assert!(flows.expire(after(start, 1)).is_none());
+    assert_eq!(flows.expire(after(start, 2)).unwrap().ends, ends(2));
+    assert_eq!(flows.next_deadline(), Some(after(start, 3)));
 }
 
 #[test]
