@@ -41,16 +41,17 @@ fn sessions_outlive_the_edits_of_other_routes_and_of_their_own() {
                         assert_eq!(client.ask(&question), question);
                     }
                     asked += 1;
-                    pace(Duration::from_millis(5));
+                    pace(Duration::from_millis(1));
                 }
                 (clients.len(), asked)
             })
         })
         .collect();
-    for turn in 1..=12 {
+    for turn in 1..=30 {
         place.save(&text(turn));
         portway.hang_up();
         portway.phase("reloaded");
+        pace(Duration::from_millis(20));
     }
     place.save(&text(0));
     portway.hang_up();
