@@ -341,8 +341,9 @@ impl Desk {
         }
     }
 
-    fn record(&self, ended: Ended<Session>, outcome: Outcome) {
-        self.shared.access_log.write(&session::record(ended, &self.door.addr, outcome, self.now));
+    /// The session is a part of its scope until its record is written: whoever waits for it may end the process then.
+    fn record(&self, mut ended: Ended<Session>, outcome: Outcome) {
+        self.shared.access_log.write(&session::record(&mut ended, &self.door.addr, outcome, self.now));
     }
 }
 

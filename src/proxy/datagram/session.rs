@@ -187,8 +187,13 @@ impl Session {
 }
 
 /// What there is to say of a session after its end.
-pub(super) fn record(ended: Ended<Session>, listener: &ListenAddr, outcome: Outcome, now: Instant) -> Record {
-    let Ended { ends, state: mut session, counts, .. } = ended;
+pub(super) fn record(
+    ended: &mut Ended<Session>,
+    listener: &ListenAddr,
+    outcome: Outcome,
+    now: Instant,
+) -> Record {
+    let Ended { ends, state: session, counts, .. } = ended;
     let upstream = session.upstream.as_ref().map(|upstream| upstream.addr);
     let upstream = session.live().zip(upstream);
     if counts.dropped > 0 {
@@ -203,7 +208,7 @@ pub(super) fn record(ended: Ended<Session>, listener: &ListenAddr, outcome: Outc
         path: if upstream.is_some() { DataPath::Datagram } else { DataPath::None },
         upstream: upstream.map(|(live, addr)| (live.state.addr().clone(), Peer::from_ip(addr))),
         outcome,
-        detail: (!session.misses.is_empty()).then_some(session.misses),
+        detail: (!session.misses.is_empty()).then(|| std::mem::take(&mut session.misses)),
         up: counts.up.1,
         down: counts.down.1,
         datagrams: Some((counts.up.0, counts.down.0)),
