@@ -1,5 +1,7 @@
 //! How many sessions there may be, and who gives way.
 
+use std::time::Duration;
+
 use super::harness::*;
 use super::peers::*;
 
@@ -62,21 +64,19 @@ fn the_descriptors_bound_all_sessions_together() {
     let place = Place::with(&one(port, &[server.addr], "idle_timeout = \"2s\""));
     let script = format!("ulimit -n 256; exec {PORTWAY} run --config {}", place.file().display());
     let mut portway = Portway::start(std::process::Command::new("sh").args(["-c", &script]));
-    let clients: Vec<Client> = (0..200).map(|_| Client::of(port)).collect();
-    let mut served = 0;
-    for client in &clients {
-        client.ask(b"1");
-        client.0.set_read_timeout(Some(PATIENCE)).unwrap();
-        client.send(b"2");
-        served += 1;
-        portway.catch_up();
-        if portway.seen.iter().any(|line| message(line) == "datagrams were dropped") || served == 40 {
-            break;
-        }
-    }
     let sockets = portway.sockets().len();
-    assert!(sockets < 100, "{sockets} sockets of 256 descriptors");
-    assert!(served >= 10, "only {served} sessions");
+    let clients: Vec<Client> = (0..100).map(|_| Client::of(port)).collect();
+    // Each settles, and so none of them gives way to the next.
+    let settles = |client: &&Client| {
+        client.0.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        (0..2).all(|_| client.0.send(b"x").is_ok() && client.0.recv(&mut [0; 8]).is_ok())
+    };
+    let served = clients.iter().take_while(settles).count();
+    assert!((20..64).contains(&served), "{served} sessions with 256 descriptors");
+    assert_eq!(portway.sockets().len(), served + sockets);
+    portway.until("it is said", |portway| portway.count("datagrams were dropped") == 1);
+    let told = portway.seen.iter().find(|line| message(line) == "datagrams were dropped").unwrap();
+    assert_eq!(told["reasons"], "full 1");
     drop(clients);
     portway.stop();
 }

@@ -136,20 +136,36 @@ fn iperf3_loses_nothing_in_either_direction() {
     let place = Place::with(&text(0));
     let mut portway = Portway::run(&place.file());
     portway.until("iperf3 listens", |_| std::net::TcpStream::connect(("127.0.0.1", upstream)).is_ok());
+    let number = port.number.to_string();
     for way in [&["-R"][..], &[]] {
-        let number = port.number.to_string();
-        let output = edited(&place, text, || {
-            let mut client = Command::new("iperf3");
-            client.args(["-c", "127.0.0.1", "-p", &number, "-u", "-b", "20M", "-t", "1", "-l", "1400", "-J"]);
-            client.args(way).output().unwrap()
-        });
-        let result: Value = serde_json::from_slice(&output.stdout).unwrap();
-        let sum = &result["end"]["sum"];
-        let (packets, lost) = (sum["packets"].as_u64(), sum["lost_packets"].as_u64());
-        assert!(packets > Some(1200), "{way:?}: {result:#}");
-        // A busy machine may stop iperf3 itself until a socket of its own is full.
-        assert!(lost.unwrap() * 100 <= packets.unwrap(), "{way:?}: {sum}");
-        assert_eq!(sum["out_of_order"].as_u64().unwrap_or_default(), 0, "{sum}");
+        let run = || {
+            let output = edited(&place, text, || {
+                let mut client = Command::new("iperf3");
+                client.args([
+                    "-c",
+                    "127.0.0.1",
+                    "-p",
+                    &number,
+                    "-u",
+                    "-b",
+                    "10M",
+                    "-t",
+                    "1",
+                    "-l",
+                    "1400",
+                    "-J",
+                ]);
+                client.args(way).output().unwrap()
+            });
+            let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+            let sum = result["end"]["sum"].clone();
+            assert!(sum["packets"].as_u64() > Some(500), "{way:?}: {result:#}");
+            assert_eq!(sum["out_of_order"].as_u64().unwrap_or_default(), 0, "{sum}");
+            sum
+        };
+        // A busy machine may stop iperf3 itself for so long that a socket of its own is full: once is no proof.
+        let sums: Vec<Value> = (0..3).map(|_| run()).take_while(|sum| sum["lost_packets"] != 0).collect();
+        assert!(sums.len() < 3, "{way:?} loses in every run: {sums:?}");
     }
     portway.hang_up();
     portway.stop();

@@ -88,7 +88,7 @@ impl DatagramSocket {
     /// Sends to a client, from an address of the socket where it has several.
     pub fn send(&self, train: &Train<'_>, client: SocketAddr, from: Option<IpAddr>) -> Sent {
         let plain = from.is_none() && train.ecn.is_none();
-        send_each(train, |data, segment| {
+        self.send_each(train, |data, segment| {
             if plain && segment.is_none() {
                 return whole(rustix::net::sendto(&self.socket, data, SendFlags::NOSIGNAL, &client));
             }
@@ -98,12 +98,47 @@ impl DatagramSocket {
 
     /// Sends through the connected socket of a session, whose peer this is.
     pub fn send_through(&self, socket: &OwnedFd, train: &Train<'_>, peer: SocketAddr) -> Sent {
-        send_each(train, |data, segment| {
+        self.send_each(train, |data, segment| {
             if train.ecn.is_none() && segment.is_none() {
                 return whole(rustix::net::send(socket, data, SendFlags::NOSIGNAL));
             }
             self.transmit(socket.as_fd(), train, (data, segment), (peer, None))
         })
+    }
+
+    /// Sends a train in one call; and, where the kernel or the way does not take it so, each of its datagrams.
+    fn send_each(
+        &self,
+        train: &Train<'_>,
+        mut send: impl FnMut(&[u8], Option<usize>) -> io::Result<()>,
+    ) -> Sent {
+        let mut result = Sent::default();
+        // quinn notes a kernel that has refused such a train.
+        if train.datagrams > 1 && self.state.max_gso_segments() > 1 {
+            match send(train.data, Some(train.segment)) {
+                Ok(()) => {
+                    result.sent = (train.datagrams, train.data.len() as u64);
+                    return result;
+                }
+                Err(error) if !is_for_offload(&error) => {
+                    result.failed = Some((train.datagrams, error));
+                    return result;
+                }
+                Err(_) => {}
+            }
+        }
+        for datagram in train.each() {
+            match send(datagram, None) {
+                Ok(()) => {
+                    result.sent = (result.sent.0 + 1, result.sent.1 + datagram.len() as u64);
+                }
+                Err(error) => match &mut result.failed {
+                    Some((count, _)) => *count += 1,
+                    None => result.failed = Some((1, error)),
+                },
+            }
+        }
+        result
     }
 
     fn transmit(
@@ -156,36 +191,6 @@ fn open(addr: SocketAddr, v6_only: bool, shared: bool) -> io::Result<RawSocket> 
 
 fn whole(sent: rustix::io::Result<usize>) -> io::Result<()> {
     Ok(sent.map(drop)?)
-}
-
-/// Sends a train in one call; and, where the kernel or the way does not take it so, each of its datagrams.
-fn send_each(train: &Train<'_>, mut send: impl FnMut(&[u8], Option<usize>) -> io::Result<()>) -> Sent {
-    let mut result = Sent::default();
-    if train.datagrams > 1 {
-        match send(train.data, Some(train.segment)) {
-            Ok(()) => {
-                result.sent = (train.datagrams, train.data.len() as u64);
-                return result;
-            }
-            Err(error) if !is_for_offload(&error) => {
-                result.failed = Some((train.datagrams, error));
-                return result;
-            }
-            Err(_) => {}
-        }
-    }
-    for datagram in train.each() {
-        match send(datagram, None) {
-            Ok(()) => {
-                result.sent = (result.sent.0 + 1, result.sent.1 + datagram.len() as u64);
-            }
-            Err(error) => match &mut result.failed {
-                Some((count, _)) => *count += 1,
-                None => result.failed = Some((1, error)),
-            },
-        }
-    }
-    result
 }
 
 /// Whether an error may come from the offload alone: no support (EIO, EINVAL), or a way that is narrower than a segment.
