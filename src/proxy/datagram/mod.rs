@@ -1,4 +1,4 @@
-//! The life of a UDP listener. One task serves it with all its sessions, and waits for none of them: [`Desk`] tells what
+//! The life of a UDP listener. One task serves it with all its sessions, and waits for none of them: `desk` tells what
 //! happens to a datagram.
 
 mod desk;
