@@ -106,7 +106,8 @@ impl Clients {
             if rate > 0 && sent < total {
                 // As many as are due, and the time until the next.
                 let due = (began.elapsed().as_secs_f64() * rate as f64) as usize;
-                let due = due.min(total);
+                // After a pause of the machine not all at once: loopback drops what is beyond netdev_max_backlog.
+                let due = due.min(total).min(sent + BURST as usize);
                 while sent < due {
                     self.send(sent % self.all.len())?;
                     sent += 1;
