@@ -1,7 +1,7 @@
 //! Servers and clients of UDP, and files that lead from one to the other.
 
 use std::io::ErrorKind;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -97,13 +97,16 @@ impl Drop for Server {
     }
 }
 
-/// A port that nobody has, below those that the kernel gives.
+/// A port that nobody has, of TCP neither, below those that the kernel gives.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = (std::process::id() % 15_000) as u16;
     loop {
         let port = 11_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
-        if UdpSocket::bind(("0.0.0.0", port)).is_ok() && UdpSocket::bind(("::", port)).is_ok() {
+        if UdpSocket::bind(("0.0.0.0", port)).is_ok()
+            && UdpSocket::bind(("::", port)).is_ok()
+            && TcpListener::bind(("0.0.0.0", port)).is_ok()
+        {
             return port;
         }
     }

@@ -124,9 +124,9 @@ fn iperf3_loses_nothing_in_either_direction() {
     let upstream = free_port();
     let _server =
         Program::start(Command::new("iperf3").args(["-s", "-B", "127.0.0.1", "-p", &upstream.to_string()]));
-    let port = Port::reserve();
+    let port = free_port();
     let text = |turn: u32| {
-        let listen = port.local();
+        let listen = format!("127.0.0.1:{port}");
         let tcp = format!(
             "[[route]]\nname = \"control\"\nlisten = \"{listen}\"\nupstream = \"127.0.0.1:{upstream}\"\n"
         );
@@ -136,7 +136,7 @@ fn iperf3_loses_nothing_in_either_direction() {
     let place = Place::with(&text(0));
     let mut portway = Portway::run(&place.file());
     portway.until("iperf3 listens", |_| std::net::TcpStream::connect(("127.0.0.1", upstream)).is_ok());
-    let number = port.number.to_string();
+    let number = port.to_string();
     for way in [&["-R"][..], &[]] {
         let run = || {
             let output = edited(&place, text, || {

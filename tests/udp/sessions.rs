@@ -134,12 +134,13 @@ fn a_session_ends_when_each_question_has_its_answers() {
 
 #[test]
 fn a_port_may_be_of_tcp_and_of_udp() {
-    let (port, server, backend) = (Port::reserve(), Server::named("udp"), Backend::named("tcp"));
-    let udp = udp_route("udp", &port.local(), &[server.addr], "idle_timeout = \"1s\"");
-    let place = Place::with(&format!("{LOGGED}{udp}{}", route("tcp", &port.local(), &backend, "")));
+    let (port, server, backend) = (free_port(), Server::named("udp"), Backend::named("tcp"));
+    let listen = format!("127.0.0.1:{port}");
+    let udp = udp_route("udp", &listen, &[server.addr], "idle_timeout = \"1s\"");
+    let place = Place::with(&format!("{LOGGED}{udp}{}", route("tcp", &listen, &backend, "")));
     let portway = Portway::run(&place.file());
-    assert_eq!(reached(port.number), "tcp");
-    assert_eq!(Client::of(port.number).says("x"), "udp x");
+    assert_eq!(reached(port), "tcp");
+    assert_eq!(Client::of(port).says("x"), "udp x");
     portway.stop();
 }
 
