@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// An owner of tasks.
 #[derive(Clone, Debug, Default)]
@@ -67,7 +68,17 @@ impl Scope {
         self.tracker.wait().await;
     }
 
-    /// How many tasks are running.
+    /// Resolves once the tasks of the scope were ended: for what belongs to it and is no task of its own.
+    pub fn killed(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.kill.clone().cancelled_owned()
+    }
+
+    /// Something that belongs to the scope as a task does, until it is dropped: a drain waits for it.
+    pub fn hold(&self) -> Held {
+        Held(self.tracker.token())
+    }
+
+    /// How many tasks are running, and things held.
     pub fn len(&self) -> usize {
         self.tracker.len()
     }
@@ -90,6 +101,10 @@ impl Scope {
         left
     }
 }
+
+/// A part of a scope that is no task.
+#[derive(Debug)]
+pub struct Held(#[expect(dead_code, reason = "it is its drop that counts")] TaskTrackerToken);
 
 #[cfg(test)]
 mod tests {

@@ -84,6 +84,11 @@ fn every_key_is_in_every_key_toml_with_its_default_and_a_sentence() {
         let schema = schema().pointer(pointer).unwrap().as_object().unwrap();
         for (key, described) in schema {
             let value = found.iter().find_map(|table| table.get(key));
+            if described.get("default").is_none() && text.contains(&format!("\n# {key} = ")) {
+                // Without a default there is only an example.
+                count += 1;
+                continue;
+            }
             let value = value.unwrap_or_else(|| panic!("{pointer}/{key} is not in the file"));
             if let Some(default) = described.get("default") {
                 assert_eq!(value.as_str(), default.as_str(), "{key}");
@@ -107,6 +112,10 @@ fn every_key_is_in_every_key_toml_with_its_default_and_a_sentence() {
     assert_eq!(compiled, table(bare));
     // And each entry of a policy is a key of the file that reads back.
     for (key, value) in Policy::default().entries() {
+        if value == "none" && !defaults.contains_key(key) {
+            assert!(text.contains(&format!("\n# {key} = ")), "{key}");
+            continue;
+        }
         assert_eq!(table(&format!("{bare}\n{key} = \"{value}\"")), table(bare));
         assert!(defaults.contains_key(key));
     }

@@ -1,8 +1,15 @@
 //! The fuzz targets' bodies, over their corpora and over damaged copies of them.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and a story begins at some time"
+)]
 
 #[path = "fuzz/bodies.rs"]
 mod bodies;
+#[path = "fuzz/flows.rs"]
+mod story;
 
 use std::path::Path;
 
@@ -48,6 +55,26 @@ fn client_hello() {
     for (name, bytes) in corpus("client_hello") {
         println!("{name}");
         bodies::client_hellos(&bytes);
+    }
+}
+
+#[test]
+fn flows() {
+    for (name, bytes) in corpus("flows") {
+        println!("{name}");
+        story::flows(&bytes);
+    }
+}
+
+/// 300,000 events in seeded stories of some hundred each.
+#[test]
+fn simulated_flows() {
+    for seed in 0..500 {
+        println!("seed {seed}");
+        let mut chance = fastrand::Rng::with_seed(seed);
+        let mut bytes = vec![0; 2 + 2 * 600];
+        chance.fill(&mut bytes);
+        story::flows(&bytes);
     }
 }
 

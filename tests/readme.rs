@@ -71,12 +71,14 @@ fn the_demo_does_what_its_screen_says() {
     stage.act("cargo run --release -- demo");
     let screen = stage.screen();
     let shown: Vec<&str> = screen.lines().filter_map(|line| line.strip_prefix("  ")).collect();
-    let [hello, edit, again, break_it, mend] = shown[..] else { panic!("the demo shows\n{screen}") };
+    let [hello, edit, again, udp, break_it, mend] = shown[..] else { panic!("the demo shows\n{screen}") };
     stage.act(hello);
     assert!(stage.printed.contains("one[127.0.0.1:"), "{}", stage.printed);
     stage.act(edit);
     stage.wait_for("reloaded");
     stage.act(again);
+    assert!(stage.printed.contains("two[127.0.0.1:"), "{}", stage.printed);
+    stage.act(udp);
     assert!(stage.printed.contains("two[127.0.0.1:"), "{}", stage.printed);
     stage.act(break_it);
     stage.wait_for("did you mean `upstream`?");

@@ -42,7 +42,7 @@ fn summary(name: &str, compiled: &Compiled) -> String {
         _ => format!("{count} {what}s"),
     };
     let routes = count(compiled.table.routes.len(), "route");
-    let listeners = count(compiled.table.addresses(), "listener");
+    let listeners = count(compiled.table.sockets(), "listener");
     format!("{name}: fine, {routes}, {listeners}\n")
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc;
@@ -45,15 +45,16 @@ impl Demo {
     fn set_up() -> io::Result<Demo> {
         let backends = Backends::start(["one", "two"])?;
         let port = free_port()?;
-        let file = new_file(&text(port, &backends))?;
+        let udp = free_udp_port(port)?;
+        let file = new_file(&text((port, udp), &backends))?;
         let demo = Demo { file, backends };
         let mut stdout = io::stdout().lock();
-        stdout.write_all(demo.introduction(port).as_bytes())?;
+        stdout.write_all(demo.introduction((port, udp)).as_bytes())?;
         stdout.flush()?;
         Ok(demo)
     }
 
-    fn introduction(&self, port: u16) -> String {
+    fn introduction(&self, (port, udp): (u16, u16)) -> String {
         let [one, two] = &self.backends.addrs;
         let file = self.file.display();
         let program = program();
@@ -61,7 +62,7 @@ impl Demo {
             "\
 Two backends:   one at {one}, two at {two}
 The routes:     {file}
-The proxy:      127.0.0.1:{port}, which leads to one
+The proxy:      127.0.0.1:{port}, which leads to one; by UDP 127.0.0.1:{udp}, which leads to two
 
 In another terminal:
 
@@ -69,6 +70,8 @@ In another terminal:
 
   sed -i 's/{one}/{two}/' {file}    # edit the route: two answers the next connection
   echo hello | {program} probe 127.0.0.1:{port}
+
+  echo hello | {program} probe --udp 127.0.0.1:{udp}    # by UDP: each client is a session of its own
 
   echo 'upstreem = 1' >> {file}    # a bad edit: read below what is wrong; nothing changes
   sed -i '$d' {file}    # mended
@@ -87,7 +90,7 @@ ended. Ctrl-C ends it.
     }
 }
 
-fn text(port: u16, backends: &Backends) -> String {
+fn text((port, udp): (u16, u16), backends: &Backends) -> String {
     let [one, two] = &backends.addrs;
     format!(
         "\
@@ -97,6 +100,13 @@ fn text(port: u16, backends: &Backends) -> String {
 name     = \"hello\"
 listen   = \"127.0.0.1:{port}\"
 upstream = \"{one}\"    # \"{two}\" is the other backend; [\"{one}\", \"{two}\"] tries both in turn
+
+[[route]]
+name         = \"hello-udp\"
+protocol     = \"udp\"
+listen       = \"127.0.0.1:{udp}\"
+upstream     = \"{two}\"
+idle_timeout = \"10s\"
 "
     )
 }
@@ -130,6 +140,12 @@ fn free_port() -> io::Result<u16> {
     let free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
     let found = (8080..8090).find_map(|port| free(port).ok()).map_or_else(|| free(0), Ok)?;
     Ok(found.local_addr()?.port())
+}
+
+/// The same number for UDP, if free; else any.
+fn free_udp_port(port: u16) -> io::Result<u16> {
+    let free = |port: u16| UdpSocket::bind((Ipv4Addr::LOCALHOST, port));
+    Ok(free(port).or_else(|_| free(0))?.local_addr()?.port())
 }
 
 /// The backends, on a thread of their own: what the proxy does with its threads does not reach them.

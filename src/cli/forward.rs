@@ -14,7 +14,8 @@ Signals: SIGTERM or SIGINT stops it once its connections have ended (at most 30 
 a second one at once; SIGUSR1 opens the access log again.
 
 Example:
-  portway forward 127.0.0.1:8080 app.internal:3000")]
+  portway forward 127.0.0.1:8080 app.internal:3000
+  portway forward --protocol udp 127.0.0.1:5353 ns.internal:53")]
 pub struct Args {
     /// Where to listen: "8080", "127.0.0.1:8080", "[::1]:8080", "unix:/path", "127.0.0.1:7000-7009".
     listen: String,

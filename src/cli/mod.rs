@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// A TCP reverse proxy and port forwarder: one binary, one TOML file that can be edited while it runs.
+/// A TCP and UDP reverse proxy and port forwarder: one binary, one TOML file that can be edited while it runs.
 #[derive(Debug, Parser)]
 #[command(name = "portway", version, arg_required_else_help = true)]
 struct Cli {

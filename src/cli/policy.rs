@@ -6,6 +6,9 @@ use std::fmt;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Policy (as the keys of a route)")]
 pub struct PolicyArgs {
+    /// "tcp" (as without it), or "udp": datagrams in sessions.
+    #[arg(long, value_name = "WORD")]
+    protocol: Option<String>,
     /// For one attempt at one address: "5s".
     #[arg(long, value_name = "TIME")]
     connect_timeout: Option<String>,
@@ -48,12 +51,19 @@ pub struct PolicyArgs {
     /// Says to the upstream who the client is, by the PROXY protocol: "v1" or "v2".
     #[arg(long, value_name = "VERSION")]
     send_proxy: Option<String>,
+    /// UDP: sessions at once.
+    #[arg(long, value_name = "NUMBER")]
+    max_sessions: Option<u32>,
+    /// UDP: answers after which a session ends.
+    #[arg(long, value_name = "NUMBER")]
+    max_replies: Option<u32>,
 }
 
 /// As lines of a file: their values are checked where those of files are.
 impl fmt::Display for PolicyArgs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let keys = [
+            ("protocol", &self.protocol),
             ("connect_timeout", &self.connect_timeout),
             ("idle_timeout", &self.idle_timeout),
             ("half_close_timeout", &self.half_close_timeout),
@@ -72,6 +82,8 @@ impl fmt::Display for PolicyArgs {
         let counts = [
             ("max_connections", self.max_connections),
             ("max_connections_per_client", self.max_connections_per_client),
+            ("max_sessions", self.max_sessions),
+            ("max_replies", self.max_replies),
         ];
         for (key, count) in counts {
             if let Some(count) = count {

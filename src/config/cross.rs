@@ -12,7 +12,7 @@ use super::report::{Fault, Placed};
 use super::route::{At, Draft};
 use super::selector::{self, SharedAddresses};
 use super::suggest::list;
-use crate::model::{ListenSpec, Ports, UpstreamSpec};
+use crate::model::{ListenSpec, Ports, Protocol, UpstreamSpec};
 
 const WILD4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 const WILD6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
@@ -20,13 +20,17 @@ const WILD6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 /// Notes what is wrong between the routes.
 pub(super) fn check(drafts: &[Draft], faults: &mut Vec<Placed>) {
     names(drafts, faults);
-    let shared = selector::shared(drafts, faults);
-    let listeners = Listeners::of(drafts, &shared);
-    listeners.overlaps(faults);
-    for draft in drafts {
-        itself(draft, faults);
+    // A TCP and a UDP socket may have the same port, and neither leads to the other.
+    for protocol in [Protocol::Tcp, Protocol::Udp] {
+        let drafts: Vec<&Draft> = drafts.iter().filter(|draft| draft.policy.protocol == protocol).collect();
+        let shared = selector::shared(&drafts, faults);
+        let listeners = Listeners::of(&drafts, &shared);
+        listeners.overlaps(faults);
+        for draft in &drafts {
+            itself(draft, faults);
+        }
+        circles(&drafts, &listeners, faults);
     }
-    circles(drafts, &listeners, faults);
 }
 
 fn names(drafts: &[Draft], faults: &mut Vec<Placed>) {
@@ -87,7 +91,7 @@ struct Listeners<'d> {
 
 impl<'d> Listeners<'d> {
     /// An address that routes share by `sni` counts once.
-    fn of(drafts: &'d [Draft], shared: &'d SharedAddresses) -> Self {
+    fn of(drafts: &[&'d Draft], shared: &'d SharedAddresses) -> Self {
         let mut all = Self { shared: Some(shared), ..Self::default() };
         for (route, draft) in drafts.iter().enumerate() {
             let again = |listen: &&At<ListenSpec>| shared.again.contains(&listen.at.start);
@@ -246,7 +250,7 @@ fn itself(draft: &Draft, faults: &mut Vec<Placed>) {
         return;
     }
     let alone = SharedAddresses::default();
-    let own = Listeners::of(std::slice::from_ref(draft), &alone);
+    let own = Listeners::of(&[draft], &alone);
     for upstream in local {
         if let Some(entry) = own.reached_by(&upstream.value.spec).first() {
             let fault = Fault::new(
@@ -275,7 +279,7 @@ struct Step<'d> {
 
 /// Notes routes that lead to each other in a circle. Ranges are left out: what enters at one port of a range may leave
 /// at another, and end. So are addresses that routes share: what enters there may be led elsewhere.
-fn circles(drafts: &[Draft], listeners: &Listeners<'_>, faults: &mut Vec<Placed>) {
+fn circles(drafts: &[&Draft], listeners: &Listeners<'_>, faults: &mut Vec<Placed>) {
     let steps: Vec<Vec<Step<'_>>> = drafts
         .iter()
         .enumerate()
@@ -319,7 +323,7 @@ fn circles(drafts: &[Draft], listeners: &Listeners<'_>, faults: &mut Vec<Placed>
     }
 }
 
-fn circle_fault(drafts: &[Draft], circle: &[(usize, &Range<usize>)]) -> Placed {
+fn circle_fault(drafts: &[&Draft], circle: &[(usize, &Range<usize>)]) -> Placed {
     const NAMED: usize = 8;
     let names = circle.iter().take(NAMED).map(|(route, _)| format!("`{}`", drafts[*route].called()));
     let more = if circle.len() > NAMED { ", ..." } else { "" };

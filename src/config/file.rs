@@ -49,7 +49,8 @@ pub(super) struct Log {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Route {
-    /// Unique; what logs and plans call the route. Without it: the first address of `listen`.
+    /// Unique; what logs and plans call the route. Without it: the first address of `listen`, of UDP with
+    /// "/udp" after it.
     #[schemars(extend("examples" = ["postgres"]))]
     pub name: Option<Text>,
     /// Where clients come in: "8080" (every interface, IPv4 and IPv6), "127.0.0.1:8080", "[::1]:8080",
@@ -91,14 +92,14 @@ pub(super) struct Upstream {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Policy {
-    /// The transport. This version forwards TCP only.
+    /// What is forwarded: connections ("tcp"), or datagrams in sessions ("udp").
     #[schemars(extend("default" = "tcp"))]
-    #[expect(dead_code, reason = "it has one value so far; serde refuses the others")]
     pub protocol: Option<Protocol>,
     /// How long one attempt at one address may take. At least "1ms".
     #[schemars(extend("default" = "5s", "examples" = ["5s"]))]
     pub connect_timeout: Option<Span>,
-    /// Ends a connection on which no byte has moved in either direction for this long. At least "1ms".
+    /// Ends a connection on which no byte has moved in either direction for this long, or a UDP session without a
+    /// datagram. At least "1ms". Of UDP the default is "60s", and "off" is not to be had.
     #[schemars(extend("default" = "off", "examples" = ["10m"]))]
     pub idle_timeout: Option<SpanOrOff>,
     /// Ends a connection that one side has half closed, when the other has sent no byte for this long. At least "1ms".
@@ -130,6 +131,12 @@ pub(super) struct Policy {
     /// What becomes of the open connections of an upstream that went down: they go on ("keep"), or are reset ("cut").
     #[schemars(extend("default" = "keep"))]
     pub on_down: Option<OnDown>,
+    /// UDP: how many sessions the route has at once; without it, as many as the descriptors allow.
+    #[schemars(range(min = 1, max = 4_294_967_295_u32), extend("examples" = [10_000]))]
+    pub max_sessions: Option<i64>,
+    /// UDP: after so many answers a session ends. 1 for DNS.
+    #[schemars(range(min = 1, max = 4_294_967_295_u32), extend("examples" = [1]))]
+    pub max_replies: Option<i64>,
 }
 
 macro_rules! words {
@@ -141,7 +148,7 @@ macro_rules! words {
     };
 }
 words!(/** `format` */ Format: Text Json);
-words!(/** `protocol` */ Protocol: Tcp);
+words!(/** `protocol` */ Protocol: Tcp Udp);
 words!(/** `on_change` */ OnChange: Keep Drain Cut);
 words!(/** `relay` */ Relay: Auto Copy Splice);
 words!(/** `balance` */ Balance: RoundRobin LeastConnections RandomTwo SourceHash First);

@@ -14,6 +14,7 @@ mod file;
 mod files;
 mod picture;
 mod plan;
+mod protocol;
 mod proxy_protocol;
 mod report;
 mod route;

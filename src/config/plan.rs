@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::model::{Limits, ListenAddr, LogSettings, OnChange, Route, Table, units};
+use crate::model::{Limits, ListenAddr, LogSettings, OnChange, Protocol, Route, Table, units};
 
 /// The difference of two maps.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,8 +77,10 @@ impl Binding {
 pub struct Plan {
     /// By name: for people, and for `on_change`.
     pub routes: Delta<String, Arc<Route>>,
-    /// By address: the sockets to open, to close, and to lead elsewhere.
+    /// By address: the TCP sockets to open, to close, and to lead elsewhere.
     pub listeners: Delta<ListenAddr, Binding>,
+    /// The same of UDP.
+    pub datagrams: Delta<ListenAddr, Binding>,
     /// The new `[log]`, where it differs.
     pub log: Option<LogSettings>,
     /// The new `[limits]`, where it differs.
@@ -90,7 +92,8 @@ impl Plan {
     pub fn between(old: &Table, new: &Table) -> Self {
         Plan {
             routes: Delta::between(&old.routes, &new.routes),
-            listeners: Delta::between(&bindings(old), &bindings(new)),
+            listeners: Delta::between(&bindings(old.listeners()), &bindings(new.listeners())),
+            datagrams: Delta::between(&bindings(old.datagrams()), &bindings(new.datagrams())),
             log: (old.log != new.log).then(|| new.log.clone()),
             limits: (old.limits != new.limits).then_some(new.limits),
         }
@@ -111,13 +114,16 @@ impl Plan {
 
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.routes.is_empty() && self.listeners.is_empty() && self.log.is_none() && self.limits.is_none()
+        let untouched = self.routes.is_empty() && self.listeners.is_empty() && self.datagrams.is_empty();
+        untouched && self.log.is_none() && self.limits.is_none()
     }
 }
 
-fn bindings(table: &Table) -> BTreeMap<ListenAddr, Binding> {
+fn bindings<'t>(
+    addresses: impl Iterator<Item = (ListenAddr, u16, &'t Arc<Route>)>,
+) -> BTreeMap<ListenAddr, Binding> {
     let mut bindings: BTreeMap<ListenAddr, Binding> = BTreeMap::new();
-    for (addr, offset, route) in table.listeners() {
+    for (addr, offset, route) in addresses {
         match bindings.entry(addr) {
             Entry::Vacant(place) => {
                 place.insert(Binding::alone(route.clone(), offset));
@@ -152,17 +158,8 @@ impl fmt::Display for Plan {
             let changes: Vec<String> = changes(old, new).collect();
             writeln!(f, "~ route \"{name}\": {}; {}", changes.join(", "), open_connections(new))?;
         }
-        let Delta { added, removed, changed } = &self.listeners;
-        let moved = changed.iter().filter(|(_, (old, new))| old.route.name != new.route.name);
-        for (verb, addrs) in [
-            ("open", added.keys().collect::<Vec<_>>()),
-            ("close", removed.keys().collect()),
-            ("stay open for another route", moved.map(|(addr, _)| addr).collect()),
-        ] {
-            if !addrs.is_empty() {
-                writeln!(f, "  sockets that {verb}: {}", shown(&addrs))?;
-            }
-        }
+        sockets(f, "sockets", &self.listeners)?;
+        sockets(f, "udp sockets", &self.datagrams)?;
         if let Some(log) = &self.log {
             let entries = log.entries().map(|(key, value)| format!("{key} {value}"));
             writeln!(f, "~ log: {}", entries.join(", "))?;
@@ -173,6 +170,21 @@ impl fmt::Display for Plan {
         }
         Ok(())
     }
+}
+
+fn sockets(f: &mut fmt::Formatter<'_>, what: &str, delta: &Delta<ListenAddr, Binding>) -> fmt::Result {
+    let Delta { added, removed, changed } = delta;
+    let moved = changed.iter().filter(|(_, (old, new))| old.route.name != new.route.name);
+    for (verb, addrs) in [
+        ("open", added.keys().collect::<Vec<_>>()),
+        ("close", removed.keys().collect()),
+        ("stay open for another route", moved.map(|(addr, _)| addr).collect()),
+    ] {
+        if !addrs.is_empty() {
+            writeln!(f, "  {what} that {verb}: {}", shown(&addrs))?;
+        }
+    }
+    Ok(())
 }
 
 fn joined(specs: &[impl fmt::Display]) -> String {
@@ -190,12 +202,14 @@ fn changes<'r>(old: &'r Route, new: &'r Route) -> impl Iterator<Item = String> +
 
 /// What becomes of the open connections: the word of the route that the edit leaves, or of the one that it removes.
 fn open_connections(route: &Route) -> String {
+    let what = match route.policy.protocol {
+        Protocol::Tcp => "open connections",
+        Protocol::Udp => "sessions",
+    };
     match route.policy.on_change {
-        OnChange::Keep => "open connections go on".to_owned(),
-        OnChange::Drain => {
-            format!("open connections have {} to end", units::show(route.policy.drain_timeout))
-        }
-        OnChange::Cut => "open connections are cut".to_owned(),
+        OnChange::Keep => format!("{what} go on"),
+        OnChange::Drain => format!("{what} have {} to end", units::show(route.policy.drain_timeout)),
+        OnChange::Cut => format!("{what} are cut"),
     }
 }
 

@@ -9,13 +9,14 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::file;
+use super::protocol;
 use super::report::{Fault, Placed};
 use super::schema::{self, Section};
 use super::section::{self, Place};
 use super::selector::{self, Serves};
 use super::settings;
 use super::upstreams;
-use crate::model::{AddrError, ListenSpec, Policy, Route, UpstreamEntry, UpstreamSpec};
+use crate::model::{AddrError, ListenSpec, Policy, Protocol, Route, UpstreamEntry, UpstreamSpec};
 
 /// A value and its place in the text.
 #[derive(Clone, Debug)]
@@ -35,11 +36,13 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// What the route is called: its `name`, or its first listener.
+    /// What the route is called: its `name`, or its first listener, of UDP with `/udp` after it.
     pub(super) fn called(&self) -> String {
-        match &self.name {
-            Some(name) => name.value.clone(),
-            None => self.listen.first().map_or_else(String::new, |listen| listen.value.to_string()),
+        let protocol = if self.policy.protocol == Protocol::Udp { "/udp" } else { "" };
+        match (&self.name, self.listen.first()) {
+            (Some(name), _) => name.value.clone(),
+            (None, Some(listen)) => format!("{}{protocol}", listen.value),
+            (None, None) => String::new(),
         }
     }
 
@@ -66,7 +69,8 @@ pub(super) fn read(
     section::unknown_keys(place, faults);
     let policy: file::Policy = section::read(place, Section::Policy, faults);
     let route: file::Route = section::read(place, Section::Own, faults);
-    let policy = settings::policy(place, policy, defaults, faults);
+    let mut policy = settings::policy(place, policy, defaults, faults);
+    protocol::policy(place, &mut policy, faults);
     let draft = Draft {
         header: place.header(),
         name: name(place, route.name, faults),
@@ -75,6 +79,7 @@ pub(super) fn read(
         serves: selector::read(place, route.sni, route.alpn, faults),
         policy,
     };
+    protocol::addresses(&draft, faults);
     same_size(&draft, faults);
     twice(&draft.upstream, faults);
     draft

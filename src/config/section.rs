@@ -142,9 +142,6 @@ fn wrong_value(section: Section, key: &str, value: &DeValue<'_>, reason: &str) -
     let words = schema::words(section, key);
     let quoted = || list(words.iter().map(|word| format!("\"{word}\"")), "or");
     match (key, value) {
-        ("protocol", DeValue::String(word)) if word == "udp" => {
-            Fault::new("this version of Portway forwards TCP only", "remove the line, or write \"tcp\"")
-        }
         (_, DeValue::String(word)) if !words.is_empty() => {
             let help = match nearest(word, &words) {
                 Some(near) => format!("did you mean \"{near}\"?"),

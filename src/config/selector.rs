@@ -100,9 +100,9 @@ pub(super) struct SharedAddresses {
 type Member<'d> = (&'d Draft, &'d At<ListenSpec>);
 
 /// Finds the addresses that routes share, and notes where those routes do not fit together.
-pub(super) fn shared(drafts: &[Draft], faults: &mut Vec<Placed>) -> SharedAddresses {
-    let mut by_address: HashMap<&ListenSpec, Vec<Member<'_>>> = HashMap::new();
-    for draft in drafts {
+pub(super) fn shared<'d>(drafts: &[&'d Draft], faults: &mut Vec<Placed>) -> SharedAddresses {
+    let mut by_address: HashMap<&'d ListenSpec, Vec<Member<'d>>> = HashMap::new();
+    for &draft in drafts {
         for listen in &draft.listen {
             let members = by_address.entry(&listen.value).or_default();
             // The same route twice is another fault.

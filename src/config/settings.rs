@@ -12,7 +12,9 @@ use super::report::{Fault, Placed};
 use super::section::{Place, kind};
 use super::suggest::nearest;
 use crate::model::upstream::LONGEST_SLOW_START;
-use crate::model::{Balance, LogFormat, LogSettings, LogTarget, OnChange, OnDown, Policy, RelayMode, units};
+use crate::model::{
+    Balance, LogFormat, LogSettings, LogTarget, OnChange, OnDown, Policy, Protocol, RelayMode, units,
+};
 
 /// A text, unless its quotes are missing.
 pub(super) fn text<'a>(
@@ -38,6 +40,14 @@ pub(super) fn policy(
     faults: &mut Vec<Placed>,
 ) -> Policy {
     let mut policy = base.clone();
+    if let Some(protocol) = typed.protocol {
+        policy.protocol = match protocol {
+            file::Protocol::Tcp => Protocol::Tcp,
+            file::Protocol::Udp => Protocol::Udp,
+        };
+    }
+    policy.max_sessions = number(place, "max_sessions", typed.max_sessions, faults).or(policy.max_sessions);
+    policy.max_replies = number(place, "max_replies", typed.max_replies, faults).or(policy.max_replies);
     let mut spans = Spans { place, faults };
     let millisecond = Duration::from_millis(1);
     if let Some(value) = spans.required("connect_timeout", typed.connect_timeout, millisecond) {
@@ -99,6 +109,22 @@ pub(super) fn duration(
     faults: &mut Vec<Placed>,
 ) -> Option<Duration> {
     Spans { place, faults }.required(key, typed, Duration::from_millis(1))
+}
+
+/// A number of at least 1. `None` where the key is absent or has a fault.
+fn number(place: Place<'_>, key: &str, typed: Option<i64>, faults: &mut Vec<Placed>) -> Option<u32> {
+    let typed = typed?;
+    match u32::try_from(typed) {
+        Ok(number @ 1..) => return Some(number),
+        _ => faults.push(Placed::new(
+            place.value(key),
+            Fault::new(
+                format!("`{key}` cannot be {typed}"),
+                format!("write a number from 1 to {}", u32::MAX),
+            ),
+        )),
+    }
+    None
 }
 
 /// Durations of one table. `None` where the key is absent or has a fault.

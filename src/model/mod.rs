@@ -23,5 +23,5 @@ pub use proxy_protocol::{AcceptProxy, ProxyProtocol, ProxyVersion, TrustedSender
 pub use rate::{Bandwidth, ByteRate, Rate};
 pub use selector::{Selector, ServerName};
 pub use spec::{AddrError, ListenSpec, Ports, UpstreamSpec};
-pub use table::{LogFormat, LogSettings, LogTarget, OnChange, Policy, RelayMode, Route, Table};
+pub use table::{LogFormat, LogSettings, LogTarget, OnChange, Policy, Protocol, RelayMode, Route, Table};
 pub use upstream::{Balance, OnDown, UpstreamEntry};

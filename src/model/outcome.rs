@@ -39,6 +39,14 @@ pub enum Outcome {
     Killed,
     /// A fault of Portway itself.
     Internal,
+    /// UDP: no answer ever came, and the client fell silent.
+    Unanswered,
+    /// UDP: `max_replies` answers came.
+    Replied,
+    /// UDP: it had to make room for a newer session.
+    Evicted,
+    /// UDP: the upstream refused a datagram (ICMP: nothing listens there), after it had answered others.
+    UpstreamRefused,
 }
 
 /// Whose doing an outcome is.
@@ -56,7 +64,7 @@ pub enum Blame {
 
 impl Outcome {
     /// Every outcome, for tests and for metrics.
-    pub const ALL: [Outcome; 17] = [
+    pub const ALL: [Outcome; 21] = [
         Outcome::ClientClosed,
         Outcome::UpstreamClosed,
         Outcome::ClientReset,
@@ -74,6 +82,10 @@ impl Outcome {
         Outcome::Drained,
         Outcome::Killed,
         Outcome::Internal,
+        Outcome::Unanswered,
+        Outcome::Replied,
+        Outcome::Evicted,
+        Outcome::UpstreamRefused,
     ];
 
     /// The stable label of logs and metrics.
@@ -96,6 +108,10 @@ impl Outcome {
             Outcome::Drained => "drained",
             Outcome::Killed => "killed",
             Outcome::Internal => "internal",
+            Outcome::Unanswered => "unanswered",
+            Outcome::Replied => "replied",
+            Outcome::Evicted => "evicted",
+            Outcome::UpstreamRefused => "upstream-refused",
         }
     }
 
@@ -111,11 +127,15 @@ impl Outcome {
             | Outcome::UpstreamReset
             | Outcome::UpstreamLost
             | Outcome::UpstreamDown
+            | Outcome::Unanswered
+            | Outcome::UpstreamRefused
             | Outcome::ConnectFailed => Blame::Upstream,
             Outcome::Idle
             | Outcome::HalfCloseTimeout
             | Outcome::Limited
             | Outcome::Denied
+            | Outcome::Replied
+            | Outcome::Evicted
             | Outcome::Drained
             | Outcome::Killed => Blame::Operator,
             Outcome::Internal => Blame::Portway,
@@ -162,6 +182,8 @@ pub enum DataPath {
     BufferNoSplice,
     /// Through kernel pipes, at least in part.
     Splice,
+    /// UDP: datagram by datagram.
+    Datagram,
 }
 
 impl DataPath {
@@ -184,6 +206,7 @@ impl DataPath {
             DataPath::BufferNoPipe => "buffer-no-pipe",
             DataPath::BufferNoSplice => "buffer-no-splice",
             DataPath::Splice => "splice",
+            DataPath::Datagram => "datagram",
         }
     }
 }

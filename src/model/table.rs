@@ -20,23 +20,31 @@ pub struct Table {
 }
 
 impl Table {
-    /// Every address to be listened on, with each of its routes and the offset within that route's port range. Routes that
-    /// share an address have the same offset.
+    /// Every address that a TCP route listens on, with each of its routes and the offset within that route's port range.
+    /// Routes that share an address have the same offset.
     pub fn listeners(&self) -> impl Iterator<Item = (ListenAddr, u16, &Arc<Route>)> {
-        self.routes.values().flat_map(|route| {
+        self.of(Protocol::Tcp)
+    }
+
+    /// The same of the UDP routes.
+    pub fn datagrams(&self) -> impl Iterator<Item = (ListenAddr, u16, &Arc<Route>)> {
+        self.of(Protocol::Udp)
+    }
+
+    /// How many sockets clients come in at: an address that routes share counts once.
+    pub fn sockets(&self) -> usize {
+        let listeners: BTreeSet<ListenAddr> = self.listeners().map(|(addr, ..)| addr).collect();
+        listeners.len() + self.datagrams().count()
+    }
+
+    fn of(&self, protocol: Protocol) -> impl Iterator<Item = (ListenAddr, u16, &Arc<Route>)> {
+        let routes = self.routes.values().filter(move |route| route.policy.protocol == protocol);
+        routes.flat_map(|route| {
             route
                 .listen
                 .iter()
                 .flat_map(move |spec| spec.addrs().map(move |(offset, addr)| (addr, offset, route)))
         })
-    }
-}
-
-/// How many addresses are listened on: one that routes share counts once.
-impl Table {
-    /// As the summary of a start has it.
-    pub fn addresses(&self) -> usize {
-        self.listeners().map(|(addr, ..)| addr).collect::<BTreeSet<_>>().len()
     }
 }
 
@@ -58,9 +66,11 @@ pub struct Route {
 /// The policy keys of a route. `Default` is what the documentation promises.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
+    /// What is forwarded: connections or datagrams.
+    pub protocol: Protocol,
     /// For one attempt at one address.
     pub connect_timeout: Duration,
-    /// No byte in either direction.
+    /// No byte, or of UDP no datagram, in either direction. Never `None` of a UDP route: nothing else ends its sessions.
     pub idle_timeout: Option<Duration>,
     /// After the first FIN: no byte in the other direction.
     pub half_close_timeout: Option<Duration>,
@@ -80,11 +90,16 @@ pub struct Policy {
     pub on_down: OnDown,
     /// Who may come in, and how often.
     pub clients: Clients,
+    /// UDP: sessions of the route at once. `None`: as many as the descriptors allow.
+    pub max_sessions: Option<u32>,
+    /// UDP: answers after which a session ends.
+    pub max_replies: Option<u32>,
 }
 
 impl Default for Policy {
     fn default() -> Self {
         Policy {
+            protocol: Protocol::Tcp,
             connect_timeout: Duration::from_secs(5),
             idle_timeout: None,
             half_close_timeout: None,
@@ -96,6 +111,8 @@ impl Default for Policy {
             slow_start: Duration::ZERO,
             on_down: OnDown::Keep,
             clients: Clients::default(),
+            max_sessions: None,
+            max_replies: None,
         }
     }
 }
@@ -104,8 +121,9 @@ impl Policy {
     /// Each key with its value, both as the file has them: for plans, and wherever a person reads a route.
     pub fn entries(&self) -> Vec<(&'static str, String)> {
         let or_off = |value: Option<Duration>| value.map_or_else(|| "off".to_owned(), units::show);
+        let or_none = |value: Option<u32>| value.map_or_else(|| "none".to_owned(), |value| value.to_string());
         let mut entries = vec![
-            ("protocol", "tcp".to_owned()),
+            ("protocol", self.protocol.label().to_owned()),
             ("connect_timeout", units::show(self.connect_timeout)),
             ("idle_timeout", or_off(self.idle_timeout)),
             ("half_close_timeout", or_off(self.half_close_timeout)),
@@ -116,9 +134,34 @@ impl Policy {
             ("balance", self.balance.label().to_owned()),
             ("slow_start", units::show(self.slow_start)),
             ("on_down", self.on_down.label().to_owned()),
+            ("max_sessions", or_none(self.max_sessions)),
+            ("max_replies", or_none(self.max_replies)),
         ];
         entries.extend(self.clients.entries());
         entries
+    }
+}
+
+/// The idle time of a UDP route where none is given.
+pub const UDP_IDLE: Duration = Duration::from_secs(60);
+
+/// What a route forwards.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// Connections.
+    #[default]
+    Tcp,
+    /// Datagrams, in sessions.
+    Udp,
+}
+
+impl Protocol {
+    /// The word of the file.
+    pub fn label(self) -> &'static str {
+        match self {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        }
     }
 }
 

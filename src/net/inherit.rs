@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -16,6 +16,7 @@ use listenfd::ListenFd;
 use socket2::SockRef;
 
 use super::Listener;
+use super::datagram::DatagramSocket;
 use crate::model::ListenAddr;
 
 /// Sockets from outside.
@@ -39,11 +40,12 @@ pub struct Inlet {
 enum Passed {
     Tcp(TcpListener),
     Unix(UnixListener),
+    Udp(UdpSocket),
 }
 
 impl fmt::Display for Inlet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.addr)?;
+        write!(f, "{}{}", self.addr, if self.is_datagram() { "/udp" } else { "" })?;
         if self.name.is_empty() { Ok(()) } else { write!(f, " ({})", self.name) }
     }
 }
@@ -78,7 +80,7 @@ impl Inherited {
         self.sockets.is_empty()
     }
 
-    /// Descriptors that are no listening stream sockets: number, name and reason.
+    /// Descriptors that are neither listening stream sockets nor UDP sockets: number, name and reason.
     pub fn unusable(&self) -> &[String] {
         &self.unusable
     }
@@ -88,24 +90,53 @@ impl Inherited {
         &'a self,
         listeners: impl Iterator<Item = &'a ListenAddr>,
     ) -> impl Iterator<Item = &'a Inlet> {
-        let used: Vec<usize> = listeners.filter_map(|addr| self.find(addr)).collect();
-        let unused = self.sockets.iter().enumerate().filter(move |(index, _)| !used.contains(index));
-        unused.map(|(_, inlet)| inlet)
+        self.unused_of(false, listeners)
+    }
+
+    /// The UDP sockets that serve none of these listeners.
+    pub fn unused_datagrams<'a>(
+        &'a self,
+        listeners: impl Iterator<Item = &'a ListenAddr>,
+    ) -> impl Iterator<Item = &'a Inlet> {
+        self.unused_of(true, listeners)
+    }
+
+    fn unused_of<'a>(
+        &'a self,
+        datagram: bool,
+        listeners: impl Iterator<Item = &'a ListenAddr>,
+    ) -> impl Iterator<Item = &'a Inlet> {
+        let used: Vec<usize> = listeners.filter_map(|addr| self.find(addr, datagram)).collect();
+        let all = self.sockets.iter().enumerate().filter(move |(_, inlet)| inlet.is_datagram() == datagram);
+        all.filter(move |(index, _)| !used.contains(index)).map(|(_, inlet)| inlet)
+    }
+
+    /// A UDP listener over the socket for `addr`, if one came in. Fails as duplicating a descriptor does.
+    pub fn datagrams(&self, addr: &ListenAddr) -> Option<io::Result<DatagramSocket>> {
+        match &self.sockets.get(self.find(addr, true)?)?.socket {
+            Passed::Udp(socket) => Some(socket.try_clone().and_then(DatagramSocket::over)),
+            Passed::Tcp(_) | Passed::Unix(_) => None,
+        }
+    }
+
+    /// A UDP socket that stands in the way of `addr`.
+    pub fn datagram_in_the_way(&self, addr: &ListenAddr) -> Option<&Inlet> {
+        self.sockets.iter().find(|inlet| inlet.is_datagram() && inlet.addr.overlaps(addr))
     }
 
     /// A listener over the socket for `addr`, if one came in. Fails as duplicating a descriptor does.
     pub fn listen(&self, addr: &ListenAddr, keepalive: Option<Duration>) -> Option<io::Result<Listener>> {
-        self.find(addr).map(|index| self.sockets[index].listen(keepalive))
+        self.sockets[self.find(addr, false)?].listen(keepalive)
     }
 
     /// A socket that stands in the way of `addr`: who binds that would find it in use.
     pub fn in_the_way(&self, addr: &ListenAddr) -> Option<&Inlet> {
-        self.sockets.iter().find(|inlet| inlet.addr.overlaps(addr))
+        self.sockets.iter().find(|inlet| !inlet.is_datagram() && inlet.addr.overlaps(addr))
     }
 
     /// The same address; else, for a wildcard, the one that its unit means by it: systemd's `ListenStream=8080` and
     /// `[::]:8080` are one dual-stack socket, and where IPv6 is off, `0.0.0.0:8080` is every interface.
-    fn find(&self, addr: &ListenAddr) -> Option<usize> {
+    fn find(&self, addr: &ListenAddr, datagram: bool) -> Option<usize> {
         let also = match addr {
             ListenAddr::Any(port) => Some(ListenAddr::Ip(([0, 0, 0, 0], *port).into())),
             ListenAddr::Ip(SocketAddr::V6(ip)) if ip.ip().is_unspecified() => {
@@ -113,28 +144,37 @@ impl Inherited {
             }
             _ => None,
         };
-        let at = |addr: &ListenAddr| self.sockets.iter().position(|inlet| inlet.addr == *addr);
+        let fits = |inlet: &Inlet| inlet.is_datagram() == datagram;
+        let at = |addr: &ListenAddr| self.sockets.iter().position(|inlet| inlet.addr == *addr && fits(inlet));
         at(addr).or_else(|| at(&also?))
     }
 }
 
 impl Inlet {
-    fn listen(&self, keepalive: Option<Duration>) -> io::Result<Listener> {
-        let listener = match &self.socket {
-            Passed::Tcp(socket) => {
-                let socket = socket.try_clone()?;
+    /// Whether it is a UDP socket.
+    pub fn is_datagram(&self) -> bool {
+        matches!(self.socket, Passed::Udp(_))
+    }
+
+    /// `None`: it is a UDP socket.
+    fn listen(&self, keepalive: Option<Duration>) -> Option<io::Result<Listener>> {
+        let listener = self.duplicate()?;
+        Some(listener.and_then(|listener| listener.set_keepalive(keepalive).map(|()| listener)))
+    }
+
+    fn duplicate(&self) -> Option<io::Result<Listener>> {
+        Some(match &self.socket {
+            Passed::Tcp(socket) => socket.try_clone().and_then(|socket| {
                 socket.set_nonblocking(true)?;
-                Listener::Tcp(tokio::net::TcpListener::from_std(socket)?)
-            }
-            Passed::Unix(socket) => {
-                let socket = socket.try_clone()?;
+                Ok(Listener::Tcp(tokio::net::TcpListener::from_std(socket)?))
+            }),
+            Passed::Unix(socket) => socket.try_clone().and_then(|socket| {
                 socket.set_nonblocking(true)?;
                 // The file is its maker's.
-                Listener::Unix(tokio::net::UnixListener::from_std(socket)?, None)
-            }
-        };
-        listener.set_keepalive(keepalive)?;
-        Ok(listener)
+                Ok(Listener::Unix(tokio::net::UnixListener::from_std(socket)?, None))
+            }),
+            Passed::Udp(_) => return None,
+        })
     }
 }
 
@@ -146,12 +186,19 @@ fn take(passed: &mut ListenFd, index: usize) -> io::Result<(Passed, ListenAddr)>
         let path = path.ok_or_else(|| io::Error::other("a Unix socket without a path"))?;
         return Ok((Passed::Unix(socket), ListenAddr::Unix(path)));
     }
+    if let Ok(Some(socket)) = passed.take_udp_socket(index) {
+        let addr = address(&socket, socket.local_addr()?)?;
+        return Ok((Passed::Udp(socket), addr));
+    }
     let socket = passed.take_tcp_listener(index)?.ok_or(io::ErrorKind::NotFound)?;
     must_listen(&socket)?;
-    let addr = socket.local_addr()?;
-    let dual = addr.is_ipv6() && addr.ip().is_unspecified() && !SockRef::from(&socket).only_v6()?;
-    let addr = if dual { ListenAddr::Any(addr.port()) } else { ListenAddr::Ip(addr) };
+    let addr = address(&socket, socket.local_addr()?)?;
     Ok((Passed::Tcp(socket), addr))
+}
+
+fn address(socket: &impl AsFd, addr: SocketAddr) -> io::Result<ListenAddr> {
+    let dual = addr.is_ipv6() && addr.ip().is_unspecified() && !SockRef::from(socket).only_v6()?;
+    Ok(if dual { ListenAddr::Any(addr.port()) } else { ListenAddr::Ip(addr) })
 }
 
 /// `Accept=yes` passes connections, one to a process: nothing that could be accepted from.
@@ -183,7 +230,7 @@ mod tests {
     #[test]
     fn a_socket_serves_the_address_that_it_has() {
         let found = |passed: &Inherited, text: &str| {
-            passed.find(&addr(text)).map(|index| passed.sockets[index].addr.to_string())
+            passed.find(&addr(text), false).map(|index| passed.sockets[index].addr.to_string())
         };
         let all = passed(&["0.0.0.0:80", "80", "127.0.0.1:81", "[::]:82", "0.0.0.0:83"]);
         let cases = [
@@ -221,7 +268,7 @@ mod tests {
         let all = passed(&["127.0.0.1:81"]);
         let real = match &all.sockets[0].socket {
             Passed::Tcp(socket) => socket.local_addr().unwrap(),
-            Passed::Unix(_) => unreachable!(),
+            Passed::Unix(_) | Passed::Udp(_) => unreachable!(),
         };
         let first = all.listen(&addr("127.0.0.1:81"), None).unwrap().unwrap();
         drop(first);

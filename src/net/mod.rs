@@ -3,13 +3,14 @@
 //! May not log, and knows no route: it is told what to bind, dial and move, and says in values how that went.
 
 pub mod bind;
+pub mod datagram;
 pub mod dial;
 mod exchange;
 pub mod inherit;
 mod queue;
 mod receive;
 pub mod relay;
-mod resolve;
+pub mod resolve;
 mod socket;
 
 pub use bind::{Listener, bind};

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 /// Every address of a name, in the order to be tried. The system's resolver decides (`getaddrinfo`: `/etc/hosts`, NSS,
 /// DNS), so Portway sees what every other program of the host sees.
-pub(super) async fn resolve(name: &str, port: u16, patience: Duration) -> io::Result<Vec<SocketAddr>> {
+pub async fn resolve(name: &str, port: u16, patience: Duration) -> io::Result<Vec<SocketAddr>> {
     let found = match timeout(patience, tokio::net::lookup_host((name, port))).await {
         Ok(found) => found?,
         Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "the resolver did not answer in time")),

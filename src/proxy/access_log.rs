@@ -65,6 +65,10 @@ fn text(record: &Record) -> String {
     field(&mut line, "blame", record.outcome.blame());
     field(&mut line, "up", record.up);
     field(&mut line, "down", record.down);
+    if let Some((up, down)) = record.datagrams {
+        field(&mut line, "up_datagrams", up);
+        field(&mut line, "down_datagrams", down);
+    }
     match record.connect {
         Some(connect) => field(&mut line, "connect_ms", Millis(connect)),
         None => line.push_str(" connect_ms=-"),
@@ -120,6 +124,10 @@ struct Json<'a> {
     blame: &'static str,
     up: u64,
     down: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    up_datagrams: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    down_datagrams: Option<u64>,
     connect_ms: Option<f64>,
     duration_ms: f64,
     path: &'static str,
@@ -141,6 +149,8 @@ impl<'a> Json<'a> {
             blame: record.outcome.blame().label(),
             up: record.up,
             down: record.down,
+            up_datagrams: record.datagrams.map(|(up, _)| up),
+            down_datagrams: record.datagrams.map(|(_, down)| down),
             connect_ms: record.connect.map(|connect| Millis(connect).number()),
             duration_ms: Millis(record.duration).number(),
             path: record.path.label(),

@@ -1,4 +1,4 @@
-//! Floor 4: the life of one connection, told in [`connection`].
+//! Floor 4: the life of one connection, told in [`connection`], and of one datagram, told in [`datagram`].
 //!
 //! May log, dial and relay. Knows what one listener leads to ([`Lead`]); which listeners exist is floor 5's.
 
@@ -7,6 +7,7 @@ mod access;
 pub mod access_log;
 mod budget;
 pub mod connection;
+pub mod datagram;
 mod egress;
 mod entry;
 mod gate;
@@ -31,6 +32,7 @@ use crate::tasks::Scope;
 pub use access::{Access, Lists, LiveList};
 pub use access_log::AccessLog;
 pub use budget::Budget;
+pub use datagram::{DatagramDoor, Sessions};
 pub use entry::Fork;
 pub use gate::{Clientele, Gate};
 pub use upstreams::{Live, Upstreams};
@@ -109,6 +111,8 @@ pub struct Shared {
     pub access_log: AccessLog,
     /// How many connections the descriptors allow.
     pub budget: Budget,
+    /// How many UDP sessions they allow: none, until it is told.
+    pub sessions: Arc<Sessions>,
     next_id: AtomicU64,
     /// Drawn at the start: with the number of a connection it is a name that no other process gives.
     nonce: u64,
@@ -121,6 +125,7 @@ impl Shared {
         Shared {
             access_log,
             budget: Budget::new(connections),
+            sessions: Arc::default(),
             next_id: AtomicU64::new(1),
             nonce: fastrand::u64(..),
             killed: AtomicBool::new(false),

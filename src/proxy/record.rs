@@ -31,6 +31,8 @@ pub struct Record {
     pub up: u64,
     /// Bytes sent to the client.
     pub down: u64,
+    /// Of a UDP session: datagrams sent to the upstream, and to the client.
+    pub datagrams: Option<(u64, u64)>,
     /// From accept to a connected upstream.
     pub connect: Option<Duration>,
     /// From accept to the end.
@@ -73,6 +75,7 @@ impl Ledger {
             detail: None,
             up: 0,
             down: 0,
+            datagrams: None,
             connect: None,
             duration: Duration::ZERO,
             path: DataPath::None,

@@ -96,6 +96,26 @@ impl Live {
         }
     }
 
+    /// A datagram of an attempt was answered.
+    pub(super) fn answered(&self, attempt: Attempt) -> Load {
+        let (load, change) = attempt.connected(Instant::now().into_std());
+        self.tell(change, &"");
+        load
+    }
+
+    /// No datagram of an attempt could be delivered; `why` says how that was found.
+    pub(super) fn refused(&self, attempt: Attempt, why: &str) {
+        self.tell(attempt.failed(Instant::now().into_std(), fastrand::u64(..)), &why);
+    }
+
+    /// It refuses datagrams of a session that it had answered.
+    pub(super) fn lost(&self, error: &io::Error) {
+        let now = Instant::now().into_std();
+        if let Some(attempt) = self.state.begin(None, now) {
+            self.tell(attempt.failed(now, fastrand::u64(..)), error);
+        }
+    }
+
     /// Waits for its turn, as long as an attempt may take.
     async fn turn(&self, attempt: &Attempt, patience: Duration) -> Result<SemaphorePermit<'_>, Miss> {
         let down = !attempt.is_trial() && self.state.standing(attempt.begun()) == Standing::Down;

@@ -5,9 +5,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::datagrams::NewDoors;
 use super::{OpenDoor, Retired, Server};
 use crate::config::{Binding, Compiled, Fault, Plan, Report};
-use crate::model::{ListenAddr, OnChange, Policy};
+use crate::model::{ListenAddr, OnChange, Policy, Protocol};
 use crate::net::inherit::Inlet;
 use crate::net::{Inherited, Listener, bind};
 use crate::proxy::{Door, Fork, Lead, accept};
@@ -31,7 +32,7 @@ impl Server {
     }
 
     /// Opens every new socket. May fail; changes nothing: no socket takes connections before all addresses are had.
-    fn prepare(&self, plan: &Plan) -> Result<BTreeMap<ListenAddr, Listener>, Vec<(ListenAddr, Fault)>> {
+    fn prepare(&self, plan: &Plan) -> Result<Opened, Vec<(ListenAddr, Fault)>> {
         // An edit from "8080" to "127.0.0.1:8080" opens the new socket while the old one still serves.
         let beside = |new: &ListenAddr| plan.listeners.removed.keys().any(|old| old.overlaps(new));
         let leaving = plan
@@ -43,11 +44,19 @@ impl Server {
         share_ports(&leaving, true);
         let opened = open_all(&plan.listeners.added, &self.inherited, beside);
         share_ports(&leaving, false);
-        opened
+        let datagrams = self.datagrams.prepare(&plan.datagrams, &self.inherited);
+        match (opened, datagrams) {
+            (Ok(listeners), Ok(datagrams)) => Ok(Opened { listeners, datagrams }),
+            (opened, datagrams) => {
+                let faults = [opened.err(), datagrams.err()];
+                Err(faults.into_iter().flatten().flatten().collect())
+            }
+        }
     }
 
     /// Puts the plan into force. Cannot fail.
-    async fn commit(&mut self, plan: &Plan, mut opened: BTreeMap<ListenAddr, Listener>) {
+    async fn commit(&mut self, plan: &Plan, opened: Opened) {
+        let Opened { listeners: mut opened, datagrams } = opened;
         self.retired.retain(|old| !old.connections.is_empty());
         let mut leaving: Vec<(Policy, OnChange, Scope)> = Vec::new();
         for (name, route) in &plan.routes.removed {
@@ -78,6 +87,7 @@ impl Server {
                 self.start_accepting(addr, binding, listener);
             }
         }
+        self.commit_datagrams(&plan.datagrams, datagrams).await;
         for (policy, on_change, connections) in leaving {
             self.retire(policy, on_change, connections);
         }
@@ -104,7 +114,7 @@ impl Server {
         self.doors.insert(addr.clone(), OpenDoor { door, listener, accepting });
     }
 
-    fn lead(&mut self, binding: &Binding) -> Option<Lead> {
+    pub(super) fn lead(&mut self, binding: &Binding) -> Option<Lead> {
         let mut front = self.lead_of(binding)?;
         if binding.is_sniffed() {
             let mut leads = Vec::new();
@@ -137,6 +147,12 @@ impl Server {
     }
 }
 
+/// New sockets, before they serve.
+struct Opened {
+    listeners: BTreeMap<ListenAddr, Listener>,
+    datagrams: NewDoors,
+}
+
 /// Setting an option on a live socket fails for no reason that a user could mend; `bind` then says what is missing.
 fn share_ports(listeners: &[&Listener], on: bool) {
     for listener in listeners {
@@ -152,7 +168,8 @@ fn open_all(
 ) -> Result<BTreeMap<ListenAddr, Listener>, Vec<(ListenAddr, Fault)>> {
     let mut faults = Vec::new();
     let mut or_fault = |addr: &ListenAddr, error: io::Error| {
-        faults.push((addr.clone(), bind_fault(addr, &error, inherited.in_the_way(addr))));
+        let what = (Protocol::Tcp, inherited.in_the_way(addr));
+        faults.push((addr.clone(), bind_fault(addr, &error, what)));
     };
     let mut opened = BTreeMap::new();
     let mut bound = Vec::new();
@@ -177,12 +194,20 @@ fn open_all(
 }
 
 /// Why an address cannot be listened on, and what to do.
-fn bind_fault(addr: &ListenAddr, error: &io::Error, in_the_way: Option<&Inlet>) -> Fault {
+pub(super) fn bind_fault(
+    addr: &ListenAddr,
+    error: &io::Error,
+    (protocol, in_the_way): (Protocol, Option<&Inlet>),
+) -> Fault {
     let port = addr.port().unwrap_or_default();
+    let (kind, option) = match protocol {
+        Protocol::Tcp => ("Stream", "t"),
+        Protocol::Udp => ("Datagram", "u"),
+    };
     let (message, help) = match error.kind() {
         io::ErrorKind::AddrInUse if let Some(inlet) = in_the_way => (
             format!("cannot listen on {addr}: systemd holds a socket for {inlet}"),
-            format!("write \"{}\", or change ListenStream= in the socket unit", inlet.addr),
+            format!("write \"{}\", or change Listen{kind}= in the socket unit", inlet.addr),
         ),
         io::ErrorKind::AddrInUse => (
             format!("cannot listen on {addr}: the address is in use"),
@@ -193,7 +218,7 @@ fn bind_fault(addr: &ListenAddr, error: &io::Error, in_the_way: Option<&Inlet>) 
                         path.display()
                     )
                 }
-                _ => format!("another program has it: `ss -ltnp 'sport = :{port}'` names it"),
+                _ => format!("another program has it: `ss -l{option}np 'sport = :{port}'` names it"),
             },
         ),
         io::ErrorKind::AddrNotAvailable => (

@@ -9,7 +9,7 @@ use crate::net::Inherited;
 use crate::tasks::Scope;
 
 impl Server {
-    /// Closes every listening socket. What waits in their queues is reset by the kernel and can try elsewhere; where
+    /// Closes every listening socket; those of UDP take no new sessions, and close with their last one. What waits in their queues is reset by the kernel and can try elsewhere; where
     /// systemd holds a socket as well, it waits for the next start.
     pub async fn close_listeners(&mut self) {
         for open in self.doors.values() {
@@ -18,6 +18,7 @@ impl Server {
         for open in std::mem::take(&mut self.doors).into_values() {
             open.accepting.drain(Duration::ZERO).await;
         }
+        self.datagrams.drain();
         self.inherited = Inherited::default();
     }
 

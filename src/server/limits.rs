@@ -3,6 +3,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::warn;
 
+use crate::model::Table;
 use crate::net::relay::{MOST_PIPES, limit_pipes};
 
 /// Descriptors that no connection gets: resolvers, log files, a second attempt at an upstream, the file watch.
@@ -50,6 +51,26 @@ impl Limits {
         (self.limit.saturating_sub(taken) / 2).max(1)
     }
 
+    /// How many connections and how many UDP sessions fit a table: where it has UDP routes, a quarter of the descriptors
+    /// is for their sessions, and no more than a part of the ports that the kernel gives.
+    pub fn shares(self, table: &Table) -> (usize, usize) {
+        let connections = self.connections(table.sockets());
+        if table.datagrams().next().is_none() {
+            return (connections, 0);
+        }
+        let sessions = (connections / 2).min(ports() / 4 * 3).max(1);
+        ((connections - sessions / 2).max(1), sessions)
+    }
+
+    /// Makes room in the table of descriptors. Linux stops a thread for some milliseconds whenever that table grows under
+    /// a program with several threads (expand_fdtable() waits for RCU), and a thread serves all sessions of a listener.
+    pub fn make_room(self, sessions: usize) {
+        let highest = sessions.saturating_add(self.own + RESERVE).min(self.limit.saturating_sub(1));
+        let Ok(highest) = i32::try_from(highest) else { return };
+        // Closed at once. It fails where so many may not be, and then there is nothing to be gained.
+        drop(rustix::io::fcntl_dupfd_cloexec(std::io::stderr(), highest));
+    }
+
     /// Warns when that is a small number.
     pub fn warn_if_few(self, listeners: usize) {
         let connections = self.connections(listeners);
@@ -60,6 +81,17 @@ impl Limits {
                 "few connections fit the limit of descriptors: raise it (`ulimit -Hn`, LimitNOFILE=, --ulimit nofile)"
             );
         }
+    }
+}
+
+/// How many ports the kernel gives to sockets that ask for any: each UDP session has one.
+fn ports() -> usize {
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let mut ends = range.split_whitespace().filter_map(|end| end.parse::<usize>().ok());
+    match (ends.next(), ends.next()) {
+        (Some(first), Some(last)) => last.saturating_sub(first) + 1,
+        // Linux's own default.
+        _ => 60_999 - 32_768 + 1,
     }
 }
 

@@ -284,6 +284,7 @@ mod tests {
             detail: None,
             up: 0,
             down: 0,
+            datagrams: None,
             connect: None,
             duration: Duration::ZERO,
             path: DataPath::None,

@@ -5,6 +5,7 @@
 //! edit, [`edit`] tells its story, `apply` carries it out.
 
 mod apply;
+mod datagrams;
 mod drain;
 pub mod edit;
 pub mod file;
@@ -23,6 +24,7 @@ use crate::model::{ListenAddr, Policy, Table};
 use crate::net::{Inherited, Listener};
 use crate::proxy::{Clientele, Door, Gate, Shared, Upstreams};
 use crate::tasks::Scope;
+use datagrams::Datagrams;
 use lists::ListFiles;
 
 /// What runs now.
@@ -33,6 +35,8 @@ pub struct Server {
     /// What the listeners do, as a table.
     table: Table,
     doors: BTreeMap<ListenAddr, OpenDoor>,
+    /// The same of UDP.
+    datagrams: Datagrams,
     /// What is known of the upstreams: it outlives edits.
     upstreams: Upstreams,
     /// What is known of the clients: it outlives edits.
@@ -71,6 +75,7 @@ impl Server {
             inherited,
             table: Table::default(),
             doors: BTreeMap::new(),
+            datagrams: Datagrams::default(),
             upstreams: Upstreams::default(),
             clientele: Clientele::default(),
             lists: ListFiles::default(),
@@ -93,7 +98,10 @@ impl Server {
 
     /// Inherited sockets that no listener uses, as a person should read them.
     pub fn unused_inherited(&self) -> Vec<String> {
-        self.inherited.unused(self.doors.keys()).map(ToString::to_string).collect()
+        let unused = self.inherited.unused(self.doors.keys()).map(ToString::to_string);
+        unused
+            .chain(self.inherited.unused_datagrams(self.datagrams.addrs()).map(ToString::to_string))
+            .collect()
     }
 
     /// Reads every list of networks again, whatever its file looks like.
@@ -108,6 +116,6 @@ impl Server {
 
     /// How many listeners are open.
     pub fn listeners(&self) -> usize {
-        self.doors.len()
+        self.doors.len() + self.datagrams.len()
     }
 }

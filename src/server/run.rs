@@ -80,9 +80,12 @@ impl Life {
         }
         // Before the first connection.
         self.logs.apply(&compiled.table.log);
-        let listeners = compiled.table.addresses();
+        let listeners = compiled.table.sockets();
         self.limits.warn_if_few(listeners);
-        let shared = Arc::new(Shared::new(self.logs.access(), self.limits.connections(listeners)));
+        let (connections, sessions) = self.limits.shares(&compiled.table);
+        let shared = Arc::new(Shared::new(self.logs.access(), connections));
+        shared.sessions.resize(sessions);
+        self.limits.make_room(sessions);
         let mut server = Server::new(shared, inherited);
         server.apply(&compiled).await.map_err(Failure::Sockets)?;
         self.applied(&server);
@@ -143,13 +146,16 @@ impl Life {
     /// What follows every edit that was carried out, and the start.
     fn applied(&mut self, server: &Server) {
         self.logs.apply(&server.table().log);
-        server.shared.budget.resize(self.limits.connections(server.listeners()), server.table().limits);
+        let (connections, sessions) = self.limits.shares(server.table());
+        server.shared.budget.resize(connections, server.table().limits);
+        server.shared.sessions.resize(sessions);
+        self.limits.make_room(sessions);
         let unused = server.unused_inherited();
         for socket in unused.iter().filter(|socket| !self.unused.contains(socket)) {
             warn!(
                 socket,
                 "no route listens on this socket, whose clients wait: \
-                 add a route, or take it out of the socket unit (ListenStream=)"
+                 add a route, or take it out of the socket unit (ListenStream=, ListenDatagram=)"
             );
         }
         self.unused = unused;

@@ -2,10 +2,11 @@
 //! logged.
 //!
 //! [`Upstream`] is what is known of one address, whatever route leads there; it outlives edits. [`Pool`] is what one
-//! listener leads to, and in which order. A connection [`Walk`]s it.
+//! listener leads to, and in which order. A connection [`Walk`]s it. [`flows::Flows`] are the sessions of a UDP listener.
 
 mod balance;
 mod bucket;
+pub mod flows;
 mod hash;
 pub mod health;
 pub mod limits;

@@ -40,17 +40,25 @@ pub fn leads(old: &Table, new: &Table) {
     assert_eq!(plan.apply(old), *new);
     assert_eq!(plan.is_empty(), old == new);
     assert_eq!(plan.to_string() == "nothing changes\n", old == new);
-    // What the listeners' part says is what the tables say.
-    let mut sockets: Vec<_> = old.listeners().map(|(addr, ..)| addr).collect();
-    sockets.retain(|addr| !plan.listeners.removed.contains_key(addr));
-    sockets.extend(plan.listeners.added.keys().cloned());
-    sockets.sort();
-    // Routes that share an address share its socket.
-    sockets.dedup();
-    let mut wanted: Vec<_> = new.listeners().map(|(addr, ..)| addr).collect();
-    wanted.sort();
-    wanted.dedup();
-    assert_eq!(sockets, wanted);
+    // What the listeners' parts say is what the tables say.
+    let sockets = |table: &Table| -> [Vec<_>; 2] {
+        [
+            table.listeners().map(|(addr, ..)| addr).collect(),
+            table.datagrams().map(|(addr, ..)| addr).collect(),
+        ]
+    };
+    for ((mut old, mut new), delta) in
+        sockets(old).into_iter().zip(sockets(new)).zip([&plan.listeners, &plan.datagrams])
+    {
+        old.retain(|addr| !delta.removed.contains_key(addr));
+        old.extend(delta.added.keys().cloned());
+        // Routes that share an address share its socket.
+        for sockets in [&mut old, &mut new] {
+            sockets.sort();
+            sockets.dedup();
+        }
+        assert_eq!(old, new);
+    }
 }
 
 /// A PROXY header is whole at one length, before which it waits and after which it stays what it is; what is refused once

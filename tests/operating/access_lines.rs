@@ -53,8 +53,8 @@ fn record(input: &str) -> Record {
     };
     let or = |key: &str, usual: &'static str| get(key).map_or(usual.to_owned(), unescape);
     for line in input.lines() {
-        let known =
-            "route client listener upstream peer outcome detail up down connect_us duration_us path id";
+        let known = "route client listener upstream peer outcome detail up down connect_us duration_us path id \
+             datagrams";
         let key = line.split_once(" = ").unwrap_or_else(|| panic!("no `key = value`: {line}")).0;
         assert!(known.split(' ').any(|known| known == key), "no key of a record: {key}");
     }
@@ -78,6 +78,10 @@ fn record(input: &str) -> Record {
         detail: get("detail").map(unescape),
         up: or("up", "517").parse().unwrap(),
         down: or("down", "20481").parse().unwrap(),
+        datagrams: get("datagrams").map(|text| {
+            let (up, down) = text.split_once(' ').unwrap();
+            (up.parse().unwrap(), down.parse().unwrap())
+        }),
         connect: (led != "none").then(|| micros(&or("connect_us", "312"))),
         duration: micros(&or("duration_us", "1123456")),
         path: DataPath::ALL.into_iter().find(|path| path.label() == or("path", "copy")).unwrap(),

@@ -1,6 +1,6 @@
 //! The service manager: what it is told, and the sockets that it passes.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 
@@ -151,4 +151,33 @@ fn sockets_for_another_process_are_left_alone() {
     let portway = launch.env("LISTEN_FDS", "1").env("LISTEN_PID", "1").start().ready();
     visit(addr);
     assert_eq!(portway.lines.count("WARN"), 0);
+}
+
+/// `ListenDatagram=`: it serves the UDP listener of its address, and no TCP listener of that port.
+#[test]
+fn a_passed_datagram_socket_serves_the_udp_listener_of_its_address() {
+    let (socket, upstream) = (UdpSocket::bind("[::]:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+    let port = socket.local_addr().unwrap().port();
+    let ours = socket.try_clone().unwrap();
+    let launch = Launch::forward(&port.to_string(), &upstream.local_addr().unwrap().to_string());
+    let mut portway =
+        launch.args(&["--protocol", "udp", "--idle-timeout", "1s"]).inherit(socket).start().ready();
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.connect(("127.0.0.1", port)).unwrap();
+    for socket in [&client, &upstream, &ours] {
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    }
+    let mut buffer = [0; 16];
+    client.send(b"question").unwrap();
+    let (length, from) = upstream.recv_from(&mut buffer).unwrap();
+    assert_eq!(&buffer[..length], b"question");
+    upstream.send_to(b"answer", from).unwrap();
+    assert_eq!(client.recv(&mut buffer).map(|length| buffer[..length].to_vec()).unwrap(), b"answer");
+    assert_eq!(portway.lines.count("WARN"), 0);
+    portway.signal(Signal::TERM);
+    assert!(portway.ended().success());
+    // Whoever passed it has it still, and what comes in the meantime waits in its queue.
+    client.send(b"later").unwrap();
+    ours.set_nonblocking(false).unwrap();
+    assert_eq!(ours.recv(&mut buffer).unwrap(), 5);
 }

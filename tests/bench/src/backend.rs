@@ -1,15 +1,16 @@
 //! The backend: one thread echoes, bulk connections get a thread each. It ends when its standard input does, and
 //! with an error when a byte was wrong.
 
+use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::process::exit;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 
@@ -32,6 +33,14 @@ pub fn run() -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").context("the backend cannot listen")?;
     sys::listen_long(&listener)?;
     listener.set_nonblocking(true)?;
+    let datagrams =
+        UdpSocket::bind(listener.local_addr()?).context("the backend cannot have its UDP port")?;
+    sys::large_buffer(&datagrams)?;
+    thread::spawn(move || {
+        let served = serve_datagrams(&datagrams);
+        eprintln!("backend: {served:?}");
+        exit(1);
+    });
     println!("{}", listener.local_addr()?);
     std::io::stdout().flush()?;
     thread::spawn(|| {
@@ -40,6 +49,36 @@ pub fn run() -> Result<()> {
         exit(0);
     });
     Backend { pattern: Arc::new(Pattern::new()), poll: sys::epoll()?, echoes: Vec::new() }.serve(&listener)
+}
+
+/// Echoes and counts datagrams. Returns with an error only: one was not what was sent.
+fn serve_datagrams(socket: &UdpSocket) -> Result<()> {
+    let pattern = Pattern::new();
+    let (mut buffer, mut expected) = (vec![0; 64 * 1024], Vec::new());
+    let mut counts: HashMap<SocketAddr, (u64, u64)> = HashMap::new();
+    loop {
+        let Ok((length, from)) = socket.recv_from(&mut buffer) else { continue };
+        let datagram = &buffer[..length];
+        let answer = match datagram.first() {
+            Some(&wire::ONE_WAY) => {
+                let (count, next) = counts.entry(from).or_default();
+                let number = wire::number_of(datagram).context("a datagram without a number")?;
+                expected.resize(length, 0);
+                wire::message(&mut expected, 0, number, &pattern);
+                ensure!(datagram[1..] == expected[1..], "datagram {number} was changed on its way");
+                ensure!(number >= *next, "datagram {number} came after {next}");
+                (*count, *next) = (*count + 1, number);
+                continue;
+            }
+            Some(&wire::HOW_MANY) => {
+                let (count, _) = counts.get(&from).copied().unwrap_or_default();
+                socket.send_to(&count.to_le_bytes(), from)
+            }
+            _ => socket.send_to(datagram, from),
+        };
+        // A client that has gone refuses; its datagrams are counted as lost there.
+        let _ = answer;
+    }
 }
 
 struct Backend {

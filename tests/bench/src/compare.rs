@@ -87,6 +87,7 @@ fn all_rounds(
 /// Forced splicing is for bulk; a direct connection has no proxy that could hold anything.
 fn takes_part(program: &Program, row: &Row) -> bool {
     match program.kind {
+        Kind::Haproxy { .. } | Kind::Realm if row.is_udp() => false,
         Kind::Haproxy { splice: true } => row.is_bulk(),
         Kind::Direct => !matches!(row.work, Work::Hold { .. }),
         _ => true,

@@ -40,16 +40,20 @@ fn write(dir: &Path, name: &str, text: &str) -> Result<PathBuf> {
 fn portway(variant: &Variant, listen: SocketAddr, setup: Setup) -> Result<Command> {
     let mut words: Vec<String> = Vec::new();
     if variant.file {
+        let udp = if setup.udp { "protocol = \"udp\"\n" } else { "" };
         let keys: String = variant.keys.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
         let text = format!(
             "[log]\nlevel = \"warn\"\naccess = \"off\"\n\n\
-             [[route]]\nname = \"bench\"\nlisten = \"{listen}\"\nupstream = \"{}\"\n{keys}",
+             [[route]]\nname = \"bench\"\nlisten = \"{listen}\"\nupstream = \"{}\"\n{udp}{keys}",
             setup.upstream
         );
         let path = write(setup.dir, "portway.toml", &text)?;
         words.extend(["run".to_owned(), "--config".to_owned(), path.display().to_string()]);
     } else {
-        words.extend(["forward".to_owned(), listen.to_string(), setup.upstream.to_string()]);
+        let udp = if setup.udp { ["--protocol", "udp"].as_slice() } else { &[] };
+        words.extend(udp.iter().map(|word| (*word).to_owned()));
+        words.insert(0, "forward".to_owned());
+        words.extend([listen.to_string(), setup.upstream.to_string()]);
     }
     words.extend(variant.args.iter().cloned());
     let mut command = Command::new(&variant.bin);
@@ -81,10 +85,11 @@ fn nginx(listen: SocketAddr, setup: Setup) -> Result<Command> {
     } else {
         String::new()
     };
+    let listen = if setup.udp { format!("{listen} udp rcvbuf=4m") } else { format!("{listen} backlog=4096") };
     let text = format!(
         "{module}daemon off;\nworker_processes {};\npid {dir}/nginx.pid;\nerror_log stderr warn;\n\
          events {{ worker_connections {}; }}\n\
-         stream {{\n  access_log off;\n  server {{\n    listen {listen} backlog=4096;\n    proxy_pass {};\n    \
+         stream {{\n  access_log off;\n  server {{\n    listen {listen};\n    proxy_pass {};\n    \
          proxy_buffer_size 16k;\n    proxy_timeout 1h;\n  }}\n}}\n",
         setup.cores,
         2 * setup.connections + 1000,

@@ -58,6 +58,7 @@ impl Bench<'_> {
             upstream: backend.address,
             cores: self.proxy.len(),
             connections,
+            udp: matches!(work, Work::Datagrams { .. }),
             under: &[],
         };
         let started = program.start(setup);
@@ -67,6 +68,7 @@ impl Bench<'_> {
             Work::Bulk { connections, bytes, up } => run.bulk(connections, bytes, up),
             Work::Ping { .. } => run.ping(work),
             Work::Churn { connections } => run.churn(connections),
+            Work::Datagrams { .. } => run.datagrams(work),
             Work::Hold { connections, idle_ms, requests } => run.hold(connections, idle_ms, requests),
         };
         let measured = measured.and_then(|values| run.backend.is_well().map(|()| values));
@@ -137,6 +139,28 @@ impl Run<'_> {
         if self.has_cpu() {
             values.insert("cpu_us", nanos / 1e3 / requests as f64);
             values.insert("cpu_percent", nanos / 1e7 / seconds);
+        }
+        Ok(values)
+    }
+
+    fn datagrams(&mut self, work: Work) -> Result<Values> {
+        let Work::Datagrams { clients, size, requests, rate, one_way } = work else {
+            return Ok(Values::new());
+        };
+        let mut values = Values::new();
+        let warm = (requests / 10).max(2 * clients);
+        let numbers =
+            [("clients", clients), ("size", size), ("requests", requests), ("warm", warm), ("rate", rate)];
+        let mut load = self.start(if one_way { "one-way" } else { "datagrams" }, &numbers)?;
+        let (result, nanos) = self.work(&mut load, &mut values)?;
+        let ways = if one_way { 1.0 } else { 2.0 };
+        if !one_way {
+            latencies(&result, &mut values)?;
+        }
+        values.insert("lost", number(&result, "lost")?);
+        values.insert("per_s", ways * requests as f64 / number(&result, "seconds")?);
+        if self.has_cpu() {
+            values.insert("cpu_us", nanos / 1e3 / (ways * requests as f64));
         }
         Ok(values)
     }

@@ -1,7 +1,7 @@
 //! The programs that are compared: where they are, how they are set up, and how they are started and ended.
 
 use std::fs::{self, File};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{config, proc};
+use crate::{config, proc, wire};
 
 /// How long a program may take until it accepts: under valgrind, on a busy machine, HAProxy takes a quarter of this.
 const START: Duration = Duration::from_secs(60);
@@ -67,6 +67,8 @@ pub struct Setup<'a> {
     pub cores: usize,
     /// Connections that it must be able to hold.
     pub connections: u64,
+    /// Whether it forwards datagrams.
+    pub udp: bool,
     /// What it is run under, such as valgrind; most often nothing.
     pub under: &'a [String],
 }
@@ -97,7 +99,7 @@ impl Program {
             .spawn()
             .with_context(|| format!("cannot start {command:?}"))?;
         let mut running = Running { child: Some(child), address, log };
-        running.wait_until_it_accepts().with_context(|| format!("{} did not start", self.name))?;
+        running.wait_until_it_accepts(setup.udp).with_context(|| format!("{} did not start", self.name))?;
         Ok(running)
     }
 }
@@ -138,9 +140,10 @@ impl Running {
         Ok(())
     }
 
-    fn wait_until_it_accepts(&mut self) -> Result<()> {
+    fn wait_until_it_accepts(&mut self, udp: bool) -> Result<()> {
         let until = Instant::now() + START;
-        while TcpStream::connect(self.address).is_err() {
+        let accepts = || if udp { echoes(self.address) } else { TcpStream::connect(self.address).is_ok() };
+        while !accepts() {
             let ended = self.child.as_mut().map(Child::try_wait).transpose()?.flatten();
             if let Some(status) = ended {
                 bail!("it ended with {status}:\n{}", self.last_words());
@@ -179,6 +182,18 @@ fn under(tool: &[String], command: &Command) -> Result<Command> {
     whole.arg("exec").args(tool).arg(command.get_program()).args(command.get_args());
     whole.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     Ok(whole)
+}
+
+/// Whether a datagram comes back from there.
+fn echoes(address: SocketAddr) -> bool {
+    let asked = || -> std::io::Result<usize> {
+        let socket = UdpSocket::bind("127.0.0.1:0")?;
+        socket.connect(address)?;
+        socket.set_read_timeout(Some(Duration::from_millis(50)))?;
+        socket.send(&[wire::ECHO])?;
+        socket.recv(&mut [0; 8])
+    };
+    asked().is_ok()
 }
 
 /// An address that is free now.

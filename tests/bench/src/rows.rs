@@ -23,6 +23,8 @@ pub enum Work {
     Churn { connections: u64 },
     /// Connections held: memory, idle CPU over `idle_ms`, and the cost of `requests` beside them.
     Hold { connections: u64, idle_ms: u64, requests: u64 },
+    /// Datagrams there and back, or one way; `rate` per second, or 0: as they come back.
+    Datagrams { clients: u64, size: u64, requests: u64, rate: u64, one_way: bool },
 }
 
 /// Something measured.
@@ -116,10 +118,43 @@ const MIXED: &[Metric] = &[
     less("cpu_percent", "CPU, % of one core", 0),
 ];
 
+const UDP: &[Metric] = &[
+    less("cpu_us", "CPU µs per datagram", 2).ratio(0.7),
+    less("lost", "datagrams lost", 0).absolute(0.0),
+    more("per_s", "datagrams/s", 0),
+    less("p50_us", "p50 µs there and back", 1),
+    less("p99_us", "p99 µs there and back", 1),
+];
+const UDP_STREAM: &[Metric] = &[
+    less("cpu_us", "CPU µs per datagram", 2).ratio(0.7),
+    less("lost", "datagrams lost", 0).absolute(0.0),
+    more("per_s", "datagrams/s", 0),
+];
+
 impl Row {
+    /// Whether it is about UDP, which only some of the peers forward.
+    pub fn is_udp(&self) -> bool {
+        matches!(self.work, Work::Datagrams { .. })
+    }
+
     /// Whether forced splicing is compared too: where bulk moves.
     pub fn is_bulk(&self) -> bool {
         matches!(self.work, Work::Bulk { .. } | Work::Ping { flow: true, .. })
+    }
+}
+
+fn udp((name, title): (&'static str, &str), (clients, rate): (u64, u64), requests: u64) -> Row {
+    let work = Work::Datagrams { clients, size: 200, requests, rate, one_way: false };
+    Row { name, title: title.to_owned(), work, metrics: UDP }
+}
+
+fn udp_stream(requests: u64) -> Row {
+    let work = Work::Datagrams { clients: 1, size: 1_400, requests, rate: 50_000, one_way: true };
+    Row {
+        name: "udp-stream",
+        title: "UDP, 1,400 B one way at 50,000/s".to_owned(),
+        work,
+        metrics: UDP_STREAM,
     }
 }
 
@@ -167,6 +202,9 @@ pub fn all(short: bool) -> Vec<Row> {
             work: Work::Hold { connections: held, idle_ms, requests: pick(50_000, 15_000) },
             metrics: HOLD,
         },
+        udp(("udp", "UDP, 200 B there and back, 32 clients"), (32, 0), pick(100_000, 40_000)),
+        udp(("udp-1000", "UDP, 200 B at 40,000/s there and back, 1,000 clients"), (1_000, 40_000), paced),
+        udp_stream(pick(200_000, 60_000)),
         Row {
             name: "mixed",
             title: "64 B at 5,000/s, 500 conn., beside 1 bulk stream".to_owned(),

@@ -167,7 +167,8 @@ fn counted(
 ) -> Result<Counts> {
     let backend = Backend::start()?;
     let under = tool.command(dir)?;
-    let setup = Setup { dir, upstream: backend.address, cores: 1, connections: 1000, under: &under };
+    let setup =
+        Setup { dir, upstream: backend.address, cores: 1, connections: 1000, udp: false, under: &under };
     let running = program.start(setup)?;
     *runs += 1;
     let numbers: Vec<(&str, u64)> = step.numbers.iter().copied().chain([(step.count, number)]).collect();

@@ -1,6 +1,6 @@
 //! The few system calls that the standard library does not have, each as one safe function.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::num::NonZeroU64;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -63,6 +63,21 @@ impl Sources {
         }
     }
 
+    /// A UDP socket bound to the next free source, and connected. It does not block.
+    pub fn datagrams(&mut self, target: SocketAddr) -> Result<UdpSocket> {
+        loop {
+            match UdpSocket::bind(self.next()?) {
+                Ok(socket) => {
+                    socket.connect(target)?;
+                    socket.set_nonblocking(true)?;
+                    return Ok(socket);
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {}
+                Err(error) => return Err(error).context("binding a client's UDP socket"),
+            }
+        }
+    }
+
     /// A blocking connection. Errors: refused, or no route.
     pub fn connect(&mut self, target: SocketAddr) -> Result<TcpStream> {
         let socket = self.socket()?;
@@ -115,6 +130,11 @@ pub fn send_all(socket: &TcpStream, mut bytes: &[u8]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Room for as many datagrams as the kernel allows.
+pub fn large_buffer(socket: &UdpSocket) -> Result<()> {
+    rustix::net::sockopt::set_socket_recv_buffer_size(socket, 4 << 20).context("SO_RCVBUF")
 }
 
 /// Makes a socket blocking, with a limit on each read and write.

@@ -7,6 +7,9 @@
 //! | `u` | size, seed, the bytes | checks them, sends `size` back, then FIN |
 //! | `f` | size (0), seed | sends the pattern until the client goes |
 //!
+//! By UDP each datagram says it: `e` is echoed; `o` is checked, and counted for its sender; `q` is answered with that
+//! count, as a `u64`.
+//!
 //! Size and seed are `u64`, little endian. Every byte is checked by the side that receives it.
 
 use std::io::{self, Read, Write};
@@ -22,6 +25,11 @@ pub const DOWN: u8 = b'd';
 pub const UP: u8 = b'u';
 /// First byte: the backend sends for ever.
 pub const FLOW: u8 = b'f';
+
+/// First byte of a datagram: it goes one way.
+pub const ONE_WAY: u8 = b'o';
+/// First byte of a datagram: how many came one way.
+pub const HOW_MANY: u8 = b'q';
 
 /// Bytes of the header of `d`, `u` and `f`.
 pub const HEADER: usize = 17;
@@ -186,6 +194,11 @@ pub fn message(into: &mut [u8], id: u32, number: u64, pattern: &Pattern) {
         into[1..5].copy_from_slice(&id.to_le_bytes());
         into[5..13].copy_from_slice(&number.to_le_bytes());
     }
+}
+
+/// The number in a message; `None`: it is too short for one.
+pub fn number_of(message: &[u8]) -> Option<u64> {
+    Some(u64::from_le_bytes(message.get(5..13)?.try_into().ok()?))
 }
 
 #[cfg(test)]

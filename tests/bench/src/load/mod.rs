@@ -4,6 +4,7 @@
 
 mod bulk;
 mod churn;
+mod datagrams;
 mod hold;
 mod ping;
 
@@ -61,6 +62,8 @@ pub fn run(args: &[String]) -> Result<()> {
         "churn" => churn::run(&job),
         "bulk" => bulk::run(&job),
         "hold" => hold::run(&job),
+        "datagrams" => datagrams::run(&job),
+        "one-way" => datagrams::one_way(&job),
         other => bail!("no such load: {other}"),
     }
 }

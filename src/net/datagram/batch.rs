@@ -1,0 +1,196 @@
+//! Buffers for many datagrams, and the trains in them.
+
+use std::fmt;
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::BorrowedFd;
+
+use quinn_udp::{BATCH_SIZE, EcnCodepoint, RecvMeta, UdpSockRef, UdpSocketState};
+
+/// The largest datagram, and the most that the kernel merges (GRO): nothing that is read into so much can be cut.
+const BUFFER: usize = 1 << 16;
+/// As many datagrams go out in one call (`UDP_MAX_SEGMENTS` of older kernels).
+const TRAIN: usize = 64;
+/// And as many bytes: with the headers they must fit into 64 KiB.
+const TRAIN_BYTES: usize = 65_000;
+/// Longer segments do not fit into the frames of most networks, where the kernel refuses the whole train.
+const SEGMENT: usize = 1_472;
+
+/// Buffers for what one call brings. Touched memory is kept, so it belongs to a thread and not to a listener.
+pub struct Batch {
+    buffers: Vec<u8>,
+    metas: [RecvMeta; BATCH_SIZE],
+    filled: usize,
+    joined: Vec<u8>,
+}
+
+/// Datagrams of one sender, of one size but for the last, which may be shorter.
+#[derive(Clone, Copy, Debug)]
+pub struct Train<'b> {
+    /// Who sent them.
+    pub from: SocketAddr,
+    /// The address that they were sent to.
+    pub to: Option<IpAddr>,
+    /// Their congestion marks.
+    pub ecn: Option<EcnCodepoint>,
+    /// Their bytes, one after the other.
+    pub data: &'b [u8],
+    /// The size of each but the last.
+    pub segment: usize,
+    /// How many they are: at least 1.
+    pub datagrams: u64,
+}
+
+impl<'b> Train<'b> {
+    /// One datagram.
+    pub fn single(from: SocketAddr, to: Option<IpAddr>, data: &'b [u8]) -> Train<'b> {
+        Train { from, to, ecn: None, data, segment: data.len(), datagrams: 1 }
+    }
+
+    /// Each datagram.
+    pub fn each(&self) -> impl Iterator<Item = &'b [u8]> {
+        // An empty datagram is one as well, and `chunks` finds none in it.
+        let empty = self.data.is_empty().then_some(self.data);
+        empty.into_iter().chain(self.data.chunks(self.segment.max(1)))
+    }
+}
+
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch").field("filled", &self.filled).finish_non_exhaustive()
+    }
+}
+
+impl Default for Batch {
+    /// Takes 2 MiB of addresses, and memory only as it is written.
+    fn default() -> Self {
+        Batch {
+            buffers: vec![0; BUFFER * BATCH_SIZE],
+            metas: [RecvMeta::default(); BATCH_SIZE],
+            filled: 0,
+            joined: Vec::new(),
+        }
+    }
+}
+
+impl Batch {
+    /// The most that one call brings.
+    pub const MOST: usize = BATCH_SIZE;
+
+    pub(super) fn receive(
+        &mut self,
+        state: &UdpSocketState,
+        socket: BorrowedFd<'_>,
+        most: usize,
+    ) -> io::Result<usize> {
+        self.filled = 0;
+        let mut chunks = self.buffers.chunks_exact_mut(BUFFER);
+        let mut slices: [IoSliceMut<'_>; BATCH_SIZE] =
+            std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
+        let most = most.clamp(1, BATCH_SIZE);
+        self.filled = state.recv(UdpSockRef::from(&socket), &mut slices[..most], &mut self.metas)?;
+        Ok(self.filled)
+    }
+
+    /// What came, in its order: datagrams of one sender that followed each other are one train.
+    pub fn trains(&mut self, mut each: impl FnMut(Train<'_>)) {
+        let Batch { buffers, metas, filled, joined } = self;
+        let metas = &metas[..*filled];
+        let bytes = |at: usize| &buffers[at * BUFFER..][..metas[at].len.min(BUFFER)];
+        let mut at = 0;
+        while at < metas.len() {
+            let meta = &metas[at];
+            let count = train(&metas[at..]);
+            let mut data = bytes(at);
+            if count > 1 {
+                joined.clear();
+                (at..at + count).for_each(|at| joined.extend_from_slice(bytes(at)));
+                data = joined;
+            }
+            let segment = meta.stride;
+            let datagrams = if segment == 0 { 1 } else { data.len().div_ceil(segment) as u64 };
+            let (from, to, ecn) = (meta.addr, meta.dst_ip, meta.ecn);
+            each(Train { from, to, ecn, data, segment, datagrams });
+            at += count;
+        }
+    }
+}
+
+/// How many of these, from the first on, go together.
+fn train(metas: &[RecvMeta]) -> usize {
+    let Some(first) = metas.first() else { return 0 };
+    let size = first.stride;
+    if size == 0 || size > SEGMENT || first.len % size != 0 {
+        return 1;
+    }
+    let (mut count, mut bytes) = (1, first.len);
+    for meta in &metas[1..] {
+        let same = (meta.addr, meta.dst_ip, meta.ecn) == (first.addr, first.dst_ip, first.ecn);
+        let fits = bytes + meta.len <= TRAIN_BYTES && (bytes + meta.len).div_ceil(size) <= TRAIN;
+        let short = meta.stride != size;
+        // A shorter one may only be the last, and must be one datagram.
+        if !same || !fits || meta.len == 0 || (short && (meta.stride > size || meta.len != meta.stride)) {
+            break;
+        }
+        (count, bytes) = (count + 1, bytes + meta.len);
+        if short || meta.len % size != 0 {
+            break;
+        }
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meta(port: u16, len: usize, stride: usize) -> RecvMeta {
+        let mut meta = RecvMeta::default();
+        (meta.addr, meta.len, meta.stride) = (([127, 0, 0, 1], port).into(), len, stride);
+        meta
+    }
+
+    /// The trains of datagrams: sender, size and stride of each.
+    fn trains(all: &[(u16, usize, usize)]) -> Vec<(u16, u64, usize)> {
+        let mut batch = Batch::default();
+        for (at, (port, len, stride)) in all.iter().enumerate() {
+            batch.metas[at] = meta(*port, *len, *stride);
+            batch.buffers[at * BUFFER..][..*len].fill(at as u8);
+        }
+        batch.filled = all.len();
+        let (mut found, mut bytes) = (Vec::new(), Vec::new());
+        batch.trains(|train| {
+            assert_eq!(train.each().count() as u64, train.datagrams);
+            found.push((train.from.port(), train.datagrams, train.segment));
+            bytes.extend_from_slice(train.data);
+        });
+        let expected: Vec<u8> = all
+            .iter()
+            .enumerate()
+            .flat_map(|(at, (_, len, _))| std::iter::repeat_n(at as u8, *len))
+            .collect();
+        assert_eq!(bytes, expected);
+        found
+    }
+
+    #[test]
+    fn neighbours_of_one_sender_and_one_size_are_a_train() {
+        assert_eq!(trains(&[(1, 9, 9), (1, 9, 9), (2, 9, 9), (1, 9, 9)]), [(1, 2, 9), (2, 1, 9), (1, 1, 9)]);
+        // A shorter one is the last of its train; a longer one begins another.
+        assert_eq!(
+            trains(&[(1, 9, 9), (1, 5, 5), (1, 9, 9), (1, 10, 10)]),
+            [(1, 2, 9), (1, 1, 9), (1, 1, 10)]
+        );
+        // The kernel has merged some already.
+        assert_eq!(trains(&[(1, 27, 9), (1, 9, 9), (1, 20, 9), (1, 9, 9)]), [(1, 7, 9), (1, 1, 9)]);
+        // Nothing is a datagram too.
+        assert_eq!(
+            trains(&[(1, 0, 0), (1, 0, 0), (1, 3, 3), (1, 0, 0)]),
+            [(1, 1, 0), (1, 1, 0), (1, 1, 3), (1, 1, 0)]
+        );
+        // Too long for a frame, and too many for a call.
+        assert_eq!(trains(&[(1, 1500, 1500), (1, 1500, 1500)]), [(1, 1, 1500), (1, 1, 1500)]);
+        assert_eq!(trains(&[(1, 63, 1), (1, 1, 1), (1, 1, 1)]), [(1, 64, 1), (1, 1, 1)]);
+        assert_eq!(trains(&[(1, 64_768, 1472), (1, 1472, 1472)]), [(1, 44, 1472), (1, 1, 1472)]);
+    }
+}

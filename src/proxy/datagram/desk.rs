@@ -1,0 +1,364 @@
+//! What happens to a datagram: it is led to its session, or opens one; it is sent on, or counted as dropped.
+
+use std::cell::RefCell;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::Receiver;
+
+use super::drops::Reason;
+use super::names::{Found, Names};
+use super::permits::Permit;
+use super::session::{self, Connected, Next, Session};
+use super::{DatagramDoor, Lead, Order, Shared};
+use crate::model::table::UDP_IDLE;
+use crate::model::{Outcome, Peer};
+use crate::net::datagram::{self, Batch, Ready, Train};
+use crate::state::flows::{Admission, Answer, Ended, Ends, FlowId, Flows, Stage, Terms};
+use crate::tasks::Scope;
+
+/// The number of the listener's own socket; no session has it before four billion others had its place.
+pub(super) const LISTENER: u64 = u64::MAX;
+/// So many rounds of full reads follow each other before other tasks have their turn.
+const ROUNDS: usize = 8;
+/// Datagrams of a session that are read at once as long as it is quiet: one, and a look that there is no other.
+const QUIET: usize = 2;
+
+thread_local! {
+    /// Of a thread, not of a listener: its memory stays touched.
+    static BATCH: RefCell<Batch> = RefCell::default();
+}
+
+/// The sessions of one listener.
+pub(super) struct Desk {
+    door: Arc<DatagramDoor>,
+    shared: Arc<Shared>,
+    lead: Option<Arc<Lead>>,
+    flows: Flows<Session>,
+    names: Names,
+    /// Sockets that may have more than was read.
+    more: Vec<u64>,
+    now: Instant,
+}
+
+impl Desk {
+    /// A desk without sessions, and the answers that it waits for.
+    pub(super) fn new(door: Arc<DatagramDoor>, shared: Arc<Shared>, scope: Scope) -> (Desk, Receiver<Found>) {
+        let (names, found) = Names::new(scope);
+        // What came before there was anybody to read it is told of by no event.
+        let (flows, more) = (Flows::default(), vec![LISTENER]);
+        (Desk { door, shared, lead: None, flows, names, more, now: now() }, found)
+    }
+
+    /// New sessions follow this lead from now on.
+    pub(super) fn follow(&mut self, lead: Option<Arc<Lead>>, orders: &mut Vec<Order>) {
+        let same = match (&self.lead, &lead) {
+            (Some(old), Some(new)) => Arc::ptr_eq(old, new),
+            (None, None) => true,
+            _ => false,
+        };
+        if same {
+            return;
+        }
+        self.lead = lead;
+        let Some(lead) = &self.lead else { return };
+        orders.push(Order::of(lead.clone()));
+        self.names.retain(|name| lead.upstreams.iter().any(|live| live.state.addr() == name));
+        self.now = now();
+        for live in &lead.upstreams {
+            // So that the first client need not wait for it.
+            drop(self.names.look(live.state.addr(), lead.route.policy.connect_timeout, self.now));
+        }
+    }
+
+    /// Whether there is no session, and will be none.
+    pub(super) fn is_over(&self) -> bool {
+        self.lead.is_none() && self.flows.is_empty()
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.flows.next_deadline()
+    }
+
+    /// Whether a round of reading has left something.
+    pub(super) fn has_more(&self) -> bool {
+        !self.more.is_empty()
+    }
+
+    /// Reads from the sockets that have something.
+    pub(super) fn turn(&mut self, ready: &Ready) {
+        let old = self.more.len();
+        let known = |more: &[u64], number| more[..old].contains(&number);
+        for number in ready.numbers() {
+            if !known(&self.more, number) {
+                self.more.push(number);
+            }
+        }
+        self.go_on();
+    }
+
+    /// Reads on, for some rounds.
+    pub(super) fn go_on(&mut self) {
+        self.now = now();
+        BATCH.with_borrow_mut(|batch| {
+            for _ in 0..ROUNDS {
+                for number in std::mem::take(&mut self.more) {
+                    let more = match number {
+                        LISTENER => self.take_in(batch),
+                        number => self.take_back(FlowId::from(number), batch),
+                    };
+                    if more {
+                        self.more.push(number);
+                    }
+                }
+                if self.more.is_empty() {
+                    break;
+                }
+            }
+        });
+        self.door.drops.tell(&self.door.addr, false);
+    }
+
+    /// Reads what clients have sent. Whether there may be more.
+    fn take_in(&mut self, batch: &mut Batch) -> bool {
+        match self.door.socket.receive(batch, Batch::MOST) {
+            Ok(calls) => {
+                batch.trains(|train| self.ask(&train));
+                calls == Batch::MOST
+            }
+            // An error here is that of an answer that was sent before, and the call has taken it.
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        }
+    }
+
+    /// The story of what a client has sent.
+    fn ask(&mut self, train: &Train<'_>) {
+        let ends = Ends { client: train.from, local: self.door.socket.local(train) };
+        let known = self.flows.ask(&ends, train.datagrams, self.now);
+        let session = known.map_or_else(|| self.open(ends, train), Ok);
+        match session {
+            Ok(id) => self.send_on(id, train),
+            Err(reason) => self.door.drops.add(reason, train.datagrams),
+        }
+    }
+
+    /// Opens a session, if there is room for it or another gives way.
+    fn open(&mut self, ends: Ends, train: &Train<'_>) -> Result<FlowId, Reason> {
+        let lead = self.lead.clone().ok_or(Reason::Closing)?;
+        if !lead.admits(&Peer::from_ip(ends.client)) {
+            return Err(Reason::Denied);
+        }
+        let sessions = &self.shared.sessions;
+        let mut permit = Permit::take(sessions, &lead);
+        match self.flows.admit(permit.is_some(), sessions.asking(&lead)) {
+            Admission::Open(None) => {}
+            Admission::Open(Some(ended)) => {
+                self.record(ended, Outcome::Evicted);
+                permit = permit.or_else(|| Permit::take(&self.shared.sessions, &lead));
+            }
+            Admission::Full => return Err(Reason::Full),
+        }
+        let permit = permit.ok_or(Reason::Full)?;
+        let policy = &lead.route.policy;
+        let terms = Terms { idle: policy.idle_timeout.unwrap_or(UDP_IDLE), replies: policy.max_replies };
+        let session = Session::new(lead, ends.client, permit, self.shared.next_id(), self.now);
+        let id = self.flows.open(ends, terms, self.now, session);
+        self.flows.ask(&ends, train.datagrams, self.now);
+        if self.connect(id) { Ok(id) } else { Err(Reason::NoUpstream) }
+    }
+
+    /// Sends datagrams of a client on, or keeps them until there is an upstream to send them to.
+    fn send_on(&mut self, id: FlowId, train: &Train<'_>) {
+        let asking = self.flows.stage(id) == Some(Stage::Asking);
+        let Some((session, _, counts)) = self.flows.get_mut(id) else { return };
+        let Some(Connected { socket, addr }) = &session.upstream else {
+            let dropped = session.keep(train);
+            counts.dropped += dropped;
+            return self.door.drops.add(Reason::Resolving, dropped);
+        };
+        let sent = self.door.socket.send_through(socket, train, *addr);
+        counts.up = (counts.up.0 + sent.sent.0, counts.up.1 + sent.sent.1);
+        if asking && session.has_others() {
+            session.keep(train);
+        }
+        let Some((failed, error)) = sent.failed else { return };
+        if error.kind() == io::ErrorKind::ConnectionRefused && asking {
+            // It is the answer to an earlier datagram. These are among the kept ones, if it leads elsewhere.
+            return self.refused(id, &error);
+        }
+        counts.dropped += failed;
+        self.door.drops.add(Reason::of(&error), failed);
+        if error.kind() == io::ErrorKind::ConnectionRefused {
+            self.refused(id, &error);
+        }
+    }
+
+    /// Reads what a session's upstream has answered. Whether there may be more.
+    fn take_back(&mut self, id: FlowId, batch: &mut Batch) -> bool {
+        let Some((session, ends, _)) = self.flows.get_mut(id) else { return false };
+        let Some(Connected { socket, .. }) = &session.upstream else { return false };
+        let most = if session.busy { Batch::MOST } else { QUIET };
+        match self.door.socket.receive_from(socket, batch, most) {
+            Ok(calls) => {
+                session.busy = calls == most;
+                batch.trains(|train| self.answer(id, ends, &train));
+                calls == most
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+            Err(error) => {
+                self.refused(id, &error);
+                true
+            }
+        }
+    }
+
+    /// The story of what an upstream has answered.
+    fn answer(&mut self, id: FlowId, ends: Ends, train: &Train<'_>) {
+        let Some(answer) = self.flows.answer(id, train.datagrams, self.now) else { return };
+        let sent = self.door.socket.send(train, ends.client, ends.local);
+        let Some((session, _, counts)) = self.flows.get_mut(id) else { return };
+        counts.down = (counts.down.0 + sent.sent.0, counts.down.1 + sent.sent.1);
+        if let Some((failed, error)) = sent.failed {
+            counts.dropped += failed;
+            self.door.drops.add(Reason::of(&error), failed);
+        }
+        session.answered();
+        if answer == Answer::Last {
+            self.end(id, Outcome::Replied);
+        }
+    }
+
+    /// Leads a session to the next address that can be had, with what was kept for it. Whether it lives.
+    fn connect(&mut self, id: FlowId) -> bool {
+        loop {
+            let Some((session, ..)) = self.flows.get_mut(id) else { return false };
+            match session.next(&mut self.names, self.now) {
+                Next::Wait => return true,
+                Next::Over(outcome) => {
+                    self.end(id, outcome);
+                    return false;
+                }
+                Next::Try(addr) => {
+                    let connected = datagram::connect(addr)
+                        .and_then(|socket| self.door.poller.add(&socket, id.into()).map(|()| socket));
+                    match connected {
+                        Ok(socket) => session.upstream = Some(Connected { socket, addr }),
+                        Err(error) => {
+                            session.missed(addr, &error);
+                            continue;
+                        }
+                    }
+                }
+            }
+            self.replay(id);
+            return true;
+        }
+    }
+
+    /// Sends what was kept to an upstream that has just been connected.
+    fn replay(&mut self, id: FlowId) {
+        let Some((session, ends, counts)) = self.flows.get_mut(id) else { return };
+        let kept = session.kept();
+        let Some(Connected { socket, addr }) = &session.upstream else { return };
+        for datagram in &kept {
+            let sent =
+                self.door.socket.send_through(socket, &Train::single(ends.client, None, datagram), *addr);
+            counts.up = (counts.up.0 + sent.sent.0, counts.up.1 + sent.sent.1);
+            if let Some((failed, error)) = sent.failed {
+                counts.dropped += failed;
+                self.door.drops.add(Reason::of(&error), failed);
+            }
+        }
+        if session.has_others() {
+            session.keep_again(kept);
+        }
+    }
+
+    /// The upstream refuses: a session without an answer turns to the next one, any other ends.
+    fn refused(&mut self, id: FlowId, error: &io::Error) {
+        let stage = self.flows.stage(id);
+        let Some((session, ..)) = self.flows.get_mut(id) else { return };
+        if stage != Some(Stage::Asking) {
+            session.lost(error);
+            return self.end(id, Outcome::UpstreamRefused);
+        }
+        if let Some(addr) = session.upstream.as_ref().map(|upstream| upstream.addr) {
+            session.missed(addr, error);
+            self.connect(id);
+        }
+    }
+
+    /// A name is known, or known to be none.
+    pub(super) fn resolved(&mut self, found: Found) {
+        self.now = now();
+        let upstream = found.upstream.clone();
+        self.names.learn(found, self.now);
+        for id in self.flows.of(|session| session.waits_for(&upstream)) {
+            self.connect(id);
+        }
+    }
+
+    /// Ends the sessions whose time is over.
+    pub(super) fn expire(&mut self) {
+        self.now = now();
+        while let Some(ended) = self.flows.expire(self.now) {
+            let unanswered = ended.stage == Stage::Asking;
+            self.record(ended, if unanswered { Outcome::Unanswered } else { Outcome::Idle });
+        }
+        self.door.drops.tell(&self.door.addr, false);
+    }
+
+    /// Ends the sessions of a lead.
+    pub(super) fn cut(&mut self, lead: &Arc<Lead>) {
+        self.now = now();
+        for id in self.flows.of(|session| Arc::ptr_eq(&session.lead, lead)) {
+            self.end(id, self.cut_short());
+        }
+    }
+
+    /// Ends each session after this much silence.
+    pub(super) fn hurry(&mut self, silence: Duration) {
+        self.flows.hurry(silence);
+    }
+
+    /// Ends all sessions.
+    pub(super) fn cut_all(&mut self) {
+        self.now = now();
+        for id in self.flows.of(|_| true) {
+            self.end(id, self.cut_short());
+        }
+    }
+
+    fn cut_short(&self) -> Outcome {
+        match std::thread::panicking() {
+            true => Outcome::Internal,
+            false if self.shared.is_killed() => Outcome::Killed,
+            false => Outcome::Drained,
+        }
+    }
+
+    fn end(&mut self, id: FlowId, outcome: Outcome) {
+        if let Some(ended) = self.flows.end(id) {
+            self.record(ended, outcome);
+        }
+    }
+
+    /// The session is a part of its scope until its record is written: whoever waits for it may end the process then.
+    fn record(&self, mut ended: Ended<Session>, outcome: Outcome) {
+        self.shared.access_log.write(&session::record(&mut ended, &self.door.addr, outcome, self.now));
+    }
+}
+
+impl Drop for Desk {
+    /// However its task ends, each session is told of.
+    fn drop(&mut self) {
+        self.cut_all();
+        self.door.drops.tell(&self.door.addr, true);
+    }
+}
+
+/// One look at the clock for many datagrams.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

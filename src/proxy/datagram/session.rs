@@ -1,0 +1,218 @@
+//! One session: to which upstream it leads, and what is known of it when it has ended.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use super::names::{Known, Names};
+use super::permits::Permit;
+use crate::model::{DataPath, ListenAddr, Outcome, Peer, UpstreamAddr};
+use crate::net::datagram::Train;
+use crate::proxy::Lead;
+use crate::proxy::record::Record;
+use crate::proxy::upstreams::Live;
+use crate::state::flows::Ended;
+use crate::state::{Attempt, Load, Walk};
+
+/// So many first datagrams of a session are kept, for a name that is being looked up or for another upstream,
+const KEPT: usize = 4;
+/// and so many bytes.
+const KEPT_BYTES: usize = 4096;
+/// A longer story of failed upstreams is cut.
+const DETAIL: usize = 1000;
+
+/// A session towards its upstream.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub lead: Arc<Lead>,
+    pub upstream: Option<Connected>,
+    /// The last read brought as much as it could.
+    pub busy: bool,
+    /// The first datagrams, until an answer has come.
+    kept: Vec<Box<[u8]>>,
+    walk: Walk,
+    /// The upstream that is being tried, or was.
+    candidate: Option<usize>,
+    /// Its addresses are known, and these are left; the next one last.
+    addrs: Option<Vec<SocketAddr>>,
+    attempt: Option<Attempt>,
+    load: Option<Load>,
+    id: u64,
+    started: (SystemTime, Instant),
+    misses: String,
+    _permit: Permit,
+}
+
+/// The socket of a session.
+#[derive(Debug)]
+pub(super) struct Connected {
+    pub socket: OwnedFd,
+    pub addr: SocketAddr,
+}
+
+/// Where a session may turn next.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// To this address.
+    Try(SocketAddr),
+    /// Nowhere until a name is known.
+    Wait,
+    /// Nowhere.
+    Over(Outcome),
+}
+
+impl Session {
+    /// A session that leads nowhere yet. `chance` is any number.
+    pub(super) fn new(lead: Arc<Lead>, client: SocketAddr, permit: Permit, id: u64, now: Instant) -> Self {
+        Session {
+            walk: Walk::new(Some(client.ip()), fastrand::u64(..)),
+            lead,
+            upstream: None,
+            busy: false,
+            kept: Vec::new(),
+            candidate: None,
+            addrs: None,
+            attempt: None,
+            load: None,
+            id,
+            started: (SystemTime::now(), now),
+            misses: String::new(),
+            _permit: permit,
+        }
+    }
+
+    /// Where to turn. What is tried in vain is told with [`Session::missed`].
+    pub(super) fn next(&mut self, names: &mut Names, now: Instant) -> Next {
+        loop {
+            if let Some(addr) = self.addrs.as_mut().and_then(Vec::pop) {
+                return Next::Try(addr);
+            }
+            if self.addrs.is_none() && self.candidate.is_some() {
+                let Some(live) = self.live() else { return Next::Over(Outcome::Internal) };
+                match names.look(live.state.addr(), self.lead.route.policy.connect_timeout, now) {
+                    Known::Addresses(addrs) => self.addrs = Some(addrs.into_iter().rev().collect()),
+                    Known::Pending => return Next::Wait,
+                    Known::Failed(why) => {
+                        let why = format!("{}: {why}", live.state.addr());
+                        self.miss(&why);
+                        self.addrs = Some(Vec::new());
+                    }
+                }
+                continue;
+            }
+            if let (Some(attempt), Some(live)) = (self.attempt.take(), self.live()) {
+                live.refused(attempt, &self.misses);
+            }
+            let Some(step) = self.lead.pool.next(&mut self.walk, now) else {
+                let tried = self.candidate.is_some();
+                return Next::Over(if tried { Outcome::ConnectFailed } else { Outcome::Limited });
+            };
+            (self.candidate, self.attempt, self.addrs) = (Some(step.index), Some(step.attempt), None);
+        }
+    }
+
+    /// Whether it waits for the addresses of this upstream.
+    pub(super) fn waits_for(&self, upstream: &UpstreamAddr) -> bool {
+        let named = self.live().is_some_and(|live| live.state.addr() == upstream);
+        named && self.upstream.is_none() && self.addrs.is_none()
+    }
+
+    /// Whether a refusal would lead it elsewhere.
+    pub(super) fn has_others(&self) -> bool {
+        self.lead.upstreams.len() > 1 || self.addrs.as_ref().is_some_and(|addrs| !addrs.is_empty())
+    }
+
+    /// Keeps datagrams. Returns how many were too many.
+    pub(super) fn keep(&mut self, train: &Train<'_>) -> u64 {
+        let mut bytes: usize = self.kept.iter().map(|kept| kept.len()).sum();
+        let mut left = 0;
+        for datagram in train.each() {
+            bytes += datagram.len();
+            if self.kept.len() < KEPT && bytes <= KEPT_BYTES && left == 0 {
+                self.kept.push(datagram.into());
+            } else {
+                left += 1;
+            }
+        }
+        left
+    }
+
+    /// What was kept, which is given back where it may be needed again.
+    pub(super) fn kept(&mut self) -> Vec<Box<[u8]>> {
+        std::mem::take(&mut self.kept)
+    }
+
+    /// See [`Session::kept`].
+    pub(super) fn keep_again(&mut self, kept: Vec<Box<[u8]>>) {
+        self.kept = kept;
+    }
+
+    /// An address was tried in vain.
+    pub(super) fn missed(&mut self, addr: SocketAddr, error: &io::Error) {
+        let text = error.to_string();
+        let plain = text.split(" (os error").next().unwrap_or_default().to_lowercase();
+        self.miss(&format!("{}: {plain}", Peer::from_ip(addr)));
+        self.upstream = None;
+    }
+
+    fn miss(&mut self, why: &str) {
+        if self.misses.len() > DETAIL {
+            return;
+        }
+        let gap = if self.misses.is_empty() { "" } else { "; " };
+        self.misses.push_str(gap);
+        self.misses.push_str(why);
+    }
+
+    /// An answer came: the upstream lives.
+    pub(super) fn answered(&mut self) {
+        if let (Some(attempt), Some(live)) = (self.attempt.take(), self.live()) {
+            self.load = Some(live.answered(attempt));
+            self.kept = Vec::new();
+        }
+    }
+
+    /// The upstream refuses, after it had answered.
+    pub(super) fn lost(&self, error: &io::Error) {
+        if let Some(live) = self.live() {
+            live.lost(error);
+        }
+    }
+
+    fn live(&self) -> Option<Arc<Live>> {
+        self.lead.upstreams.get(self.candidate?).cloned()
+    }
+}
+
+/// What there is to say of a session after its end.
+pub(super) fn record(
+    ended: &mut Ended<Session>,
+    listener: &ListenAddr,
+    outcome: Outcome,
+    now: Instant,
+) -> Record {
+    let Ended { ends, state: session, counts, .. } = ended;
+    let upstream = session.upstream.as_ref().map(|upstream| upstream.addr);
+    let upstream = session.live().zip(upstream);
+    if counts.dropped > 0 {
+        session.miss(&format!("{} datagrams dropped", counts.dropped));
+    }
+    Record {
+        id: session.id,
+        started: session.started.0,
+        route: session.lead.route.clone(),
+        listener: listener.clone(),
+        client: Peer::from_ip(ends.client),
+        path: if upstream.is_some() { DataPath::Datagram } else { DataPath::None },
+        upstream: upstream.map(|(live, addr)| (live.state.addr().clone(), Peer::from_ip(addr))),
+        outcome,
+        detail: (!session.misses.is_empty()).then(|| std::mem::take(&mut session.misses)),
+        up: counts.up.1,
+        down: counts.down.1,
+        datagrams: Some((counts.up.0, counts.down.0)),
+        connect: None,
+        duration: now.saturating_duration_since(session.started.1),
+    }
+}

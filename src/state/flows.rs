@@ -1,0 +1,298 @@
+//! The sessions of one UDP listener: datagrams and time in, what to do with them out.
+//!
+//! UDP has no handshake, so anyone can send from addresses that are not theirs. What a session has shown decides what
+//! it may cost ([`Stage`]): one without an answer lives shorter and is the first to make room; one whose client has sent
+//! again after an answer, and so has seen it, never makes room for another.
+
+mod parts;
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+pub use parts::{Admission, Answer, Counts, Ended, Ends, FlowId, Stage, Terms};
+
+/// The sessions of a listener, each with what the caller keeps of it.
+#[derive(Debug)]
+pub struct Flows<S> {
+    index: HashMap<Ends, u32>,
+    slots: Vec<Slot<S>>,
+    free: Vec<u32>,
+    /// By stage and life: few, since lives come from the file.
+    lists: Vec<List>,
+    /// No session lives longer than this in silence.
+    longest: Option<Duration>,
+}
+
+#[derive(Debug)]
+struct Slot<S> {
+    turn: u32,
+    flow: Option<Flow<S>>,
+}
+
+#[derive(Debug)]
+struct Flow<S> {
+    ends: Ends,
+    terms: Terms,
+    stage: Stage,
+    last: Instant,
+    counts: Counts,
+    /// Its list, and its neighbours there.
+    list: usize,
+    older: u32,
+    newer: u32,
+    state: S,
+}
+
+/// Sessions of one stage and one life, the longest silent first.
+#[derive(Debug)]
+struct List {
+    stage: Stage,
+    life: Duration,
+    oldest: u32,
+    newest: u32,
+    len: usize,
+}
+
+/// No session.
+const NONE: u32 = u32::MAX;
+
+impl<S> Default for Flows<S> {
+    fn default() -> Self {
+        Flows { index: HashMap::new(), slots: Vec::new(), free: Vec::new(), lists: Vec::new(), longest: None }
+    }
+}
+
+impl<S> Flows<S> {
+    /// How many sessions there are.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// How many have had no answer.
+    pub fn asking(&self) -> usize {
+        self.lists.iter().filter(|list| list.stage == Stage::Asking).map(|list| list.len).sum()
+    }
+
+    /// The session of datagrams that a client has sent, if there is one.
+    pub fn ask(&mut self, ends: &Ends, datagrams: u64, now: Instant) -> Option<FlowId> {
+        let index = *self.index.get(ends)?;
+        let slot = self.slots.get_mut(index as usize)?;
+        let flow = slot.flow.as_mut()?;
+        flow.counts.questions += datagrams;
+        let stage = if flow.stage == Stage::Asking { Stage::Asking } else { Stage::Settled };
+        let id = FlowId { index, turn: slot.turn };
+        self.touch(index, stage, now);
+        Some(id)
+    }
+
+    /// Whether one more session may be opened. `room`: whether the bounds outside of this table leave a place;
+    /// `asking`: how many sessions without an answer there may be.
+    pub fn admit(&mut self, room: bool, asking: usize) -> Admission<S> {
+        if self.asking() >= asking.max(1) {
+            return Admission::Open(self.evict(Stage::Asking));
+        }
+        if room {
+            return Admission::Open(None);
+        }
+        match self.evict(Stage::Asking).or_else(|| self.evict(Stage::Answered)) {
+            None => Admission::Full,
+            evicted => Admission::Open(evicted),
+        }
+    }
+
+    /// Opens a session that [`Flows::admit`] has let in. Its first datagrams are still to be asked.
+    pub fn open(&mut self, ends: Ends, terms: Terms, now: Instant, state: S) -> FlowId {
+        if let Some(index) = self.index.get(&ends).copied() {
+            drop(self.remove(index));
+        }
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot { turn: 0, flow: None });
+            // As many sessions as descriptors: far fewer than 2^32.
+            (self.slots.len() - 1) as u32
+        });
+        let list = self.list(Stage::Asking, terms.asking());
+        let counts = Counts::default();
+        let stage = Stage::Asking;
+        let (older, newer) = (NONE, NONE);
+        let flow = Flow { ends, terms, stage, last: now, counts, list, older, newer, state };
+        let mut id = FlowId { index, turn: 0 };
+        if let Some(slot) = self.slots.get_mut(index as usize) {
+            slot.flow = Some(flow);
+            id.turn = slot.turn;
+        }
+        self.index.insert(ends, index);
+        self.link(index);
+        id
+    }
+
+    /// Answers came from the upstream. `None`: the session is no more.
+    pub fn answer(&mut self, id: FlowId, datagrams: u64, now: Instant) -> Option<Answer> {
+        let flow = self.flow_mut(id)?;
+        flow.counts.answers += datagrams;
+        let stage = if flow.stage == Stage::Settled { Stage::Settled } else { Stage::Answered };
+        let questions = flow.counts.questions;
+        let due = flow.terms.replies.map(|replies| questions.saturating_mul(replies.into()));
+        let last = due.is_some_and(|due| flow.counts.answers >= due);
+        self.touch(id.index, stage, now);
+        Some(if last { Answer::Last } else { Answer::More })
+    }
+
+    /// What the caller keeps of a session, between whom it is, and its counts.
+    pub fn get_mut(&mut self, id: FlowId) -> Option<(&mut S, Ends, &mut Counts)> {
+        let flow = self.flow_mut(id)?;
+        Some((&mut flow.state, flow.ends, &mut flow.counts))
+    }
+
+    /// What a session has shown.
+    pub fn stage(&self, id: FlowId) -> Option<Stage> {
+        let slot = self.slots.get(id.index as usize).filter(|slot| slot.turn == id.turn)?;
+        slot.flow.as_ref().map(|flow| flow.stage)
+    }
+
+    /// Ends a session.
+    pub fn end(&mut self, id: FlowId) -> Option<Ended<S>> {
+        self.flow_mut(id)?;
+        self.remove(id.index)
+    }
+
+    /// Ends a session whose time is over. To be asked until there is none.
+    pub fn expire(&mut self, now: Instant) -> Option<Ended<S>> {
+        let due = |list: &List| self.deadline(list).is_some_and(|deadline| deadline <= now);
+        let index = self.lists.iter().find(|list| due(list))?.oldest;
+        self.remove(index)
+    }
+
+    /// When the next session's time is over, if nothing happens until then.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.lists.iter().filter_map(|list| self.deadline(list)).min()
+    }
+
+    /// From now on silence ends a session after this time at the latest.
+    pub fn hurry(&mut self, longest: Duration) {
+        self.longest = Some(longest);
+    }
+
+    /// The sessions of which this holds.
+    pub fn of(&self, holds: impl Fn(&S) -> bool) -> Vec<FlowId> {
+        let slots = self.slots.iter().zip(0..);
+        let found = slots.filter(|(slot, _)| slot.flow.as_ref().is_some_and(|flow| holds(&flow.state)));
+        found.map(|(slot, index)| FlowId { index, turn: slot.turn }).collect()
+    }
+
+    /// Ends the longest silent session of a stage.
+    fn evict(&mut self, stage: Stage) -> Option<Ended<S>> {
+        let heads = self.lists.iter().filter(|list| list.stage == stage && list.len > 0);
+        let oldest = heads.min_by_key(|list| self.flow(list.oldest).map(|flow| flow.last))?.oldest;
+        self.remove(oldest)
+    }
+
+    fn deadline(&self, list: &List) -> Option<Instant> {
+        let life = self.longest.map_or(list.life, |longest| longest.min(list.life));
+        self.flow(list.oldest)?.last.checked_add(life)
+    }
+
+    fn flow(&self, index: u32) -> Option<&Flow<S>> {
+        self.slots.get(index as usize)?.flow.as_ref()
+    }
+
+    fn flow_at(&mut self, index: u32) -> Option<&mut Flow<S>> {
+        self.slots.get_mut(index as usize)?.flow.as_mut()
+    }
+
+    fn flow_mut(&mut self, id: FlowId) -> Option<&mut Flow<S>> {
+        self.slots.get_mut(id.index as usize).filter(|slot| slot.turn == id.turn)?.flow.as_mut()
+    }
+
+    fn remove(&mut self, index: u32) -> Option<Ended<S>> {
+        self.unlink(index);
+        let slot = self.slots.get_mut(index as usize)?;
+        let Flow { ends, stage, state, counts, .. } = slot.flow.take()?;
+        slot.turn = slot.turn.wrapping_add(1);
+        self.index.remove(&ends);
+        self.free.push(index);
+        Some(Ended { ends, stage, state, counts })
+    }
+
+    /// Notes that something has happened to a session.
+    fn touch(&mut self, index: u32, stage: Stage, now: Instant) {
+        let Some(flow) = self.flow_at(index) else { return };
+        flow.last = now;
+        if flow.stage == stage && flow.newer == NONE {
+            return;
+        }
+        let (same, terms) = (flow.stage == stage, flow.terms);
+        self.unlink(index);
+        let list = (!same).then(|| {
+            let life = if stage == Stage::Asking { terms.asking() } else { terms.idle };
+            self.list(stage, life)
+        });
+        if let Some(flow) = self.flow_at(index) {
+            flow.stage = stage;
+            flow.list = list.unwrap_or(flow.list);
+        }
+        self.link(index);
+    }
+
+    /// The list of a stage and a life. One that is empty is taken for another: lives change with the file.
+    fn list(&mut self, stage: Stage, life: Duration) -> usize {
+        let same = |list: &List| list.stage == stage && list.life == life;
+        let found = self.lists.iter().position(same);
+        let list = || List { stage, life, oldest: NONE, newest: NONE, len: 0 };
+        if let Some(at) = found {
+            return at;
+        }
+        if let Some(at) = self.lists.iter().position(|list| list.len == 0) {
+            self.lists[at] = list();
+            return at;
+        }
+        self.lists.push(list());
+        self.lists.len() - 1
+    }
+
+    /// Puts a session at the end of its list.
+    fn link(&mut self, index: u32) {
+        let Some(list) = self.flow(index).map(|flow| flow.list) else { return };
+        let Some(list) = self.lists.get_mut(list) else { return };
+        let before = std::mem::replace(&mut list.newest, index);
+        list.len += 1;
+        if before == NONE {
+            list.oldest = index;
+        }
+        if let Some(flow) = self.flow_at(before) {
+            flow.newer = index;
+        }
+        if let Some(flow) = self.flow_at(index) {
+            (flow.older, flow.newer) = (before, NONE);
+        }
+    }
+
+    /// Takes a session out of its list.
+    fn unlink(&mut self, index: u32) {
+        let Some((list, older, newer)) = self.flow(index).map(|flow| (flow.list, flow.older, flow.newer))
+        else {
+            return;
+        };
+        if let Some(flow) = self.flow_at(older) {
+            flow.newer = newer;
+        }
+        if let Some(flow) = self.flow_at(newer) {
+            flow.older = older;
+        }
+        let Some(list) = self.lists.get_mut(list) else { return };
+        list.len -= 1;
+        if list.oldest == index {
+            list.oldest = newer;
+        }
+        if list.newest == index {
+            list.newest = older;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
