@@ -12,6 +12,10 @@ use serde::de::{
     Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor, value::SeqAccessDeserializer,
 };
 
+mod health;
+
+pub(super) use health::{Health, HealthOrOff};
+
 /// What Portway forwards, route by route.
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "read section by section; this type is the root of the schema")]
@@ -117,6 +121,17 @@ pub(super) struct Policy {
     /// What becomes of the open connections of an upstream that went down: they go on ("keep"), or are reset ("cut").
     #[schemars(extend("default" = "keep"))]
     pub on_down: Option<OnDown>,
+    /// What becomes of the open connections to an address that is no longer among those of its name: they go on ("keep"),
+    /// have `drain_timeout` to end ("drain"), or are reset ("cut").
+    #[schemars(extend("default" = "keep"))]
+    pub on_vanish: Option<OnVanish>,
+    /// How each upstream is checked; "off": only failed connects put an upstream down.
+    #[schemars(extend("default" = "off"))]
+    pub health: Option<HealthOrOff>,
+    /// What becomes of a client when no upstream can be had: it is reset ("reset"), the listening socket is closed until
+    /// one is back ("refuse"), or it waits ("hold 10s").
+    #[schemars(extend("default" = "reset", "examples" = ["hold 10s"]))]
+    pub when_down: Option<Text>,
 }
 
 macro_rules! words {
@@ -133,6 +148,7 @@ words!(/** `on_change` */ OnChange: Keep Drain Cut);
 words!(/** `relay` */ Relay: Auto Copy Splice);
 words!(/** `balance` */ Balance: RoundRobin LeastConnections RandomTwo SourceHash First);
 words!(/** `on_down` */ OnDown: Keep Cut);
+words!(/** `on_vanish` */ OnVanish: Keep Drain Cut);
 
 /// A text. Numbers and booleans are taken too: `compile` sees in the document that the quotes are missing, and says so.
 #[derive(Clone, Debug)]

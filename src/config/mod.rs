@@ -10,6 +10,7 @@
 mod cross;
 mod document;
 mod file;
+mod health;
 mod picture;
 mod plan;
 mod report;

@@ -20,18 +20,20 @@ pub(super) enum Section {
     Own,
     /// An entry of `upstream` that is a table.
     Upstream,
+    /// The table of `health`.
+    Health,
 }
 
 /// The keys of a section.
 pub(super) fn keys(section: Section) -> &'static [&'static str] {
     // Each route asks for them: ten thousand walks through the schema would cost more than reading the file.
-    static KEYS: LazyLock<[Vec<&'static str>; 6]> = LazyLock::new(|| {
+    static KEYS: LazyLock<[Vec<&'static str>; 7]> = LazyLock::new(|| {
         let keys = |section| properties(section).into_iter().flatten().map(|(key, _)| key.as_str());
         let shared: Vec<_> = keys(Section::Defaults).collect();
         let own = keys(Section::Route).filter(|key| !shared.contains(key)).collect();
-        let whole = [Section::Root, Section::Log, Section::Route, Section::Upstream];
-        let [root, log, route, upstream] = whole.map(|section| keys(section).collect());
-        [root, log, shared, route, own, upstream]
+        let whole = [Section::Root, Section::Log, Section::Route, Section::Upstream, Section::Health];
+        let [root, log, route, upstream, health] = whole.map(|section| keys(section).collect());
+        [root, log, shared, route, own, upstream, health]
     });
     &KEYS[section as usize]
 }
@@ -58,6 +60,7 @@ fn properties(section: Section) -> Option<&'static Map<String, Value>> {
         Section::Defaults => SCHEMA.pointer("/properties/defaults"),
         Section::Route | Section::Own => SCHEMA.pointer("/properties/route/items"),
         Section::Upstream => SCHEMA.pointer("/properties/route/items/properties/upstream/anyOf/1"),
+        Section::Health => SCHEMA.pointer("/properties/defaults/properties/health/anyOf/1"),
     };
     table?.get("properties")?.as_object()
 }

@@ -7,6 +7,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::file::{self, Format, Relay, Text};
+use super::health;
 use super::report::{Fault, Placed};
 use super::section::{Place, kind};
 use super::suggest::nearest;
@@ -79,6 +80,7 @@ pub(super) fn policy(
             file::OnDown::Cut => OnDown::Cut,
         };
     }
+    health::keys(place, (typed.on_vanish, typed.health, typed.when_down), &mut policy, faults);
     if let Some(relay) = typed.relay {
         policy.relay = match relay {
             Relay::Auto => RelayMode::Auto,
@@ -90,13 +92,13 @@ pub(super) fn policy(
 }
 
 /// Durations of one table. `None` where the key is absent or has a fault.
-struct Spans<'t, 'f> {
-    place: Place<'t>,
-    faults: &'f mut Vec<Placed>,
+pub(super) struct Spans<'t, 'f> {
+    pub place: Place<'t>,
+    pub faults: &'f mut Vec<Placed>,
 }
 
 impl Spans<'_, '_> {
-    fn required(&mut self, key: &str, typed: Option<file::Span>, least: Duration) -> Option<Duration> {
+    pub fn required(&mut self, key: &str, typed: Option<file::Span>, least: Duration) -> Option<Duration> {
         let typed = typed?.0;
         self.note(key, &typed, |text| units::duration(text, least))
     }

@@ -4,6 +4,7 @@
 //! again. No I/O, no clock, no log; text comes in through `FromStr` and fails with an error that carries the cure.
 
 pub mod addr;
+pub mod health;
 pub mod outcome;
 mod spec;
 pub mod table;
@@ -11,6 +12,7 @@ pub mod units;
 pub mod upstream;
 
 pub use addr::{ListenAddr, Peer, UpstreamAddr};
+pub use health::{Expect, HealthCheck, OnVanish, Payload, PayloadError, WhenDown};
 pub use outcome::{Blame, DataPath, Outcome};
 pub use spec::{AddrError, ListenSpec, Ports, UpstreamSpec};
 pub use table::{LogFormat, LogSettings, LogTarget, OnChange, Policy, RelayMode, Route, Table};

@@ -19,6 +19,8 @@ pub enum Outcome {
     UpstreamLost,
     /// The upstream went down, and `on_down` says to cut its connections.
     UpstreamDown,
+    /// The upstream's address left its name, and `on_vanish` says to drain or cut its connections.
+    UpstreamGone,
     /// No byte in either direction for `idle_timeout`.
     Idle,
     /// One side had sent FIN and the other no byte for `half_close_timeout`.
@@ -50,7 +52,7 @@ pub enum Blame {
 
 impl Outcome {
     /// Every outcome, for tests and for metrics.
-    pub const ALL: [Outcome; 14] = [
+    pub const ALL: [Outcome; 15] = [
         Outcome::ClientClosed,
         Outcome::UpstreamClosed,
         Outcome::ClientReset,
@@ -58,6 +60,7 @@ impl Outcome {
         Outcome::ClientLost,
         Outcome::UpstreamLost,
         Outcome::UpstreamDown,
+        Outcome::UpstreamGone,
         Outcome::Idle,
         Outcome::HalfCloseTimeout,
         Outcome::ConnectFailed,
@@ -77,6 +80,7 @@ impl Outcome {
             Outcome::ClientLost => "client-lost",
             Outcome::UpstreamLost => "upstream-lost",
             Outcome::UpstreamDown => "upstream-down",
+            Outcome::UpstreamGone => "upstream-gone",
             Outcome::Idle => "idle",
             Outcome::HalfCloseTimeout => "half-close-timeout",
             Outcome::ConnectFailed => "connect-failed",
@@ -95,6 +99,7 @@ impl Outcome {
             | Outcome::UpstreamReset
             | Outcome::UpstreamLost
             | Outcome::UpstreamDown
+            | Outcome::UpstreamGone
             | Outcome::ConnectFailed => Blame::Upstream,
             Outcome::Idle
             | Outcome::HalfCloseTimeout

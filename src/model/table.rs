@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::units;
-use super::{Balance, ListenAddr, ListenSpec, OnDown, UpstreamEntry};
+use super::{Balance, HealthCheck, ListenAddr, ListenSpec, OnDown, OnVanish, UpstreamEntry, WhenDown};
 
 /// A whole file, compiled. Two equal tables run the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,6 +65,12 @@ pub struct Policy {
     pub slow_start: Duration,
     /// What becomes of the connections of an upstream that went down.
     pub on_down: OnDown,
+    /// What becomes of the connections to an address that has left its name.
+    pub on_vanish: OnVanish,
+    /// How the upstreams are checked; `None`: only failed connects tell.
+    pub health: Option<HealthCheck>,
+    /// What becomes of a client when no upstream can be had.
+    pub when_down: WhenDown,
 }
 
 impl Default for Policy {
@@ -80,13 +86,16 @@ impl Default for Policy {
             balance: Balance::RoundRobin,
             slow_start: Duration::ZERO,
             on_down: OnDown::Keep,
+            on_vanish: OnVanish::Keep,
+            health: None,
+            when_down: WhenDown::Reset,
         }
     }
 }
 
 impl Policy {
     /// Each key with its value, both as the file has them: for plans, and wherever a person reads a route.
-    pub fn entries(&self) -> [(&'static str, String); 11] {
+    pub fn entries(&self) -> [(&'static str, String); 14] {
         let or_off = |value: Option<Duration>| value.map_or_else(|| "off".to_owned(), units::show);
         [
             ("protocol", "tcp".to_owned()),
@@ -100,6 +109,9 @@ impl Policy {
             ("balance", self.balance.label().to_owned()),
             ("slow_start", units::show(self.slow_start)),
             ("on_down", self.on_down.label().to_owned()),
+            ("on_vanish", self.on_vanish.label().to_owned()),
+            ("health", self.health.as_ref().map_or_else(|| "off".to_owned(), ToString::to_string)),
+            ("when_down", self.when_down.to_string()),
         ]
     }
 }

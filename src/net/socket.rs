@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -51,6 +52,23 @@ impl Socket {
             Socket::Tcp(stream) => stream.ready(Interest::ERROR).await,
             Socket::Unix(stream) => stream.ready(Interest::ERROR).await,
         });
+    }
+
+    /// Resolves when there is something to read: bytes, an end, or an error.
+    pub async fn stirs(&self) {
+        // As in `failed`.
+        drop(match self {
+            Socket::Tcp(stream) => stream.ready(Interest::READABLE | Interest::ERROR).await,
+            Socket::Unix(stream) => stream.ready(Interest::READABLE | Interest::ERROR).await,
+        });
+    }
+
+    /// Whether the next thing to be read is an error. That takes it: a later read looks like a clean end.
+    pub fn ends_in_error(&self) -> bool {
+        match rustix::net::recv(self, &mut [0; 1][..], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+            Ok(_) | Err(Errno::AGAIN | Errno::INTR) => false,
+            Err(_) => true,
+        }
     }
 
     /// Whether nothing can come or go any more. On a Unix socket: its peer has closed.

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::accept::Client;
 use super::egress::{self, Egress};
 use super::record::Ledger;
+use super::tie::Tie;
 use super::{Door, Lead, Shared};
-use crate::model::{OnDown, Outcome};
+use crate::model::Outcome;
 use crate::net::Socket;
 use crate::net::relay::{Ending, Patience, Side, relay};
 
@@ -19,7 +20,7 @@ pub(super) async fn serve(client: Client, door: Arc<Door>, lead: Arc<Lead>, shar
     let client = Severed::unless_told(client);
 
     // In a box: its memory is given back before the relay begins.
-    let Egress { socket, live, load } =
+    let Egress { socket, load, mut tie } =
         match Box::pin(egress::connect(&client.socket, &lead, &mut ledger)).await {
             Ok(egress) => egress,
             Err(outcome) => return ledger.ended(outcome),
@@ -35,10 +36,7 @@ pub(super) async fn serve(client: Client, door: Arc<Door>, lead: Arc<Lead>, shar
     let ending = tokio::select! {
         biased;
         ending = relayed => ending,
-        // In a box: few routes want it, and each connection would be larger by it.
-        () = async { Box::pin(live.down()).await }, if policy.on_down == OnDown::Cut => {
-            return ledger.ended(Outcome::UpstreamDown);
-        }
+        outcome = snaps(&mut tie), if tie.is_some() => return ledger.ended(outcome),
     };
     if let Ending::Closed(_) = ending {
         client.close();
@@ -46,6 +44,14 @@ pub(super) async fn serve(client: Client, door: Arc<Door>, lead: Arc<Lead>, shar
     }
     ledger.ended(outcome(ending));
     drop((load, permit));
+}
+
+/// In a box: few routes want it, and each connection would be larger by it.
+async fn snaps(tie: &mut Option<Box<Tie>>) -> Outcome {
+    match tie {
+        Some(tie) => Box::pin(tie.snaps()).await,
+        None => std::future::pending().await,
+    }
 }
 
 fn outcome(ending: Ending) -> Outcome {

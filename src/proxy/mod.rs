@@ -5,23 +5,30 @@
 pub mod accept;
 pub mod access_log;
 mod budget;
+mod checks;
 pub mod connection;
 mod egress;
+mod front;
+mod hold;
+mod lead;
+mod live;
+mod names;
+mod race;
 pub mod record;
+mod tie;
 mod upstreams;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
-use crate::config::Binding;
-use crate::model::{ListenAddr, Route, UpstreamEntry};
-use crate::state::{Member, Pool};
-use crate::tasks::Scope;
+use crate::model::ListenAddr;
 pub use access_log::AccessLog;
 pub use budget::Budget;
-pub use upstreams::{Live, Upstreams};
+pub use front::Front;
+pub use lead::{Candidate, Candidates, Lead};
+pub use live::Live;
+pub use upstreams::Upstreams;
 
 /// One listening address of the running proxy. It stays while edits change what it leads to.
 #[derive(Debug)]
@@ -30,37 +37,6 @@ pub struct Door {
     pub addr: ListenAddr,
     /// What it leads to now. Loaded once per connection.
     pub lead: ArcSwap<Lead>,
-}
-
-/// What a listener leads to: one route, as one reading of the file had it.
-#[derive(Debug)]
-pub struct Lead {
-    /// The route.
-    pub route: Arc<Route>,
-    /// Its upstreams for this listener.
-    pub pool: Pool,
-    /// The members of the pool, in its order.
-    pub upstreams: Vec<Arc<Live>>,
-    /// The owner of its connections: `on_change` acts on them through it.
-    pub connections: Scope,
-}
-
-impl Lead {
-    /// Where a binding of a table leads; its connections belong to `connections`.
-    pub fn new(binding: &Binding, connections: Scope, known: &mut Upstreams) -> Self {
-        let route = binding.route.clone();
-        let upstreams: Vec<Arc<Live>> =
-            route.upstream.iter().map(|entry| known.get(entry.spec.at(binding.offset))).collect();
-        let member = |(entry, live): (&UpstreamEntry, &Arc<Live>)| Member {
-            upstream: live.state.clone(),
-            weight: entry.weight,
-            backup: entry.backup,
-            most: entry.max_connections,
-        };
-        let members = route.upstream.iter().zip(&upstreams).map(member).collect();
-        let pool = Pool::new(members, route.policy.balance, route.policy.slow_start);
-        Lead { route, pool, upstreams, connections }
-    }
 }
 
 /// What all connections share.

@@ -19,8 +19,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::model::{ListenAddr, Policy, Table};
-use crate::net::{Inherited, Listener};
-use crate::proxy::{Door, Shared, Upstreams};
+use crate::net::Inherited;
+use crate::proxy::{Door, Front, Shared, Upstreams};
 use crate::tasks::Scope;
 
 /// What runs now.
@@ -32,7 +32,7 @@ pub struct Server {
     table: Table,
     doors: BTreeMap<ListenAddr, OpenDoor>,
     /// What is known of the upstreams: it outlives edits.
-    upstreams: Upstreams,
+    upstreams: Arc<Upstreams>,
     /// The connections of each route, as its present text serves them.
     serving: BTreeMap<String, Scope>,
     /// Connections of texts that an edit has replaced.
@@ -46,7 +46,7 @@ pub struct Server {
 #[derive(Debug)]
 struct OpenDoor {
     door: Arc<Door>,
-    listener: Arc<Listener>,
+    front: Arc<Front>,
     accepting: Scope,
 }
 
@@ -60,15 +60,16 @@ struct Retired {
 impl Server {
     /// A server without listeners. It uses `inherited` sockets where their address fits, and binds the rest.
     pub fn new(shared: Arc<Shared>, inherited: Inherited) -> Self {
+        let root = Scope::new();
         Server {
             shared,
             inherited,
             table: Table::default(),
             doors: BTreeMap::new(),
-            upstreams: Upstreams::default(),
+            upstreams: Upstreams::new(root.child()),
             serving: BTreeMap::new(),
             retired: Vec::new(),
-            root: Scope::new(),
+            root,
             generation: 0,
         }
     }

@@ -5,10 +5,14 @@
 //! listener leads to, and in which order. A connection [`Walk`]s it.
 
 mod balance;
+mod checked;
 mod hash;
 pub mod health;
+pub mod names;
 mod pool;
 mod upstream;
 
-pub use pool::{Member, Pool, Step, Walk};
+pub use checked::{Checked, Turn};
+pub use names::Answers;
+pub use pool::{Member, NameOf, Pool, Step, Walk};
 pub use upstream::{Attempt, Load, Upstream};

@@ -9,7 +9,7 @@ fn upstream(text: &str) -> Arc<Upstream> {
 }
 
 fn member(text: &str, weight: u32) -> Member {
-    Member { upstream: upstream(text), weight, backup: false, most: None }
+    Member { weight, ..Member::plain(upstream(text)) }
 }
 
 fn backup(text: &str) -> Member {
@@ -43,7 +43,7 @@ fn first(pool: &Pool, client: u32, chance: u64, now: Instant) -> usize {
 
 fn put_down(upstream: &Arc<Upstream>, now: Instant) {
     for _ in 0..FAILURES {
-        upstream.begin(None, now).unwrap().failed(now, 256);
+        upstream.begin(None, now).unwrap().failed(now, &"refused", 256);
     }
     assert_eq!(upstream.standing(now), Standing::Down);
 }

@@ -1,0 +1,88 @@
+//! `when_down = "hold 10s"`: clients wait for an upstream to come back.
+
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::Lead;
+use super::egress::{Egress, walk};
+use super::record::Ledger;
+use crate::model::Outcome;
+use crate::net::Socket;
+
+/// Clients that wait, of one listener. Those above it are reset.
+const PLACES: usize = 1024;
+/// One of them tries so often, for all.
+const PACE: Duration = Duration::from_millis(100);
+
+/// Those who wait.
+#[derive(Debug)]
+pub(super) struct WaitingRoom {
+    places: Semaphore,
+    /// Whoever has it tries; the others wait for the news.
+    scout: Semaphore,
+    served: watch::Sender<()>,
+}
+
+impl Default for WaitingRoom {
+    fn default() -> Self {
+        WaitingRoom {
+            places: Semaphore::new(PLACES),
+            scout: Semaphore::new(1),
+            served: watch::Sender::new(()),
+        }
+    }
+}
+
+impl WaitingRoom {
+    /// An upstream was connected.
+    pub fn is_served(&self) {
+        if self.served.receiver_count() > 0 {
+            self.served.send_replace(());
+        }
+    }
+}
+
+/// Waits until an upstream is connected, for so long. `failed`: why that did not go at once.
+pub(super) async fn until_back(
+    (client, lead): (&Socket, &Lead),
+    time: Duration,
+    failed: Outcome,
+    ledger: &mut Ledger,
+) -> Result<Egress, Outcome> {
+    let ends = Instant::now() + time;
+    // Before the first try: what comes meanwhile is not missed.
+    let (mut served, mut news) = (lead.room.served.subscribe(), lead.news());
+    let Ok(_place) = lead.room.places.try_acquire() else {
+        ledger.missed("too many clients wait for an upstream");
+        return Err(failed);
+    };
+    let mut came_back = async || {
+        loop {
+            tokio::select! {
+                _ = served.changed() => return,
+                _ = news.changed() => if lead.is_any_up() { return },
+            }
+        }
+    };
+    let connected = async {
+        loop {
+            let scout = tokio::select! {
+                biased;
+                () = came_back() => None,
+                scout = lead.room.scout.acquire() => scout.ok(),
+            };
+            if scout.is_some() {
+                tokio::select! {
+                    () = came_back() => {}
+                    () = sleep(PACE) => {}
+                }
+            }
+            if let Ok(egress) = walk(client, lead, ledger).await {
+                return egress;
+            }
+        }
+    };
+    timeout_at(ends, connected).await.map_err(|_| failed)
+}
