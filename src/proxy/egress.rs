@@ -21,6 +21,10 @@ use crate::state::{Load, Step, Walk};
 /// connection for one that is not there yet (a container's port, say) resets it at once.
 const AT_ONCE: Duration = Duration::from_millis(100);
 
+/// How long a client that found no address to connect waits for the next look-up: names are looked up once a second at the
+/// most.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// A connected upstream.
 pub(super) struct Egress {
     pub socket: Socket,
@@ -57,29 +61,30 @@ async fn first_connected(client: &Socket, lead: &Lead, ledger: &mut Ledger) -> R
     }
 }
 
-/// Walks through all candidates, and once more where a name has other addresses by then.
+/// Walks through all candidates. Where none connects and names are among them, once more through what their next look-up
+/// brings: to its clients a server that has just moved is not gone.
 pub(super) async fn walk(client: &Socket, lead: &Lead, ledger: &mut Ledger) -> Result<Egress, Outcome> {
-    let patience = lead.route.policy.connect_timeout;
-    let mut candidates = lead.candidates();
-    if candidates.list().is_empty() {
-        candidates = lead.others_than(&candidates, patience).await;
-    }
-    let failed = match walk_once(client, lead, &candidates, ledger).await {
-        Ok(egress) => return Ok(egress),
-        Err(failed) => failed,
+    let candidates = lead.candidates();
+    let patience = match candidates.list() {
+        // No look-up has ever brought one: the first may be under way.
+        [] => lead.route.policy.connect_timeout,
+        _ => match walk_once(client, lead, &candidates, ledger).await {
+            Err(Outcome::ConnectFailed) if lead.has_names() => PATIENCE,
+            ended => return ended,
+        },
     };
-    if lead.has_names() {
-        let others = lead.others_than(&candidates, patience).await;
-        if !Arc::ptr_eq(&others, &candidates)
-            && let Ok(egress) = walk_once(client, lead, &others, ledger).await
-        {
-            return Ok(egress);
-        }
+    let others = lead.others_than(&candidates, patience).await;
+    let ended = if Arc::ptr_eq(&others, &candidates) {
+        Err(Outcome::ConnectFailed)
+    } else {
+        walk_once(client, lead, &others, ledger).await
+    };
+    if ended.is_err() {
         for (written, error) in lead.unresolved() {
             ledger.missed(&format!("{written}: the name does not resolve: {error}"));
         }
     }
-    Err(failed)
+    ended
 }
 
 /// No byte of the client has been delivered yet: whatever goes wrong here, the next candidate may have it.

@@ -15,7 +15,6 @@ use super::names::Name;
 use super::upstreams::Upstreams;
 use crate::config::Binding;
 use crate::model::{Balance, Route, UpstreamAddr, UpstreamEntry};
-use crate::state::names::SOONEST;
 use crate::state::{Member, NameOf, Pool};
 use crate::tasks::Scope;
 
@@ -197,19 +196,16 @@ impl Lead {
         })
     }
 
-    /// Other candidates than these, once a name has another answer; at the latest when each was looked up, or when
-    /// `patience` is over. An answer of the last second is not asked for again.
+    /// Other candidates than these, as soon as a name has another answer; the same, when each name was looked up once
+    /// more, or when that takes longer than `patience`.
     pub(super) async fn others_than(&self, known: &Candidates, patience: Duration) -> Arc<Candidates> {
-        let mut news = self.upstreams.news().subscribe();
-        let since = Instant::now().checked_sub(SOONEST);
-        let is_fresh = |name: &Arc<Name>| since.is_none_or(|since| name.was_looked_up_since(since));
-        self.names().filter(|name| !is_fresh(name)).for_each(|name| name.ask());
+        let (asked, mut news) = (Instant::now(), self.upstreams.news().subscribe());
+        self.names().for_each(|name| name.ask());
         let wait = async {
-            while self.candidates().version == known.version && !self.names().all(is_fresh) {
-                if news.changed().await.is_err() {
-                    return;
-                }
-            }
+            while self.candidates().version == known.version
+                && !self.names().all(|name| name.was_looked_up_since(asked))
+                && news.changed().await.is_ok()
+            {}
         };
         // Over: what there is now.
         drop(timeout(patience, wait).await);

@@ -48,10 +48,10 @@ struct Known {
     asked: AtomicBool,
 }
 
-/// The last look-up.
+/// The last look-up that has ended.
 #[derive(Debug, Default)]
 struct Last {
-    ended: Option<Instant>,
+    begun: Option<Instant>,
     /// Why it gave no address.
     error: Option<String>,
 }
@@ -101,18 +101,18 @@ impl Name {
 
     /// Whether no look-up has ended yet.
     pub(super) fn is_unknown(&self) -> bool {
-        self.known.last().ended.is_none()
+        self.known.last().begun.is_none()
     }
 
-    /// Whether a look-up has ended since then.
+    /// Whether a look-up that began since then has ended.
     pub(super) fn was_looked_up_since(&self, since: Instant) -> bool {
-        self.known.last().ended.is_some_and(|ended| ended >= since)
+        self.known.last().begun.is_some_and(|begun| begun >= since)
     }
 
     /// Why there is no address, or no new answer.
     pub fn error(&self) -> Option<String> {
         let last = self.known.last();
-        match (&last.error, last.ended) {
+        match (&last.error, last.begun) {
             (None, None) => Some("the resolver has not answered yet".to_owned()),
             (error, _) => error.clone(),
         }
@@ -131,20 +131,20 @@ async fn keep(known: Arc<Known>, upstreams: Arc<Upstreams>) {
     loop {
         let begun = Instant::now();
         let found = told_if_slow(&known, &upstreams).await;
-        let ended = Instant::now();
         let (found, error) = match found {
             Ok(addrs) if addrs.is_empty() => (None, Some("the name has no address".to_owned())),
             Ok(addrs) => (Some(addrs), None),
             Err(error) => (None, Some(error.to_string())),
         };
-        let news = answers.learn(found, ended.into_std());
-        tell(&known.host, &answers, &news, error.as_deref());
+        let news = answers.learn(found, Instant::now().into_std());
         if news.changed() {
             known.version.fetch_add(1, Ordering::Release);
             known.addrs.send_replace(answers.addrs().clone());
             upstreams.forget_unused();
         }
-        *known.last() = Last { ended: Some(ended), error };
+        // After the change: who reads it can rely on it.
+        tell(&known.host, &answers, &news, error.as_deref());
+        *known.last() = Last { begun: Some(begun), error };
         if known.asked.swap(false, Ordering::AcqRel) || news != News::default() {
             upstreams.news().tell();
         }

@@ -13,5 +13,10 @@ mod failover;
 #[path = "../reload/harness.rs"]
 #[allow(dead_code, reason = "shared with the tests of reloads; each uses what it needs")]
 mod harness;
+mod names;
+#[path = "../portway/harness/netns.rs"]
+#[allow(dead_code, reason = "shared with the tests of connections; each uses what it needs")]
+mod netns;
+mod resolver;
 mod server;
 mod storm;
