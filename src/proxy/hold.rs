@@ -1,9 +1,10 @@
 //! `when_down = "hold 10s"`: clients wait for an upstream to come back.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::Lead;
 use super::egress::{Egress, walk};
@@ -15,6 +16,9 @@ use crate::net::Socket;
 const PLACES: usize = 1024;
 /// One of them tries so often, for all.
 const PACE: Duration = Duration::from_millis(100);
+/// When one is back, so many go to it at a time, and so soon the next: a server that has just started has a short queue
+/// (128 is usual), and what does not fit into it is connected for us and unknown to the server.
+const BATCH: (u32, Duration) = (64, Duration::from_millis(25));
 
 /// Those who wait.
 #[derive(Debug)]
@@ -23,6 +27,8 @@ pub(super) struct WaitingRoom {
     /// Whoever has it tries; the others wait for the news.
     scout: Semaphore,
     served: watch::Sender<()>,
+    /// When the last batch began to go, and how many of it have gone.
+    batch: Mutex<(Option<Instant>, u32)>,
 }
 
 impl Default for WaitingRoom {
@@ -31,6 +37,7 @@ impl Default for WaitingRoom {
             places: Semaphore::new(PLACES),
             scout: Semaphore::new(1),
             served: watch::Sender::new(()),
+            batch: Mutex::default(),
         }
     }
 }
@@ -41,6 +48,27 @@ impl WaitingRoom {
         if self.served.receiver_count() > 0 {
             self.served.send_replace(());
         }
+    }
+
+    /// Waits until one more may go.
+    async fn turn(&self) {
+        while let Err(later) = self.may_go(Instant::now()) {
+            sleep_until(later).await;
+        }
+    }
+
+    fn may_go(&self, now: Instant) -> Result<(), Instant> {
+        let mut batch = self.batch.lock().unwrap_or_else(PoisonError::into_inner);
+        match *batch {
+            (Some(begun), gone) if now < begun + BATCH.1 => {
+                if gone >= BATCH.0 {
+                    return Err(begun + BATCH.1);
+                }
+                batch.1 += 1;
+            }
+            _ => *batch = (Some(now), 1),
+        }
+        Ok(())
     }
 }
 
@@ -79,6 +107,7 @@ pub(super) async fn until_back(
                     () = sleep(PACE) => {}
                 }
             }
+            lead.room.turn().await;
             if let Ok(egress) = walk(client, lead, ledger).await {
                 return egress;
             }

@@ -138,8 +138,9 @@ async fn keep(known: Arc<Known>, upstreams: Arc<Upstreams>) {
         };
         let news = answers.learn(found, Instant::now().into_std());
         if news.changed() {
-            known.version.fetch_add(1, Ordering::Release);
             known.addrs.send_replace(answers.addrs().clone());
+            // After the addresses: who sees the new number sees them.
+            known.version.fetch_add(1, Ordering::Release);
             upstreams.forget_unused();
         }
         // After the change: who reads it can rely on it.
