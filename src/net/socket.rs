@@ -6,7 +6,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -54,20 +53,25 @@ impl Socket {
         });
     }
 
-    /// Resolves when there is something to read: bytes, an end, or an error.
-    pub async fn stirs(&self) {
-        // As in `failed`.
-        drop(match self {
-            Socket::Tcp(stream) => stream.ready(Interest::READABLE | Interest::ERROR).await,
-            Socket::Unix(stream) => stream.ready(Interest::READABLE | Interest::ERROR).await,
-        });
-    }
-
-    /// Whether the next thing to be read is an error. That takes it: a later read looks like a clean end.
-    pub fn ends_in_error(&self) -> bool {
-        match rustix::net::recv(self, &mut [0; 1][..], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
-            Ok(_) | Err(Errno::AGAIN | Errno::INTR) => false,
-            Err(_) => true,
+    /// Resolves when there is something to read: bytes (1), or an end (0). Takes nothing, but for an error: a later read
+    /// looks like a clean end.
+    pub async fn stirs(&self) -> io::Result<usize> {
+        // A reset makes a socket readable too.
+        let interest = Interest::READABLE;
+        let look = || {
+            let (_, n) = rustix::net::recv(self, &mut [0; 1][..], RecvFlags::PEEK | RecvFlags::DONTWAIT)?;
+            Ok(n)
+        };
+        loop {
+            match self {
+                Socket::Tcp(stream) => stream.ready(interest).await,
+                Socket::Unix(stream) => stream.ready(interest).await,
+            }?;
+            // tokio takes a socket that was accepted for readable until it was tried.
+            match self.try_io(interest, look) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                seen => return seen,
+            }
         }
     }
 

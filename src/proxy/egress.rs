@@ -19,7 +19,7 @@ use crate::state::{Load, Step, Walk};
 
 /// How long an upstream that was connected is watched for a reset, where another could be had instead. What takes a
 /// connection for one that is not there yet (a container's port, say) resets it at once.
-const AT_ONCE: Duration = Duration::from_millis(100);
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// How long a client that found no address to connect waits for the next look-up: names are looked up once a second at the
 /// most.
@@ -144,8 +144,8 @@ async fn alone(
 async fn is_reset_at_once(client: &Socket, upstream: &Socket) -> bool {
     tokio::select! {
         biased;
-        () = upstream.stirs() => upstream.ends_in_error(),
-        () = client.stirs() => false,
+        seen = upstream.stirs() => seen.is_err(),
+        _ = client.stirs() => false,
         () = sleep(AT_ONCE) => false,
     }
 }

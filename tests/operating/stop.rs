@@ -57,7 +57,7 @@ fn a_stop_with_nothing_open_does_not_talk_of_draining() {
 #[test]
 fn a_look_up_that_hangs_does_not_hold_up_the_end() {
     const TEST: &str = "a_look_up_that_hangs_does_not_hold_up_the_end";
-    if lacks(TEST, &["unshare", "mount", "ip", "socat"], true) {
+    if lacks(TEST, &["unshare", "mount", "ip", "setpriv", "socat"], true) {
         return;
     }
     // A name server that never answers, in namespaces where nobody else asks it.
@@ -67,7 +67,7 @@ fn a_look_up_that_hangs_does_not_hold_up_the_end() {
     let (resolv, asked, socket) = (path("resolv"), path("asked"), path("socket"));
     let prelude = format!(
         "ip link set lo up; mount --bind {resolv} /etc/resolv.conf\n\
-         socat -u UDP-RECV:53,bind=127.0.0.1 CREATE:{asked} & \n\
+         setpriv --pdeathsig KILL socat -u UDP-RECV:53,bind=127.0.0.1 CREATE:{asked} & \n\
          until ss -Hlnu | grep -q 127.0.0.1:53; do :; done"
     );
     let launch = Launch::forward(&format!("unix:{socket}"), "hangs.example:1");

@@ -19,6 +19,7 @@ mod names;
 #[path = "../portway/harness/netns.rs"]
 #[allow(dead_code, reason = "shared with the tests of connections; each uses what it needs")]
 mod netns;
+mod network;
 mod resolver;
 mod server;
 mod storm;
