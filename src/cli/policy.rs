@@ -27,6 +27,12 @@ pub struct PolicyArgs {
     /// Which of several upstreams: "round-robin", "least-connections", "random-two", "source-hash", "first".
     #[arg(long, value_name = "HOW")]
     balance: Option<String>,
+    /// No upstream can be had: "reset", "refuse" (the port is closed) or "hold 10s" (clients wait).
+    #[arg(long, value_name = "WHAT")]
+    when_down: Option<String>,
+    /// Connections to an address that left its name: "keep", "drain" or "cut".
+    #[arg(long, value_name = "WHAT")]
+    on_vanish: Option<String>,
 }
 
 /// As lines of a file: their values are checked where those of files are.
@@ -40,6 +46,8 @@ impl fmt::Display for PolicyArgs {
             ("drain_timeout", &self.drain_timeout),
             ("relay", &self.relay),
             ("balance", &self.balance),
+            ("when_down", &self.when_down),
+            ("on_vanish", &self.on_vanish),
         ];
         for (key, value) in keys {
             if let Some(value) = value {

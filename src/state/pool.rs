@@ -272,4 +272,6 @@ impl Marks {
 }
 
 #[cfg(test)]
+mod names_tests;
+#[cfg(test)]
 mod tests;

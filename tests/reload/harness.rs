@@ -350,11 +350,6 @@ impl Portway {
             assert!(Instant::now() < deadline, "leaked: {now:?}, not {expected:?}; the log:\n{}", self.log());
             drop(self.lines.recv_timeout(Duration::from_millis(10)));
         }
-        self.end();
-    }
-
-    /// The end without the leak gate: of a process that is still at something.
-    pub fn end(mut self) {
         self.signal(rustix::process::Signal::TERM);
         self.phase("stopped");
         assert!(self.child.wait().unwrap().success(), "the log:\n{}", self.log());
