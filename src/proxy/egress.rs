@@ -15,6 +15,7 @@ use super::tie::Tie;
 use crate::model::{Outcome, Peer, WhenDown};
 use crate::net::Socket;
 use crate::net::dial::DialOptions;
+use crate::net::relay::Side;
 use crate::state::{Load, Step, Walk};
 
 /// How long an upstream that was connected is watched for a reset, where another could be had instead. What takes a
@@ -56,7 +57,9 @@ pub(super) async fn connect(client: &Socket, lead: &Lead, ledger: &mut Ledger) -
 
 async fn first_connected(client: &Socket, lead: &Lead, ledger: &mut Ledger) -> Result<Egress, Outcome> {
     match (walk(client, lead, ledger).await, lead.route.policy.when_down) {
-        (Err(failed), WhenDown::Hold(time)) => hold::until_back((client, lead), time, failed, ledger).await,
+        (Err(failed), WhenDown::Hold(time)) if failed != Outcome::ClientReset => {
+            hold::until_back((client, lead), time, failed, ledger).await
+        }
         (connected, _) => connected,
     }
 }
@@ -107,9 +110,18 @@ async fn walk_once(
         };
         let Some(Connected { index, socket, peer, load, checked }) = connected else { continue };
         let Some(candidate) = candidates.get(index) else { break };
-        if candidates.pool.has_left(&walk) && is_reset_at_once(client, &socket).await {
-            ledger.missed(&format!("{peer}: reset before a byte"));
-            continue;
+        if candidates.pool.has_left(&walk) {
+            match early_reset(client, &socket).await {
+                None => {}
+                Some(Side::Upstream) => {
+                    ledger.missed(&format!("{peer}: reset before a byte"));
+                    continue;
+                }
+                Some(Side::Client) => {
+                    socket.reset();
+                    return Err(Outcome::ClientReset);
+                }
+            }
         }
         let tie = Tie::of(candidate, policy, &peer, (load.downs(), checked));
         ledger.connected(candidate.written.clone(), peer);
@@ -139,14 +151,14 @@ async fn alone(
     }
 }
 
-/// Whether an upstream resets before a byte has gone either way. Ends with the first byte or end of either side, so that
-/// nobody waits for it.
-async fn is_reset_at_once(client: &Socket, upstream: &Socket) -> bool {
+/// Who resets before a byte has gone either way. Ends with the first byte or end of either side, so that nobody waits for
+/// it.
+async fn early_reset(client: &Socket, upstream: &Socket) -> Option<Side> {
     tokio::select! {
         biased;
-        seen = upstream.stirs() => seen.is_err(),
-        _ = client.stirs() => false,
-        () = sleep(AT_ONCE) => false,
+        seen = upstream.stirs() => seen.is_err().then_some(Side::Upstream),
+        seen = client.stirs() => seen.is_err().then_some(Side::Client),
+        () = sleep(AT_ONCE) => None,
     }
 }
 

@@ -108,10 +108,11 @@ pub(super) async fn until_back(
                 }
             }
             lead.room.turn().await;
-            if let Ok(egress) = walk(client, lead, ledger).await {
-                return egress;
+            match walk(client, lead, ledger).await {
+                Err(Outcome::ConnectFailed | Outcome::Limited) => {}
+                ended => return ended,
             }
         }
     };
-    timeout_at(ends, connected).await.map_err(|_| failed)
+    timeout_at(ends, connected).await.unwrap_or(Err(failed))
 }

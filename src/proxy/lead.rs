@@ -131,7 +131,7 @@ impl Lead {
 
     /// No listener leads here any more: its checks end, as far as nobody else wants them.
     pub fn retire(&self) {
-        self.retired.store(true, Ordering::Release);
+        self.retired.store(true, Ordering::SeqCst);
         self.keeper.kill();
         self.now.store(Arc::new(Candidates::none()));
     }
@@ -145,8 +145,12 @@ impl Lead {
             return now;
         }
         let new = Arc::new(self.gather(version));
-        if !self.retired.load(Ordering::Acquire) {
+        if !self.retired.load(Ordering::SeqCst) {
             self.now.store(new.clone());
+            // Meanwhile, perhaps.
+            if self.retired.load(Ordering::SeqCst) {
+                self.now.store(Arc::new(Candidates::none()));
+            }
         }
         new
     }

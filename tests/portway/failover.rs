@@ -103,7 +103,7 @@ fn an_address_that_is_overtaken_again_and_again_is_not_waited_for() {
     let port = upstream.addr.to_string().rsplit_once(':').unwrap().1.to_owned();
     let plan = Proxy::leading_to(&[&format!("app:{port}")]).with(&["--balance first"]);
     let proxy = plan.inside(&netns).start();
-    let mut connect = || {
+    let connect = || {
         let begun = Instant::now();
         drop((netns.enter(|| proxy.connect()), upstream.accept()));
         begun.elapsed()

@@ -1,5 +1,6 @@
 //! What the network does to an attempt: the next upstream has the client.
 
+use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -54,6 +55,26 @@ fn the_last_upstream_that_resets_resets_the_client() {
             .seen
             .iter()
             .any(|line| line["outcome"] == "upstream-reset" || line["outcome"] == "connect-failed")
+    });
+    portway.stop();
+}
+
+#[test]
+fn a_client_that_resets_before_a_byte_resets_the_upstream() {
+    // They are connected by the kernel, and silent.
+    let (port, servers) = (Port::reserve(), [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap()));
+    let upstreams =
+        servers.iter().map(|server| format!("\"{}\"", server.local_addr().unwrap())).collect::<Vec<_>>();
+    let place = Place::with(&leads(&port, &upstreams, "balance = \"first\""));
+    let mut portway = Portway::run(&place.file());
+    let client = TcpStream::connect(("127.0.0.1", port.number)).unwrap();
+    let (mut server, _) = servers[0].accept().unwrap();
+    SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(client);
+    let end = server.read(&mut [0]);
+    assert!(end.as_ref().is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionReset), "{end:?}");
+    portway.until("the reset is in the access log", |portway| {
+        portway.seen.iter().any(|line| line["outcome"] == "client-reset")
     });
     portway.stop();
 }

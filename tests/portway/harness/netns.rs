@@ -50,6 +50,7 @@ impl Netns {
     }
 
     /// The `resolv.conf` of programs that are started inside of it from now on.
+    #[allow(dead_code, reason = "of the tests of names")]
     pub fn resolver(&self, text: &str) {
         let dir = format!("/etc/netns/{}", self.name);
         fs::create_dir_all(&dir).unwrap();
