@@ -142,19 +142,35 @@ pub enum DataPath {
     None,
     /// tokio's `copy_bidirectional`.
     Copy,
-    /// Through one buffer per thread.
+    /// Through one buffer per thread: it never moved bulk data.
     Buffer,
+    /// As [`DataPath::Buffer`], for want of a pipe, although it moved bulk data.
+    BufferNoPipe,
+    /// As [`DataPath::Buffer`], because the kernel does not splice these sockets, although it moved bulk data.
+    BufferNoSplice,
     /// Through kernel pipes, at least in part.
     Splice,
 }
 
 impl DataPath {
+    /// Every path, for tests and for metrics.
+    pub const ALL: [DataPath; 6] = [
+        DataPath::None,
+        DataPath::Copy,
+        DataPath::Buffer,
+        DataPath::BufferNoPipe,
+        DataPath::BufferNoSplice,
+        DataPath::Splice,
+    ];
+
     /// The stable label of logs and metrics.
     pub fn label(self) -> &'static str {
         match self {
             DataPath::None => "none",
             DataPath::Copy => "copy",
             DataPath::Buffer => "buffer",
+            DataPath::BufferNoPipe => "buffer-no-pipe",
+            DataPath::BufferNoSplice => "buffer-no-splice",
             DataPath::Splice => "splice",
         }
     }

@@ -1,12 +1,11 @@
 //! What is known of a connection when it has ended: one value, which everything that reports reads.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use crate::model::{DataPath, ListenAddr, Outcome, Peer, RelayMode, Route, UpstreamAddr};
+use crate::model::{DataPath, ListenAddr, Outcome, Peer, Route, UpstreamAddr};
 use crate::net::relay::Traffic;
 
 /// One connection, after its end.
@@ -118,11 +117,9 @@ impl Ledger {
 impl Drop for Ledger {
     fn drop(&mut self) {
         (self.record.up, self.record.down) = self.traffic.bytes();
-        self.record.path = match (&self.record.upstream, self.record.route.policy.relay) {
-            (None, _) => DataPath::None,
-            (Some(_), RelayMode::Copy) => DataPath::Copy,
-            (Some(_), _) if self.traffic.spliced.load(Ordering::Relaxed) => DataPath::Splice,
-            (Some(_), _) => DataPath::Buffer,
+        self.record.path = match &self.record.upstream {
+            None => DataPath::None,
+            Some(_) => self.traffic.path(self.record.route.policy.relay),
         };
         self.record.duration = self.accepted.elapsed();
         if let (Some(more @ 1..), Some(detail)) =

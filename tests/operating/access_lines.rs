@@ -61,7 +61,6 @@ fn record(input: &str) -> Record {
     let led = or("upstream", "10.0.0.9:3000");
     let label = or("outcome", "client-closed");
     let outcome = Outcome::ALL.into_iter().find(|outcome| outcome.label() == label).unwrap();
-    let path = [DataPath::None, DataPath::Copy];
     Record {
         id: or("id", "7").parse().unwrap(),
         started: humantime::parse_rfc3339("2026-11-23T01:59:59.000Z").unwrap(),
@@ -80,7 +79,7 @@ fn record(input: &str) -> Record {
         down: or("down", "20481").parse().unwrap(),
         connect: (led != "none").then(|| micros(&or("connect_us", "312"))),
         duration: micros(&or("duration_us", "1123456")),
-        path: path.into_iter().find(|path| path.label() == or("path", "copy")).unwrap(),
+        path: DataPath::ALL.into_iter().find(|path| path.label() == or("path", "copy")).unwrap(),
     }
 }
 

@@ -11,6 +11,7 @@
     reason = "tests fail by panicking, and they look at the real clock"
 )]
 
+#[allow(dead_code, reason = "shared with other programs of tests; each uses what it needs")]
 mod harness;
 
 mod connect;

@@ -1,5 +1,6 @@
 //! Many clients at once, and nobody there for them.
 
+use std::collections::HashSet;
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -25,13 +26,19 @@ fn deaf() -> (SocketAddr, Vec<Socket>) {
     (addr.as_socket().unwrap(), held)
 }
 
-/// Attempts that wait for an answer of this address.
+/// Attempts that wait for an answer of this address, all at one moment: the kernel's table changes while it is read, so
+/// only those count that are in it twice, and so were there in between.
 fn under_way(to: SocketAddr) -> usize {
     const SYN_SENT: &str = "02";
     let port = format!("0100007F:{:04X}", to.port());
-    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-    let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    rows.filter(|row| row.get(2) == Some(&port.as_str()) && row.get(3) == Some(&SYN_SENT)).count()
+    let read = || {
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let rows = table.lines().map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        let waiting = rows.filter(|row| row.len() > 9 && row[2] == port && row[3] == SYN_SENT);
+        waiting.map(|row| (row[1].clone(), row[9].clone())).collect::<HashSet<_>>()
+    };
+    let (first, second) = (read(), read());
+    first.intersection(&second).count()
 }
 
 /// Its resident memory, in bytes.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{Ending, Patience, Side, Traffic};
+use super::{Bulk, Ending, Patience, Side, Traffic};
 use crate::net::Socket;
 use crate::net::queue::SendQueue;
 
@@ -95,9 +95,9 @@ impl<'a> Pair<'a> {
         self.touch();
     }
 
-    /// Bytes went through a pipe.
-    pub(super) fn spliced(&self) {
-        self.traffic.spliced.store(true, Ordering::Relaxed);
+    /// What became of bulk data.
+    pub(super) fn note(&self, bulk: Bulk) {
+        self.traffic.note(bulk);
     }
 
     /// `side` failed. The first error counts.

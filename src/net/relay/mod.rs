@@ -16,12 +16,12 @@ mod plain;
 mod vigil;
 
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::Socket;
-use crate::model::RelayMode;
+use crate::model::{DataPath, RelayMode};
 use ending::Pair;
 use guard::Guards;
 pub use pipe::{MOST_PIPES, limit_pipes};
@@ -62,8 +62,19 @@ pub struct Traffic {
     pub up: AtomicU64,
     /// From the upstream to the client.
     pub down: AtomicU64,
-    /// Whether some of them went through a kernel pipe.
-    pub spliced: AtomicBool,
+    /// The highest [`Bulk`] that happened to a direction, or 0.
+    bulk: AtomicU8,
+}
+
+/// What became of bulk data. In the order of what a person wants to know of a connection.
+#[derive(Clone, Copy, Debug)]
+enum Bulk {
+    /// There was no pipe to be had.
+    NoPipe = 1,
+    /// The kernel does not splice these sockets.
+    NoSplice = 2,
+    /// It went through a pipe.
+    Spliced = 3,
 }
 
 impl Traffic {
@@ -72,6 +83,24 @@ impl Traffic {
         match side {
             Side::Client => &self.down,
             Side::Upstream => &self.up,
+        }
+    }
+
+    fn note(&self, bulk: Bulk) {
+        // Most calls say what is known: no write then.
+        if self.bulk.load(Ordering::Relaxed) < bulk as u8 {
+            self.bulk.fetch_max(bulk as u8, Ordering::Relaxed);
+        }
+    }
+
+    /// How the bytes of a relay in this mode were moved so far.
+    pub fn path(&self, mode: RelayMode) -> DataPath {
+        match (mode, self.bulk.load(Ordering::Relaxed)) {
+            (RelayMode::Copy, _) => DataPath::Copy,
+            (_, 0) => DataPath::Buffer,
+            (_, bulk) if bulk == Bulk::NoPipe as u8 => DataPath::BufferNoPipe,
+            (_, bulk) if bulk == Bulk::NoSplice as u8 => DataPath::BufferNoSplice,
+            _ => DataPath::Splice,
         }
     }
 

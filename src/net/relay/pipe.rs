@@ -1,7 +1,7 @@
 //! Kernel pipes, through which bytes move from socket to socket without being copied (splice(2)).
 //!
 //! A pipe is held only while bytes are in it. It comes from a bounded pool and goes back empty: an unprivileged user
-//! gets 1,024 pipes of full size, and then ones of two pages (pipe(7), `pipe-user-pages-soft`).
+//! gets 16,384 pages for pipes, and after that pipes of two pages (pipe(7), `pipe-user-pages-soft`).
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,19 +9,24 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
-use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 
 use crate::net::Socket;
 
-/// Pipes of this process, in use and at rest: half of what an unprivileged user may have at full size.
+/// Pipes of this process, in use and at rest: at 16 pages each, half of what an unprivileged user may have.
 pub const MOST_PIPES: usize = 512;
-/// What one call may move. A pipe has 16 slots; a slot holds one fragment of the socket, of any size.
-const AT_ONCE: usize = 1 << 17;
+/// The bytes that a large pipe may hold (pipe(7), `pipe-max-size`), and that one call may move. A page of it is a slot,
+/// and a slot holds one fragment of a socket: the more fit, the fewer acknowledgements and wake-ups a byte costs.
+/// Measured on loopback, CPU time per GiB: 0.28 s with 16 pages, 0.23 s with 64, 0.18 s with 256.
+const LARGE: usize = 1 << 20;
+/// So many are large: together with the others they stay below the user's share.
+const MOST_LARGE: usize = 24;
 
 static AT_REST: Mutex<Vec<Pipe>> = Mutex::new(Vec::new());
 static OPEN: AtomicUsize = AtomicUsize::new(0);
 static LIMIT: AtomicUsize = AtomicUsize::new(MOST_PIPES);
-static BULK: AtomicUsize = AtomicUsize::new(0);
+static OPEN_LARGE: AtomicUsize = AtomicUsize::new(0);
+static USERS: AtomicUsize = AtomicUsize::new(0);
 
 /// Sets how many pipes this process may have open, each with two descriptors; at most [`MOST_PIPES`].
 pub fn limit_pipes(most: usize) {
@@ -34,18 +39,18 @@ fn at_rest() -> MutexGuard<'static, Vec<Pipe>> {
 
 /// A direction that moves bulk data. No more pipes rest than there are such directions, so an idle proxy has none.
 #[derive(Debug)]
-pub(super) struct Bulk(());
+pub(super) struct User(());
 
-impl Bulk {
-    pub fn begin() -> Bulk {
-        BULK.fetch_add(1, Ordering::Relaxed);
-        Bulk(())
+impl User {
+    pub fn begin() -> User {
+        USERS.fetch_add(1, Ordering::Relaxed);
+        User(())
     }
 }
 
-impl Drop for Bulk {
+impl Drop for User {
     fn drop(&mut self) {
-        let left = BULK.fetch_sub(1, Ordering::Relaxed) - 1;
+        let left = USERS.fetch_sub(1, Ordering::Relaxed) - 1;
         at_rest().truncate(left);
     }
 }
@@ -55,6 +60,7 @@ impl Drop for Bulk {
 pub(super) struct Pipe {
     read: OwnedFd,
     write: OwnedFd,
+    large: bool,
     held: usize,
 }
 
@@ -67,7 +73,8 @@ impl Pipe {
         if OPEN.fetch_add(1, Ordering::Relaxed) < LIMIT.load(Ordering::Relaxed)
             && let Ok((read, write)) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC)
         {
-            return Some(Pipe { read, write, held: 0 });
+            let large = enlarge(&write);
+            return Some(Pipe { read, write, large, held: 0 });
         }
         OPEN.fetch_sub(1, Ordering::Relaxed);
         None
@@ -89,7 +96,7 @@ impl Pipe {
     pub fn fill(&mut self, from: &Socket) -> Result<usize, Errno> {
         debug_assert!(self.held == 0);
         let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
-        let n = splice(from, None, &self.write, None, AT_ONCE, flags)?;
+        let n = splice(from, None, &self.write, None, LARGE, flags)?;
         self.held = n;
         Ok(n)
     }
@@ -102,6 +109,16 @@ impl Pipe {
     }
 }
 
+/// Makes a new pipe large, if one more may be.
+fn enlarge(pipe: &OwnedFd) -> bool {
+    let more = OPEN_LARGE.fetch_add(1, Ordering::Relaxed) < MOST_LARGE;
+    let large = more && fcntl_setpipe_size(pipe, LARGE).is_ok();
+    if !large {
+        OPEN_LARGE.fetch_sub(1, Ordering::Relaxed);
+    }
+    large
+}
+
 /// Whether the socket has bytes to read, looked at without taking them.
 pub(super) fn has_bytes(from: &Socket) -> bool {
     let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
@@ -111,5 +128,6 @@ pub(super) fn has_bytes(from: &Socket) -> bool {
 impl Drop for Pipe {
     fn drop(&mut self) {
         OPEN.fetch_sub(1, Ordering::Relaxed);
+        OPEN_LARGE.fetch_sub(usize::from(self.large), Ordering::Relaxed);
     }
 }

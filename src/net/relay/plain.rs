@@ -14,19 +14,21 @@ use tokio::io::{Interest, ReadBuf};
 use tokio::task::yield_now;
 
 use super::ending::Pair;
-use super::pipe::{Bulk, Pipe, has_bytes};
-use super::{Ending, Patience, Side, Traffic, supervise};
+use super::pipe::{Pipe, User, has_bytes};
+use super::{Bulk, Ending, Patience, Side, Traffic, supervise};
 use crate::net::Socket;
 
 /// The buffer that the connections of a thread share.
 const BUFFER: usize = 64 * 1024;
-/// After so many reads that filled the buffer, the direction is bulk.
+/// A read of so many bytes or more is one of bulk data: who sends as fast as it can seldom fills the buffer.
+const LARGE: usize = BUFFER / 2;
+/// After so many of them the direction is bulk.
 const BULK_AFTER: u8 = 4;
 /// Bulk from the first byte, and for ever.
 const ALWAYS: u8 = u8::MAX;
 /// A read or splice below this is a message.
 const MESSAGE: usize = 16 * 1024;
-/// Bytes that a direction moves before it lets others have the thread.
+/// Bytes that a direction moves before it lets others have the thread; a pipe may bring more at once.
 const TURN: usize = 64 * 1024;
 
 thread_local! {
@@ -47,7 +49,7 @@ pub(super) async fn run(
         to,
         held: Held::Nothing,
         bulk: if splice_first { ALWAYS } else { 0 },
-        bulk_user: None,
+        pipe_user: None,
         can_splice: true,
         pair: &pair,
     };
@@ -70,7 +72,7 @@ struct Flow<'a> {
     /// How much this looks like bulk data: spliced from [`BULK_AFTER`] on.
     bulk: u8,
     /// From the first pipe on.
-    bulk_user: Option<Bulk>,
+    pipe_user: Option<User>,
     /// Cleared when the kernel will not splice this pair.
     can_splice: bool,
     pair: &'a Pair<'a>,
@@ -120,10 +122,13 @@ impl Flow<'_> {
             Held::Nothing
                 if self.bulk >= BULK_AFTER && self.can_splice && !self.pair.is_dead(self.side.other()) =>
             {
-                self.bulk_user.get_or_insert_with(Bulk::begin);
+                self.pipe_user.get_or_insert_with(User::begin);
                 match Pipe::take() {
                     Some(pipe) => self.fill_pipe(cx, pipe),
-                    None => self.pass(cx),
+                    None => {
+                        self.pair.note(Bulk::NoPipe);
+                        self.pass(cx)
+                    }
                 }
             }
             Held::Nothing => self.pass(cx),
@@ -140,7 +145,7 @@ impl Flow<'_> {
                 Err(error) => return Poll::Ready(self.end(Some(error))),
             };
             self.pair.received();
-            self.grade(n == BUFFER, n);
+            self.grade(n);
             let mut sent = 0;
             while sent < n {
                 match send(self.pair, self.side, self.to, cx, &buf.filled()[sent..]) {
@@ -157,9 +162,9 @@ impl Flow<'_> {
     }
 
     /// Learns from one read whether this is bulk data or messages. It takes [`BULK_AFTER`] reads to change its mind.
-    fn grade(&mut self, full: bool, n: usize) {
+    fn grade(&mut self, n: usize) {
         if self.bulk == ALWAYS {
-        } else if full {
+        } else if n >= LARGE {
             self.bulk = (self.bulk + 1).min(2 * BULK_AFTER);
         } else if n < MESSAGE {
             self.bulk = self.bulk.saturating_sub(1);
@@ -192,8 +197,8 @@ impl Flow<'_> {
             }
             Poll::Ready(Ok(n)) => {
                 self.pair.received();
-                self.pair.spliced();
-                self.grade(n >= BUFFER, n);
+                self.pair.note(Bulk::Spliced);
+                self.grade(n);
                 self.held = Held::Piped(Box::new(pipe));
                 self.empty_pipe(cx)
             }
@@ -202,6 +207,7 @@ impl Flow<'_> {
                 match error.raw_os_error().map(Errno::from_raw_os_error) {
                     Some(Errno::INVAL | Errno::NOMEM | Errno::NOBUFS) => {
                         self.can_splice = false;
+                        self.pair.note(Bulk::NoSplice);
                         Poll::Ready(0)
                     }
                     _ => Poll::Ready(self.end(Some(error))),

@@ -162,6 +162,11 @@ impl Peer {
         self.socket.shutdown(Shutdown::Write).expect("FIN");
     }
 
+    /// Sends FIN, if the connection is still there.
+    pub fn end(&self) {
+        let _ = self.socket.shutdown(Shutdown::Write);
+    }
+
     /// Sends `n` bytes (one write) and FIN so that both leave in one segment.
     pub fn send_with_fin(&mut self, n: usize) {
         if !self.socket.local_addr().unwrap().is_unix() {

@@ -2,6 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::until;
 
 /// A process.
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +88,23 @@ impl Process {
     pub fn memory(self) -> u64 {
         let kib = self.status("VmRSS:");
         kib.trim_end_matches("kB").trim().parse::<u64>().unwrap_or(0) * 1024
+    }
+
+    /// The processor time of its threads so far.
+    pub fn cpu(self) -> Duration {
+        let Ok(tasks) = fs::read_dir(format!("/proc/{}/task", self.0)) else { return Duration::ZERO };
+        let times = tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok());
+        let nanos = times.filter_map(|times| times.split(' ').next()?.parse::<u64>().ok());
+        Duration::from_nanos(nanos.sum())
+    }
+
+    /// Ends the strace that it runs under; it goes on without.
+    pub fn let_go(self) {
+        let tracer = || self.status("TracerPid:").parse::<i32>().ok().and_then(Pid::from_raw);
+        if let Some(strace) = tracer() {
+            kill_process(strace, Signal::TERM).unwrap();
+            until("it is traced no more", || tracer().is_none());
+        }
     }
 
     fn status(self, key: &str) -> String {

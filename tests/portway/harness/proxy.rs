@@ -41,6 +41,7 @@ pub struct Plan<'a> {
     upstreams: Vec<String>,
     options: Vec<String>,
     netns: Option<&'a Netns>,
+    under: Vec<String>,
 }
 
 impl<'a> Plan<'a> {
@@ -74,6 +75,12 @@ impl<'a> Plan<'a> {
         self
     }
 
+    /// Under a program that keeps its process id, for example `strace -D`.
+    pub fn under(mut self, program: &[&str]) -> Self {
+        self.under = program.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
     /// Starts it, and waits until it says that it is ready.
     #[track_caller]
     pub fn start(self) -> Proxy {
@@ -87,12 +94,14 @@ impl<'a> Plan<'a> {
             Some(text) => text.replace("PORT", &port(&addr).to_string()),
             None => addr.to_string(),
         };
-        let program = env!("CARGO_BIN_EXE_portway");
+        let mut words = self.under.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_portway")]);
+        let program = words.next().unwrap();
         let mut command = match self.netns {
             Some(netns) => netns.command(program),
             None => Command::new(program),
         };
         command
+            .args(words)
             .args(["forward", "--log-format", "json", "--access-log", "stderr"])
             .args(&self.options)
             .arg(listen)
@@ -169,6 +178,7 @@ impl Proxy {
             upstreams: upstreams.iter().map(|&text| text.to_owned()).collect(),
             options: Vec::new(),
             netns: None,
+            under: Vec::new(),
         }
     }
 
