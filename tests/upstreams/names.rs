@@ -137,6 +137,8 @@ fn the_last_good_answer_outlives(wrong: Says) {
         return;
     }
     let net = Net::new(&[("app", Says::Addrs(addrs(&[11])))]);
+    // A server that is silent is given up soon: the resolver's own 10 seconds are another test's.
+    net.netns.resolver("nameserver 127.0.0.1\noptions timeout:2 attempts:1\n");
     let server = net.server("a", 11);
     let place = Place::with(&leads_to_app("on_vanish = \"cut\""));
     let mut portway = net.run(&place);
