@@ -57,6 +57,12 @@ pub struct PolicyArgs {
     /// UDP: answers after which a session ends.
     #[arg(long, value_name = "NUMBER")]
     max_replies: Option<u32>,
+    /// No upstream can be had: "reset", "refuse" (the port is closed) or "hold 10s" (clients wait).
+    #[arg(long, value_name = "WHAT")]
+    when_down: Option<String>,
+    /// Connections to an address that left its name: "keep", "drain" or "cut".
+    #[arg(long, value_name = "WHAT")]
+    on_vanish: Option<String>,
 }
 
 /// As lines of a file: their values are checked where those of files are.
@@ -73,6 +79,8 @@ impl fmt::Display for PolicyArgs {
             ("balance", &self.balance),
             ("rate_per_client", &self.rate_per_client),
             ("bandwidth", &self.bandwidth),
+            ("when_down", &self.when_down),
+            ("on_vanish", &self.on_vanish),
         ];
         for (key, value) in keys {
             if let Some(value) = value {

@@ -12,6 +12,7 @@ mod cross;
 mod document;
 mod file;
 mod files;
+mod health;
 mod picture;
 mod plan;
 mod protocol;

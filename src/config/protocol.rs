@@ -1,10 +1,11 @@
 //! What a route of one protocol cannot have of the other.
 
+use super::file;
 use super::report::{Fault, Placed};
 use super::route::{At, Draft};
 use super::section::Place;
 use crate::model::table::UDP_IDLE;
-use crate::model::{ListenSpec, Policy, Protocol, UpstreamSpec};
+use crate::model::{ListenSpec, Policy, Protocol, UpstreamSpec, WhenDown};
 
 /// Keys that say something about connections only, or that do nothing for sessions yet.
 const OF_TCP: &[&str] = &[
@@ -12,6 +13,9 @@ const OF_TCP: &[&str] = &[
     "keepalive",
     "relay",
     "on_down",
+    "on_vanish",
+    "health",
+    "when_down",
     "max_connections",
     "when_full",
     "max_connections_per_client",
@@ -24,6 +28,39 @@ const OF_TCP: &[&str] = &[
 ];
 /// Keys that say something about sessions only.
 const OF_UDP: &[&str] = &["max_sessions", "max_replies"];
+
+/// Reads the protocol, and the keys of sessions.
+pub(super) fn keys(
+    place: Place<'_>,
+    (protocol, (max_sessions, max_replies)): (Option<file::Protocol>, (Option<i64>, Option<i64>)),
+    policy: &mut Policy,
+    faults: &mut Vec<Placed>,
+) {
+    if let Some(protocol) = protocol {
+        policy.protocol = match protocol {
+            file::Protocol::Tcp => Protocol::Tcp,
+            file::Protocol::Udp => Protocol::Udp,
+        };
+    }
+    policy.max_sessions = number(place, "max_sessions", max_sessions, faults).or(policy.max_sessions);
+    policy.max_replies = number(place, "max_replies", max_replies, faults).or(policy.max_replies);
+}
+
+/// A number of at least 1. `None` where the key is absent or has a fault.
+fn number(place: Place<'_>, key: &str, typed: Option<i64>, faults: &mut Vec<Placed>) -> Option<u32> {
+    let typed = typed?;
+    match u32::try_from(typed) {
+        Ok(number @ 1..) => return Some(number),
+        _ => faults.push(Placed::new(
+            place.value(key),
+            Fault::new(
+                format!("`{key}` cannot be {typed}"),
+                format!("write a number from 1 to {}", u32::MAX),
+            ),
+        )),
+    }
+    None
+}
 
 /// Notes the keys of this table that its protocol has no use for. In `[defaults]` they stand for the routes of the other
 /// one. A UDP route without an idle time has the usual one.
@@ -39,6 +76,9 @@ pub(super) fn policy(place: Place<'_>, policy: &mut Policy, faults: &mut Vec<Pla
                 Fault::new(message, format!("remove the line: this route is {}", policy.protocol.label()));
             faults.push(Placed::new(key.span(), fault));
         }
+    }
+    if policy.protocol == Protocol::Udp {
+        (policy.health, policy.when_down) = (None, WhenDown::Reset);
     }
     if policy.protocol == Protocol::Udp && policy.idle_timeout.is_none() {
         policy.idle_timeout = Some(UDP_IDLE);

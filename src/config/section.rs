@@ -111,6 +111,7 @@ fn unknown_key(section: Section, key: &str) -> Fault {
         Section::Bandwidth => format!("`bandwidth` has no key `{key}`"),
         Section::Limits => format!("`[limits]` has no key `{key}`"),
         Section::ProxyProtocol => format!("`proxy_protocol` has no key `{key}`"),
+        Section::Health => format!("`health` has no key `{key}`"),
     };
     let belongs = |section| schema::keys(section).contains(&key);
     let help = if section != Section::Route && belongs(Section::Route) && !belongs(Section::Defaults) {
@@ -122,6 +123,9 @@ fn unknown_key(section: Section, key: &str) -> Fault {
     } else if section == Section::Route && belongs(Section::Upstream) {
         let example = schema::example(Section::Upstream, key).map(ToString::to_string).unwrap_or_default();
         format!("`{key}` belongs to an upstream: upstream = {{ address = \"app:3000\", {key} = {example} }}")
+    } else if section == Section::Route && belongs(Section::Health) {
+        let example = schema::example(Section::Health, key).map(ToString::to_string).unwrap_or_default();
+        format!("`{key}` belongs to `health`: health = {{ {key} = {example} }}")
     } else if let Some(near) = nearest(key, known) {
         format!("did you mean {}?", shown(near))
     } else {

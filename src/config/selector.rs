@@ -8,7 +8,7 @@ use super::report::{Fault, Placed};
 use super::route::{At, Draft, address};
 use super::section::Place;
 use super::settings;
-use crate::model::{ListenSpec, Selector, ServerName, WhenFull};
+use crate::model::{ListenSpec, Selector, ServerName, WhenDown, WhenFull};
 
 /// What a route serves, each entry with its place.
 #[derive(Debug, Default)]
@@ -211,6 +211,13 @@ fn waits(members: &[Member<'_>], faults: &mut Vec<Placed>) {
             let fault = Fault::new(
                 "`when_full = \"wait\"` cannot be where clients are led by `sni` or `alpn`",
                 "write when_full = \"reset\": who waits has not said which route it wants",
+            );
+            faults.push(Placed::new(listen.at.clone(), fault));
+        }
+        if members.len() > 1 && draft.policy.when_down == WhenDown::Refuse {
+            let fault = Fault::new(
+                "`when_down = \"refuse\"` cannot be where routes share an address",
+                "write when_down = \"reset\": the other routes need the port",
             );
             faults.push(Placed::new(listen.at.clone(), fault));
         }

@@ -8,13 +8,13 @@ use toml::de::DeValue;
 
 use super::clients;
 use super::file::{self, Format, Relay, Text};
+use super::health;
+use super::protocol;
 use super::report::{Fault, Placed};
 use super::section::{Place, kind};
 use super::suggest::nearest;
 use crate::model::upstream::LONGEST_SLOW_START;
-use crate::model::{
-    Balance, LogFormat, LogSettings, LogTarget, OnChange, OnDown, Policy, Protocol, RelayMode, units,
-};
+use crate::model::{Balance, LogFormat, LogSettings, LogTarget, OnChange, OnDown, Policy, RelayMode, units};
 
 /// A text, unless its quotes are missing.
 pub(super) fn text<'a>(
@@ -40,14 +40,8 @@ pub(super) fn policy(
     faults: &mut Vec<Placed>,
 ) -> Policy {
     let mut policy = base.clone();
-    if let Some(protocol) = typed.protocol {
-        policy.protocol = match protocol {
-            file::Protocol::Tcp => Protocol::Tcp,
-            file::Protocol::Udp => Protocol::Udp,
-        };
-    }
-    policy.max_sessions = number(place, "max_sessions", typed.max_sessions, faults).or(policy.max_sessions);
-    policy.max_replies = number(place, "max_replies", typed.max_replies, faults).or(policy.max_replies);
+    let sessions = (typed.max_sessions, typed.max_replies);
+    protocol::keys(place, (typed.protocol, sessions), &mut policy, faults);
     let mut spans = Spans { place, faults };
     let millisecond = Duration::from_millis(1);
     if let Some(value) = spans.required("connect_timeout", typed.connect_timeout, millisecond) {
@@ -90,6 +84,7 @@ pub(super) fn policy(
             file::OnDown::Cut => OnDown::Cut,
         };
     }
+    health::keys(place, (typed.on_vanish, typed.health, typed.when_down), &mut policy, faults);
     if let Some(relay) = typed.relay {
         policy.relay = match relay {
             Relay::Auto => RelayMode::Auto,
@@ -111,30 +106,14 @@ pub(super) fn duration(
     Spans { place, faults }.required(key, typed, Duration::from_millis(1))
 }
 
-/// A number of at least 1. `None` where the key is absent or has a fault.
-fn number(place: Place<'_>, key: &str, typed: Option<i64>, faults: &mut Vec<Placed>) -> Option<u32> {
-    let typed = typed?;
-    match u32::try_from(typed) {
-        Ok(number @ 1..) => return Some(number),
-        _ => faults.push(Placed::new(
-            place.value(key),
-            Fault::new(
-                format!("`{key}` cannot be {typed}"),
-                format!("write a number from 1 to {}", u32::MAX),
-            ),
-        )),
-    }
-    None
-}
-
 /// Durations of one table. `None` where the key is absent or has a fault.
-struct Spans<'t, 'f> {
-    place: Place<'t>,
-    faults: &'f mut Vec<Placed>,
+pub(super) struct Spans<'t, 'f> {
+    pub place: Place<'t>,
+    pub faults: &'f mut Vec<Placed>,
 }
 
 impl Spans<'_, '_> {
-    fn required(&mut self, key: &str, typed: Option<file::Span>, least: Duration) -> Option<Duration> {
+    pub fn required(&mut self, key: &str, typed: Option<file::Span>, least: Duration) -> Option<Duration> {
         let typed = typed?.0;
         self.note(key, &typed, |text| units::duration(text, least))
     }

@@ -55,7 +55,7 @@ impl fmt::Display for ListenAddr {
     }
 }
 
-/// One address that is dialled. A name is resolved at every dial.
+/// One address that is dialled, or a name, whose addresses are.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum UpstreamAddr {
     /// A name and a port.

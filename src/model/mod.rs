@@ -6,6 +6,7 @@
 pub mod addr;
 pub mod cidr;
 pub mod clients;
+pub mod health;
 pub mod outcome;
 pub mod proxy_protocol;
 mod rate;
@@ -18,6 +19,7 @@ pub mod upstream;
 pub use addr::{ListenAddr, Peer, UpstreamAddr};
 pub use cidr::{Network, NetworkSet};
 pub use clients::{Clients, Limits, NetworkList, Networks, WhenFull};
+pub use health::{Expect, HealthCheck, OnVanish, Payload, PayloadError, WhenDown};
 pub use outcome::{Blame, DataPath, Outcome};
 pub use proxy_protocol::{AcceptProxy, ProxyProtocol, ProxyVersion, TrustedSender, Untrusted};
 pub use rate::{Bandwidth, ByteRate, Rate};

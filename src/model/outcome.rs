@@ -19,6 +19,8 @@ pub enum Outcome {
     UpstreamLost,
     /// The upstream went down, and `on_down` says to cut its connections.
     UpstreamDown,
+    /// The upstream's address left its name, and `on_vanish` says to drain or cut its connections.
+    UpstreamGone,
     /// No byte in either direction for `idle_timeout`.
     Idle,
     /// One side had sent FIN and the other no byte for `half_close_timeout`.
@@ -64,7 +66,7 @@ pub enum Blame {
 
 impl Outcome {
     /// Every outcome, for tests and for metrics.
-    pub const ALL: [Outcome; 21] = [
+    pub const ALL: [Outcome; 22] = [
         Outcome::ClientClosed,
         Outcome::UpstreamClosed,
         Outcome::ClientReset,
@@ -72,6 +74,7 @@ impl Outcome {
         Outcome::ClientLost,
         Outcome::UpstreamLost,
         Outcome::UpstreamDown,
+        Outcome::UpstreamGone,
         Outcome::Idle,
         Outcome::HalfCloseTimeout,
         Outcome::ConnectFailed,
@@ -98,6 +101,7 @@ impl Outcome {
             Outcome::ClientLost => "client-lost",
             Outcome::UpstreamLost => "upstream-lost",
             Outcome::UpstreamDown => "upstream-down",
+            Outcome::UpstreamGone => "upstream-gone",
             Outcome::Idle => "idle",
             Outcome::HalfCloseTimeout => "half-close-timeout",
             Outcome::ConnectFailed => "connect-failed",
@@ -129,6 +133,7 @@ impl Outcome {
             | Outcome::UpstreamDown
             | Outcome::Unanswered
             | Outcome::UpstreamRefused
+            | Outcome::UpstreamGone
             | Outcome::ConnectFailed => Blame::Upstream,
             Outcome::Idle
             | Outcome::HalfCloseTimeout
@@ -188,13 +193,14 @@ pub enum DataPath {
 
 impl DataPath {
     /// Every path, for tests and for metrics.
-    pub const ALL: [DataPath; 6] = [
+    pub const ALL: [DataPath; 7] = [
         DataPath::None,
         DataPath::Copy,
         DataPath::Buffer,
         DataPath::BufferNoPipe,
         DataPath::BufferNoSplice,
         DataPath::Splice,
+        DataPath::Datagram,
     ];
 
     /// The stable label of logs and metrics.

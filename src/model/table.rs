@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::units;
-use super::{Balance, Clients, Limits, ListenAddr, ListenSpec, OnDown, Selector, UpstreamEntry};
+use super::{
+    Balance, Clients, HealthCheck, Limits, ListenAddr, ListenSpec, OnDown, OnVanish, Selector, UpstreamEntry,
+    WhenDown,
+};
 
 /// A whole file, compiled. Two equal tables run the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -88,6 +91,12 @@ pub struct Policy {
     pub slow_start: Duration,
     /// What becomes of the connections of an upstream that went down.
     pub on_down: OnDown,
+    /// What becomes of the connections to an address that has left its name.
+    pub on_vanish: OnVanish,
+    /// How the upstreams are checked; `None`: only failed connects tell.
+    pub health: Option<HealthCheck>,
+    /// What becomes of a client when no upstream can be had.
+    pub when_down: WhenDown,
     /// Who may come in, and how often.
     pub clients: Clients,
     /// UDP: sessions of the route at once. `None`: as many as the descriptors allow.
@@ -110,6 +119,9 @@ impl Default for Policy {
             balance: Balance::RoundRobin,
             slow_start: Duration::ZERO,
             on_down: OnDown::Keep,
+            on_vanish: OnVanish::Keep,
+            health: None,
+            when_down: WhenDown::Reset,
             clients: Clients::default(),
             max_sessions: None,
             max_replies: None,
@@ -134,6 +146,9 @@ impl Policy {
             ("balance", self.balance.label().to_owned()),
             ("slow_start", units::show(self.slow_start)),
             ("on_down", self.on_down.label().to_owned()),
+            ("on_vanish", self.on_vanish.label().to_owned()),
+            ("health", self.health.as_ref().map_or_else(|| "off".to_owned(), ToString::to_string)),
+            ("when_down", self.when_down.to_string()),
             ("max_sessions", or_none(self.max_sessions)),
             ("max_replies", or_none(self.max_replies)),
         ];

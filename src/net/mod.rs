@@ -3,6 +3,7 @@
 //! May not log, and knows no route: it is told what to bind, dial and move, and says in values how that went.
 
 pub mod bind;
+pub mod check;
 pub mod datagram;
 pub mod dial;
 mod exchange;
@@ -14,13 +15,16 @@ pub mod resolve;
 mod socket;
 
 pub use bind::{Listener, bind};
+pub use check::{CheckError, check};
 pub use dial::{DialError, dial};
 pub use inherit::Inherited;
+pub use resolve::look_up;
 pub use socket::Socket;
 
 use std::io;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use socket2::{SockRef, TcpKeepalive};
 
 /// Probes that a silent peer may miss, and the seconds between them.
@@ -48,4 +52,20 @@ fn tune(socket: &SockRef<'_>, keepalive: Option<Duration>) -> io::Result<()> {
         .with_interval(keepalive_interval(idle))
         .with_retries(KEEPALIVE_PROBES);
     socket.set_tcp_keepalive(&probes)
+}
+
+/// Whether this system denied what was asked of it, so that it says nothing about a peer: no port, no descriptor, no
+/// memory was left.
+pub fn is_local(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(
+        errno,
+        Some(Errno::ADDRNOTAVAIL | Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::AGAIN)
+    )
+}
+
+/// The error without Rust's `(os error 111)`.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }

@@ -55,6 +55,28 @@ impl Socket {
         });
     }
 
+    /// Resolves when there is something to read: bytes (1), or an end (0). Takes nothing, but for an error: a later read
+    /// looks like a clean end.
+    pub async fn stirs(&self) -> io::Result<usize> {
+        // A reset makes a socket readable too.
+        let interest = Interest::READABLE;
+        let look = || {
+            let (_, n) = rustix::net::recv(self, &mut [0; 1][..], RecvFlags::PEEK | RecvFlags::DONTWAIT)?;
+            Ok(n)
+        };
+        loop {
+            match self {
+                Socket::Tcp(stream) => stream.ready(interest).await,
+                Socket::Unix(stream) => stream.ready(interest).await,
+            }?;
+            // tokio takes a socket that was accepted for readable until it was tried.
+            match self.try_io(interest, look) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                seen => return seen,
+            }
+        }
+    }
+
     /// Whether nothing can come or go any more. On a Unix socket: its peer has closed.
     pub(super) fn has_hung_up(&self) -> bool {
         let mut fds = [PollFd::from_borrowed_fd(self.as_fd(), PollFlags::empty())];

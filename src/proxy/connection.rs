@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use super::accept::Client;
-use super::egress::{self, Egress};
+use super::egress::{self, Asker, Egress};
 use super::greeting;
 use super::ingress::Begun;
 use super::record::Ledger;
 use super::severed::Severed;
+use super::tie::Tie;
 use super::{Door, Lead, Shared};
-use crate::model::{OnDown, Outcome};
+use crate::model::Outcome;
 use crate::net::relay::{Ending, Patience, Side, relay};
 
 /// The whole life of one connection. `lead` was loaded once, at its beginning: an edit does not reach into it, except
@@ -23,14 +24,15 @@ pub(super) async fn serve(client: Client, door: Arc<Door>, lead: Arc<Lead>, shar
         None => (Ledger::open(&shared, &lead.route, &door.addr, stay.peer.clone()), None),
     };
 
+    let sends = policy.clients.proxy_protocol.send.is_some();
+    let asker = Asker { socket: &client.socket, is_waited_for: heard.is_some() || sends };
     // In a box: its memory is given back before the relay begins.
-    let Egress { socket, live, load } =
-        match Box::pin(egress::connect(&client.socket, &lead, &mut ledger)).await {
-            Ok(egress) => egress,
-            Err(outcome) => return ledger.ended(outcome),
-        };
+    let Egress { socket, load, mut tie } = match Box::pin(egress::connect(asker, &lead, &mut ledger)).await {
+        Ok(egress) => egress,
+        Err(outcome) => return ledger.ended(outcome),
+    };
     let upstream = Severed::unless_told(socket);
-    if heard.is_some() || policy.clients.proxy_protocol.send.is_some() {
+    if heard.is_some() || sends {
         let sockets = (&client.socket, &upstream.socket);
         let greeting = Box::pin(greeting::greet(sockets, &lead, heard, &ledger));
         if let Err(outcome) = greeting.await {
@@ -48,10 +50,7 @@ pub(super) async fn serve(client: Client, door: Arc<Door>, lead: Arc<Lead>, shar
     let ending = tokio::select! {
         biased;
         ending = relayed => ending,
-        // In a box: few routes want it, and each connection would be larger by it.
-        () = async { Box::pin(live.down()).await }, if policy.on_down == OnDown::Cut => {
-            return ledger.ended(Outcome::UpstreamDown);
-        }
+        outcome = snaps(&mut tie), if tie.is_some() => return ledger.ended(outcome),
     };
     if let Ending::Closed(_) = ending {
         client.close();
@@ -59,6 +58,14 @@ pub(super) async fn serve(client: Client, door: Arc<Door>, lead: Arc<Lead>, shar
     }
     ledger.ended(outcome(ending));
     drop((load, stay));
+}
+
+/// In a box: few routes want it, and each connection would be larger by it.
+async fn snaps(tie: &mut Option<Box<Tie>>) -> Outcome {
+    match tie {
+        Some(tie) => Box::pin(tie.snaps()).await,
+        None => std::future::pending().await,
+    }
 }
 
 fn outcome(ending: Ending) -> Outcome {

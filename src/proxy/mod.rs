@@ -6,36 +6,43 @@ pub mod accept;
 mod access;
 pub mod access_log;
 mod budget;
+mod checks;
 pub mod connection;
 pub mod datagram;
 mod egress;
 mod entry;
+mod front;
 mod gate;
 mod gateway;
 mod greeting;
+mod hold;
 mod ingress;
+mod lead;
+mod live;
+mod names;
+mod race;
 pub mod record;
 mod severed;
+mod tie;
 mod upstreams;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-
 use tokio::sync::Notify;
 
-use crate::config::Binding;
-use crate::model::{ListenAddr, Route, UpstreamEntry};
-use crate::state::{Member, Pool};
-use crate::tasks::Scope;
+use crate::model::ListenAddr;
 pub use access::{Access, Lists, LiveList};
 pub use access_log::AccessLog;
 pub use budget::Budget;
 pub use datagram::{DatagramDoor, Sessions};
 pub use entry::Fork;
+pub use front::Front;
 pub use gate::{Clientele, Gate};
-pub use upstreams::{Live, Upstreams};
+pub use lead::{Candidate, Candidates, Lead};
+pub use live::Live;
+pub use upstreams::Upstreams;
 
 /// One listening address of the running proxy. It stays while edits change what it leads to.
 #[derive(Debug)]
@@ -49,58 +56,19 @@ pub struct Door {
 
 impl Door {
     /// A door that leads there.
-    pub fn new(addr: ListenAddr, lead: Lead) -> Self {
-        Door { addr, lead: ArcSwap::from_pointee(lead), changed: Notify::new() }
+    pub fn new(addr: ListenAddr, lead: Arc<Lead>) -> Self {
+        Door { addr, lead: ArcSwap::new(lead), changed: Notify::new() }
+    }
+
+    /// Nobody is led through it any more.
+    pub fn close(&self) {
+        self.lead.load().retire();
     }
 
     /// Leads the next connections elsewhere.
-    pub fn redirect(&self, lead: Lead) {
-        self.lead.store(Arc::new(lead));
+    pub fn redirect(&self, lead: Arc<Lead>) {
+        self.lead.swap(lead).retire();
         self.changed.notify_waiters();
-    }
-}
-
-/// What a listener leads to: one route, as one reading of the file had it.
-#[derive(Debug)]
-pub struct Lead {
-    /// The route.
-    pub route: Arc<Route>,
-    /// Its upstreams for this listener.
-    pub pool: Pool,
-    /// The members of the pool, in its order.
-    pub upstreams: Vec<Arc<Live>>,
-    /// Who may come in.
-    pub access: Access,
-    /// What is known of its clients.
-    pub gate: Arc<Gate>,
-    /// The owner of its connections: `on_change` acts on them through it.
-    pub connections: Scope,
-    /// Where several routes may be meant: this one then only says how a client is heard.
-    pub fork: Option<Box<Fork>>,
-}
-
-impl Lead {
-    /// Where a binding of a table leads; its connections belong to `connections`.
-    pub fn new(
-        binding: &Binding,
-        connections: Scope,
-        known: &mut Upstreams,
-        clientele: &mut Clientele,
-    ) -> Self {
-        let route = binding.route.clone();
-        let upstreams: Vec<Arc<Live>> =
-            route.upstream.iter().map(|entry| known.get(entry.spec.at(binding.offset))).collect();
-        let member = |(entry, live): (&UpstreamEntry, &Arc<Live>)| Member {
-            upstream: live.state.clone(),
-            weight: entry.weight,
-            backup: entry.backup,
-            most: entry.max_connections,
-        };
-        let members = route.upstream.iter().zip(&upstreams).map(member).collect();
-        let pool = Pool::new(members, route.policy.balance, route.policy.slow_start);
-        let access = Access::new(&route.policy.clients, &clientele.lists);
-        let gate = clientele.gate(&route.name);
-        Lead { route, pool, upstreams, access, gate, connections, fork: None }
     }
 }
 

@@ -1,203 +1,116 @@
-//! The upstreams of the running proxy: what is known of each, kept while edits come and go, and one attempt at one.
+//! The upstreams of the running proxy: what is known of each address, of each name and by each check, shared by all
+//! routes, and kept while edits come and go.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::io;
-use std::sync::Arc;
-use std::time::Duration;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use rustix::io::Errno;
-use tokio::sync::{Notify, Semaphore, SemaphorePermit};
-use tokio::time::{Instant, timeout};
-use tracing::{debug, info, warn};
+use tokio::sync::watch;
+use tokio::time::Instant;
 
-use super::budget::Episode;
-use crate::model::{Peer, UpstreamAddr};
-use crate::net::dial::DialOptions;
-use crate::net::{DialError, Socket, dial};
-use crate::state::health::{Change, Standing};
-use crate::state::{Attempt, Load, Upstream};
-
-/// Attempts at one upstream at the same time. A storm of clients waits here, and costs a dead upstream no more than this.
-const AT_ONCE: usize = 1024;
-/// The same for one that is down and is tried for want of another.
-const AT_ONCE_DOWN: usize = 8;
-
-/// One upstream address of the running proxy.
-#[derive(Debug)]
-pub struct Live {
-    /// What is known of it.
-    pub state: Arc<Upstream>,
-    wide: Semaphore,
-    narrow: Semaphore,
-    /// Wakes those who want to know that it went down.
-    went_down: Notify,
-    starving: Episode,
-}
-
-/// Why an attempt did not become a connection.
-#[derive(Debug)]
-pub(super) enum Miss {
-    /// It was dialled.
-    Dial(DialError),
-    /// So many attempts were under way that its turn did not come.
-    Queue,
-}
-
-impl fmt::Display for Miss {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Miss::Dial(error) => error.fmt(f),
-            Miss::Queue => f.write_str("too many attempts under way"),
-        }
-    }
-}
-
-impl Live {
-    fn new(addr: UpstreamAddr) -> Self {
-        Live {
-            state: Arc::new(Upstream::new(addr)),
-            wide: Semaphore::new(AT_ONCE),
-            narrow: Semaphore::new(AT_ONCE_DOWN),
-            went_down: Notify::new(),
-            starving: Episode::default(),
-        }
-    }
-
-    /// Resolves when it goes down.
-    pub(super) async fn down(&self) {
-        self.went_down.notified().await;
-    }
-
-    /// Makes an attempt, and learns from it. Dropping the future ends it without a lesson.
-    pub(super) async fn attempt(
-        &self,
-        attempt: Attempt,
-        options: DialOptions,
-    ) -> Result<(Socket, Peer, Load), Miss> {
-        let permit = self.turn(&attempt, options.timeout).await?;
-        let dialled = dial(self.state.addr(), options).await;
-        drop(permit);
-        let now = Instant::now().into_std();
-        match dialled {
-            Ok((socket, peer)) => {
-                let (load, change) = attempt.connected(now);
-                self.tell(change, &"");
-                Ok((socket, peer, load))
-            }
-            Err(error) => {
-                if is_local(&error) {
-                    self.starves(&error);
-                } else {
-                    self.tell(attempt.failed(now, fastrand::u64(..)), &error);
-                }
-                Err(Miss::Dial(error))
-            }
-        }
-    }
-
-    /// A datagram of an attempt was answered.
-    pub(super) fn answered(&self, attempt: Attempt) -> Load {
-        let (load, change) = attempt.connected(Instant::now().into_std());
-        self.tell(change, &"");
-        load
-    }
-
-    /// No datagram of an attempt could be delivered; `why` says how that was found.
-    pub(super) fn refused(&self, attempt: Attempt, why: &str) {
-        self.tell(attempt.failed(Instant::now().into_std(), fastrand::u64(..)), &why);
-    }
-
-    /// It refuses datagrams of a session that it had answered.
-    pub(super) fn lost(&self, error: &io::Error) {
-        let now = Instant::now().into_std();
-        if let Some(attempt) = self.state.begin(None, now) {
-            self.tell(attempt.failed(now, fastrand::u64(..)), error);
-        }
-    }
-
-    /// Waits for its turn, as long as an attempt may take.
-    async fn turn(&self, attempt: &Attempt, patience: Duration) -> Result<SemaphorePermit<'_>, Miss> {
-        let down = !attempt.is_trial() && self.state.standing(attempt.begun()) == Standing::Down;
-        let gate = if down { &self.narrow } else { &self.wide };
-        if let Ok(permit) = gate.try_acquire() {
-            return Ok(permit);
-        }
-        match timeout(patience, gate.acquire()).await {
-            Ok(Ok(permit)) => Ok(permit),
-            // Nobody closes it.
-            Ok(Err(_)) | Err(_) => Err(Miss::Queue),
-        }
-    }
-
-    /// Says once that it went down, and once that it is back.
-    fn tell(&self, change: Change, error: &dyn fmt::Display) {
-        let upstream = self.state.addr();
-        let shown = |time: Duration| {
-            humantime::format_duration(Duration::from_millis(
-                u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
-            ))
-        };
-        match change {
-            Change::None => {}
-            Change::Down(time) => {
-                warn!(%upstream, %error, again_in = %shown(time), "upstream is down: it does not connect");
-                self.went_down.notify_waiters();
-            }
-            Change::StillDown(time) => {
-                debug!(%upstream, %error, again_in = %shown(time), "upstream is still down")
-            }
-            Change::Up(time) => info!(%upstream, down_for = %shown(time), "upstream is up again"),
-        }
-    }
-
-    fn starves(&self, error: &DialError) {
-        let _ = self.starving.ends();
-        if self.starving.goes_on() {
-            warn!(
-                upstream = %self.state.addr(), %error,
-                "this system has no socket or port left for another connection to the upstream"
-            );
-        }
-    }
-}
-
-/// Whether this system denied the attempt, so that it says nothing about the upstream.
-fn is_local(error: &DialError) -> bool {
-    let local = |error: &io::Error| {
-        let errno = error.raw_os_error().map(Errno::from_raw_os_error);
-        matches!(
-            errno,
-            Some(
-                Errno::ADDRNOTAVAIL
-                    | Errno::MFILE
-                    | Errno::NFILE
-                    | Errno::NOBUFS
-                    | Errno::NOMEM
-                    | Errno::AGAIN
-            )
-        )
-    };
-    match error {
-        DialError::Resolve(_) => false,
-        DialError::Connect(failed) => failed.iter().any(|(_, error)| local(error)),
-    }
-}
+use super::checks::{self, Check};
+use super::live::Live;
+use super::names::{LookUps, Name};
+use crate::model::{HealthCheck, UpstreamAddr};
+use crate::tasks::Scope;
 
 /// Every upstream that a route leads to.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Upstreams {
-    known: HashMap<UpstreamAddr, Arc<Live>>,
+    addresses: Mutex<HashMap<UpstreamAddr, Arc<Live>>>,
+    names: Mutex<HashMap<String, Weak<Name>>>,
+    checks: Mutex<HashMap<(UpstreamAddr, HealthCheck), Weak<Check>>>,
+    look_ups: LookUps,
+    check_turns: checks::Turns,
+    news: NewsOfUpstreams,
+    /// Above the tasks of names and checks.
+    scope: Scope,
+}
+
+/// Tells that an upstream went down or came back, or that a name has other addresses. Rare, and so one for all.
+#[derive(Clone, Debug, Default)]
+pub struct NewsOfUpstreams(watch::Sender<()>);
+
+impl NewsOfUpstreams {
+    pub(super) fn tell(&self) {
+        self.0.send_replace(());
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<()> {
+        self.0.subscribe()
+    }
 }
 
 impl Upstreams {
-    /// The upstream of this address, as it is known, or new.
-    pub fn get(&mut self, addr: UpstreamAddr) -> Arc<Live> {
-        self.known.entry(addr).or_insert_with_key(|addr| Arc::new(Live::new(addr.clone()))).clone()
+    /// None yet. Their tasks are `scope`'s.
+    pub fn new(scope: Scope) -> Arc<Self> {
+        Arc::new(Upstreams {
+            addresses: Mutex::default(),
+            names: Mutex::default(),
+            checks: Mutex::default(),
+            look_ups: LookUps::default(),
+            check_turns: checks::Turns::default(),
+            news: NewsOfUpstreams::default(),
+            scope,
+        })
     }
 
-    /// Forgets the upstreams to which no route leads and that have no connection.
-    pub fn forget_unused(&mut self) {
-        self.known.retain(|_, live| Arc::strong_count(live) > 1);
+    /// The upstream at this address, as it is known, or new.
+    pub(super) fn address(&self, addr: UpstreamAddr) -> Arc<Live> {
+        let mut addresses = locked(&self.addresses);
+        let new = |addr: &UpstreamAddr| Arc::new(Live::new(addr.clone(), self.news.clone()));
+        addresses.entry(addr).or_insert_with_key(new).clone()
     }
+
+    /// The name, as it is known, or new.
+    pub(super) fn name(self: &Arc<Self>, host: &str) -> Arc<Name> {
+        shared(&self.names, host.to_owned(), || Name::watched(host, self))
+    }
+
+    /// The check of this upstream, as it runs, or new.
+    pub(super) fn check(self: &Arc<Self>, live: &Arc<Live>, check: &HealthCheck) -> Arc<Check> {
+        let key = (live.state.addr().clone(), check.clone());
+        shared(&self.checks, key, || Check::begin(live.clone(), check.clone(), self))
+    }
+
+    /// Forgets the upstreams to which no route leads and that have no connection, and names and checks that nobody uses.
+    pub fn forget_unused(&self) {
+        let now = Instant::now().into_std();
+        locked(&self.names).retain(|_, name| name.strong_count() > 0);
+        locked(&self.checks).retain(|_, check| check.strong_count() > 0);
+        let mut addresses = locked(&self.addresses);
+        // What is known of an address that has left its name is of use when it comes back, for a time.
+        addresses.retain(|_, live| Arc::strong_count(live) > 1 || !live.state.is_forgettable(now));
+    }
+
+    pub(super) fn look_ups(&self) -> &LookUps {
+        &self.look_ups
+    }
+
+    pub(super) fn check_turns(&self) -> &checks::Turns {
+        &self.check_turns
+    }
+
+    pub(super) fn news(&self) -> &NewsOfUpstreams {
+        &self.news
+    }
+
+    pub(super) fn scope(&self) -> &Scope {
+        &self.scope
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What somebody uses already, or a new one.
+fn shared<K: Hash + Eq, T>(used: &Mutex<HashMap<K, Weak<T>>>, key: K, new: impl FnOnce() -> T) -> Arc<T> {
+    let mut used = locked(used);
+    if let Some(there) = used.get(&key).and_then(Weak::upgrade) {
+        return there;
+    }
+    let new = Arc::new(new());
+    used.insert(key, Arc::downgrade(&new));
+    new
 }

@@ -11,7 +11,7 @@ use crate::config::{Binding, Compiled, Fault, Plan, Report};
 use crate::model::{ListenAddr, OnChange, Policy, Protocol};
 use crate::net::inherit::Inlet;
 use crate::net::{Inherited, Listener, bind};
-use crate::proxy::{Door, Fork, Lead, accept};
+use crate::proxy::{Door, Fork, Front, Lead};
 use crate::tasks::Scope;
 
 impl Server {
@@ -40,7 +40,7 @@ impl Server {
             .removed
             .keys()
             .filter(|old| plan.listeners.added.keys().any(|new| old.overlaps(new)));
-        let leaving = leaving.filter_map(|old| Some(&*self.doors.get(old)?.listener)).collect::<Vec<_>>();
+        let leaving = leaving.filter_map(|old| self.doors.get(old)?.front.listener()).collect::<Vec<_>>();
         share_ports(&leaving, true);
         let opened = open_all(&plan.listeners.added, &self.inherited, beside);
         share_ports(&leaving, false);
@@ -77,6 +77,7 @@ impl Server {
         for addr in plan.listeners.removed.keys() {
             if let Some(door) = self.doors.remove(addr) {
                 door.accepting.drain(Duration::ZERO).await;
+                door.door.close();
             }
         }
         for (addr, (old, new)) in &plan.listeners.changed {
@@ -98,37 +99,40 @@ impl Server {
     fn redirect(&mut self, addr: &ListenAddr, old: &Binding, new: &Binding) {
         let Some(lead) = self.lead(new) else { return };
         let Some(open) = self.doors.get(addr) else { return };
-        if old.route.policy.keepalive != new.route.policy.keepalive {
+        if old.route.policy.keepalive != new.route.policy.keepalive
+            && let Some(listener) = open.front.listener()
+        {
             // Setting an option on a live listening socket fails for no reason that a user could mend.
-            drop(open.listener.set_keepalive(new.route.policy.keepalive));
+            drop(listener.set_keepalive(new.route.policy.keepalive));
         }
         open.door.redirect(lead);
+        open.front.edited();
     }
 
     fn start_accepting(&mut self, addr: &ListenAddr, binding: &Binding, listener: Listener) {
         let Some(lead) = self.lead(binding) else { return };
         let door = Arc::new(Door::new(addr.clone(), lead));
-        let listener = Arc::new(listener);
+        let front = Arc::new(Front::new(listener, self.inherited.in_the_way(addr).is_none()));
         let accepting = self.root.child();
-        accepting.spawn(accept::serve(listener.clone(), door.clone(), self.shared.clone()));
-        self.doors.insert(addr.clone(), OpenDoor { door, listener, accepting });
+        accepting.spawn(front.clone().serve(door.clone(), self.shared.clone()));
+        self.doors.insert(addr.clone(), OpenDoor { door, front, accepting });
     }
 
-    pub(super) fn lead(&mut self, binding: &Binding) -> Option<Lead> {
-        let mut front = self.lead_of(binding)?;
+    pub(super) fn lead(&mut self, binding: &Binding) -> Option<Arc<Lead>> {
+        let mut fork = None;
         if binding.is_sniffed() {
             let mut leads = Vec::new();
             for route in binding.routes() {
-                leads.push(Arc::new(self.lead_of(&Binding::alone(route.clone(), binding.offset))?));
+                leads.push(self.lead_of(&Binding::alone(route.clone(), binding.offset), None)?);
             }
-            front.fork = Some(Box::new(Fork::new(leads)));
+            fork = Some(Box::new(Fork::new(leads)));
         }
-        Some(front)
+        self.lead_of(binding, fork)
     }
 
-    fn lead_of(&mut self, binding: &Binding) -> Option<Lead> {
+    fn lead_of(&mut self, binding: &Binding, fork: Option<Box<Fork>>) -> Option<Arc<Lead>> {
         let connections = self.serving.get(&binding.route.name)?.clone();
-        Some(Lead::new(binding, connections, &mut self.upstreams, &mut self.clientele))
+        Some(Lead::new(binding, connections, (&self.upstreams, &mut self.clientele), fork))
     }
 
     /// Does with replaced connections what `on_change` says.
@@ -154,7 +158,7 @@ struct Opened {
 }
 
 /// Setting an option on a live socket fails for no reason that a user could mend; `bind` then says what is missing.
-fn share_ports(listeners: &[&Listener], on: bool) {
+fn share_ports(listeners: &[Arc<Listener>], on: bool) {
     for listener in listeners {
         drop(listener.share_port(on));
     }

@@ -146,7 +146,7 @@ impl Server {
         let Some(lead) = self.lead(binding) else { return };
         if door.lead_to(lead) {
             let scope = self.root.child();
-            scope.spawn(datagram::serve(door.clone(), self.shared.clone(), scope.clone()));
+            scope.spawn(datagram::serve(door.clone(), self.shared.clone()));
             self.datagrams.tasks.insert(door.addr.clone(), scope);
         }
     }

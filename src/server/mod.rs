@@ -21,8 +21,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::model::{ListenAddr, Policy, Table};
-use crate::net::{Inherited, Listener};
-use crate::proxy::{Clientele, Door, Gate, Shared, Upstreams};
+use crate::net::Inherited;
+use crate::proxy::{Clientele, Door, Front, Gate, Shared, Upstreams};
 use crate::tasks::Scope;
 use datagrams::Datagrams;
 use lists::ListFiles;
@@ -38,7 +38,7 @@ pub struct Server {
     /// The same of UDP.
     datagrams: Datagrams,
     /// What is known of the upstreams: it outlives edits.
-    upstreams: Upstreams,
+    upstreams: Arc<Upstreams>,
     /// What is known of the clients: it outlives edits.
     clientele: Clientele,
     /// The lists of networks that stand in files of their own.
@@ -56,7 +56,7 @@ pub struct Server {
 #[derive(Debug)]
 struct OpenDoor {
     door: Arc<Door>,
-    listener: Arc<Listener>,
+    front: Arc<Front>,
     accepting: Scope,
 }
 
@@ -70,18 +70,19 @@ struct Retired {
 impl Server {
     /// A server without listeners. It uses `inherited` sockets where their address fits, and binds the rest.
     pub fn new(shared: Arc<Shared>, inherited: Inherited) -> Self {
+        let root = Scope::new();
         Server {
             shared,
             inherited,
             table: Table::default(),
             doors: BTreeMap::new(),
             datagrams: Datagrams::default(),
-            upstreams: Upstreams::default(),
+            upstreams: Upstreams::new(root.child()),
             clientele: Clientele::default(),
             lists: ListFiles::default(),
             serving: BTreeMap::new(),
             retired: Vec::new(),
-            root: Scope::new(),
+            root,
             generation: 0,
         }
     }

@@ -125,6 +125,14 @@ impl Passive {
         self.failures == 0 && matches!(self.state, State::Up { since } if long_up(since))
     }
 
+    /// Whether it is up with nothing to remember, or went down so long ago that it must be looked at anew anyway.
+    pub fn is_past(&self, now: Instant) -> bool {
+        match self.state {
+            State::Up { .. } => self.is_calm(now),
+            State::Down { until, trial, .. } => !trial && now.saturating_duration_since(until) >= FORGET,
+        }
+    }
+
     fn eject(&mut self, first: Instant, now: Instant, chance: u64) -> Duration {
         let time = back_off(self.ejections, chance);
         self.failures = 0;

@@ -6,16 +6,20 @@
 
 mod balance;
 mod bucket;
+mod checked;
 pub mod flows;
 mod hash;
 pub mod health;
 pub mod limits;
+pub mod names;
 mod pool;
 mod sni;
 mod upstream;
 
 pub use bucket::Bucket;
+pub use checked::{Checked, Turn};
 pub use limits::{ClientKey, Crowd, Rates};
-pub use pool::{Member, Pool, Step, Walk};
+pub use names::Answers;
+pub use pool::{Member, NameOf, Pool, Step, Walk};
 pub use sni::ServedNames;
 pub use upstream::{Attempt, Load, Upstream};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::balance::{self, Seat, Turns};
+use super::checked::Checked;
 use super::hash::{self, Rng};
 use super::health::{self, Standing};
 use super::upstream::{Attempt, Upstream};
@@ -21,6 +22,44 @@ pub struct Member {
     pub backup: bool,
     /// It takes no more connections than these.
     pub most: Option<u32>,
+    /// What active checks say of it, where it has any.
+    pub check: Option<Arc<Checked>>,
+    /// The name that it is an address of.
+    pub of: Option<NameOf>,
+}
+
+/// An address and its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameOf {
+    /// Which of the names of its pool.
+    pub group: usize,
+    /// It is of the family that the resolver does not prefer: only where no address of the other can be had, and soon
+    /// beside one that does not answer.
+    pub second: bool,
+    /// What [`Balance::SourceHash`] knows it by, where that is not its address.
+    pub known_as: Option<String>,
+}
+
+impl Member {
+    /// An upstream with nothing said about it.
+    pub fn plain(upstream: Arc<Upstream>) -> Self {
+        Member { upstream, weight: 1, backup: false, most: None, check: None, of: None }
+    }
+
+    /// Whether it should be tried now.
+    fn standing(&self, now: Instant) -> Standing {
+        let passive = self.upstream.standing(now);
+        match (&self.check, passive) {
+            (None, standing) => standing,
+            (Some(check), _) if !check.is_up() => Standing::Down,
+            (Some(check), Standing::Up(since)) => Standing::Up(since.max(check.back_since())),
+            (Some(_), standing) => standing,
+        }
+    }
+
+    fn is_second(&self) -> bool {
+        self.of.as_ref().is_some_and(|of| of.second)
+    }
 }
 
 /// The upstreams of one listener.
@@ -40,6 +79,8 @@ pub struct Walk {
     client: Option<IpAddr>,
     rng: Rng,
     tried: Marks,
+    /// Whether the last one was of the second family.
+    second: bool,
     /// The last of them that was full.
     full: Option<usize>,
 }
@@ -56,7 +97,7 @@ pub struct Step {
 impl Walk {
     /// The way of a client. `chance` is any number.
     pub fn new(client: Option<IpAddr>, chance: u64) -> Self {
-        Walk { client, rng: Rng::new(chance), tried: Marks::default(), full: None }
+        Walk { client, rng: Rng::new(chance), tried: Marks::default(), second: false, full: None }
     }
 
     /// An upstream that was passed over because it has all the connections that it takes.
@@ -68,7 +109,10 @@ impl Walk {
 impl Pool {
     /// A pool of upstreams in the order of the file.
     pub fn new(members: Vec<Member>, balance: Balance, slow_start: Duration) -> Self {
-        let name = |member: &Member| hash::bytes(member.upstream.addr().to_string().as_bytes());
+        let name = |member: &Member| match member.of.as_ref().and_then(|of| of.known_as.as_ref()) {
+            Some(known_as) => hash::bytes(known_as.as_bytes()),
+            None => hash::bytes(member.upstream.addr().to_string().as_bytes()),
+        };
         let names = match balance {
             Balance::SourceHash => members.iter().map(name).collect(),
             _ => Vec::new(),
@@ -81,29 +125,74 @@ impl Pool {
         &self.members
     }
 
+    /// Whether one of them is up. Which ones are full is left out: that passes by itself.
+    pub fn is_any_up(&self, now: Instant) -> bool {
+        self.members.iter().any(|member| matches!(member.standing(now), Standing::Up(_)))
+    }
+
     /// The next upstream to be tried. The caller walks on until one is connected, so that choosing and retrying need
     /// not know of each other. Upstreams that are up come first, then backups that are up, then those that are down:
     /// where health errs, a client is served all the same. One that is full is passed over.
     pub fn next(&self, walk: &mut Walk, now: Instant) -> Option<Step> {
-        loop {
-            let index = match self.members.len() {
-                1 => (!walk.tried.has(0)).then_some(0),
-                _ => self.choose(walk, now),
-            }?;
-            walk.tried.add(index);
-            let member = self.members.get(index)?;
-            if let Some(attempt) = member.upstream.begin(member.most, now) {
-                return Some(Step { index, attempt });
-            }
-            walk.full = Some(index);
+        match self.members.len() {
+            1 if walk.tried.has(0) => None,
+            1 => self.begin(walk, 0, now),
+            _ => self.first_that_begins(walk, now, None),
         }
     }
 
-    fn choose(&self, walk: &mut Walk, now: Instant) -> Option<usize> {
+    /// The next one of the same name as that of this index: first one of the other family than the last (RFC 8305,
+    /// section 4), so that a family that leads nowhere costs one delay and not one for each of its addresses.
+    pub fn next_beside(&self, walk: &mut Walk, index: usize, now: Instant) -> Option<Step> {
+        let group = self.group(index)?;
+        self.first_that_begins(walk, now, Some(group))
+    }
+
+    /// Whether the name of this one has other addresses.
+    pub fn has_others(&self, index: usize) -> bool {
+        let Some(own) = self.group(index) else { return false };
+        (0..self.members.len()).filter(|other| self.group(*other) == Some(own)).count() > 1
+    }
+
+    /// Whether there is one that the walk has not tried.
+    pub fn has_left(&self, walk: &Walk) -> bool {
+        (0..self.members.len()).any(|index| !walk.tried.has(index))
+    }
+
+    fn group(&self, index: usize) -> Option<usize> {
+        self.members.get(index)?.of.as_ref().map(|of| of.group)
+    }
+
+    fn first_that_begins(&self, walk: &mut Walk, now: Instant, group: Option<usize>) -> Option<Step> {
+        loop {
+            let index = self.choose(walk, now, group)?;
+            if let Some(step) = self.begin(walk, index, now) {
+                return Some(step);
+            }
+        }
+    }
+
+    fn begin(&self, walk: &mut Walk, index: usize, now: Instant) -> Option<Step> {
+        walk.tried.add(index);
+        let member = self.members.get(index)?;
+        match member.upstream.begin(member.most, now) {
+            Some(attempt) => {
+                walk.second = member.is_second();
+                Some(Step { index, attempt })
+            }
+            None => {
+                walk.full = Some(index);
+                None
+            }
+        }
+    }
+
+    fn choose(&self, walk: &mut Walk, now: Instant, group: Option<usize>) -> Option<usize> {
         let mut seats: Vec<Seat> = Vec::with_capacity(self.members.len());
         let mut best = u8::MAX;
         for (index, member) in self.members.iter().enumerate() {
-            if walk.tried.has(index) {
+            let elsewhere = group.is_some() && member.of.as_ref().map(|of| of.group) != group;
+            if elsewhere || walk.tried.has(index) {
                 continue;
             }
             let load = member.upstream.load();
@@ -111,11 +200,16 @@ impl Pool {
                 walk.full = Some(index);
                 continue;
             }
-            let (rank, since) = match member.upstream.standing(now) {
-                Standing::Up(since) => (u8::from(member.backup), since),
+            let later = match group {
+                Some(_) => member.is_second() == walk.second,
+                None => member.is_second(),
+            };
+            let order = 2 * u8::from(member.backup) + u8::from(later);
+            let (rank, since) = match member.standing(now) {
+                Standing::Up(since) => (order, since),
                 // A backup is no place to try for the sake of trying.
-                Standing::Trial if !member.backup => (0, Some(now)),
-                Standing::Trial | Standing::Down => (2 + u8::from(member.backup), None),
+                Standing::Trial if !member.backup => (u8::from(later), Some(now)),
+                Standing::Trial | Standing::Down => (4 + order, None),
             };
             if rank < best {
                 (best, _) = (rank, seats.clear());
@@ -177,5 +271,7 @@ impl Marks {
     }
 }
 
+#[cfg(test)]
+mod names_tests;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! What is known of one upstream: its load and its health. Shared by every route that leads there, and kept by edits.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -15,7 +16,16 @@ pub struct Upstream {
     load: AtomicU32,
     /// Health has nothing to tell: the usual case, in which no lock is taken.
     calm: AtomicBool,
-    passive: Mutex<Passive>,
+    /// How often it went down.
+    downs: AtomicU64,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    passive: Passive,
+    /// Why it went down, while it is down.
+    reason: Option<String>,
 }
 
 impl Upstream {
@@ -25,7 +35,8 @@ impl Upstream {
             addr,
             load: AtomicU32::new(0),
             calm: AtomicBool::new(true),
-            passive: Mutex::new(Passive::default()),
+            downs: AtomicU64::new(0),
+            known: Mutex::new(Known::default()),
         }
     }
 
@@ -41,7 +52,26 @@ impl Upstream {
 
     /// Whether it should be tried now.
     pub fn standing(&self, now: Instant) -> Standing {
-        if self.calm.load(Ordering::Relaxed) { Standing::Up(None) } else { self.passive().standing(now) }
+        if self.calm.load(Ordering::Relaxed) {
+            Standing::Up(None)
+        } else {
+            self.known().passive.standing(now)
+        }
+    }
+
+    /// Why it is down: the error of the connect that put it there.
+    pub fn reason(&self) -> Option<String> {
+        self.known().reason.clone()
+    }
+
+    /// How often it went down.
+    pub fn downs(&self) -> u64 {
+        self.downs.load(Ordering::Acquire)
+    }
+
+    /// Whether nothing is lost when it is forgotten.
+    pub fn is_forgettable(&self, now: Instant) -> bool {
+        self.calm.load(Ordering::Relaxed) || self.known().passive.is_past(now)
     }
 
     /// Begins an attempt, unless it has `most` connections.
@@ -55,40 +85,66 @@ impl Upstream {
                 self.load.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).ok()?;
             }
         }
-        let trial = !self.calm.load(Ordering::Relaxed) && self.passive().begin_trial(now);
+        let trial = !self.calm.load(Ordering::Relaxed) && self.known().passive.begin_trial(now);
         let trial = trial.then(|| Trial(self.clone()));
-        Some(Attempt { load: Load(self.clone()), begun: now, trial })
+        let load = Load { upstream: self.clone(), downs: 0 };
+        Some(Attempt { load, begun: now, trial })
     }
 
-    fn succeeded(&self, now: Instant) -> Change {
-        if self.calm.load(Ordering::Relaxed) {
-            return Change::None;
+    /// A check has found that it connects.
+    pub fn passed(&self, now: Instant) -> Change {
+        self.succeeded(now).0
+    }
+
+    /// With how often it went down before: whoever is connected now must hear of the next time, and of no earlier one.
+    fn succeeded(&self, now: Instant) -> (Change, u64) {
+        // Before the look at `calm`, which is false before the number grows.
+        let downs = self.downs();
+        if self.calm.load(Ordering::Acquire) {
+            return (Change::None, downs);
         }
-        let mut passive = self.passive();
-        let change = passive.succeeded(now);
-        self.calm.store(passive.is_calm(now), Ordering::Relaxed);
+        let mut known = self.known();
+        let change = known.passive.succeeded(now);
+        known.reason = None;
+        self.calm.store(known.passive.is_calm(now), Ordering::Release);
+        (change, self.downs())
+    }
+
+    fn failed(&self, begun: Instant, now: Instant, why: (&dyn fmt::Display, u64)) -> Change {
+        let mut known = self.known();
+        let change = known.passive.failed(begun, now, why.1);
+        self.calm.store(known.passive.is_calm(now), Ordering::Release);
+        if let Change::Down(_) = change {
+            self.downs.fetch_add(1, Ordering::Release);
+        }
+        if let Change::Down(_) | Change::StillDown(_) = change {
+            known.reason = Some(why.0.to_string());
+        }
         change
     }
 
-    fn failed(&self, begun: Instant, now: Instant, chance: u64) -> Change {
-        let mut passive = self.passive();
-        let change = passive.failed(begun, now, chance);
-        self.calm.store(passive.is_calm(now), Ordering::Relaxed);
-        change
-    }
-
-    fn passive(&self) -> MutexGuard<'_, Passive> {
-        self.passive.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// One connection of an upstream's load. Given back when dropped.
 #[derive(Debug)]
-pub struct Load(Arc<Upstream>);
+pub struct Load {
+    upstream: Arc<Upstream>,
+    downs: u64,
+}
+
+impl Load {
+    /// How often the upstream went down before it was connected.
+    pub fn downs(&self) -> u64 {
+        self.downs
+    }
+}
 
 impl Drop for Load {
     fn drop(&mut self) {
-        self.0.load.fetch_sub(1, Ordering::Relaxed);
+        self.upstream.load.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -98,7 +154,7 @@ struct Trial(Arc<Upstream>);
 
 impl Drop for Trial {
     fn drop(&mut self) {
-        self.0.passive().end_trial();
+        self.0.known().passive.end_trial();
     }
 }
 
@@ -124,12 +180,14 @@ impl Attempt {
 
     /// It is a connection now.
     pub fn connected(self, now: Instant) -> (Load, Change) {
-        let change = self.load.0.succeeded(now);
-        (self.load, change)
+        let (change, downs) = self.load.upstream.succeeded(now);
+        let mut load = self.load;
+        load.downs = downs;
+        (load, change)
     }
 
-    /// It has failed, and by the upstream's fault. `chance` is any number.
-    pub fn failed(self, now: Instant, chance: u64) -> Change {
-        self.load.0.failed(self.begun, now, chance)
+    /// It has failed, by the upstream's fault and for this reason. `chance` is any number.
+    pub fn failed(self, now: Instant, why: &dyn fmt::Display, chance: u64) -> Change {
+        self.load.upstream.failed(self.begun, now, (why, chance))
     }
 }

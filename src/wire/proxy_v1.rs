@@ -22,6 +22,10 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Header, usize)>, Malformed> 
         };
     };
     let line = head.get(START.len()..end).unwrap_or_default();
+    if line.contains(&b'\n') {
+        // However much of it comes at once.
+        return Err(Malformed("the PROXY line has a line feed in it"));
+    }
     let line = std::str::from_utf8(line).map_err(|_| Malformed("the PROXY line is not ASCII"))?;
     let addresses = addresses(line)?;
     Ok(Some((Header { addresses, notes: Notes::default() }, end + 2)))

@@ -10,8 +10,16 @@
 
 mod balance;
 mod failover;
+mod front;
 #[path = "../reload/harness.rs"]
 #[allow(dead_code, reason = "shared with the tests of reloads; each uses what it needs")]
 mod harness;
+mod health;
+mod names;
+#[path = "../portway/harness/netns.rs"]
+#[allow(dead_code, reason = "shared with the tests of connections; each uses what it needs")]
+mod netns;
+mod network;
+mod resolver;
 mod server;
 mod storm;

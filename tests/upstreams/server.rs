@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use socket2::SockRef;
+
 use super::harness::{Flow, Port};
 
 /// Connections by the address of their client.
@@ -16,25 +18,42 @@ type Taken = Arc<Mutex<HashMap<SocketAddr, TcpStream>>>;
 /// A server that says its name to everyone who connects, and leaves when its client does.
 pub struct Server {
     pub name: &'static str,
-    port: Port,
+    addr: SocketAddr,
+    _port: Option<Port>,
     taken: Taken,
-    listening: Option<(Arc<AtomicBool>, JoinHandle<()>)>,
+    listening: Option<Listening>,
+}
+
+struct Listening {
+    stop: Arc<AtomicBool>,
+    socket: TcpListener,
+    thread: JoinHandle<()>,
 }
 
 impl Server {
     pub fn new(name: &'static str) -> Server {
-        let mut server = Server { name, port: Port::reserve(), taken: Arc::default(), listening: None };
+        let port = Port::reserve();
+        let addr = port.local().parse().unwrap();
+        let mut server = Server { name, addr, _port: Some(port), taken: Arc::default(), listening: None };
+        server.start();
+        server
+    }
+
+    /// At an address of a network namespace, in which this is called.
+    pub fn at(name: &'static str, addr: &str) -> Server {
+        let addr = addr.parse().unwrap();
+        let mut server = Server { name, addr, _port: None, taken: Arc::default(), listening: None };
         server.start();
         server
     }
 
     pub fn addr(&self) -> SocketAddr {
-        self.port.local().parse().unwrap()
+        self.addr
     }
 
     pub fn start(&mut self) {
         let listener = TcpListener::bind(self.addr()).unwrap();
-        let stop = Arc::new(AtomicBool::new(false));
+        let (stop, socket) = (Arc::new(AtomicBool::new(false)), listener.try_clone().unwrap());
         let (stopped, taken, greeting) = (stop.clone(), self.taken.clone(), format!("{}\n", self.name));
         let thread = std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -46,15 +65,15 @@ impl Server {
                 std::thread::spawn(move || serve(stream, &greeting, &taken));
             }
         });
-        self.listening = Some((stop, thread));
+        self.listening = Some(Listening { stop, socket, thread });
     }
 
     /// Closes its listener: from now on it refuses. Its connections go on.
     pub fn refuse(&mut self) {
-        let Some((stop, thread)) = self.listening.take() else { return };
+        let Some(Listening { stop, socket, thread }) = self.listening.take() else { return };
         stop.store(true, Ordering::SeqCst);
-        // Wakes the thread.
-        drop(TcpStream::connect(self.addr()));
+        // Wakes the thread, from whatever network namespace.
+        drop(SockRef::from(&socket).shutdown(Shutdown::Both));
         let ended = thread.join();
         assert!(ended.is_ok() || std::thread::panicking(), "the server's thread panicked");
     }

@@ -41,6 +41,13 @@ fn under_way(to: SocketAddr) -> usize {
     first.intersection(&second).count()
 }
 
+/// Its resident memory, in bytes.
+fn memory(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1024
+}
+
 #[test]
 fn a_storm_on_a_dead_upstream_is_bounded_and_told_of_once() {
     const CLIENTS: usize = 5000;
@@ -63,6 +70,9 @@ fn a_storm_on_a_dead_upstream_is_bounded_and_told_of_once() {
         })
         .collect();
     most = most.max(under_way(dead));
+    // Two sockets' worth of state, and one line of the log each.
+    let memory = memory(portway.pid());
+    assert!(memory < 96 << 20, "{} MiB for {CLIENTS} clients", memory >> 20);
     for mut client in clients {
         client.set_read_timeout(Some(PATIENCE)).unwrap();
         let end = client.read(&mut [0]);

@@ -5,10 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc::Receiver;
-
 use super::drops::Reason;
-use super::names::{Found, Names};
 use super::permits::Permit;
 use super::session::{self, Connected, Next, Session};
 use super::{DatagramDoor, Lead, Order, Shared};
@@ -16,7 +13,6 @@ use crate::model::table::UDP_IDLE;
 use crate::model::{Outcome, Peer};
 use crate::net::datagram::{self, Batch, Ready, Train};
 use crate::state::flows::{Admission, Answer, Ended, Ends, FlowId, Flows, Stage, Terms};
-use crate::tasks::Scope;
 
 /// The number of the listener's own socket; no session has it before four billion others had its place.
 pub(super) const LISTENER: u64 = u64::MAX;
@@ -36,19 +32,17 @@ pub(super) struct Desk {
     shared: Arc<Shared>,
     lead: Option<Arc<Lead>>,
     flows: Flows<Session>,
-    names: Names,
     /// Sockets that may have more than was read.
     more: Vec<u64>,
     now: Instant,
 }
 
 impl Desk {
-    /// A desk without sessions, and the answers that it waits for.
-    pub(super) fn new(door: Arc<DatagramDoor>, shared: Arc<Shared>, scope: Scope) -> (Desk, Receiver<Found>) {
-        let (names, found) = Names::new(scope);
+    /// A desk without sessions.
+    pub(super) fn new(door: Arc<DatagramDoor>, shared: Arc<Shared>) -> Desk {
         // What came before there was anybody to read it is told of by no event.
         let (flows, more) = (Flows::default(), vec![LISTENER]);
-        (Desk { door, shared, lead: None, flows, names, more, now: now() }, found)
+        Desk { door, shared, lead: None, flows, more, now: now() }
     }
 
     /// New sessions follow this lead from now on.
@@ -64,12 +58,6 @@ impl Desk {
         self.lead = lead;
         let Some(lead) = &self.lead else { return };
         orders.push(Order::of(lead.clone()));
-        self.names.retain(|name| lead.upstreams.iter().any(|live| live.state.addr() == name));
-        self.now = now();
-        for live in &lead.upstreams {
-            // So that the first client need not wait for it.
-            drop(self.names.look(live.state.addr(), lead.route.policy.connect_timeout, self.now));
-        }
     }
 
     /// Whether there is no session, and will be none.
@@ -233,7 +221,7 @@ impl Desk {
     fn connect(&mut self, id: FlowId) -> bool {
         loop {
             let Some((session, ..)) = self.flows.get_mut(id) else { return false };
-            match session.next(&mut self.names, self.now) {
+            match session.next(self.now) {
                 Next::Wait => return true,
                 Next::Over(outcome) => {
                     self.end(id, outcome);
@@ -289,12 +277,10 @@ impl Desk {
         }
     }
 
-    /// A name is known, or known to be none.
-    pub(super) fn resolved(&mut self, found: Found) {
+    /// There is news of upstreams: perhaps of an address that sessions wait for.
+    pub(super) fn look_again(&mut self) {
         self.now = now();
-        let upstream = found.upstream.clone();
-        self.names.learn(found, self.now);
-        for id in self.flows.of(|session| session.waits_for(&upstream)) {
+        for id in self.flows.of(Session::waits) {
             self.connect(id);
         }
     }

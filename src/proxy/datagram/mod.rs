@@ -3,18 +3,17 @@
 
 mod desk;
 mod drops;
-mod names;
 mod permits;
 mod session;
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -25,7 +24,6 @@ use self::drops::Drops;
 use super::{Lead, Shared};
 use crate::model::ListenAddr;
 use crate::net::datagram::{DatagramSocket, Poller, Ready};
-use crate::tasks::Scope;
 
 /// Sessions end at most this much late: so many timers are one.
 const GRAIN: Duration = Duration::from_millis(50);
@@ -61,6 +59,14 @@ struct Leading {
     ended: bool,
 }
 
+impl Leading {
+    fn follow(&mut self, lead: Option<Arc<Lead>>) {
+        if let Some(old) = std::mem::replace(&mut self.lead, lead) {
+            old.retire();
+        }
+    }
+}
+
 impl DatagramDoor {
     /// A door that nobody serves yet. Fails where the system has no descriptor left.
     pub fn new(addr: ListenAddr, socket: DatagramSocket) -> io::Result<Self> {
@@ -71,16 +77,17 @@ impl DatagramDoor {
     }
 
     /// From now on new sessions are led there. Whether a task must be started for the door.
-    pub fn lead_to(&self, lead: Lead) -> bool {
+    pub fn lead_to(&self, lead: Arc<Lead>) -> bool {
         let mut leading = self.leading();
-        (leading.lead, leading.cut) = (Some(Arc::new(lead)), false);
+        leading.follow(Some(lead));
+        leading.cut = false;
         self.changed.notify_one();
         std::mem::replace(&mut leading.ended, false)
     }
 
     /// No new sessions from now on.
     pub fn close(&self) {
-        self.leading().lead = None;
+        self.leading().follow(None);
         self.changed.notify_one();
     }
 
@@ -117,16 +124,19 @@ impl DatagramDoor {
     }
 }
 
-/// Serves a door until it is closed and its last session has ended. `scope` owns the task, and its look-ups.
-pub async fn serve(door: Arc<DatagramDoor>, shared: Arc<Shared>, scope: Scope) {
-    let (mut desk, mut found) = Desk::new(door.clone(), shared, scope);
+/// Serves a door until it is closed and its last session has ended.
+pub async fn serve(door: Arc<DatagramDoor>, shared: Arc<Shared>) {
+    let mut desk = Desk::new(door.clone(), shared);
+    let mut news = None;
     let mut ready = Ready::default();
     let mut timer = pin!(sleep_until(Instant::now()));
     let mut orders: Vec<Order> = Vec::new();
     let mut changed = true;
     loop {
         if std::mem::take(&mut changed) {
-            desk.follow(door.lead(), &mut orders);
+            let lead = door.lead();
+            news = lead.as_ref().map(|lead| lead.news()).or(news);
+            desk.follow(lead, &mut orders);
             let Leading { cut, hurry, .. } = *door.leading();
             if cut {
                 desk.cut_all();
@@ -149,7 +159,7 @@ pub async fn serve(door: Arc<DatagramDoor>, shared: Arc<Shared>, scope: Scope) {
             biased;
             () = door.changed.notified() => changed = true,
             at = ended(&mut orders) => desk.cut(&orders.swap_remove(at).lead),
-            Some(name) = found.recv() => desk.resolved(name),
+            () = heard(&mut news) => desk.look_again(),
             () = timer.as_mut(), if waits => desk.expire(),
             event = door.poller.wait(&mut ready) => match event {
                 Ok(()) => desk.turn(&ready),
@@ -158,6 +168,15 @@ pub async fn serve(door: Arc<DatagramDoor>, shared: Arc<Shared>, scope: Scope) {
             () = yield_now(), if desk.has_more() => desk.go_on(),
         }
         orders.retain(|order| order.is_of_use());
+    }
+}
+
+/// Resolves when there is news of upstreams.
+async fn heard(news: &mut Option<watch::Receiver<()>>) {
+    let Some(news) = news else { return pending().await };
+    if news.changed().await.is_err() {
+        // Nobody is left to tell.
+        pending().await
     }
 }
 

@@ -6,13 +6,11 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use super::names::{Known, Names};
 use super::permits::Permit;
 use crate::model::{DataPath, ListenAddr, Outcome, Peer, UpstreamAddr};
 use crate::net::datagram::Train;
-use crate::proxy::Lead;
 use crate::proxy::record::Record;
-use crate::proxy::upstreams::Live;
+use crate::proxy::{Candidate, Candidates, Lead};
 use crate::state::flows::Ended;
 use crate::state::{Attempt, Load, Walk};
 
@@ -33,10 +31,10 @@ pub(super) struct Session {
     /// The first datagrams, until an answer has come.
     kept: Vec<Box<[u8]>>,
     walk: Walk,
-    /// The upstream that is being tried, or was.
+    /// The addresses that its walk goes through, once there are any.
+    candidates: Option<Arc<Candidates>>,
+    /// The one that is being tried, or was.
     candidate: Option<usize>,
-    /// Its addresses are known, and these are left; the next one last.
-    addrs: Option<Vec<SocketAddr>>,
     attempt: Option<Attempt>,
     load: Option<Load>,
     id: u64,
@@ -72,8 +70,8 @@ impl Session {
             upstream: None,
             busy: false,
             kept: Vec::new(),
+            candidates: None,
             candidate: None,
-            addrs: None,
             attempt: None,
             load: None,
             id,
@@ -84,44 +82,50 @@ impl Session {
     }
 
     /// Where to turn. What is tried in vain is told with [`Session::missed`].
-    pub(super) fn next(&mut self, names: &mut Names, now: Instant) -> Next {
+    pub(super) fn next(&mut self, now: Instant) -> Next {
+        if let (Some(attempt), Some(candidate)) = (self.attempt.take(), self.candidate()) {
+            candidate.live.refused(attempt, &self.misses);
+        }
         loop {
-            if let Some(addr) = self.addrs.as_mut().and_then(Vec::pop) {
-                return Next::Try(addr);
+            let candidates = self.candidates.get_or_insert_with(|| self.lead.candidates()).clone();
+            if candidates.list().is_empty() {
+                self.candidates = None;
+                return self.unresolved();
             }
-            if self.addrs.is_none() && self.candidate.is_some() {
-                let Some(live) = self.live() else { return Next::Over(Outcome::Internal) };
-                match names.look(live.state.addr(), self.lead.route.policy.connect_timeout, now) {
-                    Known::Addresses(addrs) => self.addrs = Some(addrs.into_iter().rev().collect()),
-                    Known::Pending => return Next::Wait,
-                    Known::Failed(why) => {
-                        let why = format!("{}: {why}", live.state.addr());
-                        self.miss(&why);
-                        self.addrs = Some(Vec::new());
-                    }
-                }
-                continue;
-            }
-            if let (Some(attempt), Some(live)) = (self.attempt.take(), self.live()) {
-                live.refused(attempt, &self.misses);
-            }
-            let Some(step) = self.lead.pool.next(&mut self.walk, now) else {
+            let Some(step) = candidates.pool.next(&mut self.walk, now) else {
                 let tried = self.candidate.is_some();
                 return Next::Over(if tried { Outcome::ConnectFailed } else { Outcome::Limited });
             };
-            (self.candidate, self.attempt, self.addrs) = (Some(step.index), Some(step.attempt), None);
+            (self.candidate, self.attempt) = (Some(step.index), Some(step.attempt));
+            // No file leads to a Unix socket by UDP, and a name stands for its addresses.
+            if let Some(UpstreamAddr::Ip(addr)) =
+                self.candidate().map(|candidate| candidate.live.state.addr())
+            {
+                return Next::Try(*addr);
+            }
         }
     }
 
-    /// Whether it waits for the addresses of this upstream.
-    pub(super) fn waits_for(&self, upstream: &UpstreamAddr) -> bool {
-        let named = self.live().is_some_and(|live| live.state.addr() == upstream);
-        named && self.upstream.is_none() && self.addrs.is_none()
+    /// No name has an address: it waits for those that were not answered yet.
+    fn unresolved(&mut self) -> Next {
+        let unresolved: Vec<_> = self.lead.unresolved().map(|(name, why)| (name.to_string(), why)).collect();
+        if unresolved.iter().any(|(_, why)| why.is_empty()) {
+            return Next::Wait;
+        }
+        for (name, why) in unresolved {
+            self.miss(&format!("{name}: the name does not resolve: {why}"));
+        }
+        Next::Over(Outcome::ConnectFailed)
+    }
+
+    /// Whether it waits for an address.
+    pub(super) fn waits(&self) -> bool {
+        self.upstream.is_none() && self.candidates.is_none()
     }
 
     /// Whether a refusal would lead it elsewhere.
     pub(super) fn has_others(&self) -> bool {
-        self.lead.upstreams.len() > 1 || self.addrs.as_ref().is_some_and(|addrs| !addrs.is_empty())
+        self.candidates.as_ref().is_some_and(|candidates| candidates.list().len() > 1)
     }
 
     /// Keeps datagrams. Returns how many were too many.
@@ -154,6 +158,9 @@ impl Session {
         let text = error.to_string();
         let plain = text.split(" (os error").next().unwrap_or_default().to_lowercase();
         self.miss(&format!("{}: {plain}", Peer::from_ip(addr)));
+        if let Some(name) = self.candidate().and_then(|candidate| candidate.name.as_ref()) {
+            name.ask();
+        }
         self.upstream = None;
     }
 
@@ -168,21 +175,20 @@ impl Session {
 
     /// An answer came: the upstream lives.
     pub(super) fn answered(&mut self) {
-        if let (Some(attempt), Some(live)) = (self.attempt.take(), self.live()) {
-            self.load = Some(live.answered(attempt));
-            self.kept = Vec::new();
-        }
+        let Some(attempt) = self.attempt.take() else { return };
+        self.load = self.candidate().map(|candidate| candidate.live.succeeded(attempt));
+        self.kept = Vec::new();
     }
 
     /// The upstream refuses, after it had answered.
     pub(super) fn lost(&self, error: &io::Error) {
-        if let Some(live) = self.live() {
-            live.lost(error);
+        if let Some(candidate) = self.candidate() {
+            candidate.live.lost(error);
         }
     }
 
-    fn live(&self) -> Option<Arc<Live>> {
-        self.lead.upstreams.get(self.candidate?).cloned()
+    fn candidate(&self) -> Option<&Candidate> {
+        self.candidates.as_ref()?.get(self.candidate?)
     }
 }
 
@@ -194,8 +200,8 @@ pub(super) fn record(
     now: Instant,
 ) -> Record {
     let Ended { ends, state: session, counts, .. } = ended;
-    let upstream = session.upstream.as_ref().map(|upstream| upstream.addr);
-    let upstream = session.live().zip(upstream);
+    let upstream = session.upstream.as_ref().map(|upstream| Peer::from_ip(upstream.addr));
+    let upstream = session.candidate().map(|candidate| candidate.written.clone()).zip(upstream);
     if counts.dropped > 0 {
         session.miss(&format!("{} datagrams dropped", counts.dropped));
     }
@@ -206,7 +212,7 @@ pub(super) fn record(
         listener: listener.clone(),
         client: Peer::from_ip(ends.client),
         path: if upstream.is_some() { DataPath::Datagram } else { DataPath::None },
-        upstream: upstream.map(|(live, addr)| (live.state.addr().clone(), Peer::from_ip(addr))),
+        upstream,
         outcome,
         detail: (!session.misses.is_empty()).then(|| std::mem::take(&mut session.misses)),
         up: counts.up.1,

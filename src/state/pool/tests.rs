@@ -4,19 +4,19 @@ use super::super::health::{Change, FAILURES, FIRST};
 use super::*;
 use crate::model::UpstreamSpec;
 
-fn upstream(text: &str) -> Arc<Upstream> {
+pub(super) fn upstream(text: &str) -> Arc<Upstream> {
     Arc::new(Upstream::new(text.parse::<UpstreamSpec>().unwrap().at(0)))
 }
 
-fn member(text: &str, weight: u32) -> Member {
-    Member { upstream: upstream(text), weight, backup: false, most: None }
+pub(super) fn member(text: &str, weight: u32) -> Member {
+    Member { weight, ..Member::plain(upstream(text)) }
 }
 
 fn backup(text: &str) -> Member {
     Member { backup: true, ..member(text, 1) }
 }
 
-fn pool(balance: Balance, members: Vec<Member>) -> Pool {
+pub(super) fn pool(balance: Balance, members: Vec<Member>) -> Pool {
     Pool::new(members, balance, Duration::ZERO)
 }
 
@@ -26,24 +26,24 @@ fn apps(weights: &[u32]) -> Vec<Member> {
 }
 
 #[allow(clippy::disallowed_methods, reason = "any time will do as the first")]
-fn start() -> Instant {
+pub(super) fn start() -> Instant {
     Instant::now()
 }
 
 /// Every upstream in the order in which a walk yields it; the attempts are given back.
-fn order(pool: &Pool, client: u32, chance: u64, now: Instant) -> Vec<usize> {
+pub(super) fn order(pool: &Pool, client: u32, chance: u64, now: Instant) -> Vec<usize> {
     let mut walk = Walk::new(Some(Ipv4Addr::from(client).into()), chance);
     std::iter::from_fn(|| pool.next(&mut walk, now).map(|step| step.index)).collect()
 }
 
-fn first(pool: &Pool, client: u32, chance: u64, now: Instant) -> usize {
+pub(super) fn first(pool: &Pool, client: u32, chance: u64, now: Instant) -> usize {
     let mut walk = Walk::new(Some(Ipv4Addr::from(client).into()), chance);
     pool.next(&mut walk, now).unwrap().index
 }
 
-fn put_down(upstream: &Arc<Upstream>, now: Instant) {
+pub(super) fn put_down(upstream: &Arc<Upstream>, now: Instant) {
     for _ in 0..FAILURES {
-        upstream.begin(None, now).unwrap().failed(now, 256);
+        upstream.begin(None, now).unwrap().failed(now, &"refused", 256);
     }
     assert_eq!(upstream.standing(now), Standing::Down);
 }
@@ -64,7 +64,7 @@ fn chi_square(counts: &[u32], weights: &[u32]) -> f64 {
     counts.iter().zip(weights).map(part).sum()
 }
 
-fn counts(chosen: impl Iterator<Item = usize>) -> [u32; 4] {
+pub(super) fn counts(chosen: impl Iterator<Item = usize>) -> [u32; 4] {
     let mut counts = [0; 4];
     for index in chosen {
         counts[index] += 1;

@@ -49,6 +49,14 @@ impl Netns {
         fs::write(format!("{dir}/hosts"), text).unwrap();
     }
 
+    /// The `resolv.conf` of programs that are started inside of it from now on.
+    #[allow(dead_code, reason = "of the tests of names")]
+    pub fn resolver(&self, text: &str) {
+        let dir = format!("/etc/netns/{}", self.name);
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(format!("{dir}/resolv.conf"), text).unwrap();
+    }
+
     /// A program inside of it.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("ip");

@@ -1,0 +1,275 @@
+//! How an upstream is checked, and what becomes of clients when none can be had.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::str::FromStr;
+use std::time::Duration;
+
+use regex_lite::{Regex, RegexBuilder};
+
+use super::units;
+
+/// The largest `rise` and `fall`.
+pub const MOST_IN_A_ROW: u32 = 100;
+/// The most bytes of `send`.
+pub const LONGEST_SEND: usize = 4096;
+
+/// An active check. Two equal ones of one upstream are one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HealthCheck {
+    /// From the beginning of one check to that of the next. At least `timeout`.
+    pub interval: Duration,
+    /// For the whole check.
+    pub timeout: Duration,
+    /// Checks in a row that must pass before an upstream that is down is up: 1 to [`MOST_IN_A_ROW`].
+    pub rise: u32,
+    /// Checks in a row that must fail before one that is up is down: 1 to [`MOST_IN_A_ROW`].
+    pub fall: u32,
+    /// The port to be checked, where it is not the upstream's own.
+    pub port: Option<u16>,
+    /// What is sent once it is connected.
+    pub send: Option<Payload>,
+    /// What must come back.
+    pub expect: Option<Expect>,
+}
+
+impl Default for HealthCheck {
+    fn default() -> Self {
+        HealthCheck {
+            interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(2),
+            rise: 2,
+            fall: 3,
+            port: None,
+            send: None,
+            expect: None,
+        }
+    }
+}
+
+/// As a person reads it: what differs from the default.
+impl fmt::Display for HealthCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "every {}, timeout {}", units::show(self.interval), units::show(self.timeout))?;
+        write!(f, ", rise {}, fall {}", self.rise, self.fall)?;
+        if let Some(port) = self.port {
+            write!(f, ", port {port}")?;
+        }
+        if let Some(send) = &self.send {
+            write!(f, ", send {:?}", send.written)?;
+        }
+        if let Some(expect) = &self.expect {
+            write!(f, ", expect {:?}", expect.written())?;
+        }
+        Ok(())
+    }
+}
+
+/// Bytes, written as text or as `"hex:0d0a"`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Payload {
+    written: String,
+    bytes: Vec<u8>,
+}
+
+impl Payload {
+    /// At least one.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Why a text is no payload or no expectation, and what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct PayloadError {
+    message: String,
+    /// What to write instead.
+    pub help: String,
+}
+
+impl PayloadError {
+    fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
+        PayloadError { message: message.into(), help: help.into() }
+    }
+}
+
+impl FromStr for Payload {
+    type Err = PayloadError;
+
+    fn from_str(text: &str) -> Result<Self, PayloadError> {
+        let bytes = match text.strip_prefix("hex:") {
+            Some(hex) => unhex(hex)?,
+            None => text.as_bytes().to_vec(),
+        };
+        if bytes.is_empty() {
+            return Err(PayloadError::new(
+                "it is empty",
+                "write text (\"PING\\r\\n\"), bytes (\"hex:0d0a\"), or remove the key",
+            ));
+        }
+        if bytes.len() > LONGEST_SEND {
+            return Err(PayloadError::new(
+                format!("it has {} bytes", bytes.len()),
+                format!("the most is {LONGEST_SEND}"),
+            ));
+        }
+        Ok(Payload { written: text.to_owned(), bytes })
+    }
+}
+
+fn unhex(text: &str) -> Result<Vec<u8>, PayloadError> {
+    let digits: Vec<char> = text.chars().filter(|c| !c.is_whitespace()).collect();
+    if let Some(wrong) = digits.iter().find(|c| !c.is_ascii_hexdigit()) {
+        return Err(PayloadError::new(
+            format!("`{wrong}` is not a hexadecimal digit"),
+            "write two digits for each byte: \"hex:50 49 4e 47\"",
+        ));
+    }
+    if digits.len() % 2 == 1 {
+        return Err(PayloadError::new(
+            format!("{} hexadecimal digits are no whole bytes", digits.len()),
+            "write two digits for each byte: \"hex:0d0a\"",
+        ));
+    }
+    let nibble = |c: &char| u8::try_from(c.to_digit(16).unwrap_or_default()).unwrap_or_default();
+    Ok(digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, c| byte << 4 | nibble(c))).collect())
+}
+
+/// What must be in an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Expect {
+    /// These bytes, anywhere in it.
+    Bytes(Payload),
+    /// A part of it that fits: `"regex:^HTTP/1\\.[01] 2"`. Bytes that are no UTF-8 are seen as U+FFFD.
+    Pattern(Pattern),
+}
+
+impl Expect {
+    /// Whether the answer so far has it.
+    pub fn is_in(&self, answer: &[u8]) -> bool {
+        match self {
+            Expect::Bytes(payload) => {
+                answer.windows(payload.bytes.len()).any(|window| window == payload.bytes)
+            }
+            Expect::Pattern(pattern) => pattern.regex.is_match(&String::from_utf8_lossy(answer)),
+        }
+    }
+
+    fn written(&self) -> String {
+        match self {
+            Expect::Bytes(payload) => payload.written.clone(),
+            Expect::Pattern(pattern) => format!("regex:{}", pattern.source),
+        }
+    }
+}
+
+impl FromStr for Expect {
+    type Err = PayloadError;
+
+    fn from_str(text: &str) -> Result<Self, PayloadError> {
+        let Some(source) = text.strip_prefix("regex:") else { return text.parse().map(Expect::Bytes) };
+        let regex = RegexBuilder::new(source).size_limit(1 << 20).build().map_err(|error| {
+            PayloadError::new(
+                format!("`{source}` is not a regular expression: {error}"),
+                "write one like \"regex:^HTTP/1\\\\.[01] 2\", or plain text without `regex:`",
+            )
+        })?;
+        if regex.is_match("") {
+            return Err(PayloadError::new(
+                format!("`{source}` fits every answer, even an empty one"),
+                "write what a healthy upstream answers, or remove the key: then a connect is enough",
+            ));
+        }
+        Ok(Expect::Pattern(Pattern { source: source.to_owned(), regex }))
+    }
+}
+
+/// A regular expression; equal where it is written alike.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    source: String,
+    regex: Regex,
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.source == other.source
+    }
+}
+
+impl Eq for Pattern {}
+
+impl Hash for Pattern {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.source.hash(state);
+    }
+}
+
+/// What becomes of a client when no upstream can be had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenDown {
+    /// It is reset.
+    #[default]
+    Reset,
+    /// The listening socket is closed while that is so.
+    Refuse,
+    /// It waits for so long.
+    Hold(Duration),
+}
+
+/// As in the file.
+impl fmt::Display for WhenDown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WhenDown::Reset => f.write_str("reset"),
+            WhenDown::Refuse => f.write_str("refuse"),
+            WhenDown::Hold(time) => write!(f, "hold {}", units::show(*time)),
+        }
+    }
+}
+
+/// What becomes of the connections to an address that has left its name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnVanish {
+    /// They go on as they are.
+    #[default]
+    Keep,
+    /// They have `drain_timeout` to end by themselves.
+    Drain,
+    /// They are reset at once.
+    Cut,
+}
+
+impl OnVanish {
+    /// The word of the file.
+    pub fn label(self) -> &'static str {
+        match self {
+            OnVanish::Keep => "keep",
+            OnVanish::Drain => "drain",
+            OnVanish::Cut => "cut",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fits(expect: &str, answer: &[u8]) -> bool {
+        expect.parse::<Expect>().unwrap().is_in(answer)
+    }
+
+    #[test]
+    fn what_is_sent_and_expected() {
+        assert_eq!("hex:50 49 4e47 0D0a".parse::<Payload>().unwrap().bytes(), b"PING\r\n");
+        assert_eq!("PING".parse::<Payload>().unwrap().bytes(), b"PING");
+        assert!(fits("PONG", b"+PONG\r\n") && !fits("PONG", b"+PON") && !fits("PONG", b""));
+        assert!(fits("hex:00ff", &[1, 0, 255]) && !fits("hex:00ff", &[0, 1, 255]));
+        assert!(fits("regex:^HTTP/1\\.[01] [23]", b"HTTP/1.1 204 No Content\r\n\xff"));
+        assert!(!fits("regex:^HTTP/1\\.[01] [23]", b"HTTP/1.1 503 Busy"));
+        for wrong in ["", "hex:", "hex:0", "hex:xy", "regex:(", "regex:.*", "regex:"] {
+            assert!(wrong.parse::<Expect>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Active checks: one task for each upstream and way of checking it, for as long as a route wants it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::{info, warn};
+
+use super::live::Live;
+use super::upstreams::Upstreams;
+use crate::model::HealthCheck;
+use crate::net::{CheckError, check};
+use crate::state::{Checked, Turn};
+use crate::tasks::Scope;
+
+/// Checks at the same time, of all upstreams: one descriptor each.
+const AT_ONCE: usize = 64;
+/// The first checks of all upstreams come within this time, or within the interval.
+const SPREAD: Duration = Duration::from_secs(1);
+
+/// An upstream that is checked. Its checks end when it is dropped.
+#[derive(Debug)]
+pub struct Check {
+    /// What they have found.
+    pub state: Arc<Checked>,
+    /// How often it went down by them.
+    downs: watch::Sender<u64>,
+    task: Scope,
+}
+
+impl Drop for Check {
+    fn drop(&mut self) {
+        self.task.kill();
+    }
+}
+
+impl Check {
+    pub(super) fn begin(live: Arc<Live>, how: HealthCheck, upstreams: &Arc<Upstreams>) -> Check {
+        let state = Arc::new(Checked::new(how.rise, how.fall));
+        let downs = watch::Sender::new(0);
+        let task = upstreams.scope().child();
+        task.spawn(keep(live, how, (state.clone(), downs.clone()), upstreams.clone()));
+        Check { state, downs, task }
+    }
+
+    /// How often it went down by them, for those who want to know of the next time.
+    pub(super) fn downs(&self) -> watch::Receiver<u64> {
+        self.downs.subscribe()
+    }
+}
+
+/// Whose turn it is to be checked.
+#[derive(Debug)]
+pub(super) struct Turns(Semaphore);
+
+impl Default for Turns {
+    fn default() -> Self {
+        Turns(Semaphore::new(AT_ONCE))
+    }
+}
+
+/// Checks until the task is ended.
+async fn keep(
+    live: Arc<Live>,
+    how: HealthCheck,
+    (state, downs): (Arc<Checked>, watch::Sender<u64>),
+    upstreams: Arc<Upstreams>,
+) {
+    sleep(SPREAD.min(how.interval).mul_f64(fastrand::f64())).await;
+    loop {
+        let begun = Instant::now();
+        let result = {
+            // Nobody closes it. Where there is none, the check is late, and says no less.
+            let _turn = upstreams.check_turns().0.acquire().await;
+            check(live.state.addr(), &how).await
+        };
+        let result = match result {
+            Err(CheckError::Denied(_)) => None,
+            Err(CheckError::Failed(why)) => Some(Err(why)),
+            Ok(()) => Some(Ok(())),
+        };
+        if let Some(result) = result {
+            if result.is_ok() && how.port.is_none() {
+                live.passed();
+            }
+            learn(&live, result, (&state, &downs), &upstreams);
+        }
+        // Nine to eleven tenths: what began together does not stay so.
+        sleep_until(begun + how.interval.mul_f64(0.9 + 0.2 * fastrand::f64())).await;
+    }
+}
+
+fn learn(
+    live: &Live,
+    result: Result<(), String>,
+    (state, downs): (&Checked, &watch::Sender<u64>),
+    upstreams: &Upstreams,
+) {
+    let upstream = live.state.addr();
+    let error = result.as_ref().err().cloned().unwrap_or_default();
+    match state.learn(result, Instant::now().into_std()) {
+        None => return,
+        Some(Turn::Down(times)) => {
+            warn!(%upstream, error, "upstream is down: its check fails");
+            downs.send_replace(times);
+        }
+        Some(Turn::Up(time)) => {
+            let time = Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+            let time = humantime::format_duration(time);
+            info!(%upstream, down_for = %time, "upstream is up again: its check passes");
+        }
+    }
+    upstreams.news().tell();
+}

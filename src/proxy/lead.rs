@@ -1,0 +1,271 @@
+//! What a listener leads to: the entries of its route, and the addresses that these stand for now.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::time::{Instant, timeout};
+
+use super::access::Access;
+use super::checks::Check;
+use super::entry::Fork;
+use super::gate::{Clientele, Gate};
+use super::hold::WaitingRoom;
+use super::live::Live;
+use super::names::Name;
+use super::upstreams::Upstreams;
+use crate::config::Binding;
+use crate::model::{Balance, Route, UpstreamAddr, UpstreamEntry};
+use crate::state::{Member, NameOf, Pool};
+use crate::tasks::Scope;
+
+/// What a listener leads to: one route, as one reading of the file had it.
+#[derive(Debug)]
+pub struct Lead {
+    /// The route.
+    pub route: Arc<Route>,
+    /// Who may come in.
+    pub access: Access,
+    /// What is known of its clients.
+    pub gate: Arc<Gate>,
+    /// The owner of its connections: `on_change` acts on them through it.
+    pub connections: Scope,
+    /// Where several routes may be meant: this one then only says how a client is heard.
+    pub fork: Option<Box<Fork>>,
+    /// Those who wait for an upstream to come back.
+    pub(super) room: WaitingRoom,
+    entries: Vec<Entry>,
+    upstreams: Arc<Upstreams>,
+    now: ArcSwap<Candidates>,
+    /// No listener leads here any more; connections that are being made may still.
+    retired: AtomicBool,
+    /// Its task, where it has one.
+    keeper: Scope,
+}
+
+/// An entry of `upstream`, for one listener.
+#[derive(Debug)]
+struct Entry {
+    /// As written.
+    addr: UpstreamAddr,
+    /// Of a name.
+    name: Option<Arc<Name>>,
+}
+
+/// Every address that the entries stand for, as the names were answered last.
+#[derive(Debug)]
+pub struct Candidates {
+    /// In which order they are tried. A step's index is for [`Candidates::get`].
+    pub pool: Pool,
+    list: Vec<Candidate>,
+    /// Of all names' versions together.
+    version: u64,
+}
+
+/// One address.
+#[derive(Debug)]
+pub struct Candidate {
+    /// What is known of it.
+    pub live: Arc<Live>,
+    /// Its check, where the route has one.
+    pub(super) check: Option<Arc<Check>>,
+    /// The name that it is an address of.
+    pub(super) name: Option<Arc<Name>>,
+    /// The entry as written.
+    pub written: UpstreamAddr,
+}
+
+impl Candidates {
+    /// Of a version that no names have.
+    fn none() -> Self {
+        let pool = Pool::new(Vec::new(), Balance::default(), Duration::ZERO);
+        Candidates { pool, list: Vec::new(), version: u64::MAX }
+    }
+
+    /// The candidate of a step.
+    pub fn get(&self, index: usize) -> Option<&Candidate> {
+        self.list.get(index)
+    }
+
+    /// All of them.
+    pub fn list(&self) -> &[Candidate] {
+        &self.list
+    }
+}
+
+impl Candidate {
+    /// How often its check has found it down.
+    pub(super) fn checked_downs(&self) -> u64 {
+        self.check.as_ref().map_or(0, |check| check.state.downs())
+    }
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        self.keeper.kill();
+    }
+}
+
+impl Lead {
+    /// Where a binding of a table leads; its connections belong to `connections`.
+    pub fn new(
+        binding: &Binding,
+        connections: Scope,
+        (upstreams, clientele): (&Arc<Upstreams>, &mut Clientele),
+        fork: Option<Box<Fork>>,
+    ) -> Arc<Self> {
+        let route = binding.route.clone();
+        let entry = |entry: &UpstreamEntry| {
+            let addr = entry.spec.at(binding.offset);
+            let name = match &addr {
+                UpstreamAddr::Name(host, _) => Some(upstreams.name(host)),
+                UpstreamAddr::Ip(_) | UpstreamAddr::Unix(_) => None,
+            };
+            Entry { addr, name }
+        };
+        let entries: Vec<Entry> = route.upstream.iter().map(entry).collect();
+        let lead = Arc::new(Lead {
+            entries,
+            access: Access::new(&route.policy.clients, &clientele.lists),
+            gate: clientele.gate(&route.name),
+            connections,
+            fork,
+            room: WaitingRoom::default(),
+            upstreams: upstreams.clone(),
+            now: ArcSwap::from_pointee(Candidates::none()),
+            retired: AtomicBool::new(false),
+            keeper: upstreams.scope().child(),
+            route,
+        });
+        drop(lead.candidates());
+        if lead.route.policy.health.is_some() && lead.has_names() {
+            lead.keeper.spawn(keep_checked(Arc::downgrade(&lead), upstreams.clone()));
+        }
+        lead
+    }
+
+    /// No listener leads here any more: its checks end, as far as nobody else wants them.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::SeqCst);
+        self.keeper.kill();
+        self.now.store(Arc::new(Candidates::none()));
+        for lead in self.fork.iter().flat_map(|fork| &fork.leads) {
+            lead.retire();
+        }
+    }
+
+    /// The addresses that can be tried now.
+    pub fn candidates(&self) -> Arc<Candidates> {
+        let version =
+            self.entries.iter().filter_map(|entry| entry.name.as_ref()).map(|name| name.version()).sum();
+        let now = self.now.load_full();
+        if now.version == version {
+            return now;
+        }
+        let new = Arc::new(self.gather(version));
+        if !self.retired.load(Ordering::SeqCst) {
+            self.now.store(new.clone());
+            // Meanwhile, perhaps.
+            if self.retired.load(Ordering::SeqCst) {
+                self.now.store(Arc::new(Candidates::none()));
+            }
+        }
+        new
+    }
+
+    /// Whether one of them can be had, as far as is known; a name that was not answered yet counts as one that can.
+    pub(super) fn is_any_up(&self) -> bool {
+        let unknown = |entry: &Entry| entry.name.as_ref().is_some_and(|name| name.is_unknown());
+        self.candidates().pool.is_any_up(Instant::now().into_std()) || self.entries.iter().any(unknown)
+    }
+
+    fn gather(&self, version: u64) -> Candidates {
+        let (mut list, mut members) = (Vec::new(), Vec::new());
+        let policy = &self.route.policy;
+        for (group, (entry, spec)) in self.entries.iter().zip(&self.route.upstream).enumerate() {
+            for (addr, of) in entry.addresses(group) {
+                let live = self.upstreams.address(addr);
+                let check = policy.health.as_ref().map(|how| self.upstreams.check(&live, how));
+                members.push(Member {
+                    weight: spec.weight,
+                    backup: spec.backup,
+                    most: spec.max_connections,
+                    check: check.as_ref().map(|check| check.state.clone()),
+                    of,
+                    ..Member::plain(live.state.clone())
+                });
+                let (name, written) = (entry.name.clone(), entry.addr.clone());
+                list.push(Candidate { live, check, name, written });
+            }
+        }
+        Candidates { pool: Pool::new(members, policy.balance, policy.slow_start), list, version }
+    }
+
+    /// Whether an entry is a name.
+    pub(super) fn has_names(&self) -> bool {
+        self.names().next().is_some()
+    }
+
+    fn names(&self) -> impl Iterator<Item = &Arc<Name>> {
+        self.entries.iter().filter_map(|entry| entry.name.as_ref())
+    }
+
+    /// The names that have no address, each as written and with the reason.
+    pub(super) fn unresolved(&self) -> impl Iterator<Item = (&UpstreamAddr, String)> {
+        self.entries.iter().filter_map(|entry| {
+            let name = entry.name.as_ref().filter(|name| name.addrs().is_empty())?;
+            Some((&entry.addr, name.error().unwrap_or_default()))
+        })
+    }
+
+    /// Other candidates than these, as soon as a name has another answer; the same, when each name was looked up once
+    /// more, or when that takes longer than `patience`.
+    pub(super) async fn others_than(&self, known: &Candidates, patience: Duration) -> Arc<Candidates> {
+        let (asked, mut news) = (Instant::now(), self.upstreams.news().subscribe());
+        self.names().for_each(|name| name.ask());
+        let wait = async {
+            while self.candidates().version == known.version
+                && !self.names().all(|name| name.was_looked_up_since(asked))
+                && news.changed().await.is_ok()
+            {}
+        };
+        // Over: what there is now.
+        drop(timeout(patience, wait).await);
+        self.candidates()
+    }
+
+    /// Tells of upstreams that went down or came back, and of names that changed.
+    pub(super) fn news(&self) -> tokio::sync::watch::Receiver<()> {
+        self.upstreams.news().subscribe()
+    }
+}
+
+impl Entry {
+    /// The addresses that it stands for, each with what it is to the others of its name.
+    fn addresses(&self, group: usize) -> Vec<(UpstreamAddr, Option<NameOf>)> {
+        let (Some(name), UpstreamAddr::Name(_, port)) = (&self.name, &self.addr) else {
+            return vec![(self.addr.clone(), None)];
+        };
+        let addrs = name.addrs();
+        // Replicas may see a name's one address differently (each network of containers has its own): its name is what
+        // they share. Of several addresses each is known by itself.
+        let known_as = (addrs.len() == 1).then(|| self.addr.to_string());
+        let preferred = addrs.first().is_some_and(|first| first.is_ipv6());
+        let address = |ip: &std::net::IpAddr| {
+            let of = NameOf { group, second: ip.is_ipv6() != preferred, known_as: known_as.clone() };
+            (UpstreamAddr::Ip(SocketAddr::new(*ip, *port)), Some(of))
+        };
+        addrs.iter().map(address).collect()
+    }
+}
+
+/// Begins the checks of addresses as names bring them, also while no client comes.
+async fn keep_checked(lead: Weak<Lead>, upstreams: Arc<Upstreams>) {
+    let mut news = upstreams.news().subscribe();
+    while news.changed().await.is_ok() {
+        let Some(lead) = lead.upgrade() else { return };
+        drop(lead.candidates());
+    }
+}

@@ -1,0 +1,194 @@
+//! One upstream address of the running proxy, and attempts at it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::time::{Instant, timeout_at};
+use tracing::{info, warn};
+
+use super::budget::Episode;
+use super::upstreams::NewsOfUpstreams;
+use crate::model::{Peer, UpstreamAddr};
+use crate::net::dial::DialOptions;
+use crate::net::{DialError, Socket, dial, is_local};
+use crate::state::health::{Change, Standing};
+use crate::state::{Attempt, Load, Upstream};
+
+/// Attempts at one upstream at the same time. A storm of clients waits here, and costs a dead upstream no more than this.
+const AT_ONCE: usize = 1024;
+/// The same for one that is down and is tried for want of another.
+const AT_ONCE_DOWN: usize = 8;
+
+/// One upstream address of the running proxy.
+#[derive(Debug)]
+pub struct Live {
+    /// What is known of it.
+    pub state: Arc<Upstream>,
+    wide: Semaphore,
+    narrow: Semaphore,
+    /// How often it went down, for those who want to know of the next time.
+    downs: watch::Sender<u64>,
+    news: NewsOfUpstreams,
+    starving: Episode,
+    /// Attempts that have failed since something was said about it.
+    untold: AtomicU64,
+}
+
+/// Why an attempt did not become a connection.
+#[derive(Debug)]
+pub(super) enum Miss {
+    /// It was dialled.
+    Dial(DialError),
+    /// So many attempts were under way that there was no time left for it.
+    Queue,
+    /// Another address of its name was asked later, and was there first.
+    Overtaken,
+}
+
+impl fmt::Display for Miss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Miss::Dial(error) => error.fmt(f),
+            Miss::Queue => f.write_str("too many attempts under way"),
+            Miss::Overtaken => f.write_str("no answer before another address of its name gave one"),
+        }
+    }
+}
+
+impl Live {
+    pub(super) fn new(addr: UpstreamAddr, news: NewsOfUpstreams) -> Self {
+        Live {
+            state: Arc::new(Upstream::new(addr)),
+            wide: Semaphore::new(AT_ONCE),
+            narrow: Semaphore::new(AT_ONCE_DOWN),
+            downs: watch::Sender::new(0),
+            news,
+            starving: Episode::default(),
+            untold: AtomicU64::new(0),
+        }
+    }
+
+    /// How often it went down.
+    pub(super) fn downs(&self) -> watch::Receiver<u64> {
+        self.downs.subscribe()
+    }
+
+    /// Makes an attempt, and learns from it. Dropping the future ends it without a lesson.
+    pub(super) async fn attempt(
+        &self,
+        attempt: Attempt,
+        options: DialOptions,
+    ) -> Result<(Socket, Peer, Load), Miss> {
+        match self.dial(attempt.is_trial(), options).await {
+            Ok((socket, peer)) => Ok((socket, peer, self.succeeded(attempt))),
+            Err(miss) => {
+                self.failed(attempt, &miss);
+                Err(miss)
+            }
+        }
+    }
+
+    /// Dials when it is its turn; both together take no longer than an attempt may. Learns nothing.
+    pub(super) async fn dial(&self, trial: bool, options: DialOptions) -> Result<(Socket, Peer), Miss> {
+        let begun = Instant::now();
+        let ends = begun + options.timeout;
+        let _permit = self.turn(trial, ends).await?;
+        let waited = begun.elapsed();
+        let timeout = ends.saturating_duration_since(Instant::now());
+        match dial(self.state.addr(), DialOptions { timeout, ..options }).await {
+            Ok(connected) => Ok(connected),
+            // What had less than its time says nothing about the upstream.
+            Err(_) if waited > options.timeout / 8 && begun.elapsed() >= options.timeout => Err(Miss::Queue),
+            Err(error) => Err(Miss::Dial(error)),
+        }
+    }
+
+    async fn turn(&self, trial: bool, ends: Instant) -> Result<SemaphorePermit<'_>, Miss> {
+        let down = !trial && self.state.standing(Instant::now().into_std()) == Standing::Down;
+        let gate = if down { &self.narrow } else { &self.wide };
+        if let Ok(permit) = gate.try_acquire() {
+            return Ok(permit);
+        }
+        match timeout_at(ends, gate.acquire()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            // Nobody closes it.
+            Ok(Err(_)) | Err(_) => Err(Miss::Queue),
+        }
+    }
+
+    /// An attempt has become a connection.
+    pub(super) fn succeeded(&self, attempt: Attempt) -> Load {
+        let (load, change) = attempt.connected(Instant::now().into_std());
+        self.tell(change, &"");
+        load
+    }
+
+    /// An attempt has failed.
+    pub(super) fn failed(&self, attempt: Attempt, miss: &Miss) {
+        match miss {
+            Miss::Queue => {}
+            Miss::Dial(error) if error.error().is_some_and(is_local) => self.starves(error),
+            miss => self.refused(attempt, miss),
+        }
+    }
+
+    /// No datagram of an attempt could be delivered; `why` says how that was found.
+    pub(super) fn refused(&self, attempt: Attempt, why: &dyn fmt::Display) {
+        self.untold.fetch_add(1, Ordering::Relaxed);
+        let change = attempt.failed(Instant::now().into_std(), why, fastrand::u64(..));
+        self.tell(change, why);
+    }
+
+    /// It refuses datagrams of a session that it had answered.
+    pub(super) fn lost(&self, error: &std::io::Error) {
+        if let Some(attempt) = self.state.begin(None, Instant::now().into_std()) {
+            self.refused(attempt, error);
+        }
+    }
+
+    /// A check has connected to it.
+    pub(super) fn passed(&self) {
+        self.tell(self.state.passed(Instant::now().into_std()), &"");
+    }
+
+    /// Says that it went down, and that it is back; between, now and then, how many attempts have failed.
+    fn tell(&self, change: Change, error: &dyn fmt::Display) {
+        let upstream = self.state.addr();
+        let shown = |time: Duration| {
+            humantime::format_duration(Duration::from_millis(
+                u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
+            ))
+        };
+        let failed = |change| match change {
+            Change::None => 0,
+            _ => self.untold.swap(0, Ordering::Relaxed),
+        };
+        let failed = failed(change);
+        match change {
+            Change::None => return,
+            Change::Down(time) => {
+                warn!(%upstream, %error, again_in = %shown(time), "upstream is down: it does not connect");
+                self.downs.send_modify(|known| *known = (*known).max(self.state.downs()));
+            }
+            Change::StillDown(time) => {
+                info!(%upstream, %error, failed, again_in = %shown(time), "upstream is still down");
+                return;
+            }
+            Change::Up(time) => info!(%upstream, failed, down_for = %shown(time), "upstream is up again"),
+        }
+        self.news.tell();
+    }
+
+    fn starves(&self, error: &DialError) {
+        let _ = self.starving.ends();
+        if self.starving.goes_on() {
+            warn!(
+                upstream = %self.state.addr(), %error,
+                "this system has no socket or port left for another connection to the upstream"
+            );
+        }
+    }
+}

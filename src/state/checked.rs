@@ -1,0 +1,90 @@
+//! What the active checks of one upstream have found.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::health::Checks;
+
+/// An upstream as one kind of check sees it. Shared by every route that checks it alike.
+#[derive(Debug)]
+pub struct Checked {
+    up: AtomicBool,
+    findings: Mutex<Findings>,
+}
+
+#[derive(Debug)]
+struct Findings {
+    checks: Checks,
+    /// How often it went down.
+    downs: u64,
+    /// When it last went up or down.
+    since: Option<Instant>,
+    /// Why the last check failed; `None`: it passed, or there was none yet.
+    reason: Option<String>,
+}
+
+/// What a check has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// It went down, for the time of this number.
+    Down(u64),
+    /// It is up again, and had been down for this long.
+    Up(Duration),
+}
+
+impl Checked {
+    /// An upstream that was not checked yet counts as up. Both numbers are at least 1.
+    pub fn new(rise: u32, fall: u32) -> Self {
+        let checks = Checks::new(rise, fall);
+        let findings = Findings { checks, downs: 0, since: None, reason: None };
+        Checked { up: AtomicBool::new(true), findings: Mutex::new(findings) }
+    }
+
+    /// Whether it is up.
+    pub fn is_up(&self) -> bool {
+        self.up.load(Ordering::Relaxed)
+    }
+
+    /// When it came back, if it was ever down and is up now.
+    pub fn back_since(&self) -> Option<Instant> {
+        self.findings().since.filter(|_| self.is_up())
+    }
+
+    /// How often it went down.
+    pub fn downs(&self) -> u64 {
+        self.findings().downs
+    }
+
+    /// Why the last check failed; `None`: it passed, or there was none yet.
+    pub fn reason(&self) -> Option<String> {
+        self.findings().reason.clone()
+    }
+
+    /// A check has passed, or failed for this reason.
+    pub fn learn(&self, result: Result<(), String>, now: Instant) -> Option<Turn> {
+        let mut findings = self.findings();
+        let turned = findings.checks.result(result.is_ok());
+        findings.reason = result.err();
+        if !turned {
+            return None;
+        }
+        let up = findings.checks.is_up();
+        self.up.store(up, Ordering::Relaxed);
+        let before = findings.since.replace(now);
+        if up {
+            return Some(Turn::Up(
+                before.map_or(Duration::ZERO, |since| now.saturating_duration_since(since)),
+            ));
+        }
+        findings.downs += 1;
+        Some(Turn::Down(findings.downs))
+    }
+
+    fn findings(&self) -> MutexGuard<'_, Findings> {
+        self.findings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

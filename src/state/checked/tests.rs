@@ -1,0 +1,31 @@
+use super::*;
+
+#[test]
+fn it_turns_after_fall_and_rise_and_says_why() {
+    #[allow(clippy::disallowed_methods, reason = "any time will do as the first")]
+    let start = Instant::now();
+    let checked = Checked::new(2, 3);
+    // A check a second; then what is told, and what stands.
+    let table = [
+        ("ok", None, true),
+        ("refused", None, true),
+        ("refused", None, true),
+        ("ok", None, true),
+        ("refused", None, true),
+        ("refused", None, true),
+        ("silent", Some(Turn::Down(1)), false),
+        ("ok", None, false),
+        ("silent", None, false),
+        ("ok", None, false),
+        ("ok", Some(Turn::Up(Duration::from_secs(4))), true),
+    ];
+    for (second, (result, turn, up)) in (0..).zip(table) {
+        let now = start + Duration::from_secs(second);
+        let learned = if result == "ok" { Ok(()) } else { Err(result.to_owned()) };
+        assert_eq!((checked.learn(learned, now), checked.is_up()), (turn, up), "at {second}");
+        assert_eq!(checked.reason().as_deref(), (result != "ok").then_some(result));
+        assert_eq!(checked.back_since().is_some(), second >= 10);
+    }
+    // The first check decides alone.
+    assert_eq!(Checked::new(5, 5).learn(Err("no".into()), start), Some(Turn::Down(1)));
+}
