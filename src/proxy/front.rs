@@ -56,15 +56,20 @@ impl Front {
                 () = accept::serve(listener, door.clone(), shared.clone()) => return,
                 () = self.must_close(&door, &mut told) => {}
             }
-            self.listener.store(None);
-            warn!(listener = %door.addr, "no upstream can be had: the listening socket is closed until one is back");
-            let closed = Instant::now();
-            self.may_open(&door).await;
-            let listener = open(&door).await;
-            self.listener.store(Some(Arc::new(listener)));
-            let time = Duration::from_millis(u64::try_from(closed.elapsed().as_millis()).unwrap_or(u64::MAX));
-            info!(listener = %door.addr, closed_for = %humantime::format_duration(time), "listening again");
+            // In a box: few doors close, and the task of each would be larger by it.
+            Box::pin(self.stay_closed(&door)).await;
         }
+    }
+
+    /// Closes the socket until an upstream is back.
+    async fn stay_closed(&self, door: &Door) {
+        self.listener.store(None);
+        warn!(listener = %door.addr, "no upstream can be had: the listening socket is closed until one is back");
+        let closed = Instant::now();
+        self.may_open(door).await;
+        self.listener.store(Some(Arc::new(open(door).await)));
+        let time = Duration::from_millis(u64::try_from(closed.elapsed().as_millis()).unwrap_or(u64::MAX));
+        info!(listener = %door.addr, closed_for = %humantime::format_duration(time), "listening again");
     }
 
     /// Resolves when the route says so, and no upstream can be had.
@@ -72,13 +77,22 @@ impl Front {
         loop {
             let lead = door.lead.load_full();
             if lead.route.policy.when_down != WhenDown::Refuse {
+                // Not to be kept from its end by who waits for another.
+                drop(lead);
                 self.edited.notified().await;
-                continue;
+            } else if Box::pin(self.is_deserted(&lead, door, told)).await {
+                return;
             }
-            let mut news = lead.news();
+        }
+    }
+
+    /// Resolves when no upstream can be had, or with `false` when the door may lead elsewhere.
+    async fn is_deserted(&self, lead: &Lead, door: &Door, told: &mut bool) -> bool {
+        let mut news = lead.news();
+        loop {
             if !lead.is_any_up() {
                 if self.closable {
-                    return;
+                    return true;
                 }
                 if !std::mem::replace(told, true) {
                     warn!(
@@ -89,7 +103,7 @@ impl Front {
             }
             tokio::select! {
                 _ = news.changed() => {}
-                () = self.edited.notified() => {}
+                () = self.edited.notified() => return false,
             }
         }
     }

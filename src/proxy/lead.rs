@@ -42,7 +42,7 @@ pub struct Lead {
     /// No listener leads here any more; connections that are being made may still.
     retired: AtomicBool,
     /// Its task, where it has one.
-    keeper: Scope,
+    keeper: Option<Scope>,
 }
 
 /// An entry of `upstream`, for one listener.
@@ -104,7 +104,7 @@ impl Candidate {
 
 impl Drop for Lead {
     fn drop(&mut self) {
-        self.keeper.kill();
+        self.keeper.iter().for_each(Scope::kill);
     }
 }
 
@@ -126,6 +126,8 @@ impl Lead {
             Entry { addr, name }
         };
         let entries: Vec<Entry> = route.upstream.iter().map(entry).collect();
+        let keeps = route.policy.health.is_some() && entries.iter().any(|entry| entry.name.is_some());
+        let keeper = keeps.then(|| upstreams.scope().child());
         let lead = Arc::new(Lead {
             entries,
             access: Access::new(&route.policy.clients, &clientele.lists),
@@ -136,12 +138,12 @@ impl Lead {
             upstreams: upstreams.clone(),
             now: ArcSwap::from_pointee(Candidates::none()),
             retired: AtomicBool::new(false),
-            keeper: upstreams.scope().child(),
+            keeper,
             route,
         });
         drop(lead.candidates());
-        if lead.route.policy.health.is_some() && lead.has_names() {
-            lead.keeper.spawn(keep_checked(Arc::downgrade(&lead), upstreams.clone()));
+        if let Some(keeper) = &lead.keeper {
+            keeper.spawn(keep_checked(Arc::downgrade(&lead), upstreams.clone()));
         }
         lead
     }
@@ -149,7 +151,7 @@ impl Lead {
     /// No listener leads here any more: its checks end, as far as nobody else wants them.
     pub fn retire(&self) {
         self.retired.store(true, Ordering::SeqCst);
-        self.keeper.kill();
+        self.keeper.iter().for_each(Scope::kill);
         self.now.store(Arc::new(Candidates::none()));
         for lead in self.fork.iter().flat_map(|fork| &fork.leads) {
             lead.retire();

@@ -46,6 +46,11 @@ pub fn main(source: Source) -> Result<(), Failure> {
     // Before the first thread: it changes the environment.
     let inherited = Inherited::from_env();
     let logs = Logs::start()?;
+    // One runtime whose threads share the work. Measured against a runtime of one thread, on one core (tests/bench): 7.61
+    // and 7.32 µs of processor time per request, 38.2 and 37.2 per connection. A runtime for each core would gain these 3
+    // to 4 %, and lose that long connections move from a busy core to an idle one, and that a listener has one queue, of
+    // which a removal or a new listener loses nothing. The allocator is the system's: mimalloc gained 2 % per connection
+    // and 0.1 KiB each, and lost as much in memory held in all.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut life = Life { limits: Limits::raise(), unused: Vec::new(), logs };
     let ended = runtime.block_on(life.serve(source, inherited));

@@ -57,6 +57,24 @@ fn a_full_route_displaces_who_was_never_answered_and_never_who_has_settled() {
     portway.stop();
 }
 
+#[test]
+fn a_client_that_is_not_let_in_opens_no_session() {
+    let (port, server) = (free_port(), Server::echo());
+    let place = Place::with(&one(port, &[server.addr], "deny = \"127.0.0.0/30\""));
+    let mut portway = Portway::run(&place.file());
+    let denied = Client::of(port);
+    denied.send(b"denied");
+    portway.until("it is said", |portway| portway.count("datagrams were dropped") == 1);
+    let told = portway.seen.iter().find(|line| message(line) == "datagrams were dropped").unwrap();
+    assert_eq!(told["reasons"], "denied 1");
+    assert_eq!(server.heard(), []);
+    // An edit lets it in.
+    place.save(&one(port, &[server.addr], "idle_timeout = \"1s\"\nallow = \"127.0.0.1\""));
+    portway.phase("reloaded");
+    assert_eq!(denied.ask(b"let in"), b"let in");
+    portway.stop();
+}
+
 /// By the descriptors: a limit of the process is a limit of its sessions.
 #[test]
 fn the_descriptors_bound_all_sessions_together() {
