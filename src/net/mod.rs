@@ -9,7 +9,6 @@ pub mod dial;
 mod exchange;
 pub mod inherit;
 mod queue;
-mod receive;
 pub mod relay;
 pub mod resolve;
 mod socket;
@@ -36,16 +35,13 @@ fn keepalive_interval(idle: Duration) -> Duration {
     KEEPALIVE_INTERVAL.min(idle)
 }
 
-/// Sets what every TCP socket of Portway has: no delay of small segments, word of what is left at each read, and
-/// keepalive where the route wants it.
+/// Sets what every TCP socket of Portway has: no delay of small segments, and keepalive where the route wants it.
 ///
 /// `TCP_USER_TIMEOUT` is left alone on purpose: see [`relay`]'s `vigil`.
 ///
 /// On Linux an accepted socket inherits these from its listening socket, so it costs no call per connection.
 fn tune(socket: &SockRef<'_>, keepalive: Option<Duration>) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
-    // Linux 4.20 and later; without it a read costs another to know that there is no more.
-    drop(receive::ask_what_is_left(&**socket));
     let Some(idle) = keepalive else { return socket.set_keepalive(false) };
     let probes = TcpKeepalive::new()
         .with_time(idle)

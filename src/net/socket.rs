@@ -10,8 +10,6 @@ use rustix::net::{RecvFlags, SendFlags};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::receive::receive;
-
 /// A connected stream socket. Dropping it closes it as the kernel sees fit; [`Socket::reset`] is the other end.
 #[derive(Debug)]
 pub enum Socket {
@@ -111,30 +109,32 @@ impl Socket {
     }
 
     /// One system call when the socket is ready for it. tokio's own streams do the same, but only through `&mut`, and
-    /// here several parts of a relay look at one socket. The call says how much it has moved, and whether the socket is
-    /// known to be ready for no more: epoll says only of what happens after that.
+    /// here several parts of a relay look at one socket. A call that moves less than `whole` has brought the socket to
+    /// its end: it is not ready any more, which epoll says only of what happens after.
     fn poll_io(
         &self,
         cx: &mut Context<'_>,
         interest: Interest,
-        mut call: impl FnMut() -> rustix::io::Result<(usize, bool)>,
+        whole: usize,
+        mut call: impl FnMut() -> rustix::io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.poll_ready(cx, interest))?;
             let mut moved = None;
-            let answer = self.try_io(interest, || {
-                let (n, done) = call()?;
-                moved = Some(n);
-                // So tokio takes the socket for not ready.
-                if done { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            let answer = self.try_io(interest, || match call() {
+                Ok(n) if 0 < n && n < whole => {
+                    moved = Some(n);
+                    Err(io::ErrorKind::WouldBlock.into())
+                }
+                Ok(n) => Ok(n),
+                Err(errno) => Err(errno.into()),
             });
-            match (moved, answer) {
-                (Some(n), _) => return Poll::Ready(Ok(n)),
-                (None, Err(error)) => match error.kind() {
-                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => {}
-                    _ => return Poll::Ready(Err(error)),
-                },
-                (None, Ok(())) => {}
+            match (answer, moved) {
+                (_, Some(n)) => return Poll::Ready(Ok(n)),
+                (Ok(n), None) => return Poll::Ready(Ok(n)),
+                (Err(error), None) if error.kind() == io::ErrorKind::WouldBlock => {}
+                (Err(error), None) if error.kind() == io::ErrorKind::Interrupted => {}
+                (Err(error), None) => return Poll::Ready(Err(error)),
             }
         }
     }
@@ -144,29 +144,28 @@ impl Socket {
         &self,
         cx: &mut Context<'_>,
         interest: Interest,
-        mut call: impl FnMut() -> rustix::io::Result<usize>,
+        call: impl FnMut() -> rustix::io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        self.poll_io(cx, interest, || Ok((call()?, false)))
+        self.poll_io(cx, interest, 0, call)
     }
 
     /// Reads once.
     pub(super) fn poll_recv(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<usize>> {
         let space = buf.initialize_unfilled();
-        let n = ready!(self.poll_io(cx, Interest::READABLE, || match self {
-            Socket::Tcp(stream) => receive(stream, space).map(|got| (got.bytes, got.drained)),
-            // A short read may have met an urgent mark (unix_stream_read_generic()), and no event would follow.
-            Socket::Unix(stream) =>
-                Ok((rustix::net::recv(stream, &mut *space, RecvFlags::empty())?.1, false)),
+        // A short read has not emptied the socket when it has met an urgent mark (tcp_recvmsg() stops there), and no
+        // event would follow. tokio's streams stall there, so no read may be taken for the last.
+        let whole = 0;
+        let n = ready!(self.poll_io(cx, Interest::READABLE, whole, || {
+            rustix::net::recv(self, &mut *space, RecvFlags::empty()).map(|(_, n)| n)
         }))?;
         buf.advance(n);
         Poll::Ready(Ok(n))
     }
 
-    /// Writes once. What is not taken whole has filled the socket.
+    /// Writes once.
     pub(super) fn poll_send(&self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_io(cx, Interest::WRITABLE, || {
-            let n = rustix::net::send(self, data, SendFlags::NOSIGNAL)?;
-            Ok((n, n < data.len()))
+        self.poll_io(cx, Interest::WRITABLE, data.len(), || {
+            rustix::net::send(self, data, SendFlags::NOSIGNAL)
         })
     }
 
