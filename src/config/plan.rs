@@ -1,5 +1,6 @@
 //! What leads from one table to another.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
@@ -21,14 +22,27 @@ pub struct Delta<K, V> {
 impl<K: Ord + Clone, V: PartialEq + Clone> Delta<K, V> {
     /// What turns `old` into `new`.
     pub fn between(old: &BTreeMap<K, V>, new: &BTreeMap<K, V>) -> Self {
-        let missing_in = |other: &BTreeMap<K, V>, map: &BTreeMap<K, V>| {
-            map.iter().filter(|(k, _)| !other.contains_key(k)).map(|(k, v)| (k.clone(), v.clone())).collect()
-        };
-        let changed = new.iter().filter_map(|(k, new)| {
-            let old = old.get(k)?;
-            (old != new).then(|| (k.clone(), (old.clone(), new.clone())))
-        });
-        Delta { added: missing_in(old, new), removed: missing_in(new, old), changed: changed.collect() }
+        let (mut added, mut removed, mut changed) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        // Both are sorted: one walk through the two of them.
+        let (mut olds, mut news) = (old.iter().peekable(), new.iter().peekable());
+        loop {
+            let order = match (olds.peek(), news.peek()) {
+                (Some((old, _)), Some((new, _))) => old.cmp(new),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (None, None) => return Delta { added, removed, changed },
+            };
+            let left = if order.is_le() { olds.next() } else { None };
+            let right = if order.is_ge() { news.next() } else { None };
+            match (left, right) {
+                (Some((key, old)), Some((_, new))) if old != new => {
+                    changed.insert(key.clone(), (old.clone(), new.clone()));
+                }
+                (Some((key, old)), None) => drop(removed.insert(key.clone(), old.clone())),
+                (None, Some((key, new))) => drop(added.insert(key.clone(), new.clone())),
+                _ => {}
+            }
+        }
     }
 
     /// Carries the difference out on a map.

@@ -106,6 +106,8 @@ impl Inherited {
         datagram: bool,
         listeners: impl Iterator<Item = &'a ListenAddr>,
     ) -> impl Iterator<Item = &'a Inlet> {
+        // Most have none, and thousands of listeners.
+        let listeners = (!self.sockets.is_empty()).then_some(listeners).into_iter().flatten();
         let used: Vec<usize> = listeners.filter_map(|addr| self.find(addr, datagram)).collect();
         let all = self.sockets.iter().enumerate().filter(move |(_, inlet)| inlet.is_datagram() == datagram);
         all.filter(move |(index, _)| !used.contains(index)).map(|(_, inlet)| inlet)

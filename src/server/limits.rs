@@ -51,10 +51,10 @@ impl Limits {
         (self.limit.saturating_sub(taken) / 2).max(1)
     }
 
-    /// How many connections and how many UDP sessions fit a table: where it has UDP routes, a quarter of the descriptors
-    /// is for their sessions, and no more than a part of the ports that the kernel gives.
-    pub fn shares(self, table: &Table) -> (usize, usize) {
-        let connections = self.connections(table.sockets());
+    /// How many connections and how many UDP sessions fit a table with so many listeners: where it has UDP routes, a quarter
+    /// of the descriptors is for their sessions, and no more than a part of the ports that the kernel gives.
+    pub fn shares(self, table: &Table, listeners: usize) -> (usize, usize) {
+        let connections = self.connections(listeners);
         if table.datagrams().next().is_none() {
             return (connections, 0);
         }

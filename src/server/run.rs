@@ -87,7 +87,7 @@ impl Life {
         self.logs.apply(&compiled.table.log);
         let listeners = compiled.table.sockets();
         self.limits.warn_if_few(listeners);
-        let (connections, sessions) = self.limits.shares(&compiled.table);
+        let (connections, sessions) = self.limits.shares(&compiled.table, listeners);
         let shared = Arc::new(Shared::new(self.logs.access(), connections));
         shared.sessions.resize(sessions);
         self.limits.make_room(sessions);
@@ -151,7 +151,7 @@ impl Life {
     /// What follows every edit that was carried out, and the start.
     fn applied(&mut self, server: &Server) {
         self.logs.apply(&server.table().log);
-        let (connections, sessions) = self.limits.shares(server.table());
+        let (connections, sessions) = self.limits.shares(server.table(), server.listeners());
         server.shared.budget.resize(connections, server.table().limits);
         server.shared.sessions.resize(sessions);
         self.limits.make_room(sessions);
