@@ -46,7 +46,7 @@ pub(super) async fn serve(client: Client, door: Arc<Door>, lead: Arc<Lead>, shar
     };
     let sockets = (&client.socket, &upstream.socket);
     let how = (policy.relay, &policy.clients.bandwidth);
-    let relayed = relay(sockets, how, patience, &ledger.traffic);
+    let relayed = relay(sockets, how, &patience, &ledger.traffic);
     let ending = tokio::select! {
         biased;
         ending = relayed => ending,
@@ -94,6 +94,6 @@ mod tests {
     #[test]
     fn an_idle_connection_costs_little_memory() {
         let bytes = future_size(serve);
-        assert!(bytes <= 1300, "the task of a connection has {bytes} bytes");
+        assert!(bytes <= 1200, "the task of a connection has {bytes} bytes");
     }
 }

@@ -18,7 +18,12 @@ use crate::net::Socket;
 pub(super) const BUFFER: usize = 16 * 1024;
 
 /// Moves bytes until the connection has ended.
-pub(super) async fn run(client: &Socket, upstream: &Socket, patience: Patience, traffic: &Traffic) -> Ending {
+pub(super) async fn run(
+    client: &Socket,
+    upstream: &Socket,
+    patience: &Patience,
+    traffic: &Traffic,
+) -> Ending {
     let pair = Pair::new(traffic, patience);
     pair.note(Moved::Copied);
     let mut client_end = End { socket: client, side: Side::Client, pair: &pair };

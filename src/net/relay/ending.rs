@@ -59,7 +59,7 @@ struct Clock {
 }
 
 impl<'a> Pair<'a> {
-    pub(super) fn new(traffic: &'a Traffic, patience: Patience) -> Self {
+    pub(super) fn new(traffic: &'a Traffic, patience: &Patience) -> Self {
         let timed = patience.idle.is_some() || patience.half_close.is_some();
         Pair {
             client: SideState::default(),
@@ -184,7 +184,7 @@ impl<'a> Pair<'a> {
     }
 
     /// Resolves when silence has lasted too long.
-    pub(super) async fn silent(&self, patience: Patience) -> Ending {
+    pub(super) async fn silent(&self, patience: &Patience) -> Ending {
         let Some(clock) = &self.clock else { return std::future::pending().await };
         loop {
             let last = clock.start + Duration::from_millis(clock.last.load(Ordering::Relaxed));
@@ -203,7 +203,7 @@ impl<'a> Pair<'a> {
     }
 
     /// When to look again: at `at`, or one half-close period from now, since a FIN may bring the end nearer.
-    fn next_look(&self, at: Instant, patience: Patience, half_closed: bool) -> Instant {
+    fn next_look(&self, at: Instant, patience: &Patience, half_closed: bool) -> Instant {
         match patience.half_close {
             Some(period) if !half_closed => at.min(Instant::now() + period),
             _ => at,

@@ -17,7 +17,7 @@ pub(super) struct Guards<'a> {
     pair: &'a Pair<'a>,
     client: &'a Socket,
     upstream: &'a Socket,
-    patience: Patience,
+    patience: &'a Patience,
     /// For the end of the client, and of the upstream: where nobody reads from that side, or it is dead.
     ends: [Watch<'a>; 2],
     /// For silence, where a timeout is set.
@@ -29,7 +29,7 @@ pub(super) struct Guards<'a> {
 }
 
 impl<'a> Guards<'a> {
-    pub fn new(pair: &'a Pair<'a>, sockets: (&'a Socket, &'a Socket), patience: Patience) -> Self {
+    pub fn new(pair: &'a Pair<'a>, sockets: (&'a Socket, &'a Socket), patience: &'a Patience) -> Self {
         let timed = patience.idle.is_some() || patience.half_close.is_some();
         let silence: Watch<'a> = timed.then(|| {
             let watch = async move { Some(pair.silent(patience).await) };

@@ -133,7 +133,7 @@ pub enum Ending {
 pub async fn relay(
     (client, upstream): (&Socket, &Socket),
     (mode, bandwidth): (RelayMode, &Bandwidth),
-    patience: Patience,
+    patience: &Patience,
     traffic: &Traffic,
 ) -> Ending {
     let ending = match mode {
@@ -142,8 +142,9 @@ pub async fn relay(
         }
         // Boxed: a task is as large as its largest branch, and this one is not the usual.
         RelayMode::Copy => Box::pin(copy::run(client, upstream, patience, traffic)).await,
-        RelayMode::Auto => plain::run((client, upstream), patience, traffic, false).await,
-        RelayMode::Splice => plain::run((client, upstream), patience, traffic, true).await,
+        RelayMode::Auto | RelayMode::Splice => {
+            plain::run((client, upstream), patience, traffic, mode == RelayMode::Splice).await
+        }
     };
     if !matches!(ending, Ending::Closed(_)) {
         client.reset_on_close();
@@ -156,7 +157,7 @@ pub async fn relay(
 async fn supervise(
     pair: &Pair<'_>,
     sockets: (&Socket, &Socket),
-    patience: Patience,
+    patience: &Patience,
     mut turn: impl FnMut(&mut Context<'_>),
 ) -> Ending {
     let mut guards = Guards::new(pair, sockets, patience);

@@ -38,7 +38,7 @@ thread_local! {
 /// Moves bytes until the connection has ended. `splice_first`: through pipes from the first byte.
 pub(super) async fn run(
     (client, upstream): (&Socket, &Socket),
-    patience: Patience,
+    patience: &Patience,
     traffic: &Traffic,
     splice_first: bool,
 ) -> Ending {

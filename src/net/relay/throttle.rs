@@ -20,7 +20,7 @@ use crate::state::Bucket;
 pub(super) async fn run(
     (client, upstream): (&Socket, &Socket),
     bandwidth: &Bandwidth,
-    patience: Patience,
+    patience: &Patience,
     traffic: &Traffic,
 ) -> Ending {
     let pair = Pair::new(traffic, patience);
