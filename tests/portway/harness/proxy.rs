@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::proc::{CLOSE_WAIT, FIN_WAIT2, Process};
 use super::upstream::{Addr, Family};
-use super::{Netns, Peer, comes_true, until};
+use super::{Netns, Peer, comes_true, pass, until};
 
 /// How long a proxy without connections may take to stop.
 const STOP: Duration = Duration::from_secs(5);
@@ -128,6 +128,18 @@ impl<'a> Plan<'a> {
             says_so && process.catches(libc::SIGTERM) && process.catches(libc::SIGINT)
         });
         proxy.ready = process.fds();
+        let is_name = |text: &String| text.starts_with(char::is_alphabetic) && !text.starts_with("unix:");
+        if self.upstreams.iter().any(is_name) {
+            // A name is looked up at the start, and then now and then: what that opens is not its own.
+            for _ in 0..20 {
+                pass(Duration::from_millis(10));
+                let now = process.fds();
+                proxy.ready.retain(|kind, _| now.contains_key(kind));
+                for (kind, count) in &mut proxy.ready {
+                    *count = (*count).min(now[kind]);
+                }
+            }
+        }
         proxy
     }
 }
