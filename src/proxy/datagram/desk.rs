@@ -249,17 +249,25 @@ impl Desk {
         let Some((session, ends, counts)) = self.flows.get_mut(id) else { return };
         let kept = session.kept();
         let Some(Connected { socket, addr }) = &session.upstream else { return };
+        let mut refusal = None;
         for datagram in &kept {
             let sent =
                 self.door.socket.send_through(socket, &Train::single(ends.client, None, datagram), *addr);
             counts.up = (counts.up.0 + sent.sent.0, counts.up.1 + sent.sent.1);
-            if let Some((failed, error)) = sent.failed {
-                counts.dropped += failed;
-                self.door.drops.add(Reason::of(&error), failed);
+            let Some((failed, error)) = sent.failed else { continue };
+            if error.kind() == io::ErrorKind::ConnectionRefused {
+                // The answer to the one before. The kernel says it once, and nothing may tell of it again.
+                refusal = Some(error);
+                break;
             }
+            counts.dropped += failed;
+            self.door.drops.add(Reason::of(&error), failed);
         }
         if session.has_others() {
             session.keep_again(kept);
+        }
+        if let Some(error) = refusal {
+            self.refused(id, &error);
         }
     }
 

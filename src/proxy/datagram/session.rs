@@ -109,7 +109,8 @@ impl Session {
     /// No name has an address: it waits for those that were not answered yet.
     fn unresolved(&mut self) -> Next {
         let unresolved: Vec<_> = self.lead.unresolved().map(|(name, why)| (name.to_string(), why)).collect();
-        if unresolved.iter().any(|(_, why)| why.is_empty()) {
+        // None: an answer came between the two looks, and its news will.
+        if unresolved.is_empty() || unresolved.iter().any(|(_, why)| why.is_empty()) {
             return Next::Wait;
         }
         for (name, why) in unresolved {
