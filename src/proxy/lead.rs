@@ -214,6 +214,11 @@ impl Lead {
         self.entries.iter().filter_map(|entry| entry.name.as_ref())
     }
 
+    /// Whether a name was not answered yet.
+    pub(super) fn awaits_a_name(&self) -> bool {
+        self.names().any(|name| name.is_unknown())
+    }
+
     /// The names that have no address, each as written and with the reason.
     pub(super) fn unresolved(&self) -> impl Iterator<Item = (&UpstreamAddr, String)> {
         self.entries.iter().filter_map(|entry| {

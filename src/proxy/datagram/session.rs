@@ -110,7 +110,7 @@ impl Session {
     fn unresolved(&mut self) -> Next {
         let unresolved: Vec<_> = self.lead.unresolved().map(|(name, why)| (name.to_string(), why)).collect();
         // None: an answer came between the two looks, and its news will.
-        if unresolved.is_empty() || unresolved.iter().any(|(_, why)| why.is_empty()) {
+        if unresolved.is_empty() || self.lead.awaits_a_name() {
             return Next::Wait;
         }
         for (name, why) in unresolved {
