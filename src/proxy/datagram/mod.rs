@@ -135,7 +135,8 @@ pub async fn serve(door: Arc<DatagramDoor>, shared: Arc<Shared>) {
     loop {
         if std::mem::take(&mut changed) {
             let lead = door.lead();
-            news = lead.as_ref().map(|lead| lead.news()).or(news);
+            // One channel for all leads: to subscribe anew would miss what was told meanwhile.
+            news = news.or_else(|| lead.as_ref().map(|lead| lead.news()));
             desk.follow(lead, &mut orders);
             let Leading { cut, hurry, .. } = *door.leading();
             if cut {
