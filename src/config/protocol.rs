@@ -1,6 +1,7 @@
 //! What a route of one protocol cannot have of the other.
 
 use super::file;
+use super::proxy_protocol;
 use super::report::{Fault, Placed};
 use super::route::{At, Draft};
 use super::section::Place;
@@ -21,7 +22,6 @@ const OF_TCP: &[&str] = &[
     "max_connections_per_client",
     "rate_per_client",
     "bandwidth",
-    "proxy_protocol",
     "sni",
     "alpn",
     "sniff_timeout",
@@ -80,6 +80,8 @@ pub(super) fn policy(place: Place<'_>, policy: &mut Policy, faults: &mut Vec<Pla
     if policy.protocol == Protocol::Udp {
         (policy.health, policy.when_down) = (None, WhenDown::Reset);
     }
+    proxy_protocol::of(policy.protocol, place, faults);
+    policy.clients.proxy_protocol = std::mem::take(&mut policy.clients.proxy_protocol).of(policy.protocol);
     if policy.protocol == Protocol::Udp && policy.idle_timeout.is_none() {
         policy.idle_timeout = Some(UDP_IDLE);
         if place.table.get("idle_timeout").is_some_and(|value| value.get_ref().as_str() == Some("off")) {

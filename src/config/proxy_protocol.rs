@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use toml::Spanned;
 use toml::de::DeValue;
 
 use super::file::{self, OrTable};
@@ -11,7 +12,7 @@ use super::route::{At, address};
 use super::schema::Section;
 use super::section::{self, Place};
 use super::settings;
-use crate::model::{AcceptProxy, ProxyProtocol, ProxyVersion, TrustedSender, Untrusted};
+use crate::model::{AcceptProxy, Headed, Protocol, ProxyProtocol, ProxyVersion, TrustedSender, Untrusted};
 
 /// How long a header may take where nothing else is said.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -52,13 +53,44 @@ pub(super) fn read(
         file::ProxyVersion::V1 => ProxyVersion::V1,
         file::ProxyVersion::V2 => ProxyVersion::V2,
     });
+    let datagrams = match typed.datagrams {
+        Some(file::Headed::First) => Headed::First,
+        Some(file::Headed::Each) | None => Headed::Each,
+    };
     if table.is_empty() {
         let cure = "write { accept = true, trusted = [\"10.0.0.0/8\"] }, { send = \"v2\" } or \"off\"";
         faults.push(Placed::new(value.span(), Fault::new("the table says nothing", cure)));
     }
     let before = faults.len();
     let accept = accept(place, typed, faults);
-    (faults.len() == before).then_some(ProxyProtocol { accept, send })
+    (faults.len() == before).then_some(ProxyProtocol { accept, send, datagrams })
+}
+
+/// Notes what a route of this protocol has no use for: of UDP there is no version 1, and none is read.
+pub(super) fn of(protocol: Protocol, place: Place<'_>, faults: &mut Vec<Placed>) {
+    let Some(DeValue::Table(table)) = place.table.get("proxy_protocol").map(Spanned::get_ref) else { return };
+    let find = |key: &str| table.get_key_value(key).map(|(key, value)| (key.span(), value));
+    let mut note = |at, message: &str, cure: &str| faults.push(Placed::new(at, Fault::new(message, cure)));
+    if protocol == Protocol::Tcp {
+        if let Some((at, _)) = find("datagrams") {
+            note(at, "`datagrams` is for udp routes only", "remove it: this route is tcp");
+        }
+        return;
+    }
+    if let Some((at, _)) = find("accept").filter(|(_, value)| value.get_ref().as_bool() == Some(true)) {
+        note(at, "`accept` is for tcp routes only", "remove it, and what belongs to it: this route is udp");
+    }
+    match find("send") {
+        Some((_, value)) if value.get_ref().as_str() == Some("v1") => {
+            note(value.span(), "version 1 of the PROXY protocol has no UDP", "write send = \"v2\"");
+        }
+        Some(_) => {}
+        None => {
+            if let Some((at, _)) = find("datagrams") {
+                note(at, "`datagrams` has no use: no header is sent", "add send = \"v2\", or remove it");
+            }
+        }
+    }
 }
 
 fn accept(

@@ -21,7 +21,7 @@ pub use cidr::{Network, NetworkSet};
 pub use clients::{Clients, Limits, NetworkList, Networks, WhenFull};
 pub use health::{Expect, HealthCheck, OnVanish, Payload, PayloadError, WhenDown};
 pub use outcome::{Blame, DataPath, Outcome};
-pub use proxy_protocol::{AcceptProxy, ProxyProtocol, ProxyVersion, TrustedSender, Untrusted};
+pub use proxy_protocol::{AcceptProxy, Headed, ProxyProtocol, ProxyVersion, TrustedSender, Untrusted};
 pub use rate::{Bandwidth, ByteRate, Rate};
 pub use selector::{Selector, ServerName};
 pub use spec::{AddrError, ListenSpec, Ports, UpstreamSpec};

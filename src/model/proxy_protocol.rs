@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{AddrError, Network, Networks, Peer, units};
+use super::{AddrError, Network, Networks, Peer, Protocol, units};
 
 /// What a route has to do with the PROXY protocol. `Default`: nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +15,22 @@ pub struct ProxyProtocol {
     pub accept: Option<Arc<AcceptProxy>>,
     /// It is sent to the upstream.
     pub send: Option<ProxyVersion>,
+    /// Of UDP: which datagrams of a session have it.
+    pub datagrams: Headed,
+}
+
+impl ProxyProtocol {
+    /// What of it a route of a protocol has: of UDP there is no version 1, and none is read.
+    pub fn of(self, protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Tcp => ProxyProtocol { datagrams: Headed::Each, ..self },
+            Protocol::Udp => ProxyProtocol {
+                accept: None,
+                send: self.send.filter(|version| *version == ProxyVersion::V2),
+                ..self
+            },
+        }
+    }
 }
 
 /// From whom a header is read, and what becomes of the others.
@@ -115,6 +131,17 @@ pub enum ProxyVersion {
     V2,
 }
 
+/// Which datagrams of a session have a header. The protocol's text does not say, and receivers differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Headed {
+    /// Each, as PowerDNS, BIND, Knot, Unbound and go-mmproxy expect it: a datagram may be lost, or overtaken, and each
+    /// must be understood by itself.
+    #[default]
+    Each,
+    /// The first, as Cloudflare Spectrum and frp send it: what expects that takes a second header for payload.
+    First,
+}
+
 impl fmt::Display for ProxyProtocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(AcceptProxy { trusted, untrusted, timeout }) = self.accept.as_deref() {
@@ -130,6 +157,10 @@ impl fmt::Display for ProxyProtocol {
             Some(ProxyVersion::V2) => write!(f, "{gap}send v2"),
             None if self.accept.is_none() => f.write_str("off"),
             None => Ok(()),
+        }?;
+        match self.datagrams {
+            Headed::Each => Ok(()),
+            Headed::First => f.write_str(" with the first datagram"),
         }
     }
 }

@@ -109,6 +109,11 @@ impl Shared {
         self.killed.load(Ordering::Relaxed)
     }
 
+    /// A name that no other connection has, of whatever process: its end is the `id` of the access log.
+    fn unique_id(&self, id: u64) -> String {
+        format!("{:016x}-{id}", self.nonce)
+    }
+
     /// A number that no other connection of this process has.
     fn next_id(&self) -> u64 {
         self.next_id.fetch_add(1, Ordering::Relaxed)

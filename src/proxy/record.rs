@@ -115,9 +115,9 @@ impl Ledger {
         self.record.detail = Some(what.to_owned());
     }
 
-    /// A name that no other connection has, of whatever process: its end is the `id` of the access log.
+    /// See [`super::Shared::unique_id`].
     pub(super) fn unique_id(&self) -> String {
-        format!("{:016x}-{}", self.shared.nonce, self.record.id)
+        self.shared.unique_id(self.record.id)
     }
 
     /// A candidate could not be had.

@@ -19,6 +19,7 @@ mod limits;
 mod netns;
 mod peers;
 mod programs;
+mod proxy_protocol;
 mod quic;
 mod refusals;
 mod sessions;

@@ -115,6 +115,46 @@ fn thousands_of_questions_to_a_name_server() {
     portway.stop();
 }
 
+/// What reads the header of each datagram: a name server that answers by who asks.
+#[test]
+fn a_name_server_hears_who_asks() {
+    if !has("dnsdist") {
+        return;
+    }
+    let (port, upstream, folder) = (free_port(), free_port(), tempfile::tempdir().unwrap());
+    let settings = format!(
+        "setLocal('127.0.0.1:{upstream}')\nsetProxyProtocolACL({{'127.0.0.1/32'}})\nsetACL({{'127.0.0.0/8'}})\n\
+         addAction(makeRule('127.9.9.9/32'), SpoofAction('192.0.2.9'))\n\
+         addAction(AllRule(), SpoofAction('192.0.2.1'))\n"
+    );
+    let file = folder.path().join("dnsdist.conf");
+    std::fs::write(&file, settings).unwrap();
+    let _dnsdist = Program::start(Command::new("dnsdist").arg("--supervised").arg("-C").arg(&file));
+    let more = "idle_timeout = \"1s\"\nproxy_protocol = { send = \"v2\" }";
+    let place = Place::with(&one(port, &[([127, 0, 0, 1], upstream).into()], more));
+    let mut portway = Portway::run(&place.file());
+    let asks = |from: &str| {
+        let socket = std::net::UdpSocket::bind((from, 0)).unwrap();
+        socket.connect(("127.0.0.1", port)).unwrap();
+        Client(socket)
+    };
+    portway.until("the name server answers", |_| {
+        let client = asks("127.0.0.1");
+        drop(client.0.send(&question(1, "up.example.test")));
+        !client.hears_nothing()
+    });
+    for (from, answer) in [("127.9.9.9", 9), ("127.9.9.8", 1)] {
+        let client = asks(from);
+        client.0.set_read_timeout(Some(PATIENCE)).unwrap();
+        // As resolvers ask for two kinds from one port: each question by itself.
+        for id in 0..4_u16 {
+            let heard = client.ask(&question(id, "who.example.test"));
+            assert_eq!(heard[heard.len() - 4..], [192, 0, 2, answer], "{from}");
+        }
+    }
+    portway.stop();
+}
+
 /// Both ways, with the control connection of TCP on the same port.
 #[test]
 fn iperf3_loses_nothing_in_either_direction() {

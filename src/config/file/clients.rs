@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::{List, ProxyVersion, Scalar, Span, Text, Texts, Untrusted, WhenFull};
+use super::{Headed, List, ProxyVersion, Scalar, Span, Text, Texts, Untrusted, WhenFull};
 
 /// The client's side: of `[defaults]`, and of each route.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -60,8 +60,11 @@ pub(in crate::config) struct ProxyProtocol {
     /// How long the whole header may take. At least "1ms".
     #[schemars(extend("default" = "5s", "examples" = ["5s"]))]
     pub timeout: Option<Span>,
-    /// The version that is sent to the upstream.
+    /// The version that is sent to the upstream. UDP has "v2" only.
     pub send: Option<ProxyVersion>,
+    /// Of a udp route: which datagrams of a session begin with the header, each or the first.
+    #[schemars(extend("default" = "each"))]
+    pub datagrams: Option<Headed>,
 }
 
 /// "off".

@@ -47,6 +47,29 @@ impl<'b> Train<'b> {
         Train { from, to, ecn: None, data, segment: data.len(), datagrams: 1 }
     }
 
+    /// The same with a header before each, made in this buffer.
+    pub fn headed<'h>(&self, header: &[u8], buffer: &'h mut Vec<u8>) -> Train<'h> {
+        buffer.clear();
+        for datagram in self.each() {
+            buffer.extend_from_slice(header);
+            buffer.extend_from_slice(datagram);
+        }
+        Train { data: buffer, segment: self.segment + header.len(), ..*self }
+    }
+
+    /// Whether the kernel still takes it as one where each datagram is so much longer.
+    pub fn has_room(&self, more: usize) -> bool {
+        let bytes = self.data.len() + more * (self.data.len() / self.segment.max(1) + 1);
+        self.datagrams == 1 || (self.segment + more <= SEGMENT && bytes <= TRAIN_BYTES)
+    }
+
+    /// The first datagram, and the others.
+    pub fn split_first(&self) -> (Train<'b>, Option<Train<'b>>) {
+        let (first, others) = self.data.split_at(self.segment.min(self.data.len()));
+        let rest = Train { data: others, datagrams: self.datagrams - 1, ..*self };
+        (Train { data: first, datagrams: 1, ..*self }, (rest.datagrams > 0).then_some(rest))
+    }
+
     /// Each datagram.
     pub fn each(&self) -> impl Iterator<Item = &'b [u8]> {
         // An empty datagram is one as well, and `chunks` finds none in it.

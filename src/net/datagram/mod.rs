@@ -31,8 +31,8 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 pub struct DatagramSocket {
     socket: UdpSocket,
     state: UdpSocketState,
-    /// It has several addresses: an answer must say from which it leaves.
-    wild: bool,
+    /// Where it is bound. Of several addresses, an answer must say from which it leaves.
+    bound: SocketAddr,
 }
 
 /// What became of datagrams that were to be sent.
@@ -42,6 +42,17 @@ pub struct Sent {
     pub sent: (u64, u64),
     /// Datagrams that could not, and the first reason.
     pub failed: Option<(u64, io::Error)>,
+}
+
+impl Sent {
+    /// Both together.
+    pub fn and(self, other: Sent) -> Sent {
+        let failed = match (self.failed, other.failed) {
+            (Some((one, reason)), Some((another, _))) => Some((one + another, reason)),
+            (one, another) => one.or(another),
+        };
+        Sent { sent: (self.sent.0 + other.sent.0, self.sent.1 + other.sent.1), failed }
+    }
 }
 
 impl DatagramSocket {
@@ -67,8 +78,8 @@ impl DatagramSocket {
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         options::as_forwarder(&socket)?;
         SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER)?;
-        let wild = socket.local_addr()?.ip().is_unspecified();
-        Ok(DatagramSocket { socket, state, wild })
+        let bound = socket.local_addr()?;
+        Ok(DatagramSocket { socket, state, bound })
     }
 
     /// Lets another socket of this process bind an address that this one covers. To be switched off again at once.
@@ -79,10 +90,15 @@ impl DatagramSocket {
     /// The address that a client has written to, where the socket has several. A broadcast cannot be answered from its
     /// own address.
     pub fn local(&self, train: &Train<'_>) -> Option<IpAddr> {
-        let ip = train.to.filter(|_| self.wild)?;
+        let ip = train.to.filter(|_| self.bound.ip().is_unspecified())?;
         let plain = ip.to_canonical();
         let broadcast = matches!(plain, IpAddr::V4(v4) if v4.is_broadcast());
         (!plain.is_multicast() && !broadcast).then_some(ip)
+    }
+
+    /// Where it is bound.
+    pub fn addr(&self) -> SocketAddr {
+        self.bound
     }
 
     /// Sends to a client, from an address of the socket where it has several.

@@ -2,12 +2,14 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::drops::Reason;
+use super::greeting::{Connected, Greeting};
 use super::permits::Permit;
-use super::session::{self, Connected, Next, Session};
+use super::session::{self, Next, Session};
 use super::{DatagramDoor, Lead, Order, Shared};
 use crate::model::table::UDP_IDLE;
 use crate::model::{Outcome, Peer};
@@ -35,6 +37,8 @@ pub(super) struct Desk {
     /// Sockets that may have more than was read.
     more: Vec<u64>,
     now: Instant,
+    /// Room for datagrams with headers.
+    headed: Vec<u8>,
 }
 
 impl Desk {
@@ -42,7 +46,7 @@ impl Desk {
     pub(super) fn new(door: Arc<DatagramDoor>, shared: Arc<Shared>) -> Desk {
         // What came before there was anybody to read it is told of by no event.
         let (flows, more) = (Flows::default(), vec![LISTENER]);
-        Desk { door, shared, lead: None, flows, more, now: now() }
+        Desk { door, shared, lead: None, flows, more, now: now(), headed: Vec::new() }
     }
 
     /// New sessions follow this lead from now on.
@@ -160,12 +164,12 @@ impl Desk {
     fn send_on(&mut self, id: FlowId, train: &Train<'_>) {
         let asking = self.flows.stage(id) == Some(Stage::Asking);
         let Some((session, _, counts)) = self.flows.get_mut(id) else { return };
-        let Some(Connected { socket, addr }) = &session.upstream else {
+        let Some(upstream) = &mut session.upstream else {
             let dropped = session.keep(train);
             counts.dropped += dropped;
             return self.door.drops.add(Reason::Resolving, dropped);
         };
-        let sent = self.door.socket.send_through(socket, train, *addr);
+        let sent = upstream.send(&self.door.socket, train, &mut self.headed);
         counts.up = (counts.up.0 + sent.sent.0, counts.up.1 + sent.sent.1);
         if asking && session.has_others() {
             session.keep(train);
@@ -220,7 +224,7 @@ impl Desk {
     /// Leads a session to the next address that can be had, with what was kept for it. Whether it lives.
     fn connect(&mut self, id: FlowId) -> bool {
         loop {
-            let Some((session, ..)) = self.flows.get_mut(id) else { return false };
+            let Some((session, ends, _)) = self.flows.get_mut(id) else { return false };
             match session.next(self.now) {
                 Next::Wait => return true,
                 Next::Over(outcome) => {
@@ -231,7 +235,10 @@ impl Desk {
                     let connected = datagram::connect(addr)
                         .and_then(|socket| self.door.poller.add(&socket, id.into()).map(|()| socket));
                     match connected {
-                        Ok(socket) => session.upstream = Some(Connected { socket, addr }),
+                        Ok(socket) => {
+                            let greeting = greeting(session, &ends, &self.door, &self.shared);
+                            session.upstream = Some(Connected { socket, addr, greeting });
+                        }
                         Err(error) => {
                             session.missed(addr, &error);
                             continue;
@@ -248,11 +255,11 @@ impl Desk {
     fn replay(&mut self, id: FlowId) {
         let Some((session, ends, counts)) = self.flows.get_mut(id) else { return };
         let kept = session.kept();
-        let Some(Connected { socket, addr }) = &session.upstream else { return };
+        let Some(upstream) = &mut session.upstream else { return };
         let mut refusal = None;
         for datagram in &kept {
-            let sent =
-                self.door.socket.send_through(socket, &Train::single(ends.client, None, datagram), *addr);
+            let train = Train::single(ends.client, None, datagram);
+            let sent = upstream.send(&self.door.socket, &train, &mut self.headed);
             counts.up = (counts.up.0 + sent.sent.0, counts.up.1 + sent.sent.1);
             let Some((failed, error)) = sent.failed else { continue };
             if error.kind() == io::ErrorKind::ConnectionRefused {
@@ -350,6 +357,14 @@ impl Drop for Desk {
         self.cut_all();
         self.door.drops.tell(&self.door.addr, true);
     }
+}
+
+/// What the upstream of a session is to hear of its client.
+fn greeting(session: &Session, ends: &Ends, door: &DatagramDoor, shared: &Shared) -> Option<Greeting> {
+    let bound = door.socket.addr();
+    let server = SocketAddr::new(ends.local.unwrap_or(bound.ip()), bound.port());
+    let proxy_protocol = &session.lead.route.policy.clients.proxy_protocol;
+    Greeting::new(proxy_protocol, (ends.client, server), || shared.unique_id(session.id))
 }
 
 /// One look at the clock for many datagrams.

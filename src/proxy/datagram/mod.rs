@@ -3,6 +3,7 @@
 
 mod desk;
 mod drops;
+mod greeting;
 mod permits;
 mod session;
 

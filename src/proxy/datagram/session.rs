@@ -2,10 +2,10 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use super::greeting::Connected;
 use super::permits::Permit;
 use crate::model::{DataPath, ListenAddr, Outcome, Peer, UpstreamAddr};
 use crate::net::datagram::Train;
@@ -37,17 +37,10 @@ pub(super) struct Session {
     candidate: Option<usize>,
     attempt: Option<Attempt>,
     load: Option<Load>,
-    id: u64,
+    pub id: u64,
     started: (SystemTime, Instant),
     misses: String,
     _permit: Permit,
-}
-
-/// The socket of a session.
-#[derive(Debug)]
-pub(super) struct Connected {
-    pub socket: OwnedFd,
-    pub addr: SocketAddr,
 }
 
 /// Where a session may turn next.
