@@ -7,7 +7,7 @@
 //! | floor | rooms | what is there |
 //! |---|---|---|
 //! | 7 | [`cli`] | what a person types |
-//! | 6 | | (reserved: what a person or a scraper reads of a running proxy) |
+//! | 6 | [`admin`] | what a person or a scraper reads of a running proxy |
 //! | 5 | [`server`] | which listeners exist now: start, reload, drain |
 //! | 4 | [`proxy`] | the life of one connection, of one datagram |
 //! | 3 | [`net`], [`sink`], [`tasks`] | sockets and the relay; where log lines go; the only place that spawns |
@@ -24,6 +24,7 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")
 )]
 
+pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod model;
