@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket as RawSocket, Type};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::UnixListener;
 
+use super::tcp::TcpInlet;
 use super::{Socket, tune};
 use crate::model::addr::WILDCARDS;
 use crate::model::{ListenAddr, Peer};
@@ -20,7 +21,7 @@ const BACKLOG: i32 = 65_535;
 #[derive(Debug)]
 pub enum Listener {
     /// TCP over IPv4, IPv6 or both.
-    Tcp(TcpListener),
+    Tcp(TcpInlet),
     /// A Unix socket, and its file where it is ours.
     Unix(UnixListener, Option<SocketFile>),
 }
@@ -121,7 +122,7 @@ impl Bound {
             Some(file) => Listener::Unix(UnixListener::from_std(socket.into())?, Some(file)),
             None => {
                 socket.set_reuse_port(false)?;
-                Listener::Tcp(TcpListener::from_std(socket.into())?)
+                Listener::Tcp(TcpInlet::new(socket.into())?)
             }
         };
         listener.set_keepalive(keepalive)?;

@@ -5,11 +5,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use socket2::SockRef;
-use tokio::net::{TcpSocket, TcpStream, UnixStream};
+use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::{Socket, plain, tune};
+use super::tcp::Tcp;
+use super::{Socket, plain};
 use crate::model::{Peer, UpstreamAddr};
 
 /// How to dial.
@@ -71,14 +71,12 @@ pub async fn dial(upstream: &UpstreamAddr, options: DialOptions) -> Result<(Sock
     }
 }
 
-fn connected(addr: SocketAddr, stream: TcpStream) -> (Socket, Peer) {
+fn connected(addr: SocketAddr, stream: Tcp) -> (Socket, Peer) {
     (Socket::Tcp(stream), Peer::from_ip(addr))
 }
 
-async fn attempt(addr: SocketAddr, options: DialOptions) -> io::Result<TcpStream> {
-    let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    tune(&SockRef::from(&socket), options.keepalive)?;
-    timeout(options.timeout, socket.connect(addr)).await.unwrap_or_else(|_| Err(timed_out()))
+async fn attempt(addr: SocketAddr, options: DialOptions) -> io::Result<Tcp> {
+    timeout(options.timeout, Tcp::connect(addr, options.keepalive)).await.unwrap_or_else(|_| Err(timed_out()))
 }
 
 fn timed_out() -> io::Error {

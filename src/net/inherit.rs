@@ -17,6 +17,7 @@ use socket2::SockRef;
 
 use super::Listener;
 use super::datagram::DatagramSocket;
+use super::tcp::TcpInlet;
 use crate::model::ListenAddr;
 
 /// Sockets from outside.
@@ -168,7 +169,7 @@ impl Inlet {
         Some(match &self.socket {
             Passed::Tcp(socket) => socket.try_clone().and_then(|socket| {
                 socket.set_nonblocking(true)?;
-                Ok(Listener::Tcp(tokio::net::TcpListener::from_std(socket)?))
+                Ok(Listener::Tcp(TcpInlet::new(socket.into())?))
             }),
             Passed::Unix(socket) => socket.try_clone().and_then(|socket| {
                 socket.set_nonblocking(true)?;

@@ -12,6 +12,7 @@ mod queue;
 pub mod relay;
 pub mod resolve;
 mod socket;
+mod tcp;
 
 pub use bind::{Listener, bind};
 pub use check::{CheckError, check};

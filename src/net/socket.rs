@@ -8,13 +8,15 @@ use std::task::{Context, Poll, ready};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, SendFlags};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
+
+use super::tcp::Tcp;
 
 /// A connected stream socket. Dropping it closes it as the kernel sees fit; [`Socket::reset`] is the other end.
 #[derive(Debug)]
 pub enum Socket {
     /// TCP over IPv4 or IPv6.
-    Tcp(TcpStream),
+    Tcp(Tcp),
     /// A Unix stream socket.
     Unix(UnixStream),
 }
@@ -46,11 +48,11 @@ impl Socket {
     /// Resolves when the kernel reports an error of the connection: a reset, an unanswered keepalive, an unreachable
     /// network. A FIN is no error. Needs no reading, so it also tells of a peer that nobody reads from.
     pub async fn failed(&self) {
-        // `ready` fails only when the runtime is shutting down: then the wait is over as well.
-        drop(match self {
-            Socket::Tcp(stream) => stream.ready(Interest::ERROR).await,
-            Socket::Unix(stream) => stream.ready(Interest::ERROR).await,
-        });
+        match self {
+            Socket::Tcp(stream) => stream.failed().await,
+            // Fails only when the runtime is shutting down: then the wait is over as well.
+            Socket::Unix(stream) => drop(stream.ready(Interest::ERROR).await),
+        }
     }
 
     /// Resolves when there is something to read: bytes (1), or an end (0). Takes nothing, but for an error: a later read
@@ -64,8 +66,8 @@ impl Socket {
         };
         loop {
             match self {
-                Socket::Tcp(stream) => stream.ready(interest).await,
-                Socket::Unix(stream) => stream.ready(interest).await,
+                Socket::Tcp(stream) => stream.readable().await,
+                Socket::Unix(stream) => stream.readable().await,
             }?;
             // tokio takes a socket that was accepted for readable until it was tried.
             match self.try_io(interest, look) {
@@ -109,20 +111,20 @@ impl Socket {
     }
 
     /// One system call when the socket is ready for it. tokio's own streams do the same, but only through `&mut`, and
-    /// here several parts of a relay look at one socket. A call that moves less than `whole` has brought the socket to
-    /// its end: it is not ready any more, which epoll says only of what happens after.
+    /// here several parts of a relay look at one socket. Where `is_last` says so of the bytes that it moved, the call has
+    /// brought the socket to its end: it is not ready any more, which epoll says only of what happens after.
     fn poll_io(
         &self,
         cx: &mut Context<'_>,
         interest: Interest,
-        whole: usize,
         mut call: impl FnMut() -> rustix::io::Result<usize>,
+        is_last: impl Fn(usize) -> bool,
     ) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.poll_ready(cx, interest))?;
             let mut moved = None;
             let answer = self.try_io(interest, || match call() {
-                Ok(n) if 0 < n && n < whole => {
+                Ok(n) if n > 0 && is_last(n) => {
                     moved = Some(n);
                     Err(io::ErrorKind::WouldBlock.into())
                 }
@@ -146,27 +148,28 @@ impl Socket {
         interest: Interest,
         call: impl FnMut() -> rustix::io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        self.poll_io(cx, interest, 0, call)
+        self.poll_io(cx, interest, call, |_| false)
     }
 
     /// Reads once.
     pub(super) fn poll_recv(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<usize>> {
         let space = buf.initialize_unfilled();
-        // A short read has not emptied the socket when it has met an urgent mark (tcp_recvmsg() stops there), and no
-        // event would follow. tokio's streams stall there, so no read may be taken for the last.
-        let whole = 0;
-        let n = ready!(self.poll_io(cx, Interest::READABLE, whole, || {
-            rustix::net::recv(self, &mut *space, RecvFlags::empty()).map(|(_, n)| n)
-        }))?;
+        let whole = space.len();
+        let call = || rustix::net::recv(self, &mut *space, RecvFlags::empty()).map(|(_, n)| n);
+        let is_last = |n| match self {
+            Socket::Tcp(stream) => n < whole && stream.is_emptied_by_a_short_read(),
+            // A read also ends between two writers (unix_stream_read_generic() in the kernel).
+            Socket::Unix(_) => false,
+        };
+        let n = ready!(self.poll_io(cx, Interest::READABLE, call, is_last))?;
         buf.advance(n);
         Poll::Ready(Ok(n))
     }
 
     /// Writes once.
     pub(super) fn poll_send(&self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_io(cx, Interest::WRITABLE, data.len(), || {
-            rustix::net::send(self, data, SendFlags::NOSIGNAL)
-        })
+        let call = || rustix::net::send(self, data, SendFlags::NOSIGNAL);
+        self.poll_io(cx, Interest::WRITABLE, call, |n| n < data.len())
     }
 
     /// Sends FIN after all that was written.

@@ -25,3 +25,4 @@ mod records;
 mod reset;
 mod scripts;
 mod stop;
+mod urgent;

@@ -1,0 +1,138 @@
+//! A TCP socket in tokio's reactor, with one event more than tokio's own streams ask for: that of an urgent mark.
+//!
+//! With it a short read can be taken for the last one, as tokio's streams do, without their stall: `tcp_recvmsg()` also
+//! stops at an urgent mark, and no event follows then. It saves one vain `recv` per message.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, acceptfrom_with, connect, ipproto, socket_with};
+use socket2::SockRef;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::tune;
+
+/// What every socket has from its birth.
+const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
+
+#[allow(unsafe_code, reason = "tokio offers no safe way to ask for this event")]
+fn register(socket: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` is one open descriptor for all its life, and nobody gets it out of the `AsyncFd`.
+    Ok(unsafe { AsyncFd::register_with_interest(socket, interest) }?)
+}
+
+/// A connected TCP socket.
+#[derive(Debug)]
+pub struct Tcp(AsyncFd<OwnedFd>);
+
+impl AsFd for Tcp {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.get_ref().as_fd()
+    }
+}
+
+impl Tcp {
+    fn new(socket: OwnedFd) -> io::Result<Self> {
+        let interest = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
+        register(socket, interest).map(Tcp)
+    }
+
+    /// Connects. Dropping the future ends the attempt.
+    pub(super) async fn connect(addr: SocketAddr, keepalive: Option<Duration>) -> io::Result<Self> {
+        let family = if addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let socket = socket_with(family, SocketType::STREAM, FLAGS, Some(ipproto::TCP))?;
+        tune(&SockRef::from(&socket), keepalive)?;
+        match connect(&socket, &addr) {
+            // A signal does not end an attempt (connect(2)).
+            Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let connecting = Tcp::new(socket)?;
+        connecting.0.ready(Interest::WRITABLE).await?.retain_ready();
+        match connecting.take_error()? {
+            None => Ok(connecting),
+            Some(error) => Err(error),
+        }
+    }
+
+    /// Our own end's address.
+    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+        let addr = rustix::net::getsockname(self)?;
+        Ok(SocketAddr::try_from(addr)?)
+    }
+
+    /// Resolves when the kernel reports an error of the connection.
+    pub(super) async fn failed(&self) {
+        // Fails only when the runtime is shutting down: then the wait is over as well.
+        drop(self.0.ready(Interest::ERROR).await);
+    }
+
+    /// Resolves when it may be read.
+    pub(super) async fn readable(&self) -> io::Result<()> {
+        self.0.readable().await.map(|mut guard| guard.retain_ready())
+    }
+
+    /// Takes the pending error.
+    pub(super) fn take_error(&self) -> io::Result<Option<io::Error>> {
+        SockRef::from(self).take_error()
+    }
+
+    pub(super) fn set_zero_linger(&self) -> io::Result<()> {
+        SockRef::from(self).set_linger(Some(Duration::ZERO))
+    }
+
+    pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_read_ready(cx).map_ok(|mut guard| guard.retain_ready())
+    }
+
+    pub(super) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_write_ready(cx).map_ok(|mut guard| guard.retain_ready())
+    }
+
+    pub(super) fn try_io<R>(
+        &self,
+        interest: Interest,
+        call: impl FnOnce() -> io::Result<R>,
+    ) -> io::Result<R> {
+        self.0.try_io(interest, |_| call())
+    }
+
+    /// Whether a short read has emptied the socket, as far as was known before it: there is no urgent mark, and no error
+    /// or end behind the bytes. What has come since makes an event of its own. Costs no system call.
+    pub(super) fn is_emptied_by_a_short_read(&self) -> bool {
+        let is_told = |interest| self.0.try_io(interest, |_| Ok(())).is_ok();
+        // An end counts as a priority too (`Interest::mask` in tokio).
+        !is_told(Interest::PRIORITY) && !is_told(Interest::ERROR)
+    }
+}
+
+/// A TCP socket that listens.
+#[derive(Debug)]
+pub struct TcpInlet(AsyncFd<OwnedFd>);
+
+impl AsFd for TcpInlet {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.get_ref().as_fd()
+    }
+}
+
+impl TcpInlet {
+    /// Of a socket that listens and does not block.
+    pub(super) fn new(socket: OwnedFd) -> io::Result<Self> {
+        register(socket, Interest::READABLE).map(TcpInlet)
+    }
+
+    /// Takes the next connection from the queue.
+    pub(super) async fn accept(&self) -> io::Result<(Tcp, SocketAddr)> {
+        let accept = |socket: &OwnedFd| Ok(acceptfrom_with(socket, FLAGS)?);
+        let (socket, addr) = self.0.async_io(Interest::READABLE, accept).await?;
+        // The kernel always tells who came.
+        let addr = addr.ok_or(io::ErrorKind::ConnectionAborted)?;
+        Ok((Tcp::new(socket)?, SocketAddr::try_from(addr)?))
+    }
+}
