@@ -102,18 +102,21 @@ fn read(document: &DeTable<'_>, text: &str, faults: &mut Vec<Placed>) -> (Table,
     if let Some(place) = single(document, Section::Limits, "limits", faults) {
         table.limits = clients::limits(place, faults);
     }
-    let mut defaults = Policy::default();
+    let (mut defaults, mut says_sniff_timeout) = (Policy::default(), false);
     if let Some(place) = single(document, Section::Defaults, "defaults", faults) {
         section::unknown_keys(place, faults);
         let typed = section::read(place, Section::Policy, faults);
         defaults = settings::policy(place, typed, &Policy::default(), faults);
+        says_sniff_timeout = place.table.contains_key("sniff_timeout");
     }
     let mut drafts = Vec::new();
     for (header, route) in routes(document, faults) {
         if faults.len() > ENOUGH {
             break;
         }
-        drafts.push(route::read(route, header, &defaults, faults));
+        let mut draft = route::read(route, header, &defaults, faults);
+        draft.says_sniff_timeout |= says_sniff_timeout;
+        drafts.push(draft);
     }
     if drafts.is_empty() && faults.is_empty() {
         let message = if text.trim().is_empty() { "the file is empty" } else { "the file has no route" };

@@ -33,6 +33,8 @@ pub(super) struct Draft {
     pub upstream: Vec<At<UpstreamEntry>>,
     pub serves: Serves,
     pub policy: Policy,
+    /// The file says `sniff_timeout`, here or in `[defaults]`: that some clients wait for it is meant.
+    pub says_sniff_timeout: bool,
 }
 
 impl Draft {
@@ -78,6 +80,7 @@ pub(super) fn read(
         upstream: upstreams::read(place, route.upstream, faults),
         serves: selector::read(place, route.sni, route.alpn, faults),
         policy,
+        says_sniff_timeout: place.table.contains_key("sniff_timeout"),
     };
     protocol::addresses(&draft, faults);
     same_size(&draft, faults);

@@ -112,6 +112,7 @@ pub(super) fn shared<'d>(drafts: &[&'d Draft], faults: &mut Vec<Placed>) -> Shar
         }
     }
     let mut found = SharedAddresses::default();
+    let mut silent = BTreeMap::new();
     for members in by_address.values() {
         let sniffed = members.iter().any(|(draft, _)| !draft.serves.is_rest());
         if sniffed {
@@ -125,9 +126,50 @@ pub(super) fn shared<'d>(drafts: &[&'d Draft], faults: &mut Vec<Placed>) -> Shar
         one_rest(members, faults);
         same_name(members, faults);
         same_settings(members, faults);
+        silent_clients(members, &mut silent);
         named(members, faults);
     }
+    let mut silent: Vec<_> = silent.into_iter().collect();
+    silent.dedup_by_key(|((upstream, _), _)| *upstream);
+    faults.extend(silent.into_iter().map(|(_, placed)| placed));
     found
+}
+
+/// Ports whose servers speak first, while their clients are silent (IANA's registry, and the protocols' RFCs).
+const SERVER_FIRST: &[(u16, &str)] = &[
+    (21, "FTP"),
+    (22, "SSH"),
+    (25, "SMTP"),
+    (110, "POP3"),
+    (119, "NNTP"),
+    (143, "IMAP"),
+    (587, "SMTP"),
+    (3306, "MySQL"),
+    (5900, "VNC"),
+];
+
+/// Notes upstreams of the rest whose clients say nothing by which they could be led: each would wait for
+/// `sniff_timeout`. Who writes that key means it. `noted`: by the places of the upstream and of an address, of which a route may share several.
+fn silent_clients(members: &[Member<'_>], noted: &mut BTreeMap<(usize, usize), Placed>) {
+    if members.iter().any(|(draft, _)| draft.says_sniff_timeout) {
+        return;
+    }
+    let Some((_, leads)) = members.iter().find(|(draft, _)| !draft.serves.is_rest()) else { return };
+    let rests = members.iter().filter(|(draft, _)| draft.serves.is_rest());
+    for upstream in rests.flat_map(|(draft, _)| &draft.upstream) {
+        let Some(ports) = upstream.value.spec.ports() else { continue };
+        let speaks = SERVER_FIRST.iter().find(|(port, _)| (ports.first()..=ports.last()).contains(port));
+        let Some((_, protocol)) = speaks else { continue };
+        let fault = Fault::new(
+            format!(
+                "a client of {protocol} is silent until the server speaks, and would wait here for `sniff_timeout`"
+            ),
+            "give the route a port of its own; or, if the wait is meant, write sniff_timeout = \"1s\" in each route of the address",
+        );
+        let placed = Placed::new(upstream.at.clone(), fault)
+            .also(leads.at.clone(), "clients are led by what they ask for here");
+        noted.insert((upstream.at.start, leads.at.start), placed);
+    }
 }
 
 fn one_rest(members: &[Member<'_>], faults: &mut Vec<Placed>) {
