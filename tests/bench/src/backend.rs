@@ -136,15 +136,21 @@ impl Backend {
             }
             Ok(n) => n,
         };
-        if !echo.began && buffer[0] != wire::ECHO {
+        let mut bytes = &buffer[..n];
+        if !echo.began {
+            bytes = bytes.get(wire::proxy_header(bytes)..).unwrap_or_default();
+            bytes = if bytes.first() == Some(&wire::HELLO) { &[wire::ECHO] } else { bytes };
+        }
+        let Some(first) = bytes.first() else { return };
+        if !echo.began && *first != wire::ECHO {
             let _ = epoll::delete(&self.poll, &echo.stream);
             if let Some(echo) = self.echoes[at].take() {
-                self.bulk(echo.stream, buffer[..n].to_vec());
+                self.bulk(echo.stream, bytes.to_vec());
             }
             return;
         }
         echo.began = true;
-        if sys::send_all(&echo.stream, &buffer[..n]).is_err() {
+        if sys::send_all(&echo.stream, bytes).is_err() {
             self.echoes[at] = None;
         }
     }

@@ -15,7 +15,7 @@ use crate::config::STREAM_MODULE;
 use crate::machine::Machine;
 use crate::measure::Bench;
 use crate::program::{Kind, Program, Variant, find, first_line};
-use crate::rows::{self, Row, Work};
+use crate::rows::{self, Extra, Row, Work};
 use crate::sys;
 use crate::table::{Missing, Results};
 
@@ -84,9 +84,12 @@ fn all_rounds(
     Ok(())
 }
 
-/// Forced splicing is for bulk; a direct connection has no proxy that could hold anything.
+/// What some do not have, or not without a proxy, is compared with those that do. Forced splicing is for bulk; a direct connection has no proxy that could hold anything.
 fn takes_part(program: &Program, row: &Row) -> bool {
     match program.kind {
+        Kind::Haproxy { splice: true } | Kind::Realm | Kind::Direct if row.work.extra() != Extra::None => {
+            false
+        }
         Kind::Haproxy { .. } | Kind::Realm if row.is_udp() => false,
         Kind::Haproxy { splice: true } => row.is_bulk(),
         Kind::Direct => !matches!(row.work, Work::Hold { .. }),

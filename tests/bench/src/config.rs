@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::extra;
 use crate::program::{Kind, Setup, Variant, find};
 
 /// nginx's stream module in Debian's package.
@@ -31,7 +32,8 @@ fn installed(name: &str) -> Result<PathBuf> {
     find(name).with_context(|| format!("{name} is not installed"))
 }
 
-fn write(dir: &Path, name: &str, text: &str) -> Result<PathBuf> {
+/// A file of a program.
+pub fn write(dir: &Path, name: &str, text: &str) -> Result<PathBuf> {
     let path = dir.join(name);
     fs::write(&path, text).with_context(|| path.display().to_string())?;
     Ok(path)
@@ -41,10 +43,11 @@ fn portway(variant: &Variant, listen: SocketAddr, setup: Setup) -> Result<Comman
     let mut words: Vec<String> = Vec::new();
     if variant.file {
         let udp = if setup.udp { "protocol = \"udp\"\n" } else { "" };
+        let (extra, more) = extra::portway(listen, setup)?;
         let keys: String = variant.keys.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
         let text = format!(
             "[log]\nlevel = \"warn\"\naccess = \"off\"\n\n\
-             [[route]]\nname = \"bench\"\nlisten = \"{listen}\"\nupstream = \"{}\"\n{udp}{keys}",
+             [[route]]\nname = \"bench\"\nlisten = \"{listen}\"\nupstream = \"{}\"\n{udp}{extra}{keys}{more}",
             setup.upstream
         );
         let path = write(setup.dir, "portway.toml", &text)?;
@@ -63,14 +66,16 @@ fn portway(variant: &Variant, listen: SocketAddr, setup: Setup) -> Result<Comman
 
 fn haproxy(splice: bool, listen: SocketAddr, setup: Setup) -> Result<Command> {
     let splice = if splice { "  option splice-request\n  option splice-response\n" } else { "" };
+    let (lines, words) = extra::haproxy(setup)?;
+    let upstream = setup.upstream;
     let text = format!(
         "global\n  nbthread {}\n  maxconn {}\n\
          defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n{splice}\
-         frontend bench\n  bind {listen}\n  default_backend bench\n\
-         backend bench\n  server one {}\n",
+         frontend bench\n  bind {listen}\n{lines}  default_backend bench\n\
+         backend bench\n  server one {upstream}{words}\n\
+         backend named\n  server one {upstream}\n",
         setup.cores,
-        setup.connections + 500,
-        setup.upstream
+        setup.connections + 500
     );
     let path = write(setup.dir, "haproxy.cfg", &text)?;
     let mut command = Command::new(installed("haproxy")?);
@@ -86,14 +91,14 @@ fn nginx(listen: SocketAddr, setup: Setup) -> Result<Command> {
         String::new()
     };
     let listen = if setup.udp { format!("{listen} udp rcvbuf=4m") } else { format!("{listen} backlog=4096") };
+    let (lines, words, upstream) = extra::nginx(setup)?;
     let text = format!(
         "{module}daemon off;\nworker_processes {};\npid {dir}/nginx.pid;\nerror_log stderr warn;\n\
          events {{ worker_connections {}; }}\n\
-         stream {{\n  access_log off;\n  server {{\n    listen {listen};\n    proxy_pass {};\n    \
+         stream {{\n  access_log off;\n  {lines}  server {{\n    listen {listen};\n    {words}proxy_pass {upstream};\n    \
          proxy_buffer_size 16k;\n    proxy_timeout 1h;\n  }}\n}}\n",
         setup.cores,
-        2 * setup.connections + 1000,
-        setup.upstream
+        2 * setup.connections + 1000
     );
     let path = write(setup.dir, "nginx.conf", &text)?;
     let mut command = Command::new(installed("nginx")?);

@@ -8,6 +8,7 @@ mod args;
 mod backend;
 mod compare;
 mod config;
+mod extra;
 mod helper;
 mod load;
 mod machine;

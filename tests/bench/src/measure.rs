@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::helper::{Backend, Load, Order};
 use crate::proc::{self, Cpu};
 use crate::program::{Program, Running, Setup};
-use crate::rows::Work;
+use crate::rows::{Extra, Work};
 use crate::sys;
 
 /// What was measured, by the key of its metric.
@@ -59,6 +59,7 @@ impl Bench<'_> {
             cores: self.proxy.len(),
             connections,
             udp: matches!(work, Work::Datagrams { .. }),
+            extra: work.extra(),
             under: &[],
         };
         let started = program.start(setup);
@@ -67,7 +68,7 @@ impl Bench<'_> {
         let measured = match work {
             Work::Bulk { connections, bytes, up } => run.bulk(connections, bytes, up),
             Work::Ping { .. } => run.ping(work),
-            Work::Churn { connections } => run.churn(connections),
+            Work::Churn { connections, extra } => run.churn(connections, extra),
             Work::Datagrams { .. } => run.datagrams(work),
             Work::Hold { connections, idle_ms, requests } => run.hold(connections, idle_ms, requests),
         };
@@ -165,10 +166,15 @@ impl Run<'_> {
         Ok(values)
     }
 
-    fn churn(&mut self, connections: u64) -> Result<Values> {
+    fn churn(&mut self, connections: u64, extra: Extra) -> Result<Values> {
         let_time_wait_pass(2 * connections);
         let mut values = Values::new();
-        let numbers = [("connections", connections), ("slots", SLOTS), ("warm", 500)];
+        let numbers = [
+            ("connections", connections),
+            ("slots", SLOTS),
+            ("warm", 500),
+            ("hello", (extra == Extra::Names).into()),
+        ];
         let mut load = self.start("churn", &numbers)?;
         let (result, nanos) = self.work(&mut load, &mut values)?;
         latencies(&result, &mut values)?;

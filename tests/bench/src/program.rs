@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::rows::Extra;
 use crate::{config, proc, wire};
 
 /// How long a program may take until it accepts: under valgrind, on a busy machine, HAProxy takes a quarter of this.
@@ -69,6 +70,8 @@ pub struct Setup<'a> {
     pub connections: u64,
     /// Whether it forwards datagrams.
     pub udp: bool,
+    /// What it does beside passing on.
+    pub extra: Extra,
     /// What it is run under, such as valgrind; most often nothing.
     pub under: &'a [String],
 }

@@ -20,11 +20,32 @@ pub enum Work {
     /// Messages there and back; `rate` per second, or 0: as they come back; `flow`: beside one bulk stream.
     Ping { connections: u64, size: u64, requests: u64, rate: u64, flow: bool },
     /// Connections opened and closed.
-    Churn { connections: u64 },
+    Churn { connections: u64, extra: Extra },
     /// Connections held: memory, idle CPU over `idle_ms`, and the cost of `requests` beside them.
     Hold { connections: u64, idle_ms: u64, requests: u64 },
     /// Datagrams there and back, or one way; `rate` per second, or 0: as they come back.
     Datagrams { clients: u64, size: u64, requests: u64, rate: u64, one_way: bool },
+}
+
+/// What a proxy does for a connection beside passing it on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Extra {
+    /// Nothing.
+    #[default]
+    None,
+    /// It looks the client up among 10,000 networks.
+    Allow,
+    /// It sends a PROXY header.
+    Header,
+    /// It leads by the server name of a ClientHello.
+    Names,
+}
+
+impl Work {
+    /// What its proxy does beside passing on.
+    pub fn extra(self) -> Extra {
+        if let Work::Churn { extra, .. } = self { extra } else { Extra::None }
+    }
 }
 
 /// Something measured.
@@ -148,6 +169,10 @@ fn udp((name, title): (&'static str, &str), (clients, rate): (u64, u64), request
     Row { name, title: title.to_owned(), work, metrics: UDP }
 }
 
+fn extra((name, title): (&'static str, &str), connections: u64, extra: Extra) -> Row {
+    Row { name, title: title.to_owned(), work: Work::Churn { connections, extra }, metrics: CHURN }
+}
+
 fn udp_stream(requests: u64) -> Row {
     let work = Work::Datagrams { clients: 1, size: 1_400, requests, rate: 50_000, one_way: true };
     Row {
@@ -187,9 +212,12 @@ pub fn all(short: bool) -> Vec<Row> {
         Row {
             name: "churn",
             title: "churn: open, 1 B each way, close".to_owned(),
-            work: Work::Churn { connections: churn },
+            work: Work::Churn { connections: churn, extra: Extra::None },
             metrics: CHURN,
         },
+        extra(("churn-allow", "churn, 10,000 networks in allow"), churn, Extra::Allow),
+        extra(("churn-header", "churn, PROXY v2 sent (nginx: v1)"), churn, Extra::Header),
+        extra(("churn-names", "churn, led by SNI: 517 B up"), churn, Extra::Names),
         Row {
             name: "paced",
             title: "64 B at 20,000/s, 32 conn.".to_owned(),

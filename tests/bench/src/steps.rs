@@ -12,6 +12,7 @@ use crate::args::Options;
 use crate::compare::{Scratch, programs};
 use crate::helper::{Backend, Load, Order};
 use crate::program::{Kind, Program, Setup, find};
+use crate::rows::Extra;
 use crate::table::markdown;
 use crate::{machine, sys};
 
@@ -45,7 +46,7 @@ const STEPS: [Step; 3] = [
         title: "connection, 1 byte each way",
         load: "churn",
         count: "connections",
-        numbers: &[("slots", 1), ("warm", 10)],
+        numbers: &[("slots", 1), ("warm", 10), ("hello", 0)],
     },
 ];
 
@@ -167,8 +168,15 @@ fn counted(
 ) -> Result<Counts> {
     let backend = Backend::start()?;
     let under = tool.command(dir)?;
-    let setup =
-        Setup { dir, upstream: backend.address, cores: 1, connections: 1000, udp: false, under: &under };
+    let setup = Setup {
+        dir,
+        upstream: backend.address,
+        cores: 1,
+        connections: 1000,
+        udp: false,
+        extra: Extra::None,
+        under: &under,
+    };
     let running = program.start(setup)?;
     *runs += 1;
     let numbers: Vec<(&str, u64)> = step.numbers.iter().copied().chain([(step.count, number)]).collect();

@@ -6,6 +6,8 @@
 //! | `d` | size, seed | sends `size` bytes of the pattern, then FIN |
 //! | `u` | size, seed, the bytes | checks them, sends `size` back, then FIN |
 //! | `f` | size (0), seed | sends the pattern until the client goes |
+//! | 22 | the rest of a ClientHello | answers with one `e` |
+//! | a PROXY header | one of the others | leaves it out |
 //!
 //! By UDP each datagram says it: `e` is echoed; `o` is checked, and counted for its sender; `q` is answered with that
 //! count, as a `u64`.
@@ -30,6 +32,11 @@ pub const FLOW: u8 = b'f';
 pub const ONE_WAY: u8 = b'o';
 /// First byte of a datagram: how many came one way.
 pub const HOW_MANY: u8 = b'q';
+
+/// First byte: a TLS record with a handshake.
+pub const HELLO: u8 = 22;
+/// The server name that clients ask for.
+pub const NAME: &str = "app.example.com";
 
 /// Bytes of the header of `d`, `u` and `f`.
 pub const HEADER: usize = 17;
@@ -196,6 +203,35 @@ pub fn message(into: &mut [u8], id: u32, number: u64, pattern: &Pattern) {
     }
 }
 
+/// A ClientHello of 517 bytes, as browsers and OpenSSL pad theirs, that asks for a server.
+pub fn client_hello(name: &str) -> Vec<u8> {
+    const WHOLE: usize = 517;
+    let sized = |bytes: &[u8]| [&(bytes.len() as u16).to_be_bytes(), bytes].concat();
+    let mut extensions =
+        [&[0, 0][..], &sized(&sized(&[&[0], &sized(name.as_bytes())[..]].concat()))].concat();
+    // Record, handshake, version, random, session, two ciphers, no compression, the sizes of the extensions.
+    let before = 5 + 4 + 2 + 32 + 33 + 6 + 2 + 2;
+    let padding = vec![0; WHOLE - before - extensions.len() - 4];
+    extensions.extend([&[0, 21][..], &sized(&padding)].concat());
+    let body =
+        [&[3, 3][..], &[7; 32], &[32], &[9; 32], &[0, 4, 19, 1, 19, 2, 1, 0], &sized(&extensions)].concat();
+    let handshake = [&[1, 0][..], &sized(&body)].concat();
+    [&[HELLO, 3, 1][..], &sized(&handshake)].concat()
+}
+
+/// What of these bytes is a PROXY header: version 1 is a line of text, version 2 says its length.
+pub fn proxy_header(bytes: &[u8]) -> usize {
+    match bytes {
+        [b'P', b'R', b'O', b'X', b'Y', ..] => {
+            bytes.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1)
+        }
+        [13, 10, 13, 10, 0, 13, 10, b'Q', b'U', b'I', b'T', 10, _, _, high, low, ..] => {
+            16 + usize::from(u16::from_be_bytes([*high, *low]))
+        }
+        _ => 0,
+    }
+}
+
 /// The number in a message; `None`: it is too short for one.
 pub fn number_of(message: &[u8]) -> Option<u64> {
     Some(u64::from_le_bytes(message.get(5..13)?.try_into().ok()?))
@@ -238,6 +274,23 @@ mod tests {
 
         sent.push(0);
         assert!(receive_end(&mut sent.as_slice()).is_err());
+    }
+
+    #[test]
+    fn a_hello_has_the_size_that_it_says() {
+        let hello = client_hello(NAME);
+        assert_eq!((hello.len(), hello[0]), (517, HELLO));
+        let (record, handshake) =
+            (u16::from_be_bytes([hello[3], hello[4]]), [0, hello[6], hello[7], hello[8]]);
+        assert_eq!((record, u32::from_be_bytes(handshake)), (512, 508));
+        assert!(hello.windows(NAME.len()).any(|part| part == NAME.as_bytes()));
+    }
+
+    #[test]
+    fn a_proxy_header_is_found_and_nothing_else() {
+        assert_eq!(proxy_header(b"PROXY TCP4 127.0.0.1 127.0.0.1 1 2\r\ne"), 36);
+        assert_eq!(proxy_header(b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x02abe"), 18);
+        assert_eq!((proxy_header(b"e"), proxy_header(b"PROXY TCP4 1")), (0, 0));
     }
 
     #[test]

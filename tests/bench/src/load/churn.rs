@@ -12,12 +12,14 @@ use serde_json::json;
 use super::{Job, done, ready};
 use crate::stats::Latencies;
 use crate::sys::{self, Sources};
-use crate::wire::ECHO;
+use crate::wire::{self, ECHO};
 
-/// `connections` in all, `slots` at once, `warm` before them.
+/// `connections` in all, `slots` at once, `warm` before them; `hello`: each begins with a ClientHello.
 pub fn run(job: &Job) -> Result<()> {
     let (total, slots) = (job.count("connections")?, job.count("slots")?);
-    let mut churn = Churn { job, sources: Sources::new(job.run), poll: sys::epoll()?, slots: Vec::new() };
+    let first = if job.number("hello")? == 1 { wire::client_hello(wire::NAME) } else { vec![ECHO] };
+    let mut churn =
+        Churn { job, sources: Sources::new(job.run), poll: sys::epoll()?, slots: Vec::new(), first };
     churn.slots.resize_with(slots, || None);
     churn.turn(job.count("warm")?)?;
     ready()?;
@@ -33,6 +35,8 @@ struct Churn<'a> {
     sources: Sources,
     poll: OwnedFd,
     slots: Vec<Option<Slot>>,
+    /// What each connection begins with.
+    first: Vec<u8>,
 }
 
 struct Slot {
@@ -75,7 +79,7 @@ impl Churn<'_> {
         // On loopback the handshake is over when a blocking `connect` returns.
         let stream = self.sources.connect(self.job.target)?;
         stream.set_nonblocking(true)?;
-        sys::send_all(&stream, &[ECHO])?;
+        sys::send_all(&stream, &self.first)?;
         epoll::add(&self.poll, &stream, EventData::new_u64(at as u64), EventFlags::IN)?;
         self.slots[at] = Some(Slot { stream, began, answered: false });
         Ok(())

@@ -1,0 +1,86 @@
+//! What each program is told of the [`Extra`] of a row: in its own words, the way that its handbook has for it.
+
+use std::net::SocketAddr;
+
+use anyhow::Result;
+
+use crate::config::write;
+use crate::program::Setup;
+use crate::rows::Extra;
+use crate::wire::NAME;
+
+/// Networks of which one has the clients.
+const NETWORKS: u32 = 10_000;
+
+/// That many networks, the clients' last.
+fn networks() -> impl Iterator<Item = String> {
+    let others = (1..NETWORKS).map(|n| format!("10.{}.{}.0/24", n / 256, n % 256));
+    others.chain(["127.0.0.0/8".to_owned()])
+}
+
+/// Keys of the route, and what follows it.
+pub fn portway(listen: SocketAddr, setup: Setup) -> Result<(String, String)> {
+    Ok(match setup.extra {
+        Extra::None => Default::default(),
+        Extra::Allow => {
+            let text = networks().map(|network| network + "\n").collect::<String>();
+            let path = write(setup.dir, "networks.txt", &text)?;
+            (format!("allow = {{ file = \"{}\" }}\n", path.display()), String::new())
+        }
+        Extra::Header => ("proxy_protocol = { send = \"v2\" }\n".to_owned(), String::new()),
+        Extra::Names => {
+            let rest = format!(
+                "\n[[route]]\nname = \"rest\"\nlisten = \"{listen}\"\nupstream = \"{}\"\n",
+                setup.upstream
+            );
+            (format!("sni = \"{NAME}\"\n"), rest)
+        }
+    })
+}
+
+/// Lines of the frontend, and words of the server.
+pub fn haproxy(setup: Setup) -> Result<(String, &'static str)> {
+    Ok(match setup.extra {
+        Extra::None => Default::default(),
+        Extra::Allow => {
+            let text = networks().map(|network| network + "\n").collect::<String>();
+            let path = write(setup.dir, "networks.acl", &text)?;
+            (format!("  tcp-request connection reject unless {{ src -f {} }}\n", path.display()), "")
+        }
+        // With all that Portway says.
+        Extra::Header => (
+            "  unique-id-format %{+X}o\\ %ci:%cp_%fi:%fp_%Ts_%rt\n".to_owned(),
+            " send-proxy-v2 proxy-v2-options crc32c,unique-id",
+        ),
+        Extra::Names => {
+            let lines = format!(
+                "  tcp-request inspect-delay 5s\n  tcp-request content accept if {{ req.ssl_hello_type 1 }}\n  \
+                 use_backend named if {{ req.ssl_sni -i {NAME} }}\n"
+            );
+            (lines, "")
+        }
+    })
+}
+
+/// Lines of `stream`, lines of the server, and where it passes to.
+pub fn nginx(setup: Setup) -> Result<(String, &'static str, String)> {
+    let upstream = setup.upstream.to_string();
+    Ok(match setup.extra {
+        Extra::None => (String::new(), "", upstream),
+        // A tree of networks; `allow` would walk through a list. Nobody is served by an empty address.
+        Extra::Allow => {
+            let lines = networks().map(|network| format!("{network} {upstream};\n")).collect::<String>();
+            let path = write(setup.dir, "networks.conf", &lines)?;
+            let geo = format!("geo $upstream {{ default \"\"; include {}; }}\n", path.display());
+            (geo, "", "$upstream".to_owned())
+        }
+        // It has version 1 only.
+        Extra::Header => (String::new(), "proxy_protocol on; ", upstream),
+        Extra::Names => {
+            let map = format!(
+                "map $ssl_preread_server_name $upstream {{ default {upstream}; {NAME} {upstream}; }}\n"
+            );
+            (map, "ssl_preread on; ", "$upstream".to_owned())
+        }
+    })
+}
