@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use pin_project_lite::pin_project;
+use tokio::task::AbortHandle;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -33,13 +34,14 @@ impl Scope {
     }
 
     /// Runs a task until it ends, or until the scope is killed: then it is dropped where it stands.
-    pub fn spawn<F>(&self, task: F)
+    pub fn spawn<F>(&self, task: F) -> Task
     where
         F: Future<Output = ()> + Send + 'static,
     {
         let task = self.tracker.track_future(Mortal { kill: self.kill.clone().cancelled_owned(), task });
         #[allow(clippy::disallowed_methods, reason = "the one place")]
-        drop(tokio::spawn(task));
+        let task = tokio::spawn(task);
+        Task(task.abort_handle())
     }
 
     /// Asks the scope to take no new work.
@@ -95,6 +97,17 @@ impl Scope {
         self.kill();
         self.tracker.wait().await;
         left
+    }
+}
+
+/// One task of a scope, for those who may have to end it by itself. Dropping this ends nothing.
+#[derive(Debug)]
+pub struct Task(AbortHandle);
+
+impl Task {
+    /// Ends it where it stands.
+    pub fn kill(&self) {
+        self.0.abort();
     }
 }
 

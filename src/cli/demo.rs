@@ -24,7 +24,7 @@ pub struct Args {}
 pub fn run(_: Args) -> ExitCode {
     match Demo::set_up() {
         Ok(demo) => {
-            let code = super::run::exit(run::main(Source::File(demo.file.clone())));
+            let code = super::run::exit(run::main(Source::File(demo.file.clone()), crate::admin::serve));
             demo.tear_down();
             code
         }

@@ -52,7 +52,7 @@ impl Args {
 /// Runs until it is told to stop. Exit code 0 after a stop, also when connections were cut; 1: it could not start.
 pub fn run(args: Args) -> ExitCode {
     match config::compile("the command line, as a file", args.as_file().as_bytes()) {
-        Ok(compiled) => super::run::exit(run::main(Source::Fixed(Box::new(compiled)))),
+        Ok(compiled) => super::run::exit(run::main(Source::Fixed(Box::new(compiled)), crate::admin::serve)),
         Err(report) => {
             // Where standard error is gone, the exit code is all that can be said.
             writeln!(io::stderr().lock(), "{report}").ok();

@@ -1,12 +1,17 @@
 //! Floor 7: what a person types. Each command is one file with its `Args` and its `run`.
 
+mod admin;
 mod check;
+mod connections;
 mod demo;
 mod forward;
 mod policy;
 mod probe;
+mod reload;
 mod run;
 mod schema;
+mod status;
+mod table;
 mod whoami;
 
 use std::process::ExitCode;
@@ -24,6 +29,10 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
+    Status(status::Args),
+    Connections(connections::Args),
+    Kill(connections::KillArgs),
+    Reload(reload::Args),
     Forward(Box<forward::Args>),
     Whoami(whoami::Args),
     Probe(probe::Args),
@@ -37,6 +46,10 @@ enum Command {
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run::run(args),
+        Command::Status(args) => status::run(&args),
+        Command::Connections(args) => connections::run(&args),
+        Command::Kill(args) => connections::kill(&args),
+        Command::Reload(args) => reload::run(&args),
         Command::Forward(args) => forward::run(*args),
         Command::Whoami(args) => whoami::run(args),
         Command::Probe(args) => probe::run(args),

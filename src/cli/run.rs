@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::admin;
 use crate::server::run::{self, Failure, Source};
 
 /// Serve the routes of a file, and take in its edits while it runs.
@@ -17,7 +18,7 @@ pub struct Args {
 
 /// Runs until it is told to stop.
 pub fn run(args: Args) -> ExitCode {
-    exit(run::main(Source::File(args.config)))
+    exit(run::main(Source::File(args.config), admin::serve))
 }
 
 /// Shows why nothing was started, and chooses the exit code.

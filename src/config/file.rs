@@ -3,6 +3,7 @@
 //! They are also the source of the JSON Schema, so each field's doc sentence is what an editor shows. Spans are lost
 //! inside untagged, internally tagged and flattened types: none is used here.
 
+mod admin;
 mod clients;
 mod health;
 mod values;
@@ -10,6 +11,7 @@ mod values;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub(super) use admin::Admin;
 pub(super) use clients::{Bandwidth, Clients, CountOrOff, Limits, ListFile, Off, OrTable, ProxyProtocol};
 pub(super) use health::{Health, HealthOrOff};
 pub(super) use values::*;
@@ -22,6 +24,8 @@ pub(super) struct File {
     log: Option<Log>,
     /// What all routes share.
     limits: Option<Limits>,
+    /// Where a running proxy can be looked at, and told what to do. Without it: nowhere.
+    admin: Option<Admin>,
     /// Policy keys for all routes that do not set them.
     defaults: Option<Policy>,
     /// One route: where it listens, and where it leads.

@@ -7,6 +7,7 @@
 //! (`section`, `file`) → what it means (`settings`, `route`) → what the routes mean together (`cross`) → a table.
 //! A fault on the way is noted with its place, and reading goes on.
 
+mod admin;
 mod clients;
 mod cross;
 mod document;
@@ -37,7 +38,7 @@ pub use plan::{Binding, Delta, Plan};
 pub use report::{Fault, Report};
 pub use schema::schema;
 
-use crate::model::{ListenAddr, ListenSpec, Policy, Table};
+use crate::model::{AdminSettings, ListenAddr, ListenSpec, Policy, Table};
 use report::Placed;
 use route::{At, Draft};
 use schema::Section;
@@ -71,7 +72,7 @@ pub fn compile(name: &str, text: &[u8]) -> Result<Compiled, Report> {
     let text = document::decode(name, text)?;
     let (document, syntax) = document::parse(text);
     let mut faults = Vec::new();
-    let (mut table, drafts) = read(&document, text, &mut faults);
+    let (mut table, drafts, admin) = read(&document, text, &mut faults);
     cross::check(&drafts, &mut faults);
     if !syntax.is_empty() {
         faults = document::without_echoes(&document, &syntax, faults);
@@ -81,17 +82,29 @@ pub fn compile(name: &str, text: &[u8]) -> Result<Compiled, Report> {
     if !faults.is_empty() {
         return Err(Report::new(name, text, faults));
     }
-    let listen = drafts.iter().flat_map(|draft| draft.listen.iter().cloned()).collect();
+    let listen = drafts.iter().flat_map(|draft| draft.listen.iter().cloned()).chain(admin).collect();
     let routes = drafts.into_iter().map(Draft::finish).map(|route| (route.name.clone(), route));
     table.routes = routes.collect();
     Ok(Compiled { table, name: name.to_owned(), text, listen })
 }
 
+/// The `[admin]` of a text that has faults elsewhere.
+pub fn admin_of(text: &[u8]) -> Option<AdminSettings> {
+    let text = document::decode("", text).ok()?;
+    let (document, _) = document::parse(text);
+    let (table, ..) = read(&document, text, &mut Vec::new());
+    table.admin
+}
+
 /// After so many faults reading stops: nobody cures the rest by hand, and each costs memory.
 const ENOUGH: usize = 20_000;
 
-/// Reads every section. The table that comes back has no routes yet.
-fn read(document: &DeTable<'_>, text: &str, faults: &mut Vec<Placed>) -> (Table, Vec<Draft>) {
+/// Reads every section. The table that comes back has no routes yet. With the place of the admin endpoint's address.
+fn read(
+    document: &DeTable<'_>,
+    text: &str,
+    faults: &mut Vec<Placed>,
+) -> (Table, Vec<Draft>, Option<At<ListenSpec>>) {
     section::unknown_keys(Place::new(Section::Root, document, 0..0), faults);
     let mut table = Table::default();
     if let Some(place) = single(document, Section::Log, "log", faults) {
@@ -102,6 +115,8 @@ fn read(document: &DeTable<'_>, text: &str, faults: &mut Vec<Placed>) -> (Table,
     if let Some(place) = single(document, Section::Limits, "limits", faults) {
         table.limits = clients::limits(place, faults);
     }
+    let admin =
+        single(document, Section::Admin, "admin", faults).and_then(|place| admin::read(place, faults));
     let (mut defaults, mut says_sniff_timeout) = (Policy::default(), false);
     if let Some(place) = single(document, Section::Defaults, "defaults", faults) {
         section::unknown_keys(place, faults);
@@ -118,16 +133,21 @@ fn read(document: &DeTable<'_>, text: &str, faults: &mut Vec<Placed>) -> (Table,
         draft.says_sniff_timeout |= says_sniff_timeout;
         drafts.push(draft);
     }
+    let admin = admin.map(|(settings, at)| {
+        admin::overlaps((&settings, &at), &drafts, faults);
+        table.admin = Some(settings);
+        at
+    });
     if drafts.is_empty() && faults.is_empty() {
         let message = if text.trim().is_empty() { "the file is empty" } else { "the file has no route" };
         let cure =
             "write at least one:\n[[route]]\nlisten = \"127.0.0.1:8080\"\nupstream = \"app.internal:3000\"";
         faults.push(Placed::whole(Fault::new(message, cure)));
     }
-    (table, drafts)
+    (table, drafts, admin)
 }
 
-/// A table that stands once: `[log]`, `[limits]`, `[defaults]`.
+/// A table that stands once: `[log]`, `[limits]`, `[admin]`, `[defaults]`.
 fn single<'t>(
     document: &'t DeTable<'t>,
     section: Section,

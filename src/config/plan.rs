@@ -6,7 +6,7 @@ use std::collections::btree_map::Entry;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::model::{Limits, ListenAddr, LogSettings, OnChange, Protocol, Route, Table, units};
+use crate::model::{AdminSettings, Limits, ListenAddr, LogSettings, OnChange, Protocol, Route, Table, units};
 
 /// The difference of two maps.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,6 +99,8 @@ pub struct Plan {
     pub log: Option<LogSettings>,
     /// The new `[limits]`, where it differs.
     pub limits: Option<Limits>,
+    /// The new `[admin]`, where it differs.
+    pub admin: Option<Option<AdminSettings>>,
 }
 
 impl Plan {
@@ -110,6 +112,7 @@ impl Plan {
             datagrams: Delta::between(&bindings(old.datagrams()), &bindings(new.datagrams())),
             log: (old.log != new.log).then(|| new.log.clone()),
             limits: (old.limits != new.limits).then_some(new.limits),
+            admin: (old.admin != new.admin).then(|| new.admin.clone()),
         }
     }
 
@@ -123,13 +126,16 @@ impl Plan {
         if let Some(limits) = self.limits {
             table.limits = limits;
         }
+        if let Some(admin) = &self.admin {
+            table.admin = admin.clone();
+        }
         table
     }
 
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         let untouched = self.routes.is_empty() && self.listeners.is_empty() && self.datagrams.is_empty();
-        untouched && self.log.is_none() && self.limits.is_none()
+        untouched && self.log.is_none() && self.limits.is_none() && self.admin.is_none()
     }
 }
 
@@ -181,6 +187,14 @@ impl fmt::Display for Plan {
         if let Some(limits) = self.limits {
             let entries = limits.entries().map(|(key, value)| format!("{key} {value}"));
             writeln!(f, "~ limits: {}", entries.join(", "))?;
+        }
+        match &self.admin {
+            None => {}
+            Some(None) => writeln!(f, "- admin")?,
+            Some(Some(admin)) => {
+                let entries = admin.entries().map(|(key, value)| format!("{key} {value}"));
+                writeln!(f, "~ admin: {}", entries.join(", "))?;
+            }
         }
         Ok(())
     }

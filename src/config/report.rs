@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::picture;
+use super::{admin, picture};
 
 /// One fault: what is wrong, and the cure.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,6 +99,7 @@ impl Report {
             tidy(&mut fault.message);
             tidy(&mut fault.help);
         }
+        let text = admin::masked(&text).map_or(text, Arc::from);
         faults.sort_by_key(|placed| placed.at.as_ref().map(|at| (at.start, at.end)));
         Report { name: name.to_owned(), text, faults }
     }

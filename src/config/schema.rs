@@ -29,6 +29,7 @@ pub(super) enum Section {
     /// `bandwidth` as a table.
     Bandwidth,
     Limits,
+    Admin,
     ProxyProtocol,
     /// The table of `health`.
     Health,
@@ -37,19 +38,20 @@ pub(super) enum Section {
 /// The keys of a section.
 pub(super) fn keys(section: Section) -> &'static [&'static str] {
     // Each route asks for them: ten thousand walks through the schema would cost more than reading the file.
-    static KEYS: LazyLock<[Vec<&'static str>; 13]> = LazyLock::new(|| {
+    static KEYS: LazyLock<[Vec<&'static str>; 14]> = LazyLock::new(|| {
         let keys = |section| properties(section).into_iter().flatten().map(|(key, _)| key.as_str());
         let shared: Vec<_> = keys(Section::Defaults).collect();
         let own = keys(Section::Route).filter(|key| !shared.contains(key)).collect();
         let whole = [Section::Root, Section::Log, Section::Route, Section::Upstream, Section::Health];
         let [root, log, route, upstream, health] = whole.map(|section| keys(section).collect());
-        let whole = [Section::ListFile, Section::Bandwidth, Section::Limits, Section::ProxyProtocol];
-        let [list_file, bandwidth, limits, proxy] = whole.map(|section| keys(section).collect());
+        let whole =
+            [Section::ListFile, Section::Bandwidth, Section::Limits, Section::Admin, Section::ProxyProtocol];
+        let [list_file, bandwidth, limits, admin, proxy] = whole.map(|section| keys(section).collect());
         let clients: Vec<_> = keys(Section::Clients).collect();
         let policy = shared.iter().filter(|key| !clients.contains(key)).copied().collect();
         [
-            root, log, shared, route, own, upstream, clients, policy, list_file, bandwidth, limits, proxy,
-            health,
+            root, log, shared, route, own, upstream, clients, policy, list_file, bandwidth, limits, admin,
+            proxy, health,
         ]
     });
     &KEYS[section as usize]
@@ -80,6 +82,7 @@ fn properties(section: Section) -> Option<&'static Map<String, Value>> {
         Section::Bandwidth => CLIENTS.pointer("/properties/bandwidth/anyOf/1"),
         Section::ProxyProtocol => CLIENTS.pointer("/properties/proxy_protocol/anyOf/1"),
         Section::Limits => SCHEMA.pointer("/properties/limits"),
+        Section::Admin => SCHEMA.pointer("/properties/admin"),
         Section::Route | Section::Own => SCHEMA.pointer("/properties/route/items"),
         Section::Upstream => SCHEMA.pointer("/properties/route/items/properties/upstream/anyOf/1"),
         Section::Health => SCHEMA.pointer("/properties/defaults/properties/health/anyOf/1"),

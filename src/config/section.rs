@@ -110,6 +110,7 @@ fn unknown_key(section: Section, key: &str) -> Fault {
         Section::ListFile => format!("a list in a file has no key `{key}`"),
         Section::Bandwidth => format!("`bandwidth` has no key `{key}`"),
         Section::Limits => format!("`[limits]` has no key `{key}`"),
+        Section::Admin => format!("`[admin]` has no key `{key}`"),
         Section::ProxyProtocol => format!("`proxy_protocol` has no key `{key}`"),
         Section::Health => format!("`health` has no key `{key}`"),
     };

@@ -4,6 +4,7 @@
 //! again. No I/O, no clock, no log; text comes in through `FromStr` and fails with an error that carries the cure.
 
 pub mod addr;
+mod admin;
 pub mod cidr;
 pub mod clients;
 pub mod health;
@@ -17,6 +18,7 @@ pub mod units;
 pub mod upstream;
 
 pub use addr::{ListenAddr, Peer, UpstreamAddr};
+pub use admin::{AdminSettings, Secret};
 pub use cidr::{Network, NetworkSet};
 pub use clients::{Clients, Limits, NetworkList, Networks, WhenFull};
 pub use health::{Expect, HealthCheck, OnVanish, Payload, PayloadError, WhenDown};

@@ -203,6 +203,19 @@ impl DataPath {
         DataPath::Datagram,
     ];
 
+    /// Why so, for a person.
+    pub fn why(self) -> &'static str {
+        match self {
+            DataPath::None => "no upstream is connected",
+            DataPath::Copy => "`relay` or `bandwidth` of the route says so",
+            DataPath::Buffer => "no bulk data so far",
+            DataPath::BufferNoPipe => "bulk data, but there was no pipe to be had",
+            DataPath::BufferNoSplice => "bulk data, but the kernel does not splice these sockets",
+            DataPath::Splice => "bulk data, or `relay` of the route says so",
+            DataPath::Datagram => "a UDP session",
+        }
+    }
+
     /// The stable label of logs and metrics.
     pub fn label(self) -> &'static str {
         match self {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::units;
 use super::{
-    Balance, Clients, HealthCheck, Limits, ListenAddr, ListenSpec, OnDown, OnVanish, Selector, UpstreamEntry,
-    WhenDown,
+    AdminSettings, Balance, Clients, HealthCheck, Limits, ListenAddr, ListenSpec, OnDown, OnVanish, Selector,
+    UpstreamEntry, WhenDown,
 };
 
 /// A whole file, compiled. Two equal tables run the same.
@@ -18,6 +18,8 @@ pub struct Table {
     pub log: LogSettings,
     /// The `[limits]` part.
     pub limits: Limits,
+    /// The `[admin]` part.
+    pub admin: Option<AdminSettings>,
     /// The routes by name; at least one in a table that `config::compile` made.
     pub routes: BTreeMap<String, Arc<Route>>,
 }

@@ -1,8 +1,9 @@
 //! Listening sockets.
 
+use std::fs::Permissions;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -114,6 +115,14 @@ pub fn bind(addr: &ListenAddr, shared: bool) -> io::Result<Bound> {
 }
 
 impl Bound {
+    /// Lets nobody but its own user connect to a Unix socket.
+    pub fn keep_private(&self) -> io::Result<()> {
+        match &self.file {
+            Some(file) => std::fs::set_permissions(&file.path, Permissions::from_mode(0o600)),
+            None => Ok(()),
+        }
+    }
+
     /// Begins to take connections into the kernel's queue. Another program may have begun on the same port first.
     pub fn listen(self, keepalive: Option<Duration>) -> io::Result<Listener> {
         let Bound { socket, file } = self;

@@ -18,6 +18,7 @@ pub use bind::{Listener, bind};
 pub use check::{CheckError, check};
 pub use dial::{DialError, dial};
 pub use inherit::Inherited;
+pub use queue::TcpView;
 pub use resolve::look_up;
 pub use socket::Socket;
 

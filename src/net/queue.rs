@@ -71,6 +71,42 @@ impl Answers {
     }
 }
 
+/// What the kernel says of a TCP socket, for people.
+#[derive(Clone, Copy, Debug)]
+pub struct TcpView {
+    /// Smoothed round-trip time.
+    pub rtt: Duration,
+    /// Its variation.
+    pub rtt_variation: Duration,
+    /// Segments that were sent again since the connection began.
+    pub retransmits: u32,
+    /// Segments under way that were not acknowledged.
+    pub unacknowledged: u32,
+    /// Bytes written and not acknowledged.
+    pub send_queue: u64,
+    /// The congestion window, in segments.
+    pub window: u32,
+    /// How long ago data last moved on it, in either direction.
+    pub idle: Duration,
+}
+
+impl TcpView {
+    /// Asks the kernel. `None` for a socket that cannot tell.
+    pub fn of(socket: impl AsFd) -> Option<TcpView> {
+        let info = info(&socket)?;
+        let idle = info.tcpi_last_data_sent.min(info.tcpi_last_data_recv);
+        Some(TcpView {
+            rtt: Duration::from_micros(info.tcpi_rtt.into()),
+            rtt_variation: Duration::from_micros(info.tcpi_rttvar.into()),
+            retransmits: info.tcpi_total_retrans,
+            unacknowledged: info.tcpi_unacked,
+            send_queue: SendQueue::of(&socket).held,
+            window: info.tcpi_snd_cwnd,
+            idle: Duration::from_millis(idle.into()),
+        })
+    }
+}
+
 fn info(socket: &impl AsFd) -> Option<libc::tcp_info> {
     let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
     let mut size = libc::socklen_t::try_from(size_of::<libc::tcp_info>()).ok()?;

@@ -11,7 +11,8 @@ use tracing::{info, warn};
 
 use super::budget::Episode;
 use super::gate::{Pass, Refusal};
-use super::ingress::{self, Begun};
+use super::ingress::{self, Heard};
+use super::record::Ledger;
 use super::severed::Severed;
 use super::{Door, Lead, Shared, connection};
 use crate::model::{Peer, WhenFull};
@@ -29,8 +30,10 @@ pub struct Client {
     pub(super) socket: Severed,
     /// Who it is, and what it takes up. In a box: it is moved from hand to hand, and a task keeps room for it in each.
     pub stay: Box<Stay>,
-    /// Its story so far, where something was read before it was known where it is led.
-    pub(super) begun: Option<Box<Begun>>,
+    /// Its story so far.
+    pub(super) ledger: Ledger,
+    /// What was read of it before it was known where it is led, where something was.
+    pub(super) heard: Option<Box<Heard>>,
 }
 
 /// Whose a connection is, and what it takes up: given back when it has ended.
@@ -64,13 +67,15 @@ pub async fn serve(listener: Arc<Listener>, door: Arc<Door>, shared: Arc<Shared>
                 // The client waits in its socket, those behind it in the kernel's queue.
                 let Some(permit) = shared.budget.admit(&door.addr).await else { return };
                 let Some((lead, pass)) = pass(&door, lead, &peer).await else { continue };
+                let ledger = Ledger::open(&shared, lead.front(), (&door.addr, peer.clone()), &socket.socket);
+                let (open, owner) = (ledger.opened(), lead.clone());
+                let reads_first = lead.reads_first(&peer);
                 let stay = Box::new(Stay { peer, permit, pass });
-                let client = Client { socket, stay, begun: None };
-                let (door, shared, owner) = (door.clone(), shared.clone(), lead.clone());
-                match lead.reads_first(&client.stay.peer) {
-                    false => owner.connections.spawn(connection::serve(client, door, lead, shared)),
-                    true => owner.connections.spawn(ingress::serve(client, door, lead, shared)),
-                }
+                let client = Client { socket, stay, ledger, heard: None };
+                open.runs_as(match reads_first {
+                    false => owner.connections.spawn(connection::serve(client, lead)),
+                    true => owner.connections.spawn(ingress::serve(client, lead)),
+                });
             }
             Err(error) if of_one_client(&error) => {
                 aborted = aborted.wrapping_add(1);

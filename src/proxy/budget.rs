@@ -71,6 +71,12 @@ impl Budget {
         self.total.store(total, Ordering::Relaxed);
     }
 
+    /// How many are open, and how many may be.
+    pub fn used(&self) -> (usize, usize) {
+        let total = self.total.load(Ordering::Relaxed);
+        (total.saturating_sub(self.permits.available_permits()), total)
+    }
+
     /// Waits for a permit. `None` never happens while the budget lives: nobody closes it.
     pub(super) async fn admit(&self, listener: &ListenAddr) -> Option<OwnedSemaphorePermit> {
         if let Ok(permit) = self.permits.clone().try_acquire_owned() {

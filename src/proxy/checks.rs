@@ -81,6 +81,7 @@ async fn keep(
             Ok(()) => Some(Ok(())),
         };
         if let Some(result) = result {
+            state.ended(begun.into_std(), Instant::now().into_std());
             if result.is_ok() && how.port.is_none() {
                 live.passed();
             }

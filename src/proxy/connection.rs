@@ -3,26 +3,21 @@
 
 use std::sync::Arc;
 
+use super::Lead;
 use super::accept::Client;
 use super::egress::{self, Asker, Egress};
 use super::greeting;
-use super::ingress::Begun;
-use super::record::Ledger;
 use super::severed::Severed;
 use super::tie::Tie;
-use super::{Door, Lead, Shared};
 use crate::model::Outcome;
 use crate::net::relay::{Ending, Patience, Side, relay};
 
 /// The whole life of one connection. `lead` was loaded once, at its beginning: an edit does not reach into it, except
 /// through the scope that owns it.
-pub(super) async fn serve(client: Client, door: Arc<Door>, lead: Arc<Lead>, shared: Arc<Shared>) {
-    let Client { socket: client, stay, begun } = client;
+pub(super) async fn serve(client: Client, lead: Arc<Lead>) {
+    let Client { socket: client, stay, mut ledger, heard } = client;
     let policy = &lead.route.policy;
-    let (mut ledger, heard) = match begun.map(|begun| *begun) {
-        Some(Begun { ledger, heard }) => (ledger, Some(Box::new(heard))),
-        None => (Ledger::open(&shared, &lead.route, &door.addr, stay.peer.clone()), None),
-    };
+    ledger.counts();
 
     let sends = policy.clients.proxy_protocol.send.is_some();
     let asker = Asker { socket: &client.socket, is_waited_for: heard.is_some() || sends };
@@ -32,8 +27,9 @@ pub(super) async fn serve(client: Client, door: Arc<Door>, lead: Arc<Lead>, shar
         Err(outcome) => return ledger.ended(outcome),
     };
     let upstream = Severed::unless_told(socket);
+    ledger.leads_to(&upstream.socket);
     if heard.is_some() || sends {
-        let sockets = (&client.socket, &upstream.socket);
+        let sockets = (&*client.socket, &*upstream.socket);
         let greeting = Box::pin(greeting::greet(sockets, &lead, heard, &ledger));
         if let Err(outcome) = greeting.await {
             return ledger.ended(outcome);
@@ -44,9 +40,9 @@ pub(super) async fn serve(client: Client, door: Arc<Door>, lead: Arc<Lead>, shar
         half_close: policy.half_close_timeout,
         keepalive: policy.keepalive,
     };
-    let sockets = (&client.socket, &upstream.socket);
+    let sockets = (&*client.socket, &*upstream.socket);
     let how = (policy.relay, &policy.clients.bandwidth);
-    let relayed = relay(sockets, how, &patience, &ledger.traffic);
+    let relayed = relay(sockets, how, &patience, ledger.traffic());
     let ending = tokio::select! {
         biased;
         ending = relayed => ending,
@@ -86,7 +82,7 @@ mod tests {
     use super::*;
 
     /// The size of what an async function returns, without calling it.
-    fn future_size<A, B, C, D, F: Future>(_: fn(A, B, C, D) -> F) -> usize {
+    fn future_size<A, B, F: Future>(_: fn(A, B) -> F) -> usize {
         size_of::<F>()
     }
 

@@ -107,7 +107,7 @@ async fn walk_once(
 ) -> Result<Egress, Outcome> {
     let policy = &lead.route.policy;
     let options = DialOptions { timeout: policy.connect_timeout, keepalive: policy.keepalive };
-    let mut walk = Walk::new(ip(ledger.client()), fastrand::u64(..));
+    let mut walk = Walk::new(ip(&ledger.client()), fastrand::u64(..));
     let mut tried = false;
     while let Some(step) = candidates.pool.next(&mut walk, Instant::now().into_std()) {
         tried = true;
@@ -132,7 +132,7 @@ async fn walk_once(
             }
         }
         let tie = Tie::of(candidate, policy, &peer, (load.downs(), checked));
-        ledger.connected(candidate.written.clone(), peer);
+        ledger.connected((candidate.written.clone(), peer), &candidate.tally);
         lead.room.is_served();
         return Ok(Egress { socket, load, tie });
     }
@@ -183,6 +183,7 @@ pub(super) fn missed(candidate: &Candidate, miss: &Miss, took: Duration, ledger:
     if let Some(name) = &candidate.name {
         name.ask();
     }
+    candidate.tally.failed();
     let took = format!("{:.1} ms", took.as_secs_f64() * 1000.0);
     ledger.missed(&match miss {
         // The error names the address itself.

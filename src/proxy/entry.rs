@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::Lead;
-use super::gate::Refusal;
+use super::gate::{Gate, Refusal};
+use super::{Account, Lead};
 use crate::model::{AcceptProxy, Peer, Policy, Route, Selector, Untrusted};
 use crate::state::ServedNames;
 
@@ -12,15 +12,15 @@ use crate::state::ServedNames;
 pub struct Fork {
     pub(super) names: ServedNames,
     pub(super) leads: Vec<Arc<Lead>>,
-    /// What records call the route of a client that is led to none.
-    pub(super) nobody: Arc<Route>,
+    /// Whose a client is that is led to none.
+    nobody: (Arc<Route>, Arc<Gate>),
 }
 
 impl Fork {
-    /// Between these.
-    pub fn new(leads: Vec<Arc<Lead>>) -> Self {
-        let nobody = Route {
-            name: "-".to_owned(),
+    /// Between these; of what leads nowhere `nobody` keeps count.
+    pub fn new(leads: Vec<Arc<Lead>>, nobody: Arc<Gate>) -> Self {
+        let route = Route {
+            name: NOBODY.to_owned(),
             listen: Vec::new(),
             upstream: Vec::new(),
             selector: Selector::default(),
@@ -29,12 +29,24 @@ impl Fork {
         Fork {
             names: ServedNames::new(leads.iter().map(|lead| &lead.route.selector)),
             leads,
-            nobody: Arc::new(nobody),
+            nobody: (Arc::new(route), nobody),
         }
     }
 }
 
+/// What records call the route of a client that is led to none.
+pub const NOBODY: &str = "-";
+
 impl Lead {
+    /// Whose a client is as long as it is not known where it is led.
+    pub(super) fn front(&self) -> Account {
+        let mut account = self.account();
+        if let Some(Fork { nobody: (route, gate), .. }) = self.fork.as_deref() {
+            (account.route, account.gate) = (route.clone(), gate.clone());
+        }
+        account
+    }
+
     /// Whether a client may come in, or be heard. One that may not is counted.
     pub(super) fn lets_in(&self, client: &Peer) -> bool {
         match self.route.policy.clients.proxy_protocol.accept.as_deref() {

@@ -14,8 +14,8 @@ use tracing::info;
 use super::access::Lists;
 use super::gateway::{Gateways, Origins};
 use super::{Door, Lead};
-use crate::model::{Clients, Peer, Rate};
-use crate::state::{ClientKey, Crowd, Rates};
+use crate::model::{Clients, Peer, Rate, UpstreamSpec};
+use crate::state::{ClientKey, Crowd, Meter, Rates, Tally};
 
 /// Those who are turned away are counted, and told of at most this often.
 const TELL: Duration = Duration::from_secs(60);
@@ -66,6 +66,9 @@ pub struct Gate {
     freed: Notify,
     waited: Count,
     refused: [Count; 5],
+    /// Made by the first connection: few of ten thousand routes have one.
+    meter: OnceLock<Box<Meter>>,
+    upstreams: Mutex<Vec<(UpstreamSpec, Arc<Tally>)>>,
 }
 
 /// How many of a kind there were, and when that was last told.
@@ -105,7 +108,41 @@ impl Gate {
             freed: Notify::new(),
             waited: Count::default(),
             refused: Default::default(),
+            meter: OnceLock::new(),
+            upstreams: Mutex::default(),
         }
+    }
+
+    /// The name of its route.
+    pub fn route(&self) -> &str {
+        &self.route
+    }
+
+    /// What is counted of its connections.
+    pub fn meter(&self) -> &Meter {
+        self.meter.get_or_init(Box::default)
+    }
+
+    /// The same, if there was ever one.
+    pub fn metered(&self) -> Option<&Meter> {
+        self.meter.get().map(|meter| &**meter)
+    }
+
+    /// What is counted of one of its upstreams.
+    pub fn tally(&self, upstream: &UpstreamSpec) -> Arc<Tally> {
+        let mut upstreams = self.upstreams.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, tally)) = upstreams.iter().find(|(spec, _)| spec == upstream) {
+            return tally.clone();
+        }
+        let tally = Arc::<Tally>::default();
+        upstreams.push((upstream.clone(), tally.clone()));
+        tally
+    }
+
+    /// How many were turned away, by the key that says so.
+    pub fn turned_away(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let keys = Refusal::ALL.iter().zip(&self.refused);
+        keys.map(|(refusal, count)| (refusal.key(), count.get()))
     }
 
     /// A place for a client, within the limits of the route and, where it is known who it is, within its own.
@@ -249,6 +286,7 @@ pub struct Clientele {
     gates: HashMap<String, Arc<Gate>>,
     rates: Arc<RateTable>,
     accounts: u32,
+    past: [u64; 4],
     gateways: Arc<Gateways>,
     /// The lists from files.
     pub lists: Lists,
@@ -267,13 +305,36 @@ impl Clientele {
         gate
     }
 
+    /// The gate of a route, if it is known.
+    pub fn known(&self, route: &str) -> Option<Arc<Gate>> {
+        self.gates.get(route).cloned()
+    }
+
     /// Every gate.
-    pub fn gates(&self) -> impl Iterator<Item = &Gate> {
-        self.gates.values().map(|gate| &**gate)
+    pub fn gates(&self) -> impl Iterator<Item = &Arc<Gate>> {
+        self.gates.values()
+    }
+
+    /// What was counted of the gates that are forgotten: connections opened and closed, bytes up and down.
+    pub fn past(&self) -> [u64; 4] {
+        self.past
     }
 
     /// Forgets the gates of routes that are no more and have no connection.
     pub fn forget_unused(&mut self) {
-        self.gates.retain(|_, gate| Arc::strong_count(gate) > 1);
+        self.gates.retain(|_, gate| {
+            let keep = Arc::strong_count(gate) > 1;
+            if let (false, Some(meter)) = (keep, gate.meter.get()) {
+                let ((opened, closed), (up, down)) = (meter.tally.connections(), meter.tally.bytes());
+                for (past, count) in self.past.iter_mut().zip([opened, closed, up, down]) {
+                    *past += count;
+                }
+            }
+            keep
+        });
+        for gate in self.gates.values() {
+            let mut upstreams = gate.upstreams.lock().unwrap_or_else(PoisonError::into_inner);
+            upstreams.retain(|(_, tally)| Arc::strong_count(tally) > 1);
+        }
     }
 }

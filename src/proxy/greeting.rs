@@ -23,7 +23,7 @@ pub(super) async fn greet(
     let mut bytes = match lead.route.policy.clients.proxy_protocol.send {
         None => Vec::new(),
         Some(version) => {
-            let addresses = addresses(ledger.client(), client, header.as_ref());
+            let addresses = addresses(&ledger.client(), client, header.as_ref());
             let mut notes = header.map(|header| header.notes).unwrap_or_default();
             if let Some(hello) = hello {
                 note_hello(&mut notes, hello, &lead.route.selector.alpn);
@@ -48,7 +48,7 @@ pub(super) async fn greet(
         Ok(Err(_)) => return Err(Outcome::UpstreamReset),
         Err(_) => return Err(Outcome::UpstreamLost),
     }
-    ledger.traffic.up.fetch_add(first.len() as u64, Ordering::Relaxed);
+    ledger.traffic().up.fetch_add(first.len() as u64, Ordering::Relaxed);
     Ok(())
 }
 

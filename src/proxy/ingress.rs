@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::accept::Client;
 use super::record::Ledger;
-use super::{Door, Fork, Lead, Shared, connection};
+use super::{Fork, Lead, connection};
 use crate::model::{AcceptProxy, Outcome, Peer};
 use crate::net::Socket;
 use crate::wire::client_hello::{ClientHello, Progress, Sniffer};
@@ -25,36 +25,22 @@ pub(super) struct Heard {
     pub first: Vec<u8>,
 }
 
-/// A connection that has begun.
-#[derive(Debug)]
-pub(super) struct Begun {
-    pub ledger: Ledger,
-    pub heard: Heard,
-}
-
 /// Reads what must be read, and hands the client on to whom it is led to. Until then it belongs to the route of `front`.
-pub(super) async fn serve(mut client: Client, door: Arc<Door>, front: Arc<Lead>, shared: Arc<Shared>) {
-    let route = front.fork.as_ref().map_or(&front.route, |fork| &fork.nobody);
-    let mut ledger = Ledger::open(&shared, route, &door.addr, client.stay.peer.clone());
+pub(super) async fn serve(mut client: Client, front: Arc<Lead>) {
     let mut heard = Heard::default();
-    match listen(&mut client, &front, &mut ledger, &mut heard).await {
+    match listen(&mut client, &front, &mut heard).await {
         Ok(lead) => {
-            client.begun = Some(Box::new(Begun { ledger, heard }));
-            let life = connection::serve(client, door, lead.clone(), shared);
-            lead.connections.spawn(life);
+            client.heard = Some(Box::new(heard));
+            let open = client.ledger.opened();
+            open.runs_as(lead.connections.spawn(connection::serve(client, lead.clone())));
         }
-        Err(outcome) => ledger.ended(outcome),
+        Err(outcome) => client.ledger.ended(outcome),
     }
 }
 
 /// The header, then the route, then the client's right to come in.
-async fn listen(
-    client: &mut Client,
-    front: &Arc<Lead>,
-    ledger: &mut Ledger,
-    heard: &mut Heard,
-) -> Result<Arc<Lead>, Outcome> {
-    let (socket, stay) = (&client.socket.socket, &mut *client.stay);
+async fn listen(client: &mut Client, front: &Arc<Lead>, heard: &mut Heard) -> Result<Arc<Lead>, Outcome> {
+    let (socket, stay, ledger) = (&client.socket.socket, &mut *client.stay, &mut client.ledger);
     if let Some(accept) = front.reads_header_of(&stay.peer) {
         let header = header(socket, accept, ledger, &mut heard.first).await?;
         if let Some(peer) = told(&header) {
@@ -124,7 +110,7 @@ async fn route(
     };
     match index.and_then(|index| fork.leads.get(index)) {
         Some(lead) => {
-            ledger.led_to(&lead.route);
+            ledger.led_to(lead.account());
             Ok(lead.clone())
         }
         None => {

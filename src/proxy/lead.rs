@@ -15,10 +15,11 @@ use super::gate::{Clientele, Gate};
 use super::hold::WaitingRoom;
 use super::live::Live;
 use super::names::Name;
+use super::open::Account;
 use super::upstreams::Upstreams;
 use crate::config::Binding;
 use crate::model::{Balance, Route, UpstreamAddr, UpstreamEntry};
-use crate::state::{Member, NameOf, Pool};
+use crate::state::{Member, NameOf, Pool, Tally};
 use crate::tasks::Scope;
 
 /// What a listener leads to: one route, as one reading of the file had it.
@@ -32,6 +33,8 @@ pub struct Lead {
     pub gate: Arc<Gate>,
     /// The owner of its connections: `on_change` acts on them through it.
     pub connections: Scope,
+    /// The generation that has this text of the route.
+    generation: u64,
     /// Where several routes may be meant: this one then only says how a client is heard.
     pub fork: Option<Box<Fork>>,
     /// Those who wait for an upstream to come back.
@@ -52,6 +55,8 @@ struct Entry {
     addr: UpstreamAddr,
     /// Of a name.
     name: Option<Arc<Name>>,
+    /// What is counted of it.
+    tally: Arc<Tally>,
 }
 
 /// Every address that the entries stand for, as the names were answered last.
@@ -70,11 +75,15 @@ pub struct Candidate {
     /// What is known of it.
     pub live: Arc<Live>,
     /// Its check, where the route has one.
-    pub(super) check: Option<Arc<Check>>,
+    pub check: Option<Arc<Check>>,
     /// The name that it is an address of.
     pub(super) name: Option<Arc<Name>>,
     /// The entry as written.
     pub written: UpstreamAddr,
+    /// Which of the route's entries that is.
+    pub entry: usize,
+    /// What is counted of that entry.
+    pub(super) tally: Arc<Tally>,
 }
 
 impl Candidates {
@@ -112,18 +121,19 @@ impl Lead {
     /// Where a binding of a table leads; its connections belong to `connections`.
     pub fn new(
         binding: &Binding,
-        connections: Scope,
+        (connections, generation): (Scope, u64),
         (upstreams, clientele): (&Arc<Upstreams>, &mut Clientele),
         fork: Option<Box<Fork>>,
     ) -> Arc<Self> {
         let route = binding.route.clone();
+        let gate = clientele.gate(&route.name);
         let entry = |entry: &UpstreamEntry| {
             let addr = entry.spec.at(binding.offset);
             let name = match &addr {
                 UpstreamAddr::Name(host, _) => Some(upstreams.name(host)),
                 UpstreamAddr::Ip(_) | UpstreamAddr::Unix(_) => None,
             };
-            Entry { addr, name }
+            Entry { addr, name, tally: gate.tally(&entry.spec) }
         };
         let entries: Vec<Entry> = route.upstream.iter().map(entry).collect();
         let keeps = route.policy.health.is_some() && entries.iter().any(|entry| entry.name.is_some());
@@ -131,8 +141,9 @@ impl Lead {
         let lead = Arc::new(Lead {
             entries,
             access: Access::new(&route.policy.clients, &clientele.lists),
-            gate: clientele.gate(&route.name),
+            gate,
             connections,
+            generation,
             fork,
             room: WaitingRoom::default(),
             upstreams: upstreams.clone(),
@@ -146,6 +157,16 @@ impl Lead {
             keeper.spawn(keep_checked(Arc::downgrade(&lead), upstreams.clone()));
         }
         lead
+    }
+
+    /// Itself, or those that a client is led to by what it asks for.
+    pub fn each(lead: &Arc<Lead>) -> Vec<Arc<Lead>> {
+        lead.fork.as_ref().map_or_else(|| vec![lead.clone()], |fork| fork.leads.clone())
+    }
+
+    /// Whose its connections are.
+    pub fn account(&self) -> Account {
+        Account { route: self.route.clone(), gate: self.gate.clone(), generation: self.generation }
     }
 
     /// No listener leads here any more: its checks end, as far as nobody else wants them.
@@ -198,8 +219,8 @@ impl Lead {
                     of,
                     ..Member::plain(live.state.clone())
                 });
-                let (name, written) = (entry.name.clone(), entry.addr.clone());
-                list.push(Candidate { live, check, name, written });
+                let (name, written, tally) = (entry.name.clone(), entry.addr.clone(), entry.tally.clone());
+                list.push(Candidate { live, check, name, written, entry: group, tally });
             }
         }
         Candidates { pool: Pool::new(members, policy.balance, policy.slow_start), list, version }
@@ -220,7 +241,7 @@ impl Lead {
     }
 
     /// The names that have no address, each as written and with the reason.
-    pub(super) fn unresolved(&self) -> impl Iterator<Item = (&UpstreamAddr, String)> {
+    pub fn unresolved(&self) -> impl Iterator<Item = (&UpstreamAddr, String)> {
         self.entries.iter().filter_map(|entry| {
             let name = entry.name.as_ref().filter(|name| name.addrs().is_empty())?;
             Some((&entry.addr, name.error().unwrap_or_default()))

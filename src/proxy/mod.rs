@@ -20,6 +20,7 @@ mod ingress;
 mod lead;
 mod live;
 mod names;
+pub mod open;
 mod race;
 pub mod record;
 mod severed;
@@ -37,11 +38,12 @@ pub use access::{Access, Lists, LiveList};
 pub use access_log::AccessLog;
 pub use budget::Budget;
 pub use datagram::{DatagramDoor, Sessions};
-pub use entry::Fork;
+pub use entry::{Fork, NOBODY};
 pub use front::Front;
 pub use gate::{Clientele, Gate};
 pub use lead::{Candidate, Candidates, Lead};
 pub use live::Live;
+pub use open::{Account, Open, OpenTable};
 pub use upstreams::Upstreams;
 
 /// One listening address of the running proxy. It stays while edits change what it leads to.
@@ -58,6 +60,11 @@ impl Door {
     /// A door that leads there.
     pub fn new(addr: ListenAddr, lead: Arc<Lead>) -> Self {
         Door { addr, lead: ArcSwap::new(lead), changed: Notify::new() }
+    }
+
+    /// What it leads to now.
+    pub fn lead(&self) -> Arc<Lead> {
+        self.lead.load_full()
     }
 
     /// Nobody is led through it any more.
@@ -81,6 +88,8 @@ pub struct Shared {
     pub budget: Budget,
     /// How many UDP sessions they allow: none, until it is told.
     pub sessions: Arc<Sessions>,
+    /// What is open now.
+    pub open: OpenTable,
     next_id: AtomicU64,
     /// Drawn at the start: with the number of a connection it is a name that no other process gives.
     nonce: u64,
@@ -94,6 +103,7 @@ impl Shared {
             access_log,
             budget: Budget::new(connections),
             sessions: Arc::default(),
+            open: OpenTable::default(),
             next_id: AtomicU64::new(1),
             nonce: fastrand::u64(..),
             killed: AtomicBool::new(false),

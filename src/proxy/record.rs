@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::time::Instant;
-
+use super::Shared;
+use super::open::{Account, Open};
 use crate::model::{DataPath, ListenAddr, Outcome, Peer, Route, UpstreamAddr};
+use crate::net::Socket;
 use crate::net::relay::Traffic;
+use crate::state::Tally;
+use crate::state::meter::End;
 
 /// One connection, after its end.
 #[derive(Clone, Debug)]
@@ -47,86 +50,79 @@ const MISSES_SHOWN: u32 = 8;
 /// A connection in the making. Whatever happens to its task, the drop of this value makes the [`Record`].
 #[derive(Debug)]
 pub(super) struct Ledger {
-    shared: Arc<super::Shared>,
-    accepted: Instant,
-    record: Record,
-    misses: u32,
-    /// It is counted elsewhere, and has no line in the access log.
-    quiet: bool,
-    /// Bytes so far.
-    pub traffic: Traffic,
+    shared: Arc<Shared>,
+    open: Arc<Open>,
 }
 
 impl Ledger {
+    /// Of a client that nobody has refused. It is one of the connections of `account` when it is led there.
     pub(super) fn open(
-        shared: &Arc<super::Shared>,
-        route: &Arc<Route>,
-        listener: &ListenAddr,
-        client: Peer,
+        shared: &Arc<Shared>,
+        account: Account,
+        (listener, client): (&ListenAddr, Peer),
+        socket: &Arc<Socket>,
     ) -> Self {
-        let record = Record {
-            id: shared.next_id(),
-            started: SystemTime::now(),
-            route: route.clone(),
-            listener: listener.clone(),
-            client,
-            upstream: None,
-            outcome: Outcome::Drained,
-            detail: None,
-            up: 0,
-            down: 0,
-            datagrams: None,
-            connect: None,
-            duration: Duration::ZERO,
-            path: DataPath::None,
-        };
-        Ledger {
-            shared: shared.clone(),
-            accepted: Instant::now(),
-            record,
-            misses: 0,
-            quiet: false,
-            traffic: Traffic::default(),
-        }
+        let open = Arc::new(Open::connection(shared.next_id(), account, (listener, client)));
+        open.has(socket);
+        shared.open.add(&open);
+        Ledger { shared: shared.clone(), open }
+    }
+
+    /// What others may see of it.
+    pub(super) fn opened(&self) -> Arc<Open> {
+        self.open.clone()
+    }
+
+    /// Bytes so far.
+    pub(super) fn traffic(&self) -> &Traffic {
+        &self.open.traffic
     }
 
     /// Who came.
-    pub(super) fn client(&self) -> &Peer {
-        &self.record.client
+    pub(super) fn client(&self) -> Peer {
+        self.open.known().client.clone()
     }
 
     /// It is known now to whom it is led.
-    pub(super) fn led_to(&mut self, route: &Arc<Route>) {
-        self.record.route = route.clone();
+    pub(super) fn led_to(&mut self, account: Account) {
+        self.open.known().account = account;
+    }
+
+    /// It is one of the connections of its route.
+    pub(super) fn counts(&mut self) {
+        let mut known = self.open.known();
+        known.counted = true;
+        known.account.gate.meter().tally.opened();
     }
 
     /// A proxy before us has said who came.
     pub(super) fn is_for(&mut self, client: &Peer) {
-        self.record.client = client.clone();
+        self.open.known().client = client.clone();
     }
 
     /// From now on it is one of those who are only counted.
     pub(super) fn keep_quiet(&mut self) {
-        self.quiet = true;
+        self.open.known().quiet = true;
     }
 
     /// What its line shall say of it.
     pub(super) fn note(&mut self, what: &str) {
-        self.record.detail = Some(what.to_owned());
+        self.open.known().detail = Some(what.to_owned());
     }
 
     /// See [`super::Shared::unique_id`].
     pub(super) fn unique_id(&self) -> String {
-        self.shared.unique_id(self.record.id)
+        self.shared.unique_id(self.open.id)
     }
 
     /// A candidate could not be had.
     pub(super) fn missed(&mut self, why: &str) {
-        self.misses += 1;
-        if self.misses > MISSES_SHOWN {
+        let mut known = self.open.known();
+        known.misses += 1;
+        if known.misses > MISSES_SHOWN {
             return;
         }
-        let detail = self.record.detail.get_or_insert_default();
+        let detail = known.detail.get_or_insert_default();
         if !detail.is_empty() {
             detail.push_str("; ");
         }
@@ -134,39 +130,80 @@ impl Ledger {
     }
 
     /// An upstream is connected.
-    pub(super) fn connected(&mut self, upstream: UpstreamAddr, peer: Peer) {
-        self.record.upstream = Some((upstream, peer));
-        self.record.connect = Some(self.accepted.elapsed());
+    pub(super) fn connected(&mut self, upstream: (UpstreamAddr, Peer), tally: &Arc<Tally>) {
+        tally.opened();
+        let mut known = self.open.known();
+        known.upstream = Some(upstream);
+        known.tally = Some(tally.clone());
+        known.connect = Some(self.open.age());
+    }
+
+    /// The socket of that upstream.
+    pub(super) fn leads_to(&self, upstream: &Arc<Socket>) {
+        self.open.leads_to(upstream);
     }
 
     /// It has ended.
     pub(super) fn ended(&mut self, outcome: Outcome) {
-        self.record.outcome = outcome;
+        self.open.known().outcome = outcome;
     }
 }
 
 impl Drop for Ledger {
     fn drop(&mut self) {
-        (self.record.up, self.record.down) = self.traffic.bytes();
-        self.record.path = match &self.record.upstream {
-            None => DataPath::None,
-            Some(_) => self.traffic.path(),
-        };
-        self.record.duration = self.accepted.elapsed();
-        if let (Some(more @ 1..), Some(detail)) =
-            (self.misses.checked_sub(MISSES_SHOWN), &mut self.record.detail)
-        {
+        let open = &self.open;
+        let mut known = open.known();
+        let (up, down) = open.traffic.bytes();
+        let mut detail = known.detail.take();
+        if let (Some(more @ 1..), Some(detail)) = (known.misses.checked_sub(MISSES_SHOWN), &mut detail) {
             detail.push_str(&format!("; and {more} more"));
         }
-        if self.record.outcome == Outcome::Drained {
-            if std::thread::panicking() {
-                self.record.outcome = Outcome::Internal;
-            } else if self.shared.is_killed() {
-                self.record.outcome = Outcome::Killed;
-            }
+        let outcome = match known.outcome {
+            Outcome::Drained if std::thread::panicking() => Outcome::Internal,
+            Outcome::Drained if open.is_killed() || self.shared.is_killed() => Outcome::Killed,
+            outcome => outcome,
+        };
+        let upstream = known.upstream.take();
+        let record = Record {
+            id: open.id,
+            started: open.started,
+            route: known.account.route.clone(),
+            listener: open.listener.clone(),
+            client: known.client.clone(),
+            path: if upstream.is_some() { open.traffic.path() } else { DataPath::None },
+            upstream,
+            outcome,
+            detail,
+            up,
+            down,
+            datagrams: None,
+            connect: known.connect,
+            duration: open.age(),
+        };
+        let (quiet, counted, tally) = (known.quiet, known.counted, known.tally.take());
+        let gate = known.account.gate.clone();
+        drop(known);
+        self.shared.open.remove(open.id);
+        if quiet {
+            return;
         }
-        if !self.quiet {
-            self.shared.access_log.write(&self.record);
+        if !counted {
+            gate.meter().tally.opened();
         }
+        self.shared.file(&record, &gate, tally.as_deref());
+    }
+}
+
+impl Shared {
+    /// What everything that reports reads of a connection that has ended. It must not be among the open ones any more: nobody
+    /// may count its bytes twice.
+    pub(super) fn file(&self, record: &Record, gate: &super::Gate, tally: Option<&Tally>) {
+        let Record { outcome, connect, duration, up, down, .. } = *record;
+        let bytes = (up, down);
+        gate.meter().closed(&End { outcome, bytes, connect, duration });
+        if let Some(tally) = tally {
+            tally.closed(bytes);
+        }
+        self.access_log.write(record);
     }
 }

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::datagrams::NewDoors;
 use super::{OpenDoor, Retired, Server};
 use crate::config::{Binding, Compiled, Fault, Plan, Report};
-use crate::model::{ListenAddr, OnChange, Policy, Protocol};
+use crate::model::{ListenAddr, OnChange, Protocol, Route};
 use crate::net::inherit::Inlet;
 use crate::net::{Inherited, Listener, bind};
-use crate::proxy::{Door, Fork, Front, Lead};
+use crate::proxy::{Door, Fork, Front, Lead, NOBODY};
 use crate::tasks::Scope;
 
 impl Server {
@@ -27,6 +27,7 @@ impl Server {
             self.lists.forget_unused(&self.table, &mut self.clientele.lists);
             self.clientele.forget_unused();
             self.generation += 1;
+            self.since = SystemTime::now();
         }
         Ok(plan)
     }
@@ -45,10 +46,10 @@ impl Server {
         let opened = open_all(&plan.listeners.added, &self.inherited, beside);
         share_ports(&leaving, false);
         let datagrams = self.datagrams.prepare(&plan.datagrams, &self.inherited);
-        match (opened, datagrams) {
-            (Ok(listeners), Ok(datagrams)) => Ok(Opened { listeners, datagrams }),
-            (opened, datagrams) => {
-                let faults = [opened.err(), datagrams.err()];
+        match (opened, datagrams, self.prepare_admin(plan)) {
+            (Ok(listeners), Ok(datagrams), Ok(admin)) => Ok(Opened { listeners, datagrams, admin }),
+            (opened, datagrams, admin) => {
+                let faults = [opened.err(), datagrams.err(), admin.err().map(|fault| vec![fault])];
                 Err(faults.into_iter().flatten().flatten().collect())
             }
         }
@@ -56,18 +57,18 @@ impl Server {
 
     /// Puts the plan into force. Cannot fail.
     async fn commit(&mut self, plan: &Plan, opened: Opened) {
-        let Opened { listeners: mut opened, datagrams } = opened;
+        let Opened { listeners: mut opened, datagrams, admin } = opened;
         self.retired.retain(|old| !old.connections.is_empty());
-        let mut leaving: Vec<(Policy, OnChange, Scope)> = Vec::new();
+        let mut leaving: Vec<(Arc<Route>, OnChange, Scope)> = Vec::new();
         for (name, route) in &plan.routes.removed {
             if let Some(scope) = self.serving.remove(name) {
-                leaving.push((route.policy.clone(), route.policy.on_change, scope));
+                leaving.push((route.clone(), route.policy.on_change, scope));
             }
         }
         for (name, (old, new)) in &plan.routes.changed {
             if let Some(scope) = self.serving.insert(name.clone(), self.root.child()) {
                 // The edit says what is to happen to what it replaces.
-                leaving.push((old.policy.clone(), new.policy.on_change, scope));
+                leaving.push((old.clone(), new.policy.on_change, scope));
             }
         }
         for name in plan.routes.added.keys() {
@@ -89,9 +90,10 @@ impl Server {
             }
         }
         self.commit_datagrams(&plan.datagrams, datagrams).await;
-        for (policy, on_change, connections) in leaving {
-            self.retire(policy, on_change, connections);
+        for (route, on_change, connections) in leaving {
+            self.retire(route, on_change, connections);
         }
+        self.commit_admin(plan, admin);
         self.upstreams.forget_unused();
     }
 
@@ -125,29 +127,30 @@ impl Server {
             for route in binding.routes() {
                 leads.push(self.lead_of(&Binding::alone(route.clone(), binding.offset), None)?);
             }
-            fork = Some(Box::new(Fork::new(leads)));
+            fork = Some(Box::new(Fork::new(leads, self.clientele.gate(NOBODY))));
         }
         self.lead_of(binding, fork)
     }
 
     fn lead_of(&mut self, binding: &Binding, fork: Option<Box<Fork>>) -> Option<Arc<Lead>> {
         let connections = self.serving.get(&binding.route.name)?.clone();
-        Some(Lead::new(binding, connections, (&self.upstreams, &mut self.clientele), fork))
+        let mine = (connections, self.generation + 1);
+        Some(Lead::new(binding, mine, (&self.upstreams, &mut self.clientele), fork))
     }
 
     /// Does with replaced connections what `on_change` says.
-    fn retire(&mut self, policy: Policy, on_change: OnChange, connections: Scope) {
+    fn retire(&mut self, route: Arc<Route>, on_change: OnChange, connections: Scope) {
         match on_change {
             OnChange::Keep => {}
             OnChange::Cut => connections.kill(),
             OnChange::Drain => {
-                let (scope, patience) = (connections.clone(), policy.drain_timeout);
+                let (scope, patience) = (connections.clone(), route.policy.drain_timeout);
                 self.root.spawn(async move {
                     scope.drain(patience).await;
                 });
             }
         }
-        self.retired.push(Retired { policy, connections });
+        self.retired.push(Retired { route, connections });
     }
 }
 
@@ -155,6 +158,7 @@ impl Server {
 struct Opened {
     listeners: BTreeMap<ListenAddr, Listener>,
     datagrams: NewDoors,
+    admin: Option<Arc<Listener>>,
 }
 
 /// Setting an option on a live socket fails for no reason that a user could mend; `bind` then says what is missing.

@@ -31,6 +31,11 @@ impl Datagrams {
         self.open.len()
     }
 
+    /// Those that are open.
+    pub(super) fn open(&self) -> impl Iterator<Item = &Arc<DatagramDoor>> {
+        self.open.values()
+    }
+
     /// The addresses of those that are open.
     pub(super) fn addrs(&self) -> impl Iterator<Item = &ListenAddr> {
         self.open.keys()

@@ -40,13 +40,13 @@ impl Server {
             .serving
             .iter()
             .filter_map(|(name, scope)| Some((routes.get(name)?.policy.drain_timeout, scope)));
-        let retired = self.retired.iter().map(|old| (old.policy.drain_timeout, &old.connections));
+        let retired = self.retired.iter().map(|old| (old.route.policy.drain_timeout, &old.connections));
         serving.chain(retired).filter(|(_, scope)| !scope.is_empty())
     }
 
     /// Gives every connection its route's `drain_timeout` to end by itself, and resets the rest. Returns how many these
     /// were. Dropping the future leaves them running.
-    pub async fn drain(&mut self) -> usize {
+    pub async fn drain(&self) -> usize {
         let cut = Arc::new(AtomicUsize::new(0));
         let drains = self.root.child();
         for (patience, scope) in self.open_scopes() {

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::Server;
+use super::handle::{FileView, Reloaded};
 use super::watch::decide::{Cut, How, Running, Text, Verdict, verdict};
 use super::watch::{self, Reading, Watch};
 use crate::config::{self, Compiled, Fault, Plan, Report};
@@ -25,6 +26,43 @@ pub struct Pending {
     pub since: SystemTime,
 }
 
+/// What became of the edits of a file.
+#[derive(Clone, Debug)]
+pub struct History {
+    /// When it was last judged, or read for the start.
+    pub at: SystemTime,
+    /// What became of it then.
+    pub last: Judged,
+    /// Edits that were carried out.
+    pub succeeded: u64,
+    /// Edits that were refused.
+    pub refused: u64,
+}
+
+/// What became of a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Judged {
+    /// It was read for the start.
+    Started,
+    /// It runs; what it has changed, in one line.
+    Reloaded(String),
+    /// It says what runs already.
+    Unchanged,
+    /// It was refused.
+    Refused,
+}
+
+impl History {
+    fn note(&mut self, judged: Judged) {
+        match judged {
+            Judged::Reloaded(_) => self.succeeded += 1,
+            Judged::Refused => self.refused += 1,
+            Judged::Started | Judged::Unchanged => {}
+        }
+        (self.at, self.last) = (SystemTime::now(), judged);
+    }
+}
+
 /// The file of a running proxy: what of it runs, and what does not.
 #[derive(Debug)]
 pub struct Edits {
@@ -38,6 +76,7 @@ pub struct Edits {
     pending: Option<Pending>,
     /// The last text failed for want of a socket: another program may give it back.
     wanting: bool,
+    history: History,
 }
 
 impl Edits {
@@ -55,6 +94,7 @@ impl Edits {
             snatched: None,
             pending: None,
             wanting: false,
+            history: History { at: SystemTime::now(), last: Judged::Started, succeeded: 0, refused: 0 },
             name,
         };
         Ok((edits, compiled))
@@ -75,9 +115,23 @@ impl Edits {
         self.watch.ask();
     }
 
-    /// Why the file is not what runs.
-    pub fn pending(&self) -> Option<&Pending> {
-        self.pending.as_ref()
+    /// What others see of it.
+    pub fn view(&self) -> FileView {
+        FileView {
+            name: self.name.clone(),
+            history: self.history.clone(),
+            pending: self.pending.clone(),
+            stale: self.watch.is_stale(),
+        }
+    }
+
+    /// What is said to those who have asked for a reading.
+    pub(super) fn reloaded(&self, generation: u64) -> Reloaded {
+        match (&self.history.last, &self.pending) {
+            (Judged::Refused, Some(pending)) => Reloaded::Refused(generation, pending.report.clone()),
+            (Judged::Reloaded(changed), _) => Reloaded::Taken(generation, Some(changed.clone())),
+            _ => Reloaded::Taken(generation, None),
+        }
     }
 
     /// Whether there is something to do, or somebody waits for the outcome. Most readings only confirm the last one.
@@ -131,9 +185,12 @@ impl Edits {
         let generation = server.generation();
         if plan.is_empty() {
             info!(generation, "nothing changed: the file says the same as before");
+            self.history.note(Judged::Unchanged);
         } else {
             let (routes, listeners) = (server.table().routes.len(), server.listeners());
-            info!(generation, plan = summary(plan), routes, listeners, "reloaded");
+            let changed = summary(plan);
+            info!(generation, plan = changed, routes, listeners, "reloaded");
+            self.history.note(Judged::Reloaded(changed));
         }
         self.heal(generation);
     }
@@ -146,6 +203,7 @@ impl Edits {
         if reading.how == How::Asked {
             info!(generation = server.generation(), "nothing changed: the file is what runs");
         }
+        self.history.note(Judged::Unchanged);
         self.heal(server.generation());
     }
 
@@ -165,6 +223,7 @@ impl Edits {
         self.wanting = wanting;
         let told = self.pending.as_ref().is_some_and(|pending| pending.report == report);
         if !(told && reading.how == How::Again) {
+            self.history.note(Judged::Refused);
             warn!(
                 headline = report.headline(),
                 report = %report,
@@ -246,6 +305,9 @@ fn summary(plan: &Plan) -> String {
     }
     if plan.limits.is_some() {
         part("changed", vec![&"[limits]".to_owned()]);
+    }
+    if plan.admin.is_some() {
+        part("changed", vec![&"[admin]".to_owned()]);
     }
     line
 }

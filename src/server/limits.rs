@@ -3,6 +3,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::warn;
 
+use super::handle::ADMIN_CONNECTIONS;
 use crate::model::Table;
 use crate::net::relay::{MOST_PIPES, limit_pipes};
 
@@ -46,15 +47,22 @@ impl Limits {
 
     /// How many connections fit beside so many listeners. Each of these has its socket, and may hold a client that
     /// waits for a free descriptor. At least 1.
-    pub fn connections(self, listeners: usize) -> usize {
-        let taken = self.own + 2 * listeners + 2 * self.pipes() + RESERVE + self.limit / RESERVE_PART;
+    pub fn connections(self, listeners: usize, admin: bool) -> usize {
+        // Its socket, and one connection that waits for another to give way.
+        let admin = if admin { ADMIN_CONNECTIONS + 2 } else { 0 };
+        let taken = admin + self.own + 2 * listeners + 2 * self.pipes() + RESERVE + self.limit / RESERVE_PART;
         (self.limit.saturating_sub(taken) / 2).max(1)
+    }
+
+    /// How many descriptors there may be.
+    pub fn descriptors(self) -> usize {
+        self.limit
     }
 
     /// How many connections and how many UDP sessions fit a table with so many listeners: where it has UDP routes, a quarter
     /// of the descriptors is for their sessions, and no more than a part of the ports that the kernel gives.
     pub fn shares(self, table: &Table, listeners: usize) -> (usize, usize) {
-        let connections = self.connections(listeners);
+        let connections = self.connections(listeners, table.admin.is_some());
         if table.datagrams().next().is_none() {
             return (connections, 0);
         }
@@ -72,8 +80,8 @@ impl Limits {
     }
 
     /// Warns when that is a small number.
-    pub fn warn_if_few(self, listeners: usize) {
-        let connections = self.connections(listeners);
+    pub fn warn_if_few(self, listeners: usize, admin: bool) {
+        let connections = self.connections(listeners, admin);
         if connections < FEW {
             warn!(
                 connections,
@@ -102,9 +110,10 @@ mod tests {
     #[test]
     fn connections_leave_room_for_the_rest() {
         let limits = |limit, own| Limits { limit, own };
-        assert_eq!(limits(1024, 20).connections(1), (1024 - 20 - 2 - 128 - 16 - 32) / 2);
-        assert_eq!(limits(1024, 20).connections(400), (1024 - 20 - 800 - 128 - 16 - 32) / 2);
-        assert_eq!(limits(8, 20).connections(1), 1);
-        assert!(limits(usize::MAX, 20).connections(1) > 1 << 60);
+        assert_eq!(limits(1024, 20).connections(1, false), (1024 - 20 - 2 - 128 - 16 - 32) / 2);
+        assert_eq!(limits(1024, 20).connections(1, true), (1024 - 18 - 20 - 2 - 128 - 16 - 32) / 2);
+        assert_eq!(limits(1024, 20).connections(400, false), (1024 - 20 - 800 - 128 - 16 - 32) / 2);
+        assert_eq!(limits(8, 20).connections(1, false), 1);
+        assert!(limits(usize::MAX, 20).connections(1, false) > 1 << 60);
     }
 }

@@ -33,6 +33,8 @@ pub(super) struct Logs {
     access: AccessLog,
     /// What the access log writes to.
     access_sink: Option<Arc<Sink>>,
+    /// Lines that the access logs before this one have lost.
+    lost_before: u64,
 }
 
 impl Logs {
@@ -59,6 +61,7 @@ impl Logs {
             filter: handle,
             access: AccessLog::default(),
             access_sink: None,
+            lost_before: 0,
         };
         logs.apply(&LogSettings::default());
         Ok(logs)
@@ -83,7 +86,10 @@ impl Logs {
         self.look.set(settings.format);
         if settings.access != self.settings.access {
             match self.open(&settings.access) {
-                Ok(sink) => self.access_sink = sink,
+                Ok(sink) => {
+                    let lost = self.lost() - self.messages.lost();
+                    (self.access_sink, self.lost_before) = (sink, lost);
+                }
                 Err(error) => warn!(%error, "cannot start the access log: it stays as it was"),
             }
         }
@@ -96,6 +102,12 @@ impl Logs {
         if let Some(sink) = &self.access_sink {
             sink.reopen();
         }
+    }
+
+    /// Lines that could not be written, of all logs since the start.
+    pub fn lost(&self) -> u64 {
+        let access = self.access_sink.as_ref().filter(|sink| !Arc::ptr_eq(sink, &self.messages));
+        self.lost_before + self.messages.lost() + access.map_or(0, |sink| sink.lost())
     }
 
     /// Writes what waits, if it can be written soon.

@@ -8,23 +8,31 @@ mod apply;
 mod datagrams;
 mod drain;
 pub mod edit;
+mod endpoint;
 pub mod file;
+pub mod handle;
 mod limits;
 pub mod lists;
 mod log;
 pub mod run;
 mod signals;
 mod systemd;
+mod view;
 mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use crate::model::{ListenAddr, Policy, Table};
+use tokio::sync::watch as channel;
+
+use crate::model::{ListenAddr, Route, Table};
 use crate::net::Inherited;
-use crate::proxy::{Clientele, Door, Front, Gate, Shared, Upstreams};
+use crate::proxy::{Clientele, Door, Front, Shared, Upstreams};
 use crate::tasks::Scope;
 use datagrams::Datagrams;
+use handle::AdminDoor;
+pub use handle::Handle;
 use lists::ListFiles;
 
 /// What runs now.
@@ -50,6 +58,10 @@ pub struct Server {
     /// Above every scope.
     root: Scope,
     generation: u64,
+    /// When it last changed.
+    since: SystemTime,
+    /// The admin endpoint of the file.
+    admin: channel::Sender<Option<Arc<AdminDoor>>>,
 }
 
 /// A listener that accepts.
@@ -63,7 +75,7 @@ struct OpenDoor {
 /// Connections of a route's text that is no more.
 #[derive(Debug)]
 struct Retired {
-    policy: Policy,
+    route: Arc<Route>,
     connections: Scope,
 }
 
@@ -84,6 +96,8 @@ impl Server {
             retired: Vec::new(),
             root,
             generation: 0,
+            since: SystemTime::now(),
+            admin: channel::Sender::new(None),
         }
     }
 
@@ -112,7 +126,7 @@ impl Server {
 
     /// Says of each route how many clients it has turned away.
     pub fn sum_up(&self) {
-        self.clientele.gates().for_each(Gate::sum_up);
+        self.clientele.gates().for_each(|gate| gate.sum_up());
     }
 
     /// How many listeners are open.

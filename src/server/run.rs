@@ -4,19 +4,23 @@ use std::io;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
 use super::Server;
 use super::edit::Edits;
+use super::handle::{Handle, Reloaded, Request, View};
 use super::limits::Limits;
 use super::log::Logs;
 use super::signals::{Signals, Told};
 use super::systemd::Manager;
+use super::watch::decide::How;
 use crate::config::{Compiled, Report};
 use crate::net::Inherited;
 use crate::proxy::Shared;
+use crate::tasks::Scope;
 
 /// Where the table comes from.
 #[derive(Clone, Debug)]
@@ -41,8 +45,12 @@ pub enum Failure {
     System(#[from] io::Error),
 }
 
-/// Runs until it is told to stop. That is a success also when connections were cut, or it was told twice.
-pub fn main(source: Source) -> Result<(), Failure> {
+/// Runs until it is told to stop. That is a success also when connections were cut, or it was told twice. What `admin`
+/// makes of its handle serves the endpoint of the file, where it has one.
+pub fn main<A: Future<Output = ()> + Send + 'static>(
+    source: Source,
+    admin: impl FnOnce(Handle) -> A,
+) -> Result<(), Failure> {
     // Before the first thread: it changes the environment.
     let inherited = Inherited::from_env();
     let logs = Logs::start()?;
@@ -52,12 +60,20 @@ pub fn main(source: Source) -> Result<(), Failure> {
     // which a removal or a new listener loses nothing. The allocator is the system's: mimalloc gained 2 % per connection
     // and 0.1 KiB each, and lost as much in memory held in all.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let mut life = Life { limits: Limits::raise(), unused: Vec::new(), logs };
-    let ended = runtime.block_on(life.serve(source, inherited));
+    let started = SystemTime::now();
+    let mut life = Life { limits: Limits::raise(), unused: Vec::new(), logs, started };
+    let ended = runtime.block_on(life.serve(source, inherited, admin));
     // A look-up in the system's resolver cannot be called off, and must not hold up the end.
     runtime.shutdown_timeout(Duration::ZERO);
     life.logs.finish();
     ended
+}
+
+/// Who may tell the process something.
+struct Outside {
+    signals: Signals,
+    manager: Manager,
+    requests: mpsc::Receiver<Request>,
 }
 
 /// What lives as long as the process.
@@ -66,13 +82,19 @@ struct Life {
     logs: Logs,
     /// The inherited sockets that were named as unused.
     unused: Vec<String>,
+    started: SystemTime,
 }
 
 impl Life {
-    async fn serve(&mut self, source: Source, inherited: Inherited) -> Result<(), Failure> {
+    async fn serve<A: Future<Output = ()> + Send + 'static>(
+        &mut self,
+        source: Source,
+        inherited: Inherited,
+        admin: impl FnOnce(Handle) -> A,
+    ) -> Result<(), Failure> {
         // First of all: a signal that comes during the start is carried out after it.
-        let mut signals = Signals::listen(matches!(source, Source::File(_)))?;
-        let mut manager = Manager::from_env();
+        let signals = Signals::listen(matches!(source, Source::File(_)))?;
+        let manager = Manager::from_env();
         let (mut edits, compiled) = match source {
             Source::Fixed(compiled) => (None, *compiled),
             Source::File(path) => {
@@ -86,7 +108,7 @@ impl Life {
         // Before the first connection.
         self.logs.apply(&compiled.table.log);
         let listeners = compiled.table.sockets();
-        self.limits.warn_if_few(listeners);
+        self.limits.warn_if_few(listeners, compiled.table.admin.is_some());
         let (connections, sessions) = self.limits.shares(&compiled.table, listeners);
         let shared = Arc::new(Shared::new(self.logs.access(), connections));
         shared.sessions.resize(sessions);
@@ -98,29 +120,32 @@ impl Life {
         manager.ready(status(&server));
         let (generation, routes) = (server.generation(), server.table().routes.len());
         info!(generation, routes, listeners, "ready");
-        self.serve_edits(&mut server, edits.as_mut(), &mut signals, &mut manager).await;
-        self.stop(server, signals, manager).await;
+        let endpoint = Scope::new();
+        let (handle, requests) =
+            Handle::new(server.shared.clone(), server.admin.subscribe(), endpoint.child());
+        endpoint.spawn(admin(handle));
+        let mut outside = Outside { signals, manager, requests };
+        self.serve_edits(&mut server, &mut edits, &mut outside).await;
+        self.stop(&mut server, edits.as_ref(), &mut outside).await;
+        endpoint.kill();
+        endpoint.finished().await;
         Ok(())
     }
 
     /// Serves and takes edits in until it is told to stop.
-    async fn serve_edits(
-        &mut self,
-        server: &mut Server,
-        mut edits: Option<&mut Edits>,
-        signals: &mut Signals,
-        manager: &mut Manager,
-    ) {
+    async fn serve_edits(&mut self, server: &mut Server, edits: &mut Option<Edits>, outside: &mut Outside) {
+        // Who waits for a reading that begins after they have asked.
+        let mut waiting: Vec<oneshot::Sender<Reloaded>> = Vec::new();
         loop {
             let reading = async {
-                match &mut edits {
+                match edits.as_mut() {
                     Some(edits) => edits.next().await,
                     None => std::future::pending().await,
                 }
             };
             let reading = tokio::select! {
                 biased;
-                told = signals.next() => {
+                told = outside.signals.next() => {
                     match told {
                         Told::Stop => return,
                         Told::Reload => {
@@ -131,20 +156,67 @@ impl Life {
                     }
                     continue;
                 }
-                () = manager.watched() => continue,
+                Some(request) = outside.requests.recv() => {
+                    self.answer(request, server, edits.as_mut(), &mut waiting);
+                    continue;
+                }
+                () = outside.manager.watched() => continue,
                 reading = reading => reading,
             };
-            let Some(edits) = &mut edits else { continue };
-            let news = edits.is_news(&reading);
+            let Some(edits) = edits.as_mut() else { continue };
+            let (news, asked) = (edits.is_news(&reading), reading.how == How::Asked);
             if news {
-                manager.reloading();
+                outside.manager.reloading();
             }
             if edits.take_in(reading, server).await {
                 self.applied(server);
             }
             if news {
-                manager.ready(status(server));
+                outside.manager.ready(status(server));
             }
+            if asked {
+                for waiting in waiting.drain(..) {
+                    // Whoever has given up needs no answer.
+                    drop(waiting.send(edits.reloaded(server.generation())));
+                }
+            }
+        }
+    }
+
+    fn answer(
+        &self,
+        request: Request,
+        server: &mut Server,
+        edits: Option<&mut Edits>,
+        waiting: &mut Vec<oneshot::Sender<Reloaded>>,
+    ) {
+        // Whoever has given up needs no answer.
+        match (request, edits) {
+            (Request::View(reply), edits) => drop(reply.send(self.view(server, edits.as_deref(), false))),
+            (Request::Reload(reply), Some(edits)) => {
+                server.ask_lists();
+                edits.ask();
+                waiting.push(reply);
+            }
+            (Request::Reload(reply), None) => drop(reply.send(Reloaded::NoFile(server.generation()))),
+        }
+    }
+
+    fn view(&self, server: &Server, edits: Option<&Edits>, draining: bool) -> View {
+        let (routes, removed, nobody) = (server.route_views(), server.removed_views(), server.nobody());
+        View {
+            draining,
+            started: self.started,
+            generation: server.generation(),
+            since: server.since,
+            file: edits.map(Edits::view),
+            past: server.past(routes.iter().chain(&removed)),
+            routes,
+            removed,
+            nobody,
+            listeners: server.listeners(),
+            descriptors: self.limits.descriptors(),
+            log_lines_lost: self.logs.lost(),
         }
     }
 
@@ -172,15 +244,15 @@ impl Life {
     }
 
     /// Closes the listeners at once, and lets connections end; a second signal ends them.
-    async fn stop(&self, mut server: Server, mut signals: Signals, mut manager: Manager) {
+    async fn stop(&self, server: &mut Server, edits: Option<&Edits>, outside: &mut Outside) {
         server.close_listeners().await;
         server.sum_up();
         let (connections, patience) = (server.connections(), server.longest_drain());
-        manager.stopping(patience, format_args!("draining {connections} connections"));
+        outside.manager.stopping(patience, format_args!("draining {connections} connections"));
         if connections > 0 {
             info!(connections, at_most = %humantime::format_duration(patience), "draining");
         }
-        if let Some(cut) = self.drain(&mut server, &mut signals, &mut manager).await {
+        if let Some(cut) = self.drain(server, edits, outside).await {
             info!(finished = connections.saturating_sub(cut), cut, "stopped");
         } else {
             let killed = server.kill().await;
@@ -189,23 +261,23 @@ impl Life {
     }
 
     /// How many connections were cut. `None`: told again to stop.
-    async fn drain(
-        &self,
-        server: &mut Server,
-        signals: &mut Signals,
-        manager: &mut Manager,
-    ) -> Option<usize> {
+    async fn drain(&self, server: &Server, edits: Option<&Edits>, outside: &mut Outside) -> Option<usize> {
         let mut drain = pin!(server.drain());
         loop {
             tokio::select! {
                 biased;
                 cut = &mut drain => return Some(cut),
-                told = signals.next() => match told {
+                told = outside.signals.next() => match told {
                     Told::Stop => return None,
                     Told::Reload => info!("not reloaded: it is stopping"),
                     Told::ReopenLogs => self.reopen_logs(),
                 },
-                () = manager.watched() => {}
+                Some(request) = outside.requests.recv() => match request {
+                    Request::View(reply) => drop(reply.send(self.view(server, edits, true))),
+                    // Whoever asks hears that it is stopping.
+                    Request::Reload(_) => {}
+                },
+                () = outside.manager.watched() => {}
             }
         }
     }

@@ -75,6 +75,11 @@ impl Watch {
         self.hints.watch(folders::on_the_way(&self.path));
     }
 
+    /// Whether the file was replaced where that cannot be seen.
+    pub fn is_stale(&self) -> bool {
+        self.told_stale
+    }
+
     /// Asks for a reading now, whatever the file looks like.
     pub fn ask(&mut self) {
         self.asked = true;

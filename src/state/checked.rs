@@ -22,6 +22,8 @@ struct Findings {
     since: Option<Instant>,
     /// Why the last check failed; `None`: it passed, or there was none yet.
     reason: Option<String>,
+    /// When the last check ended, and how long it took.
+    last: Option<(Instant, Duration)>,
 }
 
 /// What a check has changed.
@@ -37,7 +39,7 @@ impl Checked {
     /// An upstream that was not checked yet counts as up. Both numbers are at least 1.
     pub fn new(rise: u32, fall: u32) -> Self {
         let checks = Checks::new(rise, fall);
-        let findings = Findings { checks, downs: 0, since: None, reason: None };
+        let findings = Findings { checks, downs: 0, since: None, reason: None, last: None };
         Checked { up: AtomicBool::new(true), findings: Mutex::new(findings) }
     }
 
@@ -59,6 +61,16 @@ impl Checked {
     /// Why the last check failed; `None`: it passed, or there was none yet.
     pub fn reason(&self) -> Option<String> {
         self.findings().reason.clone()
+    }
+
+    /// When the last check ended, and how long it took.
+    pub fn last(&self) -> Option<(Instant, Duration)> {
+        self.findings().last
+    }
+
+    /// A check has ended.
+    pub fn ended(&self, begun: Instant, now: Instant) {
+        self.findings().last = Some((now, now.saturating_duration_since(begun)));
     }
 
     /// A check has passed, or failed for this reason.

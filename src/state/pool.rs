@@ -46,6 +46,11 @@ impl Member {
         Member { upstream, weight: 1, backup: false, most: None, check: None, of: None }
     }
 
+    /// Whether it can be had, as far as is known.
+    pub fn is_up(&self, now: Instant) -> bool {
+        matches!(self.standing(now), Standing::Up(_))
+    }
+
     /// Whether it should be tried now.
     fn standing(&self, now: Instant) -> Standing {
         let passive = self.upstream.standing(now);
@@ -127,7 +132,7 @@ impl Pool {
 
     /// Whether one of them is up. Which ones are full is left out: that passes by itself.
     pub fn is_any_up(&self, now: Instant) -> bool {
-        self.members.iter().any(|member| matches!(member.standing(now), Standing::Up(_)))
+        self.members.iter().any(|member| member.is_up(now))
     }
 
     /// The next upstream to be tried. The caller walks on until one is connected, so that choosing and retrying need

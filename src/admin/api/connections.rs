@@ -18,6 +18,13 @@ pub struct Filter {
     pub older: Option<String>,
 }
 
+impl Filter {
+    /// Whether it leaves everything.
+    pub fn is_empty(&self) -> bool {
+        self.route.is_none() && self.client.is_none() && self.older.is_none()
+    }
+}
+
 /// A page of the open connections that a filter leaves.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Connections {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Traffic;
 
 /// Every route.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Routes {
     /// The generation that was read.
     pub generation: u64,

@@ -25,7 +25,7 @@ use super::Socket;
 use crate::model::{Bandwidth, DataPath, RelayMode};
 use ending::Pair;
 use guard::Guards;
-pub use pipe::{MOST_PIPES, limit_pipes};
+pub use pipe::{MOST_PIPES, limit_pipes, pipes};
 
 /// One of the two peers of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

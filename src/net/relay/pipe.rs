@@ -33,6 +33,11 @@ pub fn limit_pipes(most: usize) {
     LIMIT.store(most.min(MOST_PIPES), Ordering::Relaxed);
 }
 
+/// How many pipes this process has open, and how many it may have.
+pub fn pipes() -> (usize, usize) {
+    (OPEN.load(Ordering::Relaxed), LIMIT.load(Ordering::Relaxed))
+}
+
 fn at_rest() -> MutexGuard<'static, Vec<Pipe>> {
     AT_REST.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -10,7 +10,7 @@ use super::drops::Reason;
 use super::greeting::{Connected, Greeting};
 use super::permits::Permit;
 use super::session::{self, Next, Session};
-use super::{DatagramDoor, Lead, Order, Shared};
+use super::{DatagramDoor, Lead, Open, Order, Shared};
 use crate::model::table::UDP_IDLE;
 use crate::model::{Outcome, Peer};
 use crate::net::datagram::{self, Batch, Ready, Train};
@@ -154,10 +154,19 @@ impl Desk {
         let permit = permit.ok_or(Reason::Full)?;
         let policy = &lead.route.policy;
         let terms = Terms { idle: policy.idle_timeout.unwrap_or(UDP_IDLE), replies: policy.max_replies };
-        let session = Session::new(lead, ends.client, permit, self.shared.next_id(), self.now);
+        let session = self.session(lead, ends.client, permit);
         let id = self.flows.open(ends, terms, self.now, session);
         self.flows.ask(&ends, train.datagrams, self.now);
         if self.connect(id) { Ok(id) } else { Err(Reason::NoUpstream) }
+    }
+
+    /// A session that everybody may see.
+    fn session(&self, lead: Arc<Lead>, client: SocketAddr, permit: Permit) -> Session {
+        let (id, account) = (self.shared.next_id(), lead.account());
+        account.gate.meter().tally.opened();
+        let open = Arc::new(Open::session(id, account, &self.door, Peer::from_ip(client)));
+        self.shared.open.add(&open);
+        Session::new(lead, client, permit, open)
     }
 
     /// Sends datagrams of a client on, or keeps them until there is an upstream to send them to.
@@ -171,6 +180,7 @@ impl Desk {
         };
         let sent = upstream.send(&self.door.socket, train, &mut self.headed);
         counts.up = (counts.up.0 + sent.sent.0, counts.up.1 + sent.sent.1);
+        session.open.moved(counts.up.1, counts.down.1, self.now);
         if asking && session.has_others() {
             session.keep(train);
         }
@@ -211,6 +221,7 @@ impl Desk {
         let sent = self.door.socket.send(train, ends.client, ends.local);
         let Some((session, _, counts)) = self.flows.get_mut(id) else { return };
         counts.down = (counts.down.0 + sent.sent.0, counts.down.1 + sent.sent.1);
+        session.open.moved(counts.up.1, counts.down.1, self.now);
         if let Some((failed, error)) = sent.failed {
             counts.dropped += failed;
             self.door.drops.add(Reason::of(&error), failed);
@@ -237,7 +248,7 @@ impl Desk {
                     match connected {
                         Ok(socket) => {
                             let greeting = greeting(session, &ends, &self.door, &self.shared);
-                            session.upstream = Some(Connected { socket, addr, greeting });
+                            session.leads_to(Connected { socket, addr, greeting });
                         }
                         Err(error) => {
                             session.missed(addr, &error);
@@ -270,6 +281,7 @@ impl Desk {
             counts.dropped += failed;
             self.door.drops.add(Reason::of(&error), failed);
         }
+        session.open.moved(counts.up.1, counts.down.1, self.now);
         if session.has_others() {
             session.keep_again(kept);
         }
@@ -318,6 +330,14 @@ impl Desk {
         }
     }
 
+    /// Ends the sessions that somebody has killed.
+    pub(super) fn cut_killed(&mut self) {
+        self.now = now();
+        for id in self.flows.of(|session| session.open.is_killed()) {
+            self.end(id, Outcome::Killed);
+        }
+    }
+
     /// Ends each session after this much silence.
     pub(super) fn hurry(&mut self, silence: Duration) {
         self.flows.hurry(silence);
@@ -347,7 +367,10 @@ impl Desk {
 
     /// The session is a part of its scope until its record is written: whoever waits for it may end the process then.
     fn record(&self, mut ended: Ended<Session>, outcome: Outcome) {
-        self.shared.access_log.write(&session::record(&mut ended, &self.door.addr, outcome, self.now));
+        let record = session::record(&mut ended, &self.door.addr, outcome, self.now);
+        let session = &ended.state;
+        self.shared.open.remove(record.id);
+        self.shared.file(&record, &session.lead.gate, session.tally().as_deref());
     }
 }
 
@@ -364,7 +387,7 @@ fn greeting(session: &Session, ends: &Ends, door: &DatagramDoor, shared: &Shared
     let bound = door.socket.addr();
     let server = SocketAddr::new(ends.local.unwrap_or(bound.ip()), bound.port());
     let proxy_protocol = &session.lead.route.policy.clients.proxy_protocol;
-    Greeting::new(proxy_protocol, (ends.client, server), || shared.unique_id(session.id))
+    Greeting::new(proxy_protocol, (ends.client, server), || shared.unique_id(session.open.id))
 }
 
 /// One look at the clock for many datagrams.

@@ -10,6 +10,7 @@ mod session;
 use std::future::{pending, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -22,7 +23,7 @@ pub use permits::Sessions;
 
 use self::desk::Desk;
 use self::drops::Drops;
-use super::{Lead, Shared};
+use super::{Lead, Open, Shared};
 use crate::model::ListenAddr;
 use crate::net::datagram::{DatagramSocket, Poller, Ready};
 
@@ -45,6 +46,8 @@ pub struct DatagramDoor {
     poller: Poller,
     leading: Mutex<Leading>,
     changed: Notify,
+    /// Somebody has killed sessions.
+    kills: AtomicBool,
     drops: Drops,
 }
 
@@ -74,7 +77,15 @@ impl DatagramDoor {
         let poller = Poller::new()?;
         poller.add(&socket, desk::LISTENER)?;
         let leading = Mutex::new(Leading { lead: None, cut: false, hurry: false, ended: true });
-        Ok(DatagramDoor { addr, socket, poller, leading, changed: Notify::new(), drops: Drops::default() })
+        Ok(DatagramDoor {
+            addr,
+            socket,
+            poller,
+            leading,
+            changed: Notify::new(),
+            kills: AtomicBool::new(false),
+            drops: Drops::default(),
+        })
     }
 
     /// From now on new sessions are led there. Whether a task must be started for the door.
@@ -104,12 +115,19 @@ impl DatagramDoor {
         self.close();
     }
 
+    /// Sessions were killed: they are to end.
+    pub(super) fn kills(&self) {
+        self.kills.store(true, Ordering::SeqCst);
+        self.changed.notify_one();
+    }
+
     /// Datagrams that were dropped, by reason, since the start.
     pub fn dropped(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.drops.counts()
     }
 
-    fn lead(&self) -> Option<Arc<Lead>> {
+    /// What new sessions follow; none while it is going away.
+    pub fn lead(&self) -> Option<Arc<Lead>> {
         self.leading().lead.clone()
     }
 
@@ -140,6 +158,9 @@ pub async fn serve(door: Arc<DatagramDoor>, shared: Arc<Shared>) {
             news = news.or_else(|| lead.as_ref().map(|lead| lead.news()));
             desk.follow(lead, &mut orders);
             let Leading { cut, hurry, .. } = *door.leading();
+            if door.kills.swap(false, Ordering::SeqCst) {
+                desk.cut_killed();
+            }
             if cut {
                 desk.cut_all();
             }

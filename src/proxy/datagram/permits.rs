@@ -19,6 +19,11 @@ impl Sessions {
         self.most.store(most, Ordering::Relaxed);
     }
 
+    /// How many there are, and how many there may be.
+    pub fn used(&self) -> (usize, usize) {
+        (self.open.load(Ordering::Relaxed), self.most.load(Ordering::Relaxed))
+    }
+
     /// How many sessions of a lead's route may be without an answer, as a part of all: a flood of made-up senders has
     /// no more, on however many routes it comes.
     pub(super) fn asking(&self, lead: &Lead) -> usize {

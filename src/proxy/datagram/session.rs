@@ -3,16 +3,16 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use super::greeting::Connected;
 use super::permits::Permit;
 use crate::model::{DataPath, ListenAddr, Outcome, Peer, UpstreamAddr};
 use crate::net::datagram::Train;
 use crate::proxy::record::Record;
-use crate::proxy::{Candidate, Candidates, Lead};
+use crate::proxy::{Candidate, Candidates, Lead, Open};
 use crate::state::flows::Ended;
-use crate::state::{Attempt, Load, Walk};
+use crate::state::{Attempt, Load, Tally, Walk};
 
 /// So many first datagrams of a session are kept, for a name that is being looked up or for another upstream,
 const KEPT: usize = 4;
@@ -37,8 +37,8 @@ pub(super) struct Session {
     candidate: Option<usize>,
     attempt: Option<Attempt>,
     load: Option<Load>,
-    pub id: u64,
-    started: (SystemTime, Instant),
+    /// What others may see of it.
+    pub open: Arc<Open>,
     misses: String,
     _permit: Permit,
 }
@@ -56,7 +56,7 @@ pub(super) enum Next {
 
 impl Session {
     /// A session that leads nowhere yet. `chance` is any number.
-    pub(super) fn new(lead: Arc<Lead>, client: SocketAddr, permit: Permit, id: u64, now: Instant) -> Self {
+    pub(super) fn new(lead: Arc<Lead>, client: SocketAddr, permit: Permit, open: Arc<Open>) -> Self {
         Session {
             walk: Walk::new(Some(client.ip()), fastrand::u64(..)),
             lead,
@@ -67,8 +67,7 @@ impl Session {
             candidate: None,
             attempt: None,
             load: None,
-            id,
-            started: (SystemTime::now(), now),
+            open,
             misses: String::new(),
             _permit: permit,
         }
@@ -78,6 +77,7 @@ impl Session {
     pub(super) fn next(&mut self, now: Instant) -> Next {
         if let (Some(attempt), Some(candidate)) = (self.attempt.take(), self.candidate()) {
             candidate.live.refused(attempt, &self.misses);
+            candidate.tally.failed();
         }
         loop {
             let candidates = self.candidates.get_or_insert_with(|| self.lead.candidates()).clone();
@@ -110,6 +110,25 @@ impl Session {
             self.miss(&format!("{name}: the name does not resolve: {why}"));
         }
         Next::Over(Outcome::ConnectFailed)
+    }
+
+    /// It has a socket towards the address that is tried now.
+    pub(super) fn leads_to(&mut self, upstream: Connected) {
+        let written = self.candidate().map(|candidate| candidate.written.clone());
+        self.open.known().upstream = written.zip(Some(Peer::from_ip(upstream.addr)));
+        self.upstream = Some(upstream);
+    }
+
+    /// What is counted of the upstream that it was led to, of which it is one of the connections from now on at the latest.
+    pub(super) fn tally(&self) -> Option<Arc<Tally>> {
+        self.upstream.as_ref()?;
+        let mut known = self.open.known();
+        if known.tally.is_none() {
+            let tally = self.candidate()?.tally.clone();
+            tally.opened();
+            known.tally = Some(tally);
+        }
+        known.tally.clone()
     }
 
     /// Whether it waits for an address.
@@ -172,6 +191,7 @@ impl Session {
         let Some(attempt) = self.attempt.take() else { return };
         self.load = self.candidate().map(|candidate| candidate.live.succeeded(attempt));
         self.kept = Vec::new();
+        drop(self.tally());
     }
 
     /// The upstream refuses, after it had answered.
@@ -200,8 +220,8 @@ pub(super) fn record(
         session.miss(&format!("{} datagrams dropped", counts.dropped));
     }
     Record {
-        id: session.id,
-        started: session.started.0,
+        id: session.open.id,
+        started: session.open.started,
         route: session.lead.route.clone(),
         listener: listener.clone(),
         client: Peer::from_ip(ends.client),
@@ -213,6 +233,6 @@ pub(super) fn record(
         down: counts.down.1,
         datagrams: Some((counts.up.0, counts.down.0)),
         connect: None,
-        duration: now.saturating_duration_since(session.started.1),
+        duration: now.saturating_duration_since(session.open.accepted.into_std()),
     }
 }

@@ -1,0 +1,73 @@
+//! What the endpoint is told to do.
+
+use serde::de::DeserializeOwned;
+
+use super::api::{Kill, Killed, Problem, ReloadOutcome, Reloaded};
+use super::render::Wanted;
+use crate::server::Handle;
+use crate::server::handle::{self, Stopping};
+
+/// Kills are carried out in parts: between them connections may begin and end.
+const PART: usize = 1000;
+
+/// The body of a request as the value that it should be.
+pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| Problem {
+        error: format!("the body is not what is expected here: {error}"),
+        help: "send JSON, as /v1/openapi.json describes it".to_owned(),
+    })
+}
+
+/// Resets connections and sessions, by id or by a filter. Those that begin meanwhile are left alone.
+pub(super) fn kill(handle: &Handle, kill: &Kill) -> Result<Killed, Problem> {
+    let nobody = || Problem {
+        error: "it does not say which connections are meant".to_owned(),
+        help: "give ids, or a filter with at least one of route, client and older".to_owned(),
+    };
+    if kill.ids.is_empty() && kill.filter.is_none()
+        || kill.filter.as_ref().is_some_and(|filter| filter.is_empty())
+    {
+        return Err(nobody());
+    }
+    let open = &handle.shared.open;
+    let mut killed = Killed { killed: 0, unknown: Vec::new() };
+    if let Some(filter) = &kill.filter {
+        let wanted = Wanted::of(filter)?;
+        let newest = open.newest();
+        let mut after = 0;
+        loop {
+            let (part, more) = open.page(after, PART, |open| open.id <= newest && wanted.is(open));
+            part.iter().for_each(|open| open.kill());
+            killed.killed += part.len() as u64;
+            after = part.last().map_or(after, |last| last.id);
+            if !more {
+                break;
+            }
+        }
+    }
+    for id in &kill.ids {
+        match open.get(*id) {
+            Some(open) => {
+                open.kill();
+                killed.killed += 1;
+            }
+            None => killed.unknown.push(*id),
+        }
+    }
+    Ok(killed)
+}
+
+/// Reads the file again, and waits for what becomes of it.
+pub(super) async fn reload(handle: &Handle) -> Result<Reloaded, Stopping> {
+    let reloaded = |outcome, generation| Reloaded { outcome, generation, changed: None, report: None };
+    Ok(match handle.reload().await? {
+        handle::Reloaded::Taken(generation, None) => reloaded(ReloadOutcome::Unchanged, generation),
+        handle::Reloaded::Taken(generation, changed) => {
+            Reloaded { changed, ..reloaded(ReloadOutcome::Reloaded, generation) }
+        }
+        handle::Reloaded::Refused(generation, report) => {
+            Reloaded { report: Some(report.render(false)), ..reloaded(ReloadOutcome::Refused, generation) }
+        }
+        handle::Reloaded::NoFile(generation) => reloaded(ReloadOutcome::NoFile, generation),
+    })
+}

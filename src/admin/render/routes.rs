@@ -1,0 +1,72 @@
+//! The routes.
+
+use std::collections::BTreeMap;
+
+use tokio::time::Instant;
+
+use super::super::api::{Route, RouteState, Routes};
+use super::{Snapshot, count};
+use crate::server::handle::RouteView;
+
+pub(in super::super) fn routes(snapshot: &Snapshot) -> Routes {
+    let of = |view: &RouteView, removed: bool| {
+        let (state, reason) = if removed { (RouteState::Removed, None) } else { state(view) };
+        Route {
+            name: view.route.name.clone(),
+            protocol: view.route.policy.protocol.label().to_owned(),
+            listen: view.route.listen.iter().map(ToString::to_string).collect(),
+            upstream: view.route.upstream.iter().map(ToString::to_string).collect(),
+            state,
+            reason,
+            traffic: snapshot.of_route(view),
+            outcomes: outcomes(view),
+            turned_away: view.gate.turned_away().map(|(key, clients)| (key.to_owned(), clients)).collect(),
+            retired: count(view.retired),
+            dropped: dropped(view),
+        }
+    };
+    let present = snapshot.view.routes.iter().map(|view| of(view, false));
+    let removed = snapshot.view.removed.iter().map(|view| of(view, true));
+    Routes { generation: snapshot.view.generation, routes: present.chain(removed).collect() }
+}
+
+fn outcomes(view: &RouteView) -> BTreeMap<String, u64> {
+    let outcomes = view.gate.metered().into_iter().flat_map(|meter| meter.outcomes());
+    outcomes.map(|(outcome, connections)| (outcome.label().to_owned(), connections)).collect()
+}
+
+fn dropped(view: &RouteView) -> BTreeMap<String, u64> {
+    let mut dropped = BTreeMap::new();
+    for (reason, datagrams) in view.datagrams.iter().flat_map(|door| door.dropped()) {
+        if datagrams > 0 {
+            *dropped.entry(reason.to_owned()).or_default() += datagrams;
+        }
+    }
+    dropped
+}
+
+/// Whether the upstreams of a route can be had, and why the first of them cannot.
+pub(super) fn state(view: &RouteView) -> (RouteState, Option<String>) {
+    let now = Instant::now().into_std();
+    let (mut up, mut down, mut reason) = (false, false, None);
+    for lead in &view.leads {
+        let candidates = lead.candidates();
+        for (member, candidate) in candidates.pool.members().iter().zip(candidates.list()) {
+            if member.is_up(now) {
+                up = true;
+            } else {
+                down = true;
+                reason = reason.or_else(|| super::upstreams::reason(candidate));
+            }
+        }
+        for (name, error) in lead.unresolved() {
+            down = true;
+            reason = reason.or_else(|| Some(format!("{name}: {error}")));
+        }
+    }
+    match (up, down) {
+        (_, false) => (RouteState::Up, None),
+        (true, true) => (RouteState::Degraded, reason),
+        (false, true) => (RouteState::Down, reason),
+    }
+}

@@ -1,0 +1,103 @@
+//! The proxy as a whole.
+
+use super::super::api::{
+    Limits, Pending, Phase, Reload, ReloadOutcome, RouteCounts, RouteState, Status, Use,
+};
+use super::{Snapshot, ago, count, moment, routes};
+use crate::net::relay::pipes;
+use crate::server::edit::Judged;
+use crate::server::handle::FileView;
+
+pub(in super::super) fn status(snapshot: &Snapshot) -> Status {
+    let view = &snapshot.view;
+    let file = view.file.as_ref();
+    Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        phase: if view.draining { Phase::Draining } else { Phase::Running },
+        started: moment(view.started),
+        uptime: ago(view.started),
+        generation: view.generation,
+        generation_since: moment(view.since),
+        file: file.map(|file| file.name.clone()),
+        reload: reload(file, view.started),
+        pending: file.and_then(|file| file.pending.as_ref()).map(|pending| Pending {
+            since: moment(pending.since),
+            headline: pending.headline.clone(),
+            report: pending.report.render(false),
+            faults: count(pending.report.count()),
+        }),
+        routes: states(snapshot),
+        listeners: count(view.listeners),
+        traffic: snapshot.total(),
+        turned_away: snapshot
+            .every_route()
+            .flat_map(|route| route.gate.turned_away())
+            .map(|(_, clients)| clients)
+            .sum(),
+        limits: limits(snapshot),
+        log_lines_lost: view.log_lines_lost,
+    }
+}
+
+fn reload(file: Option<&FileView>, started: std::time::SystemTime) -> Reload {
+    let Some(file) = file else {
+        return Reload {
+            at: moment(started),
+            age: ago(started),
+            outcome: ReloadOutcome::NoFile,
+            succeeded: 0,
+            refused: 0,
+            stale: false,
+        };
+    };
+    let history = &file.history;
+    Reload {
+        at: moment(history.at),
+        age: ago(history.at),
+        outcome: match history.last {
+            Judged::Started => ReloadOutcome::Started,
+            Judged::Reloaded(_) => ReloadOutcome::Reloaded,
+            Judged::Unchanged => ReloadOutcome::Unchanged,
+            Judged::Refused => ReloadOutcome::Refused,
+        },
+        succeeded: history.succeeded,
+        refused: history.refused,
+        stale: file.stale,
+    }
+}
+
+fn states(snapshot: &Snapshot) -> RouteCounts {
+    let mut counts = RouteCounts::default();
+    for route in &snapshot.view.routes {
+        counts.all += 1;
+        match routes::state(route).0 {
+            RouteState::Up => counts.up += 1,
+            RouteState::Degraded => counts.degraded += 1,
+            RouteState::Down => counts.down += 1,
+            RouteState::Removed => {}
+        }
+    }
+    counts
+}
+
+fn limits(snapshot: &Snapshot) -> Limits {
+    let used = |(used, most): (usize, usize)| Use { used: count(used), most: count(most) };
+    let shared = &snapshot.handle.shared;
+    Limits {
+        descriptors: used((descriptors(), snapshot.view.descriptors)),
+        connections: used(shared.budget.used()),
+        sessions: used(shared.sessions.used()),
+        pipes: used(pipes()),
+    }
+}
+
+/// Open descriptors of this process. Linux 6.2 and later say their number without counting them.
+fn descriptors() -> usize {
+    let folder = "/proc/self/fd";
+    match std::fs::metadata(folder).map_or(0, |folder| folder.len()) {
+        // One is the folder itself.
+        0 => std::fs::read_dir(folder).map_or(0, |all| all.count().saturating_sub(1)),
+        open => usize::try_from(open).unwrap_or_default(),
+    }
+}

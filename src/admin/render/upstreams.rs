@@ -1,0 +1,93 @@
+//! The upstreams.
+
+use std::collections::BTreeMap;
+
+use tokio::time::Instant;
+
+use super::super::api::{Address, Check, Upstream, UpstreamState, Upstreams};
+use super::{Snapshot, count, seconds};
+use crate::proxy::Candidate;
+use crate::server::handle::RouteView;
+
+/// So many addresses of one entry are listed: a range of ports may have tens of thousands.
+const LISTED: usize = 64;
+
+pub(in super::super) fn upstreams(snapshot: &Snapshot) -> Upstreams {
+    let all = snapshot.view.routes.iter().flat_map(|view| of_route(snapshot, view));
+    Upstreams { generation: snapshot.view.generation, upstreams: all.collect() }
+}
+
+/// Every entry of a route, in the order of the file.
+pub(super) fn of_route(snapshot: &Snapshot, view: &RouteView) -> Vec<Upstream> {
+    let now = Instant::now().into_std();
+    // Of each entry; listeners share their addresses, and what is known of them.
+    let mut found: Vec<BTreeMap<String, Address>> = vec![BTreeMap::new(); view.route.upstream.len()];
+    let mut unresolved: BTreeMap<String, String> = BTreeMap::new();
+    for lead in &view.leads {
+        let candidates = lead.candidates();
+        for (member, candidate) in candidates.pool.members().iter().zip(candidates.list()) {
+            let Some(found) = found.get_mut(candidate.entry) else { continue };
+            let key = candidate.live.state.addr().to_string();
+            found.entry(key).or_insert_with_key(|key| address(key, candidate, member.is_up(now), now));
+        }
+        unresolved.extend(lead.unresolved().map(|(name, error)| (name.to_string(), error)));
+    }
+    let entries = view.route.upstream.iter().zip(found);
+    entries
+        .map(|(entry, found)| {
+            let up = found.values().filter(|address| address.up).count();
+            let state = match (up, found.len()) {
+                (_, 0) => UpstreamState::Unresolved,
+                (up, all) if up == all => UpstreamState::Up,
+                (0, _) => UpstreamState::Down,
+                _ => UpstreamState::Degraded,
+            };
+            let of_name = || unresolved.get(&entry.spec.at(0).to_string()).cloned();
+            let tally = view.gate.tally(&entry.spec);
+            let more = found.len().saturating_sub(LISTED);
+            Upstream {
+                route: view.route.name.clone(),
+                upstream: entry.spec.to_string(),
+                weight: entry.weight,
+                backup: entry.backup,
+                max_connections: entry.max_connections,
+                state,
+                reason: found.values().find_map(|address| address.reason.clone()).or_else(of_name),
+                addresses: found.into_values().take(LISTED).collect(),
+                more_addresses: count(more),
+                traffic: snapshot.traffic(&tally),
+                failed: tally.failures(),
+            }
+        })
+        .collect()
+}
+
+fn address(shown: &str, candidate: &Candidate, up: bool, now: std::time::Instant) -> Address {
+    let upstream = &candidate.live.state;
+    Address {
+        address: shown.to_owned(),
+        up,
+        reason: if up { None } else { reason(candidate) },
+        load: upstream.load(),
+        downs: upstream.downs(),
+        check: candidate.check.as_ref().map(|check| {
+            let (found, last) = (&check.state, check.state.last());
+            Check {
+                up: found.is_up(),
+                downs: found.downs(),
+                last: last.map(|(ended, _)| seconds(now.saturating_duration_since(ended))),
+                took: last.map(|(_, took)| seconds(took)),
+                reason: found.reason(),
+            }
+        }),
+    }
+}
+
+/// Why an address cannot be had: what its check says, or the connect that failed.
+pub(super) fn reason(candidate: &Candidate) -> Option<String> {
+    let checked = candidate.check.as_ref().filter(|check| !check.state.is_up());
+    let checked = checked.and_then(|check| check.state.reason());
+    checked
+        .map(|why| format!("{}: {why}", candidate.live.state.addr()))
+        .or_else(|| candidate.live.state.reason())
+}

@@ -1,0 +1,190 @@
+//! Who may do what. A Unix socket is opened by whom its file lets: there everything may be done. Elsewhere reading and
+//! changing are two rights, each with its token; on a loopback address reading needs none, unless the file has a
+//! `read_token`.
+//!
+//! A browser is not to be anybody's tool: a page of another origin, or one whose name was led to this address (DNS
+//! rebinding), is refused.
+
+use std::net::IpAddr;
+
+use super::api::Problem;
+use super::http::Request;
+use crate::model::{AdminSettings, ListenAddr};
+
+/// What a request needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Right {
+    /// Nothing: it says no more than that somebody is there.
+    None,
+    /// To see.
+    Read,
+    /// To end connections, and to change what runs.
+    Change,
+}
+
+/// Whether the request has it; if not, the status and the reason.
+pub(super) fn check(settings: &AdminSettings, request: &Request, right: Right) -> Result<(), (u16, Problem)> {
+    if matches!(settings.listen, ListenAddr::Unix(_)) || right == Right::None {
+        return Ok(());
+    }
+    let knows = |secret: &Option<crate::model::Secret>| match (secret, &request.token) {
+        (Some(secret), Some(offered)) => secret.is(offered),
+        _ => false,
+    };
+    let changes = knows(&settings.token);
+    let reads = changes || knows(&settings.read_token);
+    // Who knows a token is no page that was led astray.
+    if !reads {
+        by_address(request)?;
+    }
+    same_origin(request)?;
+    let open = settings.is_local() && settings.read_token.is_none();
+    match right {
+        Right::None => Ok(()),
+        Right::Read if reads || open => Ok(()),
+        Right::Read => Err(unauthorized(request, "reading needs a token")),
+        Right::Change if changes => Ok(()),
+        Right::Change if settings.token.is_none() => Err((
+            403,
+            Problem {
+                error: "changing needs a token, and the file has none".to_owned(),
+                help: "add token = \"...\" to [admin], or listen on \"unix:/run/portway/admin.sock\""
+                    .to_owned(),
+            },
+        )),
+        Right::Change => Err(unauthorized(request, "changing needs the token")),
+    }
+}
+
+fn unauthorized(request: &Request, error: &str) -> (u16, Problem) {
+    let help = match request.token {
+        Some(_) => "the one that was sent is not the one of [admin]",
+        None => {
+            "send it as `Authorization: Bearer ...`; the commands take it from [admin], or from $PORTWAY_TOKEN"
+        }
+    };
+    (401, Problem { error: error.to_owned(), help: help.to_owned() })
+}
+
+/// A name in `Host` may be anybody's; an address, and `localhost`, lead nobody astray.
+fn by_address(request: &Request) -> Result<(), (u16, Problem)> {
+    let host = request.host.as_deref().unwrap_or_default();
+    let name = without_port(host);
+    let plain = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
+    let local = name.eq_ignore_ascii_case("localhost") || name.to_ascii_lowercase().ends_with(".localhost");
+    if plain || local {
+        return Ok(());
+    }
+    let problem = Problem {
+        error: format!("the request asks for the host `{}`", tidy(host)),
+        help: "ask by address, or for localhost; with a token any name will do".to_owned(),
+    };
+    Err((421, problem))
+}
+
+/// A browser says from which page a request comes.
+fn same_origin(request: &Request) -> Result<(), (u16, Problem)> {
+    let Some(origin) = &request.origin else { return Ok(()) };
+    let host = request.host.as_deref().unwrap_or_default();
+    let own = ["http://", "https://"].iter().any(|scheme| origin.strip_prefix(scheme) == Some(host));
+    if own && !host.is_empty() {
+        return Ok(());
+    }
+    let problem = Problem {
+        error: format!("the request comes from a page of `{}`", tidy(origin)),
+        help: "only pages of this address may ask".to_owned(),
+    };
+    Err((403, problem))
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(':') => name,
+        _ => host,
+    }
+}
+
+/// What a client has sent, for an answer to it.
+fn tidy(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(100).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::http::Method;
+    use super::*;
+    use crate::model::Secret;
+
+    const TOKEN: &str = "0123456789abcdef";
+    const READ: &str = "fedcba9876543210";
+
+    fn settings(listen: &str, token: bool, read: bool) -> AdminSettings {
+        let listen = listen.parse::<crate::model::ListenSpec>().unwrap().at(0);
+        AdminSettings {
+            listen,
+            token: token.then(|| Secret::new(TOKEN)),
+            read_token: read.then(|| Secret::new(READ)),
+        }
+    }
+
+    fn request(host: &str, origin: Option<&str>, token: Option<&str>) -> Request {
+        Request {
+            method: Method::Get,
+            path: String::new(),
+            query: String::new(),
+            host: Some(host.to_owned()),
+            origin: origin.map(ToOwned::to_owned),
+            token: token.map(ToOwned::to_owned),
+            body: Vec::new(),
+            again: true,
+        }
+    }
+
+    /// For nothing, for reading and for changing: 0 where it may.
+    fn may(settings: &AdminSettings, request: &Request) -> [u16; 3] {
+        [Right::None, Right::Read, Right::Change]
+            .map(|right| check(settings, request, right).map_or_else(|(status, _)| status, |()| 0))
+    }
+
+    #[test]
+    fn reading_and_changing_are_two_rights() {
+        let local = "127.0.0.1:9180";
+        let ask = |token| request(local, None, token);
+        let unix = settings("unix:/run/portway/admin.sock", true, true);
+        assert_eq!(may(&unix, &ask(None)), [0, 0, 0], "a Unix socket lets in whom its file lets in");
+        let plain = settings(local, false, false);
+        assert_eq!(may(&plain, &ask(None)), [0, 0, 403]);
+        let token = settings(local, true, false);
+        assert_eq!(may(&token, &ask(None)), [0, 0, 401]);
+        assert_eq!(may(&token, &ask(Some("wrong"))), [0, 0, 401]);
+        assert_eq!(may(&token, &ask(Some(TOKEN))), [0, 0, 0]);
+        let both = settings(local, true, true);
+        assert_eq!(may(&both, &ask(None)), [0, 401, 401]);
+        assert_eq!(may(&both, &ask(Some(READ))), [0, 0, 401]);
+        let open = settings("9180", true, false);
+        assert_eq!(may(&open, &ask(None)), [0, 401, 401], "elsewhere reading needs a token too");
+    }
+
+    #[test]
+    fn a_page_of_another_origin_is_refused() {
+        let plain = settings("127.0.0.1:9180", true, false);
+        let host = |host| may(&plain, &request(host, None, None))[1];
+        for fine in ["127.0.0.1:9180", "127.0.0.1", "localhost:9180", "[::1]:9180", "10.1.2.3", "a.localhost"]
+        {
+            assert_eq!(host(fine), 0, "{fine}");
+        }
+        for led_astray in
+            ["evil.example", "evil.example:9180", "", "localhost.evil.example", "127.0.0.1.evil.example"]
+        {
+            assert_eq!(host(led_astray), 421, "{led_astray}");
+        }
+        let origin = |origin, token| may(&plain, &request("127.0.0.1:9180", Some(origin), token))[1];
+        assert_eq!(origin("http://127.0.0.1:9180", None), 0);
+        for (other, token) in
+            [("http://evil.example", None), ("null", None), ("http://127.0.0.1:80", Some(TOKEN))]
+        {
+            assert_eq!(origin(other, token), 403, "{other}");
+        }
+        assert_eq!(may(&plain, &request("proxy.example", None, Some(TOKEN)))[1], 0);
+    }
+}

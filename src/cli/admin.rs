@@ -1,0 +1,244 @@
+//! Talks to the admin endpoint of a running proxy: finds it, asks it, and says why there is no answer.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::admin::api::Problem;
+use crate::config;
+use crate::model::{AdminSettings, ListenAddr, Secret};
+use crate::server::file;
+
+/// For a connect.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Which proxy is meant.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Proxy {
+    /// Where the running proxy answers: "unix:/path" or "127.0.0.1:9180". Without it: the [admin] of the file.
+    #[arg(long, value_name = "ADDR", env = "PORTWAY_ADMIN")]
+    admin: Option<String>,
+    /// The file whose [admin] is meant, as of `portway run`.
+    #[arg(long, value_name = "FILE", env = "PORTWAY_CONFIG", default_value = "/etc/portway/portway.toml")]
+    config: PathBuf,
+    /// The token of [admin]. Without it: the one of the file.
+    #[arg(long, value_name = "TOKEN", env = "PORTWAY_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+}
+
+/// A running proxy that can be asked. Each question is a connection of its own.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    at: At,
+    token: Option<Secret>,
+}
+
+#[derive(Clone, Debug)]
+enum At {
+    Tcp(String),
+    Unix(PathBuf),
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// It is not known whom to ask.
+    #[error("{0}")]
+    Nobody(String),
+    /// Nobody answers there.
+    #[error("no running Portway answers at {0}: {1}")]
+    Silent(String, #[source] io::Error),
+    /// It says that it cannot; with the status of HTTP.
+    #[error("{}", .1.error)]
+    Refused(u16, Problem),
+    /// What came is no answer of Portway.
+    #[error("{0} answers, but not as Portway does: {1}")]
+    Strange(String, String),
+}
+
+impl Failure {
+    /// What a person can do about it.
+    pub fn help(&self) -> Option<&str> {
+        match self {
+            Failure::Refused(_, problem) => Some(&problem.help),
+            Failure::Nobody(_) => Some("give its address: --admin unix:/run/portway/admin.sock"),
+            Failure::Silent(..) => Some("is it running, with this [admin] in its file?"),
+            Failure::Strange(..) => None,
+        }
+    }
+
+    /// Shows it on standard error. Exit code 1; 2 where the command line is wrong.
+    pub fn exit(&self) -> ExitCode {
+        let help = self.help().map(|help| format!("  help: {help}\n")).unwrap_or_default();
+        // Where standard error is gone, the exit code is all that can be said.
+        drop(write!(io::stderr().lock(), "error: {self}\n{help}"));
+        match self {
+            Failure::Nobody(_) | Failure::Refused(400 | 404, _) => ExitCode::from(2),
+            _ => ExitCode::FAILURE,
+        }
+    }
+}
+
+impl Proxy {
+    /// The proxy that is meant: by `--admin`, by `$PORTWAY_ADMIN`, else by the file that `run` would take.
+    pub fn find(&self) -> Result<Admin, Failure> {
+        let token = self.token.clone().map(Secret::new);
+        match &self.admin {
+            Some(text) => {
+                // Its token may stand in the file all the same.
+                let of_file = || of_file(&self.config).ok().and_then(|settings| settings.token);
+                Ok(Admin { at: At::from(text.as_str()), token: token.or_else(of_file) })
+            }
+            None => {
+                let AdminSettings { listen, token: of_file, read_token } = of_file(&self.config)?;
+                let at = match listen {
+                    ListenAddr::Unix(path) => At::Unix(path),
+                    ListenAddr::Ip(mut addr) => {
+                        if addr.ip().is_unspecified() {
+                            let local = if addr.is_ipv4() { "127.0.0.1" } else { "::1" };
+                            addr.set_ip(local.parse().unwrap_or(addr.ip()));
+                        }
+                        At::Tcp(addr.to_string())
+                    }
+                    ListenAddr::Any(port) => At::Tcp(format!("127.0.0.1:{port}")),
+                };
+                Ok(Admin { at, token: token.or(of_file).or(read_token) })
+            }
+        }
+    }
+}
+
+/// The `[admin]` of a file.
+fn of_file(path: &Path) -> Result<AdminSettings, Failure> {
+    let name = path.display();
+    let nobody = |why: &dyn fmt::Display| Failure::Nobody(format!("{name} does not say whom to ask: {why}"));
+    let reading = file::read(path).map_err(|fault| nobody(&fault.message))?;
+    let table = match config::compile(&name.to_string(), &reading.bytes) {
+        Ok(compiled) => compiled.table.admin,
+        // What runs is an earlier text: its endpoint is most likely the same.
+        Err(report) => config::admin_of(&reading.bytes).ok_or_else(|| nobody(&report.headline()))?.into(),
+    };
+    table.ok_or_else(|| nobody(&"it has no [admin]"))
+}
+
+impl From<&str> for At {
+    fn from(text: &str) -> At {
+        match text.strip_prefix("unix:") {
+            Some(path) => At::Unix(path.into()),
+            None if text.bytes().all(|byte| byte.is_ascii_digit()) => At::Tcp(format!("127.0.0.1:{text}")),
+            None => At::Tcp(text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/').to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.at {
+            At::Tcp(addr) => f.write_str(addr),
+            At::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// Both kinds of stream.
+trait Stream: Read + Write {}
+impl<S: Read + Write> Stream for S {}
+
+impl Admin {
+    /// Asks for a value: `/v1/status`. Waits for the answer as long as it takes.
+    pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.value(&self.exchange("GET", path, b"")?)
+    }
+
+    /// Tells it something, and waits for what came of it.
+    pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
+        // Of these values none fails to serialize.
+        let body = serde_json::to_vec(body).unwrap_or_default();
+        self.post_bytes(path, &body)
+    }
+
+    /// The same with a body that is no JSON.
+    pub fn post_bytes<T: DeserializeOwned>(&self, path: &str, body: &[u8]) -> Result<T, Failure> {
+        self.value(&self.exchange("POST", path, body)?)
+    }
+
+    /// The body of an answer that is what was asked for.
+    pub fn exchange(&self, method: &str, path: &str, body: &[u8]) -> Result<Vec<u8>, Failure> {
+        let silent = |error| Failure::Silent(self.to_string(), error);
+        let mut stream = self.connect().map_err(silent)?;
+        let host = match &self.at {
+            At::Tcp(addr) => addr,
+            At::Unix(_) => "localhost",
+        };
+        let token = match &self.token {
+            Some(token) => format!("Authorization: Bearer {}\r\n", token.reveal()),
+            None => String::new(),
+        };
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\n{token}Content-Length: {}\r\nConnection: close\r\n\r\n",
+            body.len()
+        );
+        // An answer may come before all was taken, and then the writing fails: the answer says why.
+        let written = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
+        let mut answer = Vec::new();
+        let read = stream.read_to_end(&mut answer);
+        if answer.is_empty() {
+            written.map_err(silent)?;
+            read.map_err(silent)?;
+            return Err(silent(io::ErrorKind::UnexpectedEof.into()));
+        }
+        let (status, body) = self.parted(answer)?;
+        if status == 200 || status == 202 {
+            return Ok(body);
+        }
+        match serde_json::from_slice(&body) {
+            Ok(problem) => Err(Failure::Refused(status, problem)),
+            Err(_) => Err(Failure::Strange(self.to_string(), format!("HTTP status {status}"))),
+        }
+    }
+
+    fn connect(&self) -> io::Result<Box<dyn Stream>> {
+        match &self.at {
+            At::Unix(path) => Ok(Box::new(UnixStream::connect(path)?)),
+            At::Tcp(addr) => {
+                let mut last = io::ErrorKind::NotFound.into();
+                for addr in addr.to_socket_addrs()? {
+                    match TcpStream::connect_timeout(&addr, CONNECT) {
+                        Ok(stream) => return Ok(Box::new(stream)),
+                        Err(error) => last = error,
+                    }
+                }
+                Err(last)
+            }
+        }
+    }
+
+    /// The status and the body of an answer.
+    fn parted(&self, mut answer: Vec<u8>) -> Result<(u16, Vec<u8>), Failure> {
+        let strange = |why: &str| Failure::Strange(self.to_string(), why.to_owned());
+        let mut fields = [httparse::EMPTY_HEADER; 32];
+        let mut head = httparse::Response::new(&mut fields);
+        let Ok(httparse::Status::Complete(whole)) = head.parse(&answer) else {
+            return Err(strange("this is no HTTP"));
+        };
+        let status = head.code.unwrap_or_default();
+        let length = head.headers.iter().find(|field| field.name.eq_ignore_ascii_case("content-length"));
+        let length = length.and_then(|field| std::str::from_utf8(field.value).ok()?.parse::<usize>().ok());
+        let body = answer.split_off(whole);
+        match length {
+            Some(length) if length != body.len() => Err(strange("the answer was cut off")),
+            _ => Ok((status, body)),
+        }
+    }
+
+    fn value<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Failure> {
+        serde_json::from_slice(body).map_err(|error| Failure::Strange(self.to_string(), error.to_string()))
+    }
+}

@@ -1,0 +1,188 @@
+//! `portway connections`: what is open now; and `portway kill`: what is not to be any more.
+
+use std::io::{Write, stdout};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::admin::{self, Admin, Failure};
+use super::check::say;
+use super::table::{self, Table};
+use crate::admin::api::{Connection, Connections, Filter, Kill, Killed};
+use crate::admin::encoded;
+
+/// Shows the open connections and UDP sessions of the running proxy, the oldest first
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  portway connections --route web --older 1h
+  portway connections --client 10.0.0.0/8 --json")]
+pub struct Args {
+    #[command(flatten)]
+    proxy: admin::Proxy,
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// As JSON: a list of what /v1/connections tells.
+    #[arg(long)]
+    json: bool,
+    /// With the kernel's view of each: round-trip time, retransmits, send queue.
+    #[arg(long)]
+    tcp: bool,
+    /// Shows them again every so often, until Ctrl-C: "2s".
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "2s", require_equals = true,
+          value_parser = humantime::parse_duration)]
+    watch: Option<Duration>,
+}
+
+/// Resets open connections of the running proxy: by their ids, or all that a filter leaves
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes: 0 all were reset; 1 an id is that of no open connection; 2 nothing was said.
+
+Example:
+  portway kill 1234 1240
+  portway kill --route web --older 1h"
+)]
+pub struct KillArgs {
+    /// Ids, as `portway connections` and the access log have them.
+    #[arg(value_name = "ID")]
+    ids: Vec<u64>,
+    #[command(flatten)]
+    filter: FilterArgs,
+    #[command(flatten)]
+    proxy: admin::Proxy,
+    /// As JSON: the answer of /v1/kill.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which connections.
+#[derive(Clone, Debug, clap::Args)]
+pub struct FilterArgs {
+    /// Of this route.
+    #[arg(long, value_name = "NAME")]
+    route: Option<String>,
+    /// Of this client: an address, a network, or an address with its port.
+    #[arg(long, value_name = "CLIENT")]
+    client: Option<String>,
+    /// Open for longer than this: "1h".
+    #[arg(long, value_name = "TIME")]
+    older: Option<String>,
+}
+
+impl FilterArgs {
+    fn filter(&self) -> Filter {
+        Filter { route: self.route.clone(), client: self.client.clone(), older: self.older.clone() }
+    }
+}
+
+/// Shows them once, or again and again.
+pub fn run(args: &Args) -> ExitCode {
+    let proxy = match args.proxy.find() {
+        Ok(proxy) => proxy,
+        Err(failure) => return failure.exit(),
+    };
+    loop {
+        let all = match all(&proxy, &args.filter.filter(), args.tcp) {
+            Ok(all) => all,
+            Err(failure) => return failure.exit(),
+        };
+        let code = match args.json {
+            true => table::json(&all),
+            false => {
+                // A screen of its own for each look, where there is a screen.
+                let clear =
+                    if args.watch.is_some() && table::width().is_some() { "\x1b[2J\x1b[H" } else { "" };
+                let shown = listed(&all, args.tcp).render(table::width());
+                say(&mut stdout().lock(), &format!("{clear}{shown}"))
+            }
+        };
+        match args.watch {
+            Some(pause) if code == ExitCode::SUCCESS => std::thread::park_timeout(pause),
+            _ => return code,
+        }
+    }
+}
+
+/// Every page.
+fn all(proxy: &Admin, filter: &Filter, tcp: bool) -> Result<Vec<Connection>, Failure> {
+    let mut query = format!("limit=1000&tcp={tcp}");
+    let pairs = [("route", &filter.route), ("client", &filter.client), ("older", &filter.older)];
+    for (key, value) in pairs {
+        if let Some(value) = value {
+            query += &format!("&{key}={}", encoded(value));
+        }
+    }
+    let (mut found, mut after) = (Vec::new(), 0);
+    loop {
+        let page: Connections = proxy.get(&format!("/v1/connections?{query}&after={after}"))?;
+        found.extend(page.connections);
+        match page.next {
+            Some(next) => after = next,
+            None => return Ok(found),
+        }
+    }
+}
+
+fn listed(connections: &[Connection], tcp: bool) -> Table {
+    let mut heading =
+        vec!["ID", "ROUTE", "CLIENT", "LISTENER", "UPSTREAM", "AGE", "IDLE", "UP", "DOWN", "PATH"];
+    if tcp {
+        heading.extend(["RTT", "RETRANS", "QUEUE"]);
+    }
+    let mut table = Table::new(&heading);
+    table.right(&[0, 5, 6, 7, 8, 10, 11, 12]);
+    for connection in connections {
+        let mut row = vec![
+            connection.id.to_string(),
+            connection.route.clone(),
+            connection.client.clone(),
+            connection.listener.clone(),
+            connection.peer.clone().unwrap_or_else(|| "-".to_owned()),
+            table::span(connection.age),
+            connection.idle.map_or_else(|| "-".to_owned(), table::span),
+            table::bytes(connection.bytes_up),
+            table::bytes(connection.bytes_down),
+            connection.path.clone(),
+        ];
+        if tcp {
+            row.extend(of_kernel(connection));
+        }
+        table.row(row);
+    }
+    table
+}
+
+/// Of the client's socket and of the upstream's.
+fn of_kernel(connection: &Connection) -> [String; 3] {
+    let sockets = connection.tcp.as_ref();
+    let both = [sockets.and_then(|tcp| tcp.client), sockets.and_then(|tcp| tcp.upstream)];
+    let shown = |of: fn(crate::admin::api::Tcp) -> String| {
+        both.map(|socket| socket.map_or_else(|| "-".to_owned(), of)).join("/")
+    };
+    [
+        shown(|tcp| format!("{:.1}ms", tcp.rtt * 1000.0)),
+        shown(|tcp| tcp.retransmits.to_string()),
+        shown(|tcp| table::bytes(tcp.send_queue)),
+    ]
+}
+
+/// Resets them.
+pub fn kill(args: &KillArgs) -> ExitCode {
+    let filter = args.filter.filter();
+    let filter = (!filter.is_empty()).then_some(filter);
+    let kill = Kill { ids: args.ids.clone(), filter };
+    let killed: Killed = match args.proxy.find().and_then(|proxy| proxy.post("/v1/kill", &kill)) {
+        Ok(killed) => killed,
+        Err(failure) => return failure.exit(),
+    };
+    let code = match args.json {
+        true => table::json(&killed),
+        false => say(&mut stdout().lock(), &format!("{} reset\n", table::count(killed.killed, "connection"))),
+    };
+    if killed.unknown.is_empty() {
+        return code;
+    }
+    let unknown: Vec<String> = killed.unknown.iter().map(ToString::to_string).collect();
+    // Where standard error is gone, the exit code is all that can be said.
+    drop(writeln!(std::io::stderr().lock(), "error: no open connection has the id {}", unknown.join(", ")));
+    ExitCode::FAILURE
+}

@@ -1,0 +1,58 @@
+//! `portway reload`: the running proxy reads its file again, and says what became of it.
+
+use std::io::{Write, stderr, stdout};
+use std::process::ExitCode;
+
+use super::admin;
+use super::check::say;
+use super::table;
+use crate::admin::api::{ReloadOutcome, Reloaded};
+
+/// Has the running proxy read its file again, waits until it is carried out or refused, and shows the outcome
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes: 0 the file is what runs; 1 nobody answers; 2 the file has faults, and nothing has changed.
+
+Example:
+  portway reload"
+)]
+pub struct Args {
+    #[command(flatten)]
+    proxy: admin::Proxy,
+    /// As JSON: the answer of /v1/reload.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Asks, and waits.
+pub fn run(args: &Args) -> ExitCode {
+    let reloaded: Reloaded = match args.proxy.find().and_then(|proxy| proxy.post("/v1/reload", &())) {
+        Ok(reloaded) => reloaded,
+        Err(failure) => return failure.exit(),
+    };
+    let generation = reloaded.generation;
+    let said = match reloaded.outcome {
+        _ if args.json => return and_then(table::json(&reloaded), &reloaded),
+        ReloadOutcome::Reloaded => {
+            format!("reloaded: {}; generation {generation}\n", reloaded.changed.unwrap_or_default())
+        }
+        ReloadOutcome::NoFile => "there is no file: its routes were given on the command line\n".to_owned(),
+        ReloadOutcome::Started | ReloadOutcome::Unchanged => {
+            format!("nothing changed: the file is what runs; generation {generation}\n")
+        }
+        ReloadOutcome::Refused => {
+            let report = reloaded.report.unwrap_or_default();
+            // Where standard error is gone, the exit code is all that can be said.
+            drop(write!(
+                stderr().lock(),
+                "{report}refused: what runs goes on as before; generation {generation}\n"
+            ));
+            return ExitCode::from(2);
+        }
+    };
+    say(&mut stdout().lock(), &said)
+}
+
+fn and_then(shown: ExitCode, reloaded: &Reloaded) -> ExitCode {
+    if reloaded.outcome == ReloadOutcome::Refused { ExitCode::from(2) } else { shown }
+}

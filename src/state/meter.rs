@@ -1,0 +1,196 @@
+//! What went through a route or an upstream: counters that only grow, read while they are written.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use crate::model::Outcome;
+
+/// Connections and bytes.
+#[derive(Debug, Default)]
+pub struct Tally {
+    opened: AtomicU64,
+    closed: AtomicU64,
+    /// Bytes of connections that have ended: up, down.
+    bytes: [AtomicU64; 2],
+    /// The most that was ever said of them.
+    shown: [AtomicU64; 2],
+    failed: AtomicU64,
+}
+
+impl Tally {
+    /// One more connection.
+    pub fn opened(&self) {
+        self.opened.fetch_add(1, Relaxed);
+    }
+
+    /// One of them has ended, with so many bytes up and down.
+    pub fn closed(&self, (up, down): (u64, u64)) {
+        self.bytes[0].fetch_add(up, Relaxed);
+        self.bytes[1].fetch_add(down, Relaxed);
+        self.closed.fetch_add(1, Relaxed);
+    }
+
+    /// An attempt did not become a connection.
+    pub fn failed(&self) {
+        self.failed.fetch_add(1, Relaxed);
+    }
+
+    /// Attempts that did not become a connection.
+    pub fn failures(&self) -> u64 {
+        self.failed.load(Relaxed)
+    }
+
+    /// Connections that were opened, and those of them that have ended.
+    pub fn connections(&self) -> (u64, u64) {
+        let closed = self.closed.load(Relaxed);
+        (self.opened.load(Relaxed).max(closed), closed)
+    }
+
+    /// Bytes of connections that have ended, up and down.
+    pub fn bytes(&self) -> (u64, u64) {
+        (self.bytes[0].load(Relaxed), self.bytes[1].load(Relaxed))
+    }
+
+    /// Bytes of all connections, where those of the ended ones were read before `live` was. A connection that ended between
+    /// the two looks is missing in both: what is said is no less than what was said before.
+    pub fn all_bytes(&self, ended: (u64, u64), live: (u64, u64)) -> (u64, u64) {
+        let most = |shown: &AtomicU64, now: u64| shown.fetch_max(now, Relaxed).max(now);
+        (most(&self.shown[0], ended.0 + live.0), most(&self.shown[1], ended.1 + live.1))
+    }
+}
+
+/// What is counted of a route.
+#[derive(Debug)]
+pub struct Meter {
+    /// Connections and bytes.
+    pub tally: Tally,
+    outcomes: [AtomicU64; Outcome::ALL.len()],
+    /// From accept to a connected upstream.
+    pub connect: Histogram<{ CONNECT.len() }>,
+    /// From accept to the end.
+    pub duration: Histogram<{ DURATION.len() }>,
+}
+
+/// The end of a connection, as far as it is counted.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Bytes up and down.
+    pub bytes: (u64, u64),
+    /// From accept to a connected upstream, where there was one.
+    pub connect: Option<Duration>,
+    /// From accept to the end.
+    pub duration: Duration,
+}
+
+impl Default for Meter {
+    fn default() -> Self {
+        Meter {
+            tally: Tally::default(),
+            outcomes: Default::default(),
+            connect: Histogram::new(&CONNECT),
+            duration: Histogram::new(&DURATION),
+        }
+    }
+}
+
+impl Meter {
+    /// A connection has ended.
+    pub fn closed(&self, end: &End) {
+        self.outcomes[end.outcome as usize].fetch_add(1, Relaxed);
+        if let Some(connect) = end.connect {
+            self.connect.add(connect);
+        }
+        self.duration.add(end.duration);
+        self.tally.closed(end.bytes);
+    }
+
+    /// How many ended how. Those that nobody did are left out.
+    pub fn outcomes(&self) -> impl Iterator<Item = (Outcome, u64)> {
+        let counts = Outcome::ALL.iter().map(|outcome| (*outcome, &self.outcomes[*outcome as usize]));
+        counts.map(|(outcome, count)| (outcome, count.load(Relaxed))).filter(|(_, count)| *count > 0)
+    }
+}
+
+/// Upper bounds of connect times, in seconds: from one within a host to the longest that people wait.
+pub const CONNECT: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
+/// Upper bounds of durations, in seconds: from a question and its answer to a day.
+pub const DURATION: [f64; 12] =
+    [0.01, 0.1, 0.5, 1.0, 5.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 21_600.0, 86_400.0];
+
+/// How many times lay below each bound.
+#[derive(Debug)]
+pub struct Histogram<const N: usize> {
+    bounds: &'static [f64; N],
+    /// Each between its bound and the one before.
+    counts: [AtomicU64; N],
+    above: AtomicU64,
+    /// In microseconds.
+    sum: AtomicU64,
+}
+
+impl<const N: usize> Histogram<N> {
+    fn new(bounds: &'static [f64; N]) -> Self {
+        let counts = std::array::from_fn(|_| AtomicU64::new(0));
+        Histogram { bounds, counts, above: AtomicU64::new(0), sum: AtomicU64::new(0) }
+    }
+
+    fn add(&self, time: Duration) {
+        let seconds = time.as_secs_f64();
+        let place = self.bounds.iter().position(|bound| seconds <= *bound);
+        place.map_or(&self.above, |place| &self.counts[place]).fetch_add(1, Relaxed);
+        self.sum.fetch_add(u64::try_from(time.as_micros()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// Each bound with how many were at or below it; then how many there were in all, and their sum in seconds.
+    pub fn read(&self) -> (Vec<(f64, u64)>, u64, f64) {
+        let mut all = 0;
+        let below = self.bounds.iter().zip(&self.counts).map(|(bound, count)| {
+            all += count.load(Relaxed);
+            (*bound, all)
+        });
+        let below: Vec<(f64, u64)> = below.collect();
+        // Exact up to 285 years.
+        (below, all + self.above.load(Relaxed), self.sum.load(Relaxed) as f64 / 1e6)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_never_shrink_where_a_connection_ends_between_two_looks() {
+        let tally = Tally::default();
+        tally.opened();
+        assert_eq!(tally.all_bytes(tally.bytes(), (100, 7)), (100, 7));
+        // It is out of the table, and not counted yet.
+        assert_eq!(tally.all_bytes(tally.bytes(), (0, 0)), (100, 7));
+        tally.closed((120, 9));
+        assert_eq!(tally.all_bytes(tally.bytes(), (0, 0)), (120, 9));
+        assert_eq!(tally.connections(), (1, 1));
+    }
+
+    #[test]
+    fn a_meter_counts_each_end_once() {
+        let meter = Meter::default();
+        let end = |outcome, connect: Option<u64>, seconds| End {
+            outcome,
+            bytes: (1, 2),
+            connect: connect.map(Duration::from_millis),
+            duration: Duration::from_secs(seconds),
+        };
+        meter.closed(&end(Outcome::ClientClosed, Some(1), 1));
+        meter.closed(&end(Outcome::ClientClosed, Some(40_000), 100_000));
+        meter.closed(&end(Outcome::ConnectFailed, None, 5));
+        let outcomes: Vec<_> = meter.outcomes().collect();
+        assert_eq!(outcomes, [(Outcome::ClientClosed, 2), (Outcome::ConnectFailed, 1)]);
+        let (below, all, sum) = meter.connect.read();
+        assert_eq!((below[0], below[1], below[11]), ((0.0005, 0), (0.001, 1), (30.0, 1)));
+        assert_eq!((all, sum), (2, 40.001));
+        let (below, all, _) = meter.duration.read();
+        assert_eq!((below[3], below[4], below[11], all), ((1.0, 1), (5.0, 2), (86_400.0, 2), 3));
+        assert_eq!(meter.tally.bytes(), (3, 6));
+    }
+}
