@@ -43,10 +43,8 @@ pub fn run(args: &Args) -> ExitCode {
         ReloadOutcome::Refused => {
             let report = reloaded.report.unwrap_or_default();
             // Where standard error is gone, the exit code is all that can be said.
-            drop(write!(
-                stderr().lock(),
-                "{report}refused: what runs goes on as before; generation {generation}\n"
-            ));
+            let end = format!("refused: what runs goes on as before; generation {generation}\n");
+            drop(stderr().lock().write_all((report + &end).as_bytes()));
             return ExitCode::from(2);
         }
     };
