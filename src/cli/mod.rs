@@ -2,9 +2,11 @@
 
 mod admin;
 mod check;
+mod completions;
 mod connections;
 mod demo;
 mod forward;
+mod man;
 mod policy;
 mod probe;
 mod reload;
@@ -16,7 +18,7 @@ mod whoami;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// A TCP and UDP reverse proxy and port forwarder: one binary, one TOML file that can be edited while it runs.
 #[derive(Debug, Parser)]
@@ -39,6 +41,8 @@ enum Command {
     Check(check::Args),
     Schema(schema::Args),
     Demo(demo::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// Parses the command line and carries it out. Exit codes: 0 fine; 1 it ran and failed; 2 the command line or the
@@ -56,5 +60,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => args.run(),
         Command::Schema(args) => args.run(),
         Command::Demo(args) => demo::run(args),
+        Command::Completions(args) => args.run(Cli::command()),
+        Command::Man(args) => args.run(Cli::command()),
     }
 }

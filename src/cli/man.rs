@@ -1,0 +1,106 @@
+//! `portway man`: the manual, from the same definitions as `--help`.
+
+use std::io;
+use std::process::ExitCode;
+
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, roman};
+
+use super::check::say;
+
+/// Prints a page of the manual.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  portway man | man -l -
+  portway man run > portway-run.1")]
+pub struct Args {
+    /// The page of this command; without it, that of Portway as a whole.
+    command: Option<String>,
+}
+
+/// What `--help` says elsewhere, or not at all: heading and lines, of the page of the whole.
+const MORE: [(&str, &[&str]); 4] = [
+    (
+        "FILES",
+        &[
+            "/etc/portway/portway.toml: the routes, where neither --config nor PORTWAY_CONFIG names another file.",
+        ],
+    ),
+    (
+        "ENVIRONMENT",
+        &["PORTWAY_CONFIG: the file of the routes.", "NO_COLOR: if set, faults have no colours."],
+    ),
+    (
+        "SIGNALS",
+        &[
+            "SIGTERM, SIGINT: listening sockets close at once, open connections have their route's drain_timeout; a second \
+             one ends it now.",
+            "SIGHUP: takes the file in at once.",
+            "SIGUSR1: opens log files anew.",
+        ],
+    ),
+    (
+        "EXIT STATUS",
+        &[
+            "0: fine.",
+            "1: it ran, and failed.",
+            "2: the command line or the file is wrong; nothing was started.",
+        ],
+    ),
+];
+
+impl Args {
+    /// Prints it to standard output. `whole` is the command line. Exit code 2: there is no such command.
+    pub fn run(&self, whole: clap::Command) -> ExitCode {
+        let mut whole = whole.disable_help_subcommand(true);
+        whole.build();
+        let found = match &self.command {
+            None => Some(&whole),
+            Some(name) => whole.find_subcommand(name),
+        };
+        let Some(command) = found else {
+            let message = format!("there is no command `{}`", self.command.as_deref().unwrap_or_default());
+            // Prints it with the usage.
+            whole.error(clap::error::ErrorKind::InvalidSubcommand, message).exit()
+        };
+        match page(command, self.command.is_none()) {
+            Ok(text) => say(&mut io::stdout().lock(), &String::from_utf8_lossy(&text)),
+            // A vector takes all.
+            Err(_) => ExitCode::FAILURE,
+        }
+    }
+}
+
+/// The page of a command; with [`MORE`] if it is that of the whole.
+fn page(command: &clap::Command, whole: bool) -> io::Result<Vec<u8>> {
+    let source = concat!("portway ", env!("CARGO_PKG_VERSION"));
+    let man = Man::new(command.clone()).source(source).manual("Portway");
+    let mut text = Vec::new();
+    man.render_title(&mut text)?;
+    man.render_name_section(&mut text)?;
+    man.render_synopsis_section(&mut text)?;
+    man.render_description_section(&mut text)?;
+    man.render_options_section(&mut text)?;
+    if whole {
+        man.render_subcommands_section(&mut text)?;
+    }
+    let mut roff = Roff::new();
+    if let Some(notes) = command.get_after_help() {
+        roff.control("SH", ["NOTES"]);
+        // Line by line as it stands: examples.
+        roff.control("nf", []);
+        notes.to_string().lines().for_each(|line| {
+            roff.text([roman(line)]);
+        });
+        roff.control("fi", []);
+    }
+    for (heading, lines) in MORE.iter().filter(|_| whole) {
+        roff.control("SH", [*heading]);
+        for line in *lines {
+            roff.text([roman(*line)]).control("br", []);
+        }
+    }
+    roff.to_writer(&mut text)?;
+    Ok(text)
+}
