@@ -237,7 +237,11 @@ pub(super) fn bind_fault(
             format!("cannot listen on {addr}: permission denied"),
             match addr {
                 ListenAddr::Unix(path) => format!("Portway may not create {}", path.display()),
-                _ => "ports below 1024 need CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities=)".to_owned(),
+                _ => {
+                    "ports below 1024 need CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities=; a container: \
+                      --cap-add NET_BIND_SERVICE)"
+                        .to_owned()
+                }
             },
         ),
         _ => (format!("cannot listen on {addr}: {error}"), "choose another address".to_owned()),

@@ -18,7 +18,7 @@ use super::signals::{Signals, Told};
 use super::systemd::Manager;
 use super::watch::decide::How;
 use crate::config::{Compiled, Report};
-use crate::net::Inherited;
+use crate::net::{Inherited, use_low_ports};
 use crate::proxy::Shared;
 use crate::tasks::Scope;
 
@@ -53,6 +53,8 @@ pub fn main<A: Future<Output = ()> + Send + 'static>(
 ) -> Result<(), Failure> {
     // Before the first thread: it changes the environment.
     let inherited = Inherited::from_env();
+    // And before it: threads have what their parent had.
+    use_low_ports();
     let logs = Logs::start()?;
     // One runtime whose threads share the work. Measured against a runtime of one thread, on one core (tests/bench): 7.61
     // and 7.32 µs of processor time per request, 38.2 and 37.2 per connection. A runtime for each core would gain these 3

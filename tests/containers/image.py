@@ -3,15 +3,14 @@
 import os
 import re
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 
-from machine import REPOSITORY, Fault, say, tail
+from machine import REPOSITORY, Fault, tail
 
-# The release binary of this machine with the libraries that it is linked to, and nothing else.
-PROGRAM = "localhost/portway-program"
-# What deploy/Dockerfile makes.
-BUILT = "localhost/portway"
+# As deploy/compose.yaml names it.
+PORTWAY = "localhost/portway"
 # Debian with what the build stage and the package of the tests need.
 DEBIAN = "docker.io/library/debian:bookworm-slim"
 RUST = "docker.io/library/rust:1-bookworm"
@@ -19,17 +18,19 @@ CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 def of_program(podman, program, folder):
-    """An image of the program alone. Returns its name."""
+    """An image of this program, with what that of deploy/Dockerfile has. Returns its name."""
     root = Path(folder) / "program"
     linked = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
     for library in re.findall(r"(/\S+) \(0x", linked):
         put(library, root / library.lstrip("/"))
     put(program, root / "usr/bin/portway")
-    for name in ("etc/portway", "tmp"):
-        (root / name).mkdir(parents=True)
-    archive = pack(root)
-    podman("import", "--change", 'ENTRYPOINT ["/usr/bin/portway"]', archive, PROGRAM)
-    return PROGRAM
+    # Version 2, permitted: CAP_NET_BIND_SERVICE (capabilities(7), "File capability extended attribute versioning").
+    os.setxattr(root / "usr/bin/portway", "security.capability", struct.pack("<5I", 0x02000000, 1 << 10, 0, 0, 0))
+    put(REPOSITORY / "deploy/portway.toml", root / "etc/portway/portway.toml")
+    (root / "etc/nsswitch.conf").write_text("hosts: files dns\n")
+    changes = ("USER 65532:65532", "STOPSIGNAL SIGTERM", 'ENTRYPOINT ["/usr/bin/portway"]', 'CMD ["run"]')
+    podman("import", *(part for change in changes for part in ("--change", change)), pack(root), PORTWAY)
+    return PORTWAY
 
 
 def debian(podman, folder):
@@ -37,7 +38,7 @@ def debian(podman, folder):
     root, log = Path(folder) / "debian", Path(folder) / "debootstrap.log"
     with log.open("wb") as output:
         done = subprocess.run(
-            ["debootstrap", "--variant=minbase", "--include=adduser,ca-certificates,gcc,libc6-dev,libcap2-bin,man-db",
+            ["debootstrap", "--variant=minbase", "--include=adduser,ca-certificates,gcc,libc6-dev,libcap2-bin",
              "bookworm", root], stdout=output, stderr=output)
     if done.returncode:
         raise Fault(f"debootstrap failed:\n{tail(log)}")
@@ -50,23 +51,21 @@ def debian(podman, folder):
 
 
 def build(podman, folder):
-    """The image of deploy/Dockerfile, built as a person would."""
+    """The image of deploy/Dockerfile, built as a person would. Returns its name."""
     sysroot = subprocess.run(["rustc", "--print", "sysroot"], capture_output=True, text=True, check=True,
                              cwd=REPOSITORY).stdout.strip()
     # Its caches are there.
     environment = {**os.environ, "TMPDIR": str(folder)}
-    log = podman("build", "--format", "docker", "--network", "host", "--volume", f"{sysroot}:/toolchain:ro",
-                 "--isolation", "chroot", "--file", "deploy/Dockerfile", "--tag", BUILT, ".", cwd=REPOSITORY,
+    podman("build", "--format", "docker", "--network", "host", "--volume", f"{sysroot}:/toolchain:ro",
+                 "--isolation", "chroot", "--file", "deploy/Dockerfile", "--tag", PORTWAY, ".", cwd=REPOSITORY,
                  timeout=900, env=environment)
-    size = int(podman("image", "inspect", "--format", "{{.Size}}", BUILT))
-    say(f"the image has {size / 1e6:.1f} MB")
-    return log
+    return PORTWAY
 
 
 def pack(root):
     """The folder as an archive; the folder goes."""
     archive = Path(f"{root}.tar")
-    subprocess.run(["tar", "-C", root, "-cf", archive, "."], check=True)
+    subprocess.run(["tar", "-C", root, "--xattrs", "--xattrs-include=*", "-cf", archive, "."], check=True)
     shutil.rmtree(root)
     return archive
 

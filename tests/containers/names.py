@@ -1,69 +1,41 @@
 """A backend that has another address than before, in a network whose resolver knows the names of its containers."""
 
-import json
 import time
 
-from clients import Comers, Flow, Talker, reach
+from clients import Comers, Talker, reach
 from machine import Fault, wait_until
+from scene import HEAD, NETWORK, SUBNET, Scene, expect, flow_to, route
 
-NETWORK, SUBNET = "portway-names", "10.89.77"
 CHANGED = "the addresses of the name have changed"
 # What the README promises: every 5 s (a quarter more or less, so that many names spread), and what one look-up takes.
 INTERVAL = 5 * 1.25 + 1.5
 PORTS = {"keep": 8080, "drain": 8081, "cut": 8082}
 
 
-def routes():
-    """One route for each `on_vanish`, all to the same two backends."""
-    text = '[log]\nformat = "json"\naccess = "stderr"\n[defaults]\nconnect_timeout = "1s"\ndrain_timeout = "5s"\n'
-    for how, port in PORTS.items():
-        text += (f'[[route]]\nname = "{how}"\nlisten = "{port}"\nupstream = ["app-1:3000", "app-2:3000"]\n'
-                 f'on_vanish = "{how}"\n')
-    return text
+class Moving(Scene):
+    """Two backends, known by name, and one route for each `on_vanish` to both."""
 
+    def __enter__(self):
+        super().__enter__()
+        for name, host in (("app-1", 11), ("app-2", 12)):
+            self.backend(name, host)
+        folder = self.stage.folder("names")
+        (folder / "portway.toml").write_text(
+            HEAD + '[defaults]\nconnect_timeout = "1s"\ndrain_timeout = "5s"\n'
+            + "".join(route(how, port, ["app-1:3000", "app-2:3000"], f'on_vanish = "{how}"') for how, port in PORTS.items()))
+        self.proxy = self.portway((folder, "/etc/portway"), [f"{port}:{port}" for port in PORTS.values()])
+        for name in ("app-1", "app-2"):
+            self.proxy.wait_for(CHANGED, name=name)
+        return self
 
-class Net:
-    """The network, two backends by name, and Portway in a container beside them."""
-
-    def __init__(self, stage):
-        self.podman, self.image = stage.podman, stage.image
-        self.podman("network", "create", "--subnet", f"{SUBNET}.0/24", NETWORK)
-        self.backends = {name: self.backend(name, host) for name, host in (("app-1", 11), ("app-2", 12))}
-        folder = stage.folder("names")
-        (folder / "portway.toml").write_text(routes())
-        published = [part for port in PORTS.values() for part in ("--publish", f"127.0.0.1:{port}:{port}")]
-        self.portway = self.podman.run(
-            "portway", self.image, "run", options=["--network", NETWORK, "--volume", f"{folder}:/etc/portway:ro",
-                                                   *published])
-        self.portway.wait_for("ready")
-        for name in self.backends:
-            self.portway.wait_for(CHANGED, name=name)
-
-    def backend(self, name, host):
-        """Starts a container that says its name."""
-        return self.podman.run(name, self.image, "whoami", "--listen", "3000", "--name", name,
-                               options=["--network", NETWORK, "--ip", f"{SUBNET}.{host}"])
-
-    def flow_to(self, backend, port):
-        """A connection that came to this backend."""
-        for _ in range(4):
-            flow = Flow(port)
-            if flow.reached == backend:
-                return flow
-            flow.close()
-        raise Fault(f"no client of port {port} comes to {backend}; the log:\n{self.portway.log()}")
-
-    def wait_for_address(self, host, since):
-        """Waits until Portway has found app-1 at the address; returns how long after `since`, in seconds."""
-        address = f"{SUBNET}.{host}"
-        news = lambda: any(record["added"] == address for record in self.portway.said(CHANGED, name="app-1"))
+    def wait_for_address(self, host):
+        """Waits until Portway has found app-1 at the address; returns how long it took, in seconds."""
+        began, address = time.monotonic(), f"{SUBNET}.{host}"
+        news = lambda: any(record["added"] == address for record in self.proxy.said(CHANGED, name="app-1"))
         wait_until(news, INTERVAL + 5, f"app-1 is known at {address}")
-        return time.monotonic() - since
-
-    def close(self):
-        """Leaves no network."""
-        self.podman.remove_containers()
-        self.podman("network", "rm", "--force", NETWORK)
+        took = time.monotonic() - began
+        expect(took < INTERVAL, f"found after {took:.1f} s, not within {INTERVAL} s")
+        return took
 
 
 def undisturbed(talkers):
@@ -82,51 +54,40 @@ def slowest(talkers):
 
 def a_backend_with_another_address_is_found(stage):
     """It goes on running, and nobody connects meanwhile: only the interval finds it, and `on_vanish` decides."""
-    net = Net(stage)
-    try:
-        held = {how: net.flow_to("app-1", port) for how, port in PORTS.items()}
+    with Moving(stage) as scene:
+        held = {how: flow_to("app-1", port) for how, port in PORTS.items()}
         talkers = [Talker(port, "app-2") for port in PORTS.values()]
-        net.podman("network", "disconnect", NETWORK, "app-1")
-        net.podman("network", "connect", "--ip", f"{SUBNET}.21", NETWORK, "app-1")
-        took = net.wait_for_address(21, time.monotonic())
-        if took > INTERVAL:
-            raise Fault(f"found after {took:.1f} s, not within {INTERVAL} s")
+        scene.podman("network", "disconnect", NETWORK, "app-1")
+        scene.podman("network", "connect", "--ip", f"{SUBNET}.21", NETWORK, "app-1")
+        took = scene.wait_for_address(21)
         endings = {"cut": held["cut"].ending(0.5), "drain": held["drain"].ending(0), "keep": held["keep"].ending(0)}
-        if endings != {"cut": "reset", "drain": None, "keep": None}:
-            raise Fault(f"at once: {endings}")
+        expect(endings == {"cut": "reset", "drain": None, "keep": None}, f"at once: {endings}")
         endings = {"drain": held["drain"].ending(10), "keep": held["keep"].ending(0.5)}
-        if endings != {"drain": "reset", "keep": None}:
-            raise Fault(f"after the drain: {endings}")
-        gone = net.portway.wait_for("", 2, outcome="upstream-gone")
+        expect(endings == {"drain": "reset", "keep": None}, f"after the drain: {endings}")
+        for how in ("cut", "drain"):
+            scene.proxy.wait_for("", outcome="upstream-gone", route=how)
         for port in PORTS.values():
             came = sorted(reach(port) for _ in range(4))
-            if came != ["app-1", "app-1", "app-2", "app-2"]:
-                raise Fault(f"clients of port {port} come to {came}")
+            expect(came == ["app-1", "app-1", "app-2", "app-2"], f"clients of port {port} come to {came}")
         figures = undisturbed(talkers)
         for flow in held.values():
             flow.close()
-        return f"found after {took:.1f} s; {gone['outcome']}: drain, cut; {figures}"
-    finally:
-        net.close()
+        return f"found after {took:.1f} s; {figures}"
 
 
 def a_recreated_backend_is_found(stage):
     """Removed, and run anew elsewhere, while clients come and go."""
-    net = Net(stage)
-    try:
-        held = {how: net.flow_to("app-1", port) for how, port in PORTS.items()}
+    with Moving(stage) as scene:
+        held = {how: flow_to("app-1", port) for how, port in PORTS.items()}
         talkers = [Talker(port, "app-2") for port in PORTS.values()]
         comers = [Comers(port) for port in PORTS.values()]
-        net.podman("rm", "--force", "--time", "0", "app-1")
+        scene.podman("rm", "--force", "--time", "0", "app-1")
         removed = time.monotonic()
         endings = {how: flow.ending(2) for how, flow in held.items()}
-        if any(ending not in ("closed", "reset") for ending in endings.values()):
-            raise Fault(f"the backend is gone, and its clients see {endings}")
-        net.backend("app-1", 31)
+        expect(all(endings.values()), f"the backend is gone, and its clients see {endings}")
+        scene.backend("app-1", 31)
         since = time.monotonic()
-        took = net.wait_for_address(31, since)
-        if took > INTERVAL:
-            raise Fault(f"found after {took:.1f} s, not within {INTERVAL} s")
+        took = scene.wait_for_address(31)
         served = lambda: all(any(at > since and name == "app-1" for at, name in one.reached) for one in comers)
         wait_until(served, 5, "clients come to the new container")
         served_after = time.monotonic() - since
@@ -136,8 +97,6 @@ def a_recreated_backend_is_found(stage):
             flow.close()
         return (f"found after {took:.1f} s, served after {served_after:.1f} s; {sum(len(one.reached) for one in comers)} "
                 f"clients came meanwhile, {cut} were cut with the old one; {figures}")
-    finally:
-        net.close()
 
 
 def judge(comers, removed):

@@ -1,0 +1,104 @@
+"""The image, what a container of it may do, and how it stops."""
+
+import json
+import threading
+import time
+from pathlib import Path
+
+from clients import Flow
+from podman import RUN
+from scene import HARDENED, HEAD, Scene, expect, route, until_served
+
+# The bit of CAP_NET_BIND_SERVICE.
+LOW_PORTS = 1 << 10
+USER = 65532
+# In bytes.
+LARGEST = 30_000_000
+
+
+def status(container):
+    """/proc/PID/status of the container's process, as a dictionary."""
+    pid = container.inspect("{{.State.Pid}}")
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def the_image_is_small_and_has_no_root(stage):
+    """And says what to do where nothing is mounted."""
+    podman = stage.podman
+    image = json.loads(podman("image", "inspect", stage.image))[0]
+    config = image["Config"]
+    expect(image["Size"] < LARGEST, f"{image['Size']} bytes")
+    expect(config["User"] == "65532:65532" and config["StopSignal"] in ("SIGTERM", "15"), f"{config}")
+    said = podman("run", *RUN, "--rm", *HARDENED, stage.image, code=2)
+    expect("error: the file has no route" in said and "/etc/portway/portway.toml" in said, said)
+    said = podman("run", *RUN, "--rm", *HARDENED, stage.image, "--version")
+    expect(said.startswith("portway "), said)
+    return f"{image['Size'] / 1e6:.1f} MB"
+
+
+def it_serves_a_low_port_with_that_right_alone(stage):
+    """Not root, everything read-only, all capabilities dropped but one; also where the image itself must bring it."""
+    for options in (HARDENED, []):
+        with Scene(stage) as scene:
+            scene.backend("one", 11)
+            folder = stage.folder("rights")
+            (folder / "portway.toml").write_text(HEAD + route("low", 80, ["one:3000"]))
+            portway = scene.portway((folder, "/etc/portway"), ["8080:80"], options)
+            until_served(8080, "one")
+            its = status(portway)
+            expect(its["Uid"].split() == [str(USER)] * 4 and its["Gid"].split() == [str(USER)] * 4, f"{its}")
+            expect(int(its["CapEff"], 16) == int(its["CapPrm"], 16) == LOW_PORTS, f"{its}")
+            expect(its["Seccomp"] == "2", f"{its}")
+            if options:
+                expect(int(its["CapBnd"], 16) == LOW_PORTS and its["NoNewPrivs"] == "1", f"{its}")
+                mounts = Path(f"/proc/{portway.inspect('{{.State.Pid}}')}/mountinfo").read_text()
+                root = next(line for line in mounts.splitlines() if line.split()[4] == "/")
+                expect(root.split()[5].startswith("ro"), root)
+    return "hardened, and with an engine's defaults"
+
+
+def without_any_right_it_starts_and_a_low_port_is_a_fault_with_its_cure(stage):
+    """`--cap-drop all` alone."""
+    dropped = ["--read-only", "--cap-drop", "all"]
+    with Scene(stage) as scene:
+        scene.backend("one", 11)
+        folder = stage.folder("rights")
+        (folder / "portway.toml").write_text(HEAD + route("high", 8080, ["one:3000"]))
+        portway = scene.portway((folder, "/etc/portway"), ["8080:8080"], dropped)
+        until_served(8080, "one")
+        expect(int(status(portway)["CapPrm"], 16) == 0, f"{status(portway)}")
+        (folder / "portway.toml").write_text(HEAD + route("high", 8080, ["one:3000"]) + route("low", 80, ["one:3000"]))
+        refused = portway.wait_for("edit refused")
+        expect("--cap-add NET_BIND_SERVICE" in refused["report"], f"{refused}")
+        until_served(8080, "one")
+    return "cannot listen on port 80: permission denied, --cap-add NET_BIND_SERVICE"
+
+
+def stop_ends_with_the_drains_report(stage):
+    """Within the grace period; a client that ends by itself meanwhile is not cut."""
+    with Scene(stage) as scene:
+        scene.backend("one", 11)
+        folder = stage.folder("stop")
+        (folder / "portway.toml").write_text(HEAD + route("a", 8080, ["one:3000"], 'drain_timeout = "4s"'))
+        portway = scene.portway((folder, "/etc/portway"), ["8080:8080"])
+        ends, stays = Flow(8080), Flow(8080)
+        began = time.monotonic()
+        stopping = threading.Thread(target=lambda: scene.podman("stop", "--time", "30", "portway"))
+        stopping.start()
+        draining = portway.wait_for("draining")
+        # It still serves those that are here.
+        expect(ends.say("still here") == "one", "a connection is not served while it drains")
+        ends.close()
+        expect(stays.ending(10) == "reset", "it was not cut at the end of the drain")
+        stopping.join()
+        took = time.monotonic() - began
+        stopped = portway.wait_for("stopped")
+        expect((draining["connections"], stopped["finished"], stopped["cut"]) == (2, 1, 1), f"{draining} {stopped}")
+        expect(portway.inspect("{{.State.ExitCode}}") == "0" and took < 15, f"code, after {took:.1f} s")
+        stays.close()
+        return f"after {took:.1f} s: {stopped['finished']} finished, {stopped['cut']} cut"
+
+
+TESTS = [the_image_is_small_and_has_no_root, it_serves_a_low_port_with_that_right_alone,
+         without_any_right_it_starts_and_a_low_port_is_a_fault_with_its_cure, stop_ends_with_the_drains_report]
