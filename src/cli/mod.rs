@@ -14,6 +14,7 @@ mod run;
 mod schema;
 mod status;
 mod table;
+mod top;
 mod whoami;
 
 use std::process::ExitCode;
@@ -35,6 +36,7 @@ enum Command {
     Connections(connections::Args),
     Kill(connections::KillArgs),
     Reload(reload::Args),
+    Top(top::Args),
     Forward(Box<forward::Args>),
     Whoami(whoami::Args),
     Probe(probe::Args),
@@ -54,6 +56,7 @@ pub fn main() -> ExitCode {
         Command::Connections(args) => connections::run(&args),
         Command::Kill(args) => connections::kill(&args),
         Command::Reload(args) => reload::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Forward(args) => forward::run(*args),
         Command::Whoami(args) => whoami::run(args),
         Command::Probe(args) => probe::run(args),

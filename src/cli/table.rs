@@ -73,7 +73,8 @@ impl Table {
     }
 }
 
-fn cut(cell: &str, width: usize) -> String {
+/// A cell that is no wider than this.
+pub fn cut(cell: &str, width: usize) -> String {
     if cell.chars().count() <= width {
         return cell.to_owned();
     }
@@ -82,7 +83,7 @@ fn cut(cell: &str, width: usize) -> String {
 }
 
 /// What a name from outside may not do to a terminal.
-fn tidy(cell: &str) -> String {
+pub fn tidy(cell: &str) -> String {
     cell.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 

@@ -1,0 +1,123 @@
+//! Asks the proxy, on a thread of its own.
+
+use std::io;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+
+use super::admin::{Admin, Failure};
+use super::table::count;
+use crate::admin::api::{Connection, Connections, Kill, Killed, Routes, Status, Upstreams};
+
+/// What the proxy says of itself at one moment.
+#[derive(Clone, Debug)]
+pub(super) struct View {
+    pub status: Status,
+    pub routes: Routes,
+    pub upstreams: Upstreams,
+    /// Where they are looked at.
+    pub connections: Option<Connections>,
+}
+
+/// So many connections are shown, and so many come in one answer.
+const SHOWN: (usize, usize) = (5_000, 1_000);
+
+/// What is wanted of it.
+#[derive(Debug)]
+pub(super) enum Order {
+    Look { connections: bool },
+    Kill(Vec<u64>),
+}
+
+/// What came of that.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Look(Box<Result<View, String>>),
+    Done(String),
+}
+
+/// The thread, as seen from outside. It ends with this value, or with the process if the proxy holds it up.
+#[derive(Debug)]
+pub(super) struct Asker {
+    orders: Sender<Order>,
+    answers: Receiver<Answer>,
+    waiting: usize,
+}
+
+impl Asker {
+    pub(super) fn start(proxy: Admin) -> io::Result<Asker> {
+        let (orders, taken) = channel();
+        let (given, answers) = channel();
+        let work = move || {
+            // Until nobody wants anything any more.
+            for order in taken {
+                let answer = match order {
+                    Order::Look { connections } => Answer::Look(Box::new(
+                        look(&proxy, connections).map_err(|failure| failure.to_string()),
+                    )),
+                    Order::Kill(ids) => Answer::Done(kill(&proxy, ids)),
+                };
+                if given.send(answer).is_err() {
+                    return;
+                }
+            }
+        };
+        thread::Builder::new().name("ask".into()).spawn(work)?;
+        Ok(Asker { orders, answers, waiting: 0 })
+    }
+
+    pub(super) fn order(&mut self, order: Order) {
+        if self.orders.send(order).is_ok() {
+            self.waiting += 1;
+        }
+    }
+
+    pub(super) fn answer(&mut self) -> Option<Answer> {
+        let answer = self.answers.try_recv().ok()?;
+        self.waiting -= 1;
+        Some(answer)
+    }
+
+    /// Whether an answer is to come.
+    pub(super) fn waits(&self) -> bool {
+        self.waiting > 0
+    }
+}
+
+/// Asks for all that is shown.
+pub(super) fn look(proxy: &Admin, connections: bool) -> Result<View, Failure> {
+    Ok(View {
+        status: proxy.get("/v1/status")?,
+        routes: proxy.get("/v1/routes")?,
+        upstreams: proxy.get("/v1/upstreams")?,
+        connections: if connections { Some(open(proxy)?) } else { None },
+    })
+}
+
+/// The oldest connections, page by page.
+fn open(proxy: &Admin) -> Result<Connections, Failure> {
+    let mut found: Vec<Connection> = Vec::new();
+    let mut after = 0;
+    loop {
+        let page: Connections = proxy.get(&format!("/v1/connections?limit={}&after={after}", SHOWN.1))?;
+        found.extend(page.connections);
+        match page.next {
+            Some(next) if found.len() < SHOWN.0 => after = next,
+            next => return Ok(Connections { open: page.open, connections: found, next }),
+        }
+    }
+}
+
+fn kill(proxy: &Admin, ids: Vec<u64>) -> String {
+    match proxy.post::<Killed>("/v1/kill", &Kill { ids, filter: None }) {
+        Ok(Killed { killed, unknown }) if unknown.is_empty() => {
+            format!("{} reset", count(killed, "connection"))
+        }
+        Ok(Killed { killed, unknown }) => {
+            format!("{} reset, {} had gone already", count(killed, "connection"), unknown.len())
+        }
+        Err(failure) => match failure.help() {
+            Some(help) => format!("not reset: {failure}; {help}"),
+            None => format!("not reset: {failure}"),
+        },
+    }
+}
