@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::config::{self, Compiled, Report};
-use crate::server::{file, lists};
+use crate::server::{credentials, file, lists};
 
 /// Reads a file and shows every fault in it; nothing is started.
 #[derive(Debug, clap::Args)]
@@ -23,7 +23,8 @@ impl Args {
         let compiled = file::read(&self.file)
             .map_err(|fault| Report::about_file(&name, fault))
             .and_then(|reading| config::compile(&name, &reading.bytes))
-            .and_then(|compiled| lists::read(&compiled).map(|_| compiled));
+            .and_then(|compiled| lists::read(&compiled).map(|_| compiled))
+            .and_then(|compiled| credentials::read(&compiled).map(|_| compiled));
         match compiled {
             Ok(compiled) => say(&mut std::io::stdout().lock(), &summary(&name, &compiled)),
             Err(report) => {

@@ -51,6 +51,21 @@ pub struct PolicyArgs {
     /// Says to the upstream who the client is, by the PROXY protocol: "v1" or "v2".
     #[arg(long, value_name = "VERSION")]
     send_proxy: Option<String>,
+    /// The certificate (PEM) that clients are served TLS with; with its key.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<String>,
+    /// The key of that certificate.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<String>,
+    /// TLS to the upstream, which must have a certificate that the system trusts.
+    #[arg(long)]
+    tls_upstream: bool,
+    /// TLS to the upstream, which must have a certificate of these authorities (PEM).
+    #[arg(long, value_name = "FILE")]
+    tls_upstream_ca: Option<String>,
+    /// TLS to the upstream, whose certificate must have this name.
+    #[arg(long, value_name = "NAME")]
+    tls_server_name: Option<String>,
     /// UDP: sessions at once.
     #[arg(long, value_name = "NUMBER")]
     max_sessions: Option<u32>,
@@ -63,6 +78,25 @@ pub struct PolicyArgs {
     /// Connections to an address that left its name: "keep", "drain" or "cut".
     #[arg(long, value_name = "WHAT")]
     on_vanish: Option<String>,
+}
+
+impl PolicyArgs {
+    /// The keys of `tls`.
+    fn tls(&self) -> Vec<(&'static str, toml::Value)> {
+        let mut keys: Vec<(&'static str, toml::Value)> = Vec::new();
+        for (key, value) in [
+            ("cert", &self.tls_cert),
+            ("key", &self.tls_key),
+            ("upstream.ca", &self.tls_upstream_ca),
+            ("upstream.server_name", &self.tls_server_name),
+        ] {
+            keys.extend(value.as_ref().map(|value| (key, value.as_str().into())));
+        }
+        if self.tls_upstream && self.tls_upstream_ca.is_none() && self.tls_server_name.is_none() {
+            keys.push(("upstream", true.into()));
+        }
+        keys
+    }
 }
 
 /// As lines of a file: their values are checked where those of files are.
@@ -100,6 +134,9 @@ impl fmt::Display for PolicyArgs {
         }
         if let Some(version) = &self.send_proxy {
             writeln!(f, "proxy_protocol = {{ send = {} }}", toml::Value::from(version.as_str()))?;
+        }
+        for (key, value) in self.tls() {
+            writeln!(f, "tls.{key} = {value}")?;
         }
         for (key, values) in [("allow", &self.allow), ("deny", &self.deny)] {
             if !values.is_empty() {

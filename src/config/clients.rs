@@ -13,6 +13,7 @@ use super::route::{At, address};
 use super::schema::Section;
 use super::section::{self, Place};
 use super::settings;
+use super::tls;
 use crate::model::{AddrError, Bandwidth, Clients, Limits, Network, NetworkList, Networks, WhenFull};
 
 /// Reads the keys of a table over those that hold without it.
@@ -46,6 +47,9 @@ pub(super) fn read(place: Place<'_>, base: &Clients, faults: &mut Vec<Placed>) -
     }
     if let Some(value) = proxy_protocol::read(place, typed.proxy_protocol, faults) {
         clients.proxy_protocol = value;
+    }
+    if let Some(value) = tls::read(place, typed.tls, faults) {
+        clients.tls = value;
     }
     if let Some(value) = settings::duration(place, "sniff_timeout", typed.sniff_timeout, faults) {
         clients.sniff_timeout = value;
@@ -179,17 +183,31 @@ fn networks(
 fn list_file(place: Place<'_>, faults: &mut Vec<Placed>) -> Option<PathBuf> {
     section::unknown_keys(place, faults);
     let typed: file::ListFile = section::read(place, Section::ListFile, faults);
-    let Some(value) = place.table.get("file") else {
+    if !place.table.contains_key("file") {
         if !section::is_misspelt(place, "file") {
             let fault =
                 Fault::new("the table has no `file`", "write { file = \"/etc/portway/networks.txt\" }");
             faults.push(Placed::new(place.header(), fault));
         }
         return None;
-    };
-    let text = settings::text("file", typed.file.as_ref()?, value, faults)?;
+    }
+    path(place, "file", typed.file, faults)
+}
+
+/// The path of a file that is read. `None` where the key is absent or has a fault.
+pub(super) fn path(
+    place: Place<'_>,
+    key: &str,
+    typed: Option<file::Text>,
+    faults: &mut Vec<Placed>,
+) -> Option<PathBuf> {
+    let value = place.table.get(key)?;
+    let text = settings::text(key, typed.as_ref()?, value, faults)?;
     let fault = match text {
-        "" => Fault::new("the path is empty", "write the path of a file with one network a line"),
+        "" if key == "file" => {
+            Fault::new("the path is empty", "write the path of a file with one network a line")
+        }
+        "" => Fault::new("the path is empty", "write the path of a file in PEM"),
         text if text.contains(['\0', '\n']) => {
             Fault::new("the path has a NUL byte or a new line in it", "remove it")
         }

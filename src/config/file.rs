@@ -6,6 +6,7 @@
 mod admin;
 mod clients;
 mod health;
+mod tls;
 mod values;
 
 use schemars::JsonSchema;
@@ -14,6 +15,7 @@ use serde::Deserialize;
 pub(super) use admin::Admin;
 pub(super) use clients::{Bandwidth, Clients, CountOrOff, Limits, ListFile, Off, OrTable, ProxyProtocol};
 pub(super) use health::{Health, HealthOrOff};
+pub(super) use tls::{Tls, UpstreamTls, Whether};
 pub(super) use values::*;
 
 /// What Portway forwards, route by route.

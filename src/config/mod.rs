@@ -26,6 +26,7 @@ mod selector;
 mod settings;
 mod suggest;
 mod syntax;
+mod tls;
 mod upstreams;
 
 use std::ops::Range;

@@ -6,7 +6,7 @@ use super::report::{Fault, Placed};
 use super::route::{At, Draft};
 use super::section::Place;
 use crate::model::table::UDP_IDLE;
-use crate::model::{ListenSpec, Policy, Protocol, UpstreamSpec, WhenDown};
+use crate::model::{ListenSpec, Policy, Protocol, Tls, UpstreamSpec, WhenDown};
 
 /// Keys that say something about connections only, or that do nothing for sessions yet.
 const OF_TCP: &[&str] = &[
@@ -22,6 +22,7 @@ const OF_TCP: &[&str] = &[
     "max_connections_per_client",
     "rate_per_client",
     "bandwidth",
+    "tls",
     "sni",
     "alpn",
     "sniff_timeout",
@@ -79,6 +80,7 @@ pub(super) fn policy(place: Place<'_>, policy: &mut Policy, faults: &mut Vec<Pla
     }
     if policy.protocol == Protocol::Udp {
         (policy.health, policy.when_down) = (None, WhenDown::Reset);
+        policy.clients.tls = Tls::default();
     }
     proxy_protocol::of(policy.protocol, place, faults);
     policy.clients.proxy_protocol = std::mem::take(&mut policy.clients.proxy_protocol).of(policy.protocol);

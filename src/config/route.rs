@@ -15,6 +15,7 @@ use super::schema::{self, Section};
 use super::section::{self, Place};
 use super::selector::{self, Serves};
 use super::settings;
+use super::tls;
 use super::upstreams;
 use crate::model::{AddrError, ListenSpec, Policy, Protocol, Route, UpstreamEntry, UpstreamSpec};
 
@@ -73,7 +74,7 @@ pub(super) fn read(
     let route: file::Route = section::read(place, Section::Own, faults);
     let mut policy = settings::policy(place, policy, defaults, faults);
     protocol::policy(place, &mut policy, faults);
-    let draft = Draft {
+    let mut draft = Draft {
         header: place.header(),
         name: name(place, route.name, faults),
         listen: listeners(place, route.listen, faults),
@@ -82,6 +83,7 @@ pub(super) fn read(
         policy,
         says_sniff_timeout: place.table.contains_key("sniff_timeout"),
     };
+    tls::fit(place, &mut draft, faults);
     protocol::addresses(&draft, faults);
     same_size(&draft, faults);
     twice(&draft.upstream, faults);

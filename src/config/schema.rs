@@ -33,12 +33,16 @@ pub(super) enum Section {
     ProxyProtocol,
     /// The table of `health`.
     Health,
+    /// The table of `tls`.
+    Tls,
+    /// The table of `upstream` in it.
+    UpstreamTls,
 }
 
 /// The keys of a section.
 pub(super) fn keys(section: Section) -> &'static [&'static str] {
     // Each route asks for them: ten thousand walks through the schema would cost more than reading the file.
-    static KEYS: LazyLock<[Vec<&'static str>; 14]> = LazyLock::new(|| {
+    static KEYS: LazyLock<[Vec<&'static str>; 16]> = LazyLock::new(|| {
         let keys = |section| properties(section).into_iter().flatten().map(|(key, _)| key.as_str());
         let shared: Vec<_> = keys(Section::Defaults).collect();
         let own = keys(Section::Route).filter(|key| !shared.contains(key)).collect();
@@ -47,11 +51,26 @@ pub(super) fn keys(section: Section) -> &'static [&'static str] {
         let whole =
             [Section::ListFile, Section::Bandwidth, Section::Limits, Section::Admin, Section::ProxyProtocol];
         let [list_file, bandwidth, limits, admin, proxy] = whole.map(|section| keys(section).collect());
+        let [tls, upstream_tls] = [Section::Tls, Section::UpstreamTls].map(|section| keys(section).collect());
         let clients: Vec<_> = keys(Section::Clients).collect();
         let policy = shared.iter().filter(|key| !clients.contains(key)).copied().collect();
         [
-            root, log, shared, route, own, upstream, clients, policy, list_file, bandwidth, limits, admin,
-            proxy, health,
+            root,
+            log,
+            shared,
+            route,
+            own,
+            upstream,
+            clients,
+            policy,
+            list_file,
+            bandwidth,
+            limits,
+            admin,
+            proxy,
+            health,
+            tls,
+            upstream_tls,
         ]
     });
     &KEYS[section as usize]
@@ -81,6 +100,8 @@ fn properties(section: Section) -> Option<&'static Map<String, Value>> {
         Section::ListFile => CLIENTS.pointer("/properties/allow/anyOf/1"),
         Section::Bandwidth => CLIENTS.pointer("/properties/bandwidth/anyOf/1"),
         Section::ProxyProtocol => CLIENTS.pointer("/properties/proxy_protocol/anyOf/1"),
+        Section::Tls => CLIENTS.pointer("/properties/tls/anyOf/1"),
+        Section::UpstreamTls => CLIENTS.pointer("/properties/tls/anyOf/1/properties/upstream/anyOf/1"),
         Section::Limits => SCHEMA.pointer("/properties/limits"),
         Section::Admin => SCHEMA.pointer("/properties/admin"),
         Section::Route | Section::Own => SCHEMA.pointer("/properties/route/items"),

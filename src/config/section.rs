@@ -112,6 +112,8 @@ fn unknown_key(section: Section, key: &str) -> Fault {
         Section::Limits => format!("`[limits]` has no key `{key}`"),
         Section::Admin => format!("`[admin]` has no key `{key}`"),
         Section::ProxyProtocol => format!("`proxy_protocol` has no key `{key}`"),
+        Section::Tls => format!("`tls` has no key `{key}`"),
+        Section::UpstreamTls => format!("`tls.upstream` has no key `{key}`"),
         Section::Health => format!("`health` has no key `{key}`"),
     };
     let belongs = |section| schema::keys(section).contains(&key);
@@ -127,6 +129,9 @@ fn unknown_key(section: Section, key: &str) -> Fault {
     } else if section == Section::Route && belongs(Section::Health) {
         let example = schema::example(Section::Health, key).map(ToString::to_string).unwrap_or_default();
         format!("`{key}` belongs to `health`: health = {{ {key} = {example} }}")
+    } else if section == Section::Route && belongs(Section::Tls) {
+        let example = schema::example(Section::Tls, key).map(ToString::to_string).unwrap_or_default();
+        format!("`{key}` belongs to `tls`: tls = {{ {key} = {example} }}")
     } else if let Some(near) = nearest(key, known) {
         format!("did you mean {}?", shown(near))
     } else {

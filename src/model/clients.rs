@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::cidr::{Network, NetworkSet};
 use super::proxy_protocol::ProxyProtocol;
 use super::rate::{Bandwidth, Rate};
+use super::tls::Tls;
 use super::units;
 
 /// The policy of a route towards its clients. `Default` is what the documentation promises: all may come.
@@ -29,6 +30,8 @@ pub struct Clients {
     pub bandwidth: Bandwidth,
     /// Who says who they are, and whom that is said to.
     pub proxy_protocol: ProxyProtocol,
+    /// Where TLS ends here, and where it begins here.
+    pub tls: Tls,
     /// How long a client may take to say what it asks for, where that decides to whom it is led: at least 1 ms.
     pub sniff_timeout: Duration,
 }
@@ -44,6 +47,7 @@ impl Default for Clients {
             rate_per_client: None,
             bandwidth: Bandwidth::default(),
             proxy_protocol: ProxyProtocol::default(),
+            tls: Tls::default(),
             sniff_timeout: Duration::from_secs(5),
         }
     }
@@ -68,6 +72,7 @@ impl Clients {
             ),
             ("bandwidth", self.bandwidth.to_string()),
             ("proxy_protocol", self.proxy_protocol.to_string()),
+            ("tls", self.tls.to_string()),
             ("sniff_timeout", units::show(self.sniff_timeout)),
         ]
     }

@@ -14,6 +14,7 @@ mod rate;
 pub mod selector;
 mod spec;
 pub mod table;
+pub mod tls;
 pub mod units;
 pub mod upstream;
 
@@ -28,4 +29,5 @@ pub use rate::{Bandwidth, ByteRate, Rate};
 pub use selector::{Selector, ServerName};
 pub use spec::{AddrError, ListenSpec, Ports, UpstreamSpec};
 pub use table::{LogFormat, LogSettings, LogTarget, OnChange, Policy, Protocol, RelayMode, Route, Table};
+pub use tls::{Credentials, Pair, Part, ServeTls, Tls, UpstreamTls};
 pub use upstream::{Balance, OnDown, UpstreamEntry};

@@ -33,6 +33,8 @@ pub enum Outcome {
     Denied,
     /// A client that must begin with a PROXY header did not, or not in time.
     BadHeader,
+    /// The client's TLS handshake came to no good end, or not in time.
+    BadTls,
     /// No route of the address serves what the client asks for.
     NoRoute,
     /// Out of a drain's time, or cut by an edit (`on_change`).
@@ -66,7 +68,7 @@ pub enum Blame {
 
 impl Outcome {
     /// Every outcome, for tests and for metrics.
-    pub const ALL: [Outcome; 22] = [
+    pub const ALL: [Outcome; 23] = [
         Outcome::ClientClosed,
         Outcome::UpstreamClosed,
         Outcome::ClientReset,
@@ -81,6 +83,7 @@ impl Outcome {
         Outcome::Limited,
         Outcome::Denied,
         Outcome::BadHeader,
+        Outcome::BadTls,
         Outcome::NoRoute,
         Outcome::Drained,
         Outcome::Killed,
@@ -108,6 +111,7 @@ impl Outcome {
             Outcome::Limited => "limited",
             Outcome::Denied => "denied",
             Outcome::BadHeader => "bad-header",
+            Outcome::BadTls => "bad-tls",
             Outcome::NoRoute => "no-route",
             Outcome::Drained => "drained",
             Outcome::Killed => "killed",
@@ -126,6 +130,7 @@ impl Outcome {
             | Outcome::ClientReset
             | Outcome::ClientLost
             | Outcome::BadHeader
+            | Outcome::BadTls
             | Outcome::NoRoute => Blame::Client,
             Outcome::UpstreamClosed
             | Outcome::UpstreamReset
@@ -187,19 +192,22 @@ pub enum DataPath {
     BufferNoSplice,
     /// Through kernel pipes, at least in part.
     Splice,
+    /// Through one buffer per thread, in which TLS was opened and sealed.
+    Tls,
     /// UDP: datagram by datagram.
     Datagram,
 }
 
 impl DataPath {
     /// Every path, for tests and for metrics.
-    pub const ALL: [DataPath; 7] = [
+    pub const ALL: [DataPath; 8] = [
         DataPath::None,
         DataPath::Copy,
         DataPath::Buffer,
         DataPath::BufferNoPipe,
         DataPath::BufferNoSplice,
         DataPath::Splice,
+        DataPath::Tls,
         DataPath::Datagram,
     ];
 
@@ -212,6 +220,7 @@ impl DataPath {
             DataPath::BufferNoPipe => "bulk data, but there was no pipe to be had",
             DataPath::BufferNoSplice => "bulk data, but the kernel does not splice these sockets",
             DataPath::Splice => "bulk data, or `relay` of the route says so",
+            DataPath::Tls => "TLS ends or begins here (`tls`)",
             DataPath::Datagram => "a UDP session",
         }
     }
@@ -225,6 +234,7 @@ impl DataPath {
             DataPath::BufferNoPipe => "buffer-no-pipe",
             DataPath::BufferNoSplice => "buffer-no-splice",
             DataPath::Splice => "splice",
+            DataPath::Tls => "tls",
             DataPath::Datagram => "datagram",
         }
     }

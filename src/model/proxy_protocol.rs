@@ -123,7 +123,7 @@ pub enum Untrusted {
 }
 
 /// A version of the protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProxyVersion {
     /// A line of text.
     V1,

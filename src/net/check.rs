@@ -3,10 +3,10 @@
 use std::io;
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 
-use super::{DialError, Socket, dial, dial::DialOptions};
+use super::dial::{DialOptions, DialTls};
+use super::{DialError, Leg, dial};
 use crate::model::{Expect, HealthCheck, UpstreamAddr};
 
 /// The most of an answer that is looked at.
@@ -22,21 +22,34 @@ pub enum CheckError {
 }
 
 /// Checks once, within the check's timeout.
-pub async fn check(upstream: &UpstreamAddr, check: &HealthCheck) -> Result<(), CheckError> {
+///
+/// `tls` is of the upstream's own port: what listens at another one for checks speaks as it likes.
+pub async fn check(
+    upstream: &UpstreamAddr,
+    check: &HealthCheck,
+    (tls, before): (Option<DialTls<'_>>, &[u8]),
+) -> Result<(), CheckError> {
     let failed = |why: String| Err(CheckError::Failed(why));
     let ends = Instant::now() + check.timeout;
-    let options = DialOptions { timeout: check.timeout, keepalive: None };
-    let socket = match dial(&at_port(upstream, check.port), options).await {
-        Ok((socket, _)) => socket,
+    let options = DialOptions { timeout: check.timeout, keepalive: None, before };
+    let tls = tls.filter(|_| check.port.is_none());
+    let mut stream = match dial(&at_port(upstream, check.port), options, tls).await {
+        Ok((stream, _)) => stream,
         Err(DialError::Connect(_, error)) if super::is_local(&error) => {
             return Err(CheckError::Denied(error));
         }
         Err(error) => return failed(error.to_string()),
     };
-    let Some(expect) = &check.expect else { return Ok(()) };
+    let Some(expect) = &check.expect else {
+        if stream.session.is_some() {
+            // Where it fails it has come to its end already.
+            drop(timeout_at(ends, stream.leg().end()).await);
+        }
+        return Ok(());
+    };
     let send = check.send.as_ref().map_or(&[][..], |send| send.bytes());
     let mut answer = Vec::new();
-    match timeout_at(ends, ask(&socket, send, expect, &mut answer)).await {
+    match timeout_at(ends, ask(stream.leg(), send, expect, &mut answer)).await {
         Ok(Ok(true)) => Ok(()),
         Ok(Ok(false)) if answer.is_empty() => failed("it closed without an answer".to_owned()),
         Ok(Ok(false)) => failed(format!("it answered {}", shown(&answer))),
@@ -47,12 +60,10 @@ pub async fn check(upstream: &UpstreamAddr, check: &HealthCheck) -> Result<(), C
 }
 
 /// Whether the answer has what is expected in it. Reads on until it has, or there is no more.
-async fn ask(mut socket: &Socket, send: &[u8], expect: &Expect, answer: &mut Vec<u8>) -> io::Result<bool> {
-    socket.write_all(send).await?;
-    let mut part = [0; 1024];
+async fn ask(mut leg: Leg<'_>, send: &[u8], expect: &Expect, answer: &mut Vec<u8>) -> io::Result<bool> {
+    leg.send_all(send).await?;
     loop {
-        let got = socket.read(&mut part).await?;
-        answer.extend_from_slice(part.get(..got).unwrap_or_default());
+        let got = leg.recv_into(answer).await?;
         if expect.is_in(answer) {
             return Ok(true);
         }

@@ -6,19 +6,31 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::UnixStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::tcp::Tcp;
-use super::{Socket, plain};
+use super::tls::{self, Connector, TlsError};
+use super::{Socket, Stream, plain};
 use crate::model::{Peer, UpstreamAddr};
 
 /// How to dial.
 #[derive(Clone, Copy, Debug)]
-pub struct DialOptions {
-    /// For the attempt.
+pub struct DialOptions<'a> {
+    /// For the attempt, TLS included.
     pub timeout: Duration,
     /// TCP keepalive of the new socket.
     pub keepalive: Option<Duration>,
+    /// What is sent before TLS begins, where it does.
+    pub before: &'a [u8],
+}
+
+/// The TLS that is to be spoken to an upstream.
+#[derive(Clone, Copy, Debug)]
+pub struct DialTls<'a> {
+    /// How.
+    pub connector: &'a Connector,
+    /// The name that it must have.
+    pub name: &'a str,
 }
 
 /// Why an upstream could not be connected.
@@ -28,6 +40,8 @@ pub enum DialError {
     Name,
     /// The address failed.
     Connect(Peer, io::Error),
+    /// It was connected, and there TLS failed.
+    Tls(Peer, TlsError),
 }
 
 impl DialError {
@@ -36,6 +50,7 @@ impl DialError {
         match self {
             DialError::Name => None,
             DialError::Connect(_, error) => Some(error),
+            DialError::Tls(_, error) => error.io(),
         }
     }
 }
@@ -45,14 +60,35 @@ impl fmt::Display for DialError {
         match self {
             DialError::Name => f.write_str("a name is not dialled, but its addresses"),
             DialError::Connect(peer, error) => write!(f, "{peer}: {}", plain(error)),
+            DialError::Tls(peer, error) => write!(f, "{peer}: TLS: {error}"),
         }
     }
 }
 
 impl std::error::Error for DialError {}
 
-/// Connects to one upstream. Dropping the future ends every attempt.
-pub async fn dial(upstream: &UpstreamAddr, options: DialOptions) -> Result<(Socket, Peer), DialError> {
+/// Connects to one upstream, and begins TLS there where that is wanted. Dropping the future ends every attempt.
+pub async fn dial(
+    upstream: &UpstreamAddr,
+    options: DialOptions<'_>,
+    tls: Option<DialTls<'_>>,
+) -> Result<(Stream, Peer), DialError> {
+    let ends = Instant::now() + options.timeout;
+    let (socket, peer) = connect(upstream, options).await?;
+    let Some(DialTls { connector, name }) = tls else {
+        return Ok((Stream { socket, session: None }, peer));
+    };
+    let begin = Box::pin(async {
+        socket.send_all(options.before).await.map_err(TlsError::Io)?;
+        tls::connect(&socket, connector, name).await
+    });
+    match timeout_at(ends, begin).await.unwrap_or(Err(TlsError::Late)) {
+        Ok(session) => Ok((Stream { socket, session: Some(Box::new(session)) }, peer)),
+        Err(error) => Err(DialError::Tls(peer, error)),
+    }
+}
+
+async fn connect(upstream: &UpstreamAddr, options: DialOptions<'_>) -> Result<(Socket, Peer), DialError> {
     // Boxed, all but the leanest: a task is as large as its largest branch.
     match upstream {
         UpstreamAddr::Ip(addr) => match attempt(*addr, options).await {
@@ -75,7 +111,7 @@ fn connected(addr: SocketAddr, stream: Tcp) -> (Socket, Peer) {
     (Socket::Tcp(stream), Peer::from_ip(addr))
 }
 
-async fn attempt(addr: SocketAddr, options: DialOptions) -> io::Result<Tcp> {
+async fn attempt(addr: SocketAddr, options: DialOptions<'_>) -> io::Result<Tcp> {
     timeout(options.timeout, Tcp::connect(addr, options.keepalive)).await.unwrap_or_else(|_| Err(timed_out()))
 }
 

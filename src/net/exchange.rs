@@ -2,8 +2,10 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
 
 use super::Socket;
 use crate::model::Peer;
@@ -26,6 +28,24 @@ impl Socket {
         bytes.reserve(512);
         let mut socket = self;
         socket.read_buf(bytes).await
+    }
+
+    /// Sends FIN, and waits for the peer's, for so long: closing with unread input would reset what it was sent.
+    pub async fn part(&self, patience: Duration) {
+        let end = async {
+            let mut socket = self;
+            let mut part = [0; 1024];
+            // Not for ever: a peer may send all the time.
+            for _ in 0..64 {
+                if !matches!(socket.read(&mut part).await, Ok(1..)) {
+                    return;
+                }
+            }
+        };
+        if self.shutdown_write().is_ok() {
+            // Over: it has had its time.
+            drop(timeout(patience, end).await);
+        }
     }
 
     /// Writes all of it.

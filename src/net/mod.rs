@@ -13,7 +13,9 @@ mod queue;
 pub mod relay;
 pub mod resolve;
 mod socket;
+mod stream;
 mod tcp;
+pub mod tls;
 
 pub use bind::{Listener, bind};
 pub use check::{CheckError, check};
@@ -23,6 +25,7 @@ pub use low_ports::use_low_ports;
 pub use queue::TcpView;
 pub use resolve::look_up;
 pub use socket::Socket;
+pub use stream::{Leg, Stream};
 
 use std::io;
 use std::time::Duration;

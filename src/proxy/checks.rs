@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use super::live::Live;
 use super::upstreams::Upstreams;
 use crate::model::HealthCheck;
-use crate::net::{CheckError, check};
+use crate::net::CheckError;
 use crate::state::{Checked, Turn};
 use crate::tasks::Scope;
 
@@ -73,7 +73,7 @@ async fn keep(
         let result = {
             // Nobody closes it. Where there is none, the check is late, and says no less.
             let _turn = upstreams.check_turns().0.acquire().await;
-            check(live.state.addr(), &how).await
+            live.check(&how).await
         };
         let result = match result {
             Err(CheckError::Denied(_)) => None,

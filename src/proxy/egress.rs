@@ -13,9 +13,9 @@ use super::race::race;
 use super::record::Ledger;
 use super::tie::Tie;
 use crate::model::{Outcome, Peer, WhenDown};
-use crate::net::Socket;
 use crate::net::dial::DialOptions;
 use crate::net::relay::Side;
+use crate::net::{Socket, Stream};
 use crate::state::{Load, Step, Walk};
 
 /// How long an upstream that was connected is watched for a reset, where another could be had instead. What takes a
@@ -32,11 +32,13 @@ pub(super) struct Asker<'a> {
     pub socket: &'a Socket,
     /// The upstream waits for bytes that we hold: neither side may stir before it has them.
     pub is_waited_for: bool,
+    /// What an upstream with TLS wants before TLS.
+    pub before: &'a [u8],
 }
 
 /// A connected upstream.
 pub(super) struct Egress {
-    pub socket: Socket,
+    pub stream: Stream,
     /// Its share of the upstream's load, given back when the connection has ended.
     pub load: Load,
     /// What ends it from outside.
@@ -46,7 +48,7 @@ pub(super) struct Egress {
 /// A candidate that was connected.
 pub(super) struct Connected {
     pub index: usize,
-    pub socket: Socket,
+    pub stream: Stream,
     pub peer: Peer,
     pub load: Load,
     /// How often its check had found it down before.
@@ -106,7 +108,8 @@ async fn walk_once(
     ledger: &mut Ledger,
 ) -> Result<Egress, Outcome> {
     let policy = &lead.route.policy;
-    let options = DialOptions { timeout: policy.connect_timeout, keepalive: policy.keepalive };
+    let (timeout, keepalive) = (policy.connect_timeout, policy.keepalive);
+    let options = DialOptions { timeout, keepalive, before: client.before };
     let mut walk = Walk::new(ip(&ledger.client()), fastrand::u64(..));
     let mut tried = false;
     while let Some(step) = candidates.pool.next(&mut walk, Instant::now().into_std()) {
@@ -116,17 +119,19 @@ async fn walk_once(
         } else {
             alone(candidates, step, options, ledger).await
         };
-        let Some(Connected { index, socket, peer, load, checked }) = connected else { continue };
+        let Some(Connected { index, stream, peer, load, checked }) = connected else { continue };
         let Some(candidate) = candidates.get(index) else { break };
-        if !client.is_waited_for && candidates.pool.has_left(&walk) {
-            match early_reset(client.socket, &socket).await {
+        // Who speaks TLS is there.
+        let is_sure = client.is_waited_for || stream.session.is_some();
+        if !is_sure && candidates.pool.has_left(&walk) {
+            match early_reset(client.socket, &stream.socket).await {
                 None => {}
                 Some(Side::Upstream) => {
                     ledger.missed(&format!("{peer}: reset before a byte"));
                     continue;
                 }
                 Some(Side::Client) => {
-                    socket.reset();
+                    stream.socket.reset();
                     return Err(Outcome::ClientReset);
                 }
             }
@@ -134,7 +139,7 @@ async fn walk_once(
         let tie = Tie::of(candidate, policy, &peer, (load.downs(), checked));
         ledger.connected((candidate.written.clone(), peer), &candidate.tally);
         lead.room.is_served();
-        return Ok(Egress { socket, load, tie });
+        return Ok(Egress { stream, load, tie });
     }
     if let Some(candidate) = walk.full().and_then(|index| candidates.get(index)) {
         ledger.missed(&format!("{}: has all the connections that it takes", candidate.live.state.addr()));
@@ -145,13 +150,13 @@ async fn walk_once(
 async fn alone(
     candidates: &Candidates,
     step: Step,
-    options: DialOptions,
+    options: DialOptions<'_>,
     ledger: &mut Ledger,
 ) -> Option<Connected> {
     let candidate = candidates.get(step.index)?;
     let (begun, checked) = (Instant::now(), candidate.checked_downs());
     match candidate.live.attempt(step.attempt, options).await {
-        Ok((socket, peer, load)) => Some(Connected { index: step.index, socket, peer, load, checked }),
+        Ok((stream, peer, load)) => Some(Connected { index: step.index, stream, peer, load, checked }),
         Err(miss) => {
             missed(candidate, &miss, begun.elapsed(), ledger);
             None

@@ -84,6 +84,7 @@ impl Lead {
 
     /// Whether something of this client is read before it is known where it is led.
     pub(super) fn reads_first(&self, client: &Peer) -> bool {
-        self.fork.is_some() || self.reads_header_of(client).is_some()
+        let tls = self.route.policy.clients.tls.clients.is_some();
+        tls || self.fork.is_some() || self.reads_header_of(client).is_some()
     }
 }

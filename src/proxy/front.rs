@@ -137,11 +137,16 @@ impl Front {
 async fn try_all(lead: &Lead) {
     let candidates = lead.candidates();
     let policy = &lead.route.policy;
-    let options = DialOptions { timeout: policy.connect_timeout, keepalive: None };
+    let options = DialOptions { timeout: policy.connect_timeout, keepalive: None, before: &[] };
     let mut walk = Walk::new(None, fastrand::u64(..));
     while let Some(step) = candidates.pool.next(&mut walk, Instant::now().into_std()) {
         let Some(candidate) = candidates.get(step.index) else { return };
-        if candidate.live.attempt(step.attempt, options).await.is_ok() {
+        if candidate
+            .live
+            .attempt(step.attempt, DialOptions { before: candidate.live.own_header(), ..options })
+            .await
+            .is_ok()
+        {
             return;
         }
     }

@@ -13,6 +13,7 @@ use tracing::info;
 
 use super::access::Lists;
 use super::gateway::{Gateways, Origins};
+use super::keyring::Keyring;
 use super::{Door, Lead};
 use crate::model::{Clients, Peer, Rate, UpstreamSpec};
 use crate::state::{ClientKey, Crowd, Meter, Rates, Tally};
@@ -290,6 +291,8 @@ pub struct Clientele {
     gateways: Arc<Gateways>,
     /// The lists from files.
     pub lists: Lists,
+    /// The certificates from files.
+    pub keyring: Keyring,
 }
 
 impl Clientele {

@@ -8,36 +8,39 @@ use super::Lead;
 use super::ingress::Heard;
 use super::record::Ledger;
 use crate::model::{Outcome, Peer, ProxyVersion};
-use crate::net::Socket;
+use crate::net::{Leg, Socket};
 use crate::wire::client_hello::ClientHello;
 use crate::wire::proxy::{self, Addresses, Header, Notes};
 
-/// Says to a connected upstream who the client is, and sends what was read of it already.
+/// What says to an upstream who the client is, where the route sends that.
+pub(super) fn header(client: &Socket, lead: &Lead, heard: Option<&Heard>, ledger: &Ledger) -> Vec<u8> {
+    let Some(version) = lead.route.policy.clients.proxy_protocol.send else { return Vec::new() };
+    let header = heard.and_then(|heard| heard.header.as_ref());
+    let addresses = addresses(&ledger.client(), client, header);
+    if version == ProxyVersion::V1 {
+        return proxy::write_v1(&addresses);
+    }
+    let mut notes = header.map(|header| header.notes.clone()).unwrap_or_default();
+    if let Some(hello) = heard.and_then(|heard| heard.hello.as_ref()) {
+        note_hello(&mut notes, hello, &lead.route.selector.alpn);
+    }
+    notes.unique_id.get_or_insert_with(|| ledger.unique_id().into_bytes());
+    proxy::write_v2(&Header { addresses, notes }, false)
+}
+
+/// Sends to a connected upstream what it gets before the relay begins: a header, and what was read of the client already.
 pub(super) async fn greet(
-    (client, upstream): (&Socket, &Socket),
+    (client, mut upstream): (&Socket, Leg<'_>),
     lead: &Lead,
-    heard: Option<Box<Heard>>,
+    (mut header, first): (Vec<u8>, &[u8]),
     ledger: &Ledger,
 ) -> Result<(), Outcome> {
-    let Heard { header, hello, first } = heard.map(|heard| *heard).unwrap_or_default();
-    let mut bytes = match lead.route.policy.clients.proxy_protocol.send {
-        None => Vec::new(),
-        Some(version) => {
-            let addresses = addresses(&ledger.client(), client, header.as_ref());
-            let mut notes = header.map(|header| header.notes).unwrap_or_default();
-            if let Some(hello) = hello {
-                note_hello(&mut notes, hello, &lead.route.selector.alpn);
-            }
-            notes.unique_id.get_or_insert_with(|| ledger.unique_id().into_bytes());
-            match version {
-                ProxyVersion::V1 => proxy::write_v1(&addresses),
-                ProxyVersion::V2 => proxy::write_v2(&Header { addresses, notes }, false),
-            }
-        }
-    };
-    bytes.extend_from_slice(&first);
+    header.extend_from_slice(first);
+    if header.is_empty() {
+        return Ok(());
+    }
     // The kernel's buffer takes it at once, unless somebody has made that very small.
-    let sent = timeout(lead.route.policy.connect_timeout, upstream.send_all(&bytes));
+    let sent = timeout(lead.route.policy.connect_timeout, upstream.send_all(&header));
     let sent = tokio::select! {
         biased;
         sent = sent => sent,
@@ -53,8 +56,8 @@ pub(super) async fn greet(
 }
 
 /// What the client asks for. Its protocol, where that is sure: which of several the server takes, is not known here.
-fn note_hello(notes: &mut Notes, hello: ClientHello, served: &[String]) {
-    notes.authority = hello.server_name.map(String::into_bytes).or(notes.authority.take());
+fn note_hello(notes: &mut Notes, hello: &ClientHello, served: &[String]) {
+    notes.authority = hello.server_name.clone().map(String::into_bytes).or(notes.authority.take());
     let of_route =
         hello.alpn.iter().find(|offered| served.iter().any(|served| served.as_bytes() == *offered));
     let only = hello.alpn.first().filter(|_| hello.alpn.len() == 1);

@@ -4,15 +4,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::accept::Client;
 use super::record::Ledger;
 use super::{Fork, Lead, connection};
 use crate::model::{AcceptProxy, Outcome, Peer};
 use crate::net::Socket;
+use crate::net::tls::{self, Session, TlsError};
 use crate::wire::client_hello::{ClientHello, Progress, Sniffer};
 use crate::wire::proxy::{self, Addresses, Header};
+
+/// How long a client has to read why it was refused.
+const PARTING: Duration = Duration::from_secs(1);
 
 /// What is known of a client from what it has sent.
 #[derive(Debug, Default)]
@@ -23,6 +27,15 @@ pub(super) struct Heard {
     pub hello: Option<ClientHello>,
     /// Its own first bytes: the upstream's, once there is one.
     pub first: Vec<u8>,
+    /// Its TLS, where that ends here.
+    pub session: Option<Box<Session>>,
+}
+
+impl Heard {
+    /// Whether the upstream is to get something that was heard already.
+    pub fn holds_bytes(&self) -> bool {
+        !self.first.is_empty() || self.session.as_ref().is_some_and(|session| session.holds_bytes())
+    }
 }
 
 /// Reads what must be read, and hands the client on to whom it is led to. Until then it belongs to the route of `front`.
@@ -34,7 +47,14 @@ pub(super) async fn serve(mut client: Client, front: Arc<Lead>) {
             let open = client.ledger.opened();
             open.runs_as(lead.connections.spawn(connection::serve(client, lead.clone())));
         }
-        Err(outcome) => client.ledger.ended(outcome),
+        Err(outcome) => {
+            client.ledger.ended(outcome);
+            if outcome == Outcome::BadTls {
+                // A reset could overtake the alert that says what is wrong.
+                client.socket.socket.part(PARTING).await;
+                client.socket.close();
+            }
+        }
     }
 }
 
@@ -64,6 +84,8 @@ async fn listen(client: &mut Client, front: &Arc<Lead>, heard: &mut Heard) -> Re
     }
     let limits = &lead.route.policy.clients;
     let entered = match &mut stay.pass {
+        // It was known who it is when it came.
+        Some(_) if heard.header.is_none() => Ok(()),
         Some(pass) => pass.enter(limits, &stay.peer),
         none => lead.gate.enter(limits, Some(&stay.peer)).map(|pass| *none = Some(pass)),
     };
@@ -72,7 +94,29 @@ async fn listen(client: &mut Client, front: &Arc<Lead>, heard: &mut Heard) -> Re
         ledger.keep_quiet();
         return Err(Outcome::Limited);
     }
+    if limits.tls.clients.is_some() {
+        // Its files were read before the route came to run.
+        let acceptor = lead.acceptor.as_ref().ok_or(Outcome::Internal)?.load_full();
+        let first = std::mem::take(&mut heard.first);
+        let accepted = timeout(limits.sniff_timeout, tls::accept(socket, &acceptor, first)).await;
+        let session = accepted.unwrap_or(Err(TlsError::Late)).map_err(|error| refused(&error, ledger))?;
+        heard.session = Some(Box::new(session));
+    }
     Ok(lead)
+}
+
+/// How a connection ends whose TLS did not begin.
+fn refused(error: &TlsError, ledger: &mut Ledger) -> Outcome {
+    match error {
+        // So a balancer looks whether we live.
+        TlsError::Silent => Outcome::ClientClosed,
+        TlsError::Io(error) if error.kind() == std::io::ErrorKind::ConnectionReset => Outcome::ClientReset,
+        TlsError::Io(_) => Outcome::ClientLost,
+        error => {
+            ledger.note(&format!("the client: {error}"));
+            Outcome::BadTls
+        }
+    }
 }
 
 /// Reads until it is known to which route the client is led.

@@ -13,6 +13,7 @@ use super::checks::Check;
 use super::entry::Fork;
 use super::gate::{Clientele, Gate};
 use super::hold::WaitingRoom;
+use super::keyring::{LiveAcceptor, LiveConnector, TlsKey};
 use super::live::Live;
 use super::names::Name;
 use super::open::Account;
@@ -35,6 +36,10 @@ pub struct Lead {
     pub connections: Scope,
     /// The generation that has this text of the route.
     generation: u64,
+    /// How its clients are served TLS, where TLS ends here.
+    pub(super) acceptor: Option<Arc<LiveAcceptor>>,
+    /// How TLS begins with its upstreams, where it begins here.
+    connector: Option<Arc<LiveConnector>>,
     /// Where several routes may be meant: this one then only says how a client is heard.
     pub fork: Option<Box<Fork>>,
     /// Those who wait for an upstream to come back.
@@ -138,10 +143,13 @@ impl Lead {
         let entries: Vec<Entry> = route.upstream.iter().map(entry).collect();
         let keeps = route.policy.health.is_some() && entries.iter().any(|entry| entry.name.is_some());
         let keeper = keeps.then(|| upstreams.scope().child());
+        let clients = &route.policy.clients;
         let lead = Arc::new(Lead {
             entries,
-            access: Access::new(&route.policy.clients, &clientele.lists),
+            access: Access::new(clients, &clientele.lists),
             gate,
+            acceptor: clientele.keyring.acceptor(&clients.tls),
+            connector: clientele.keyring.connector(&clients.tls),
             connections,
             generation,
             fork,
@@ -209,8 +217,16 @@ impl Lead {
         let policy = &self.route.policy;
         for (group, (entry, spec)) in self.entries.iter().zip(&self.route.upstream).enumerate() {
             for (addr, of) in entry.addresses(group) {
-                let live = self.upstreams.address(addr);
-                let check = policy.health.as_ref().map(|how| self.upstreams.check(&live, how));
+                let tls = match (self.tls_key(entry), &self.connector) {
+                    (None, _) => None,
+                    (Some(key), Some(connector)) => Some((key, connector.clone())),
+                    // Never without the TLS that is wanted.
+                    (Some(_), None) => continue,
+                };
+                let live = self.upstreams.address(addr, tls.clone());
+                let tls = tls.map(|(key, _)| key);
+                let check = policy.health.as_ref();
+                let check = check.map(|how| self.upstreams.check(&live, tls, how));
                 members.push(Member {
                     weight: spec.weight,
                     backup: spec.backup,
@@ -224,6 +240,13 @@ impl Lead {
             }
         }
         Candidates { pool: Pool::new(members, policy.balance, policy.slow_start), list, version }
+    }
+
+    /// What its TLS makes of an entry.
+    fn tls_key(&self, entry: &Entry) -> Option<TlsKey> {
+        let clients = &self.route.policy.clients;
+        let tls = clients.tls.upstream.as_ref()?;
+        Some(TlsKey::new(tls, &entry.addr, clients.proxy_protocol.send))
     }
 
     /// Whether an entry is a name.

@@ -10,10 +10,12 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 use super::budget::Episode;
+use super::keyring::TlsTo;
 use super::upstreams::NewsOfUpstreams;
-use crate::model::{Peer, UpstreamAddr};
-use crate::net::dial::DialOptions;
-use crate::net::{DialError, Socket, dial, is_local};
+use crate::model::{HealthCheck, Peer, UpstreamAddr};
+use crate::net::dial::{DialOptions, DialTls};
+use crate::net::tls::Connector;
+use crate::net::{CheckError, DialError, Stream, check, dial, is_local};
 use crate::state::health::{Change, Standing};
 use crate::state::{Attempt, Load, Upstream};
 
@@ -27,6 +29,8 @@ const AT_ONCE_DOWN: usize = 8;
 pub struct Live {
     /// What is known of it.
     pub state: Arc<Upstream>,
+    /// The TLS that is spoken to it.
+    tls: Option<TlsTo>,
     wide: Semaphore,
     narrow: Semaphore,
     /// How often it went down, for those who want to know of the next time.
@@ -59,9 +63,10 @@ impl fmt::Display for Miss {
 }
 
 impl Live {
-    pub(super) fn new(addr: UpstreamAddr, news: NewsOfUpstreams) -> Self {
+    pub(super) fn new(addr: UpstreamAddr, tls: Option<TlsTo>, news: NewsOfUpstreams) -> Self {
         Live {
             state: Arc::new(Upstream::new(addr)),
+            tls,
             wide: Semaphore::new(AT_ONCE),
             narrow: Semaphore::new(AT_ONCE_DOWN),
             downs: watch::Sender::new(0),
@@ -80,10 +85,10 @@ impl Live {
     pub(super) async fn attempt(
         &self,
         attempt: Attempt,
-        options: DialOptions,
-    ) -> Result<(Socket, Peer, Load), Miss> {
+        options: DialOptions<'_>,
+    ) -> Result<(Stream, Peer, Load), Miss> {
         match self.dial(attempt.is_trial(), options).await {
-            Ok((socket, peer)) => Ok((socket, peer, self.succeeded(attempt))),
+            Ok((stream, peer)) => Ok((stream, peer, self.succeeded(attempt))),
             Err(miss) => {
                 self.failed(attempt, &miss);
                 Err(miss)
@@ -92,18 +97,36 @@ impl Live {
     }
 
     /// Dials when it is its turn; both together take no longer than an attempt may. Learns nothing.
-    pub(super) async fn dial(&self, trial: bool, options: DialOptions) -> Result<(Socket, Peer), Miss> {
+    pub(super) async fn dial(&self, trial: bool, options: DialOptions<'_>) -> Result<(Stream, Peer), Miss> {
         let begun = Instant::now();
         let ends = begun + options.timeout;
         let _permit = self.turn(trial, ends).await?;
         let waited = begun.elapsed();
         let timeout = ends.saturating_duration_since(Instant::now());
-        match dial(self.state.addr(), DialOptions { timeout, ..options }).await {
+        let connector = self.tls.as_ref().map(|tls| tls.connector.load_full());
+        let tls = self.tls(connector.as_deref());
+        match dial(self.state.addr(), DialOptions { timeout, ..options }, tls).await {
             Ok(connected) => Ok(connected),
             // What had less than its time says nothing about the upstream.
             Err(_) if waited > options.timeout / 8 && begun.elapsed() >= options.timeout => Err(Miss::Queue),
             Err(error) => Err(Miss::Dial(error)),
         }
+    }
+
+    fn tls<'t>(&'t self, connector: Option<&'t Connector>) -> Option<DialTls<'t>> {
+        let (tls, connector) = self.tls.as_ref().zip(connector)?;
+        Some(DialTls { connector, name: &tls.name })
+    }
+
+    /// What is sent before TLS where no client is meant.
+    pub(super) fn own_header(&self) -> &[u8] {
+        self.tls.as_ref().map_or(&[], |tls| &tls.own_header)
+    }
+
+    /// Checks it once.
+    pub(super) async fn check(&self, how: &HealthCheck) -> Result<(), CheckError> {
+        let connector = self.tls.as_ref().map(|tls| tls.connector.load_full());
+        check(self.state.addr(), how, (self.tls(connector.as_deref()), self.own_header())).await
     }
 
     async fn turn(&self, trial: bool, ends: Instant) -> Result<SemaphorePermit<'_>, Miss> {

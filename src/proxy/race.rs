@@ -12,14 +12,14 @@ use super::lead::Candidates;
 use super::live::Miss;
 use super::record::Ledger;
 use crate::model::Peer;
-use crate::net::Socket;
+use crate::net::Stream;
 use crate::net::dial::DialOptions;
 use crate::state::{Step, Walk};
 
 /// How long an attempt has for itself before the next address is tried beside it (RFC 8305, section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-type Dial<'c> = Pin<Box<dyn Future<Output = Result<(Socket, Peer), Miss>> + Send + 'c>>;
+type Dial<'c> = Pin<Box<dyn Future<Output = Result<(Stream, Peer), Miss>> + Send + 'c>>;
 
 /// An attempt that is under way.
 struct Runner<'c> {
@@ -35,7 +35,7 @@ pub(super) async fn race(
     candidates: &Candidates,
     walk: &mut Walk,
     first: Step,
-    options: DialOptions,
+    options: DialOptions<'_>,
     ledger: &mut Ledger,
 ) -> Option<Connected> {
     let group = first.index;
@@ -60,11 +60,11 @@ pub(super) async fn race(
             if exhausted { Poll::Pending } else { head_start.as_mut().poll(cx).map(|()| None) }
         });
         match ended.await {
-            Some((i, Ok((socket, peer)))) => {
+            Some((i, Ok((stream, peer)))) => {
                 let Runner { step, begun, checked, .. } = under_way.swap_remove(i);
                 overtake(candidates, under_way, begun);
                 let load = candidates.get(step.index)?.live.succeeded(step.attempt);
-                return Some(Connected { index: step.index, socket, peer, load, checked });
+                return Some(Connected { index: step.index, stream, peer, load, checked });
             }
             Some((i, Err(miss))) => {
                 let Runner { step, begun, .. } = under_way.swap_remove(i);
@@ -79,7 +79,7 @@ pub(super) async fn race(
     }
 }
 
-fn start(candidates: &Candidates, step: Step, options: DialOptions) -> Option<Runner<'_>> {
+fn start<'c>(candidates: &'c Candidates, step: Step, options: DialOptions<'c>) -> Option<Runner<'c>> {
     let candidate = candidates.get(step.index)?;
     let dial = Box::pin(candidate.live.dial(step.attempt.is_trial(), options));
     Some(Runner { step, begun: Instant::now(), checked: candidate.checked_downs(), dial })

@@ -9,17 +9,21 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::checks::{self, Check};
+use super::keyring::{LiveConnector, TlsKey};
 use super::live::Live;
 use super::names::{LookUps, Name};
 use crate::model::{HealthCheck, UpstreamAddr};
 use crate::tasks::Scope;
 
+/// An upstream, and what it is beside its address.
+type AddressKey = (UpstreamAddr, Option<TlsKey>);
+
 /// Every upstream that a route leads to.
 #[derive(Debug)]
 pub struct Upstreams {
-    addresses: Mutex<HashMap<UpstreamAddr, Arc<Live>>>,
+    addresses: Mutex<HashMap<AddressKey, Arc<Live>>>,
     names: Mutex<HashMap<String, Weak<Name>>>,
-    checks: Mutex<HashMap<(UpstreamAddr, HealthCheck), Weak<Check>>>,
+    checks: Mutex<HashMap<(AddressKey, HealthCheck), Weak<Check>>>,
     look_ups: LookUps,
     check_turns: checks::Turns,
     news: NewsOfUpstreams,
@@ -55,11 +59,13 @@ impl Upstreams {
         })
     }
 
-    /// The upstream at this address, as it is known, or new.
-    pub(super) fn address(&self, addr: UpstreamAddr) -> Arc<Live> {
+    /// The upstream at this address, as it is known, or new; with the TLS that is spoken to it.
+    pub(super) fn address(&self, addr: UpstreamAddr, tls: Option<(TlsKey, Arc<LiveConnector>)>) -> Arc<Live> {
         let mut addresses = locked(&self.addresses);
-        let new = |addr: &UpstreamAddr| Arc::new(Live::new(addr.clone(), self.news.clone()));
-        addresses.entry(addr).or_insert_with_key(new).clone()
+        let (key, connector) = tls.unzip();
+        let to = key.as_ref().zip(connector).map(|(key, connector)| key.with(connector));
+        let new = |key: &AddressKey| Arc::new(Live::new(key.0.clone(), to, self.news.clone()));
+        addresses.entry((addr, key)).or_insert_with_key(new).clone()
     }
 
     /// The name, as it is known, or new.
@@ -68,8 +74,13 @@ impl Upstreams {
     }
 
     /// The check of this upstream, as it runs, or new.
-    pub(super) fn check(self: &Arc<Self>, live: &Arc<Live>, check: &HealthCheck) -> Arc<Check> {
-        let key = (live.state.addr().clone(), check.clone());
+    pub(super) fn check(
+        self: &Arc<Self>,
+        live: &Arc<Live>,
+        tls: Option<TlsKey>,
+        check: &HealthCheck,
+    ) -> Arc<Check> {
+        let key = ((live.state.addr().clone(), tls), check.clone());
         shared(&self.checks, key, || Check::begin(live.clone(), check.clone(), self))
     }
 

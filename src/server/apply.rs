@@ -19,12 +19,15 @@ impl Server {
     pub async fn apply(&mut self, compiled: &Compiled) -> Result<Plan, Report> {
         let plan = Plan::between(&self.table, &compiled.table);
         let lists = self.lists.prepare(compiled).await?;
+        let credentials = self.credentials.prepare(compiled).await?;
         let opened = self.prepare(&plan).map_err(|faults| compiled.listen_faults(&faults))?;
         if !plan.is_empty() {
             self.lists.begin(lists, &mut self.clientele.lists, &self.root);
+            self.credentials.begin(credentials, &mut self.clientele.keyring, &self.root);
             self.commit(&plan, opened).await;
             self.table = compiled.table.clone();
             self.lists.forget_unused(&self.table, &mut self.clientele.lists);
+            self.credentials.forget_unused(&self.table, &mut self.clientele.keyring);
             self.clientele.forget_unused();
             self.generation += 1;
             self.since = SystemTime::now();

@@ -5,6 +5,7 @@
 //! edit, [`edit`] tells its story, `apply` carries it out.
 
 mod apply;
+pub mod credentials;
 mod datagrams;
 mod drain;
 pub mod edit;
@@ -30,6 +31,7 @@ use crate::model::{ListenAddr, Route, Table};
 use crate::net::Inherited;
 use crate::proxy::{Clientele, Door, Front, Shared, Upstreams};
 use crate::tasks::Scope;
+use credentials::CredentialFiles;
 use datagrams::Datagrams;
 use handle::AdminDoor;
 pub use handle::Handle;
@@ -51,6 +53,8 @@ pub struct Server {
     clientele: Clientele,
     /// The lists of networks that stand in files of their own.
     lists: ListFiles,
+    /// The certificates that stand in files of their own.
+    credentials: CredentialFiles,
     /// The connections of each route, as its present text serves them.
     serving: BTreeMap<String, Scope>,
     /// Connections of texts that an edit has replaced.
@@ -92,6 +96,7 @@ impl Server {
             upstreams: Upstreams::new(root.child()),
             clientele: Clientele::default(),
             lists: ListFiles::default(),
+            credentials: CredentialFiles::default(),
             serving: BTreeMap::new(),
             retired: Vec::new(),
             root,
@@ -119,9 +124,10 @@ impl Server {
             .collect()
     }
 
-    /// Reads every list of networks again, whatever its file looks like.
-    pub fn ask_lists(&self) {
+    /// Reads every list of networks and every certificate again, whatever their files look like.
+    pub fn ask_files(&self) {
         self.lists.ask();
+        self.credentials.ask();
     }
 
     /// Says of each route how many clients it has turned away.

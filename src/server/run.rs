@@ -151,7 +151,7 @@ impl Life {
                     match told {
                         Told::Stop => return,
                         Told::Reload => {
-                            server.ask_lists();
+                            server.ask_files();
                             edits.iter_mut().for_each(|edits| edits.ask());
                         }
                         Told::ReopenLogs => self.reopen_logs(),
@@ -196,7 +196,7 @@ impl Life {
         match (request, edits) {
             (Request::View(reply), edits) => drop(reply.send(self.view(server, edits.as_deref(), false))),
             (Request::Reload(reply), Some(edits)) => {
-                server.ask_lists();
+                server.ask_files();
                 edits.ask();
                 waiting.push(reply);
             }

@@ -8,6 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::tls::Tls;
 use super::{Headed, List, ProxyVersion, Scalar, Span, Text, Texts, Untrusted, WhenFull};
 
 /// The client's side: of `[defaults]`, and of each route.
@@ -38,8 +39,11 @@ pub(in crate::config) struct Clients {
     /// The PROXY protocol: { accept = true, trusted = ["10.0.0.0/8"] } reads it, { send = "v2" } sends it; or "off".
     #[schemars(extend("default" = "off", "examples" = [{ "send": "v2" }]))]
     pub proxy_protocol: Option<OrTable<Off, ProxyProtocol>>,
-    /// How long a client may take to begin TLS, at an address whose routes have `sni` or `alpn`. Then it is led to the
-    /// route without. At least "1ms".
+    /// TLS: { cert = "app.pem", key = "app.key" } ends it here, { upstream = true } begins it here; or "off".
+    #[schemars(extend("default" = "off", "examples" = [{ "cert": "app.pem", "key": "app.key" }]))]
+    pub tls: Option<OrTable<Off, Tls>>,
+    /// How long a client may take to begin TLS, at an address whose routes have `sni` or `alpn`: then it is led to the
+    /// route without. And how long its handshake may take, where TLS ends here: then it is reset. At least "1ms".
     #[schemars(extend("default" = "5s", "examples" = ["5s"]))]
     pub sniff_timeout: Option<Span>,
 }

@@ -11,6 +11,7 @@
 mod copy;
 mod ending;
 mod guard;
+mod layered;
 mod pipe;
 mod plain;
 mod throttle;
@@ -21,7 +22,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::Socket;
+use super::{Leg, Socket};
 use crate::model::{Bandwidth, DataPath, RelayMode};
 use ending::Pair;
 use guard::Guards;
@@ -78,6 +79,8 @@ enum Moved {
     Spliced = 3,
     /// All went through `copy_bidirectional`.
     Copied = 4,
+    /// They were opened or sealed on the way.
+    Layered = 5,
 }
 
 impl Traffic {
@@ -103,6 +106,7 @@ impl Traffic {
             moved if moved == Moved::NoPipe as u8 => DataPath::BufferNoPipe,
             moved if moved == Moved::NoSplice as u8 => DataPath::BufferNoSplice,
             moved if moved == Moved::Spliced as u8 => DataPath::Splice,
+            moved if moved == Moved::Layered as u8 => DataPath::Tls,
             _ => DataPath::Copy,
         }
     }
@@ -146,11 +150,29 @@ pub async fn relay(
             plain::run((client, upstream), patience, traffic, mode == RelayMode::Splice).await
         }
     };
+    pass_on(ending, client, upstream);
+    ending
+}
+
+/// The same, where one side at least has TLS on it. Which mode is asked for is all one here.
+pub async fn relay_tls(
+    (client, upstream): (Leg<'_>, Leg<'_>),
+    bandwidth: &Bandwidth,
+    patience: &Patience,
+    traffic: &Traffic,
+) -> Ending {
+    let sockets = (client.socket, upstream.socket);
+    let ending = layered::run((client, upstream), bandwidth, patience, traffic).await;
+    pass_on(ending, sockets.0, sockets.1);
+    ending
+}
+
+/// What is no clean end is a reset.
+fn pass_on(ending: Ending, client: &Socket, upstream: &Socket) {
     if !matches!(ending, Ending::Closed(_)) {
         client.reset_on_close();
         upstream.reset_on_close();
     }
-    ending
 }
 
 /// Calls `turn`, the moving of what can be moved, until the connection has ended.

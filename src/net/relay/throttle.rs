@@ -36,17 +36,46 @@ pub(super) async fn run(
     .await
 }
 
+/// The bound on what is read from one side.
+pub(super) struct Bound(Option<(Bucket, Pin<Box<Sleep>>)>);
+
+impl Bound {
+    pub fn new(rate: Option<ByteRate>) -> Self {
+        let now = Instant::now();
+        Bound(rate.map(|rate| (Bucket::new(rate, now.into_std()), Box::pin(sleep_until(now)))))
+    }
+
+    /// How many of `wanted` bytes may be read: at least one, or it is not time yet.
+    pub fn poll_room(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<usize> {
+        let Some((bucket, due)) = &mut self.0 else { return Poll::Ready(wanted) };
+        loop {
+            match bucket.ready(Instant::now().into_std()) {
+                Ok(ready) => return Poll::Ready(usize::try_from(ready).unwrap_or(usize::MAX).min(wanted)),
+                Err(at) => {
+                    due.as_mut().reset(at.into());
+                    ready!(due.as_mut().poll(cx));
+                }
+            }
+        }
+    }
+
+    /// So many were read.
+    pub fn take(&mut self, n: usize) {
+        if let Some((bucket, _)) = &mut self.0 {
+            bucket.take(n as u64);
+        }
+    }
+}
+
 /// One side of the copy, from which no more is read than its bucket has.
 struct Slow<'a> {
     end: End<'a>,
-    bound: Option<(Bucket, Pin<Box<Sleep>>)>,
+    bound: Bound,
 }
 
 impl<'a> Slow<'a> {
     fn new(end: End<'a>, rate: Option<ByteRate>) -> Self {
-        let now = Instant::now();
-        let bound = rate.map(|rate| (Bucket::new(rate, now.into_std()), Box::pin(sleep_until(now))));
-        Slow { end, bound }
+        Slow { end, bound: Bound::new(rate) }
     }
 }
 
@@ -57,22 +86,12 @@ impl AsyncRead for Slow<'_> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let Slow { end, bound } = &mut *self;
-        let Some((bucket, due)) = bound else { return Pin::new(end).poll_read(cx, buf) };
-        let ready = loop {
-            match bucket.ready(Instant::now().into_std()) {
-                Ok(ready) => break ready,
-                Err(at) => {
-                    due.as_mut().reset(at.into());
-                    ready!(due.as_mut().poll(cx));
-                }
-            }
-        };
-        let room = usize::try_from(ready).unwrap_or(usize::MAX).min(buf.remaining());
+        let room = ready!(bound.poll_room(cx, buf.remaining()));
         let mut part = ReadBuf::new(buf.initialize_unfilled_to(room));
         ready!(Pin::new(end).poll_read(cx, &mut part))?;
         let read = part.filled().len();
         buf.advance(read);
-        bucket.take(read as u64);
+        bound.take(read);
         Poll::Ready(Ok(()))
     }
 }

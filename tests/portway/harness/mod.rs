@@ -6,6 +6,7 @@ pub mod peer;
 pub mod proc;
 pub mod proxy;
 pub mod scene;
+pub mod tls;
 pub mod upstream;
 
 use std::time::{Duration, Instant};
@@ -106,6 +107,12 @@ macro_rules! every_way {
         $crate::way!(splice_unix_to_v4, Splice, Unix, V4);
         $crate::way!(bound_v4, Bound, V4, V4);
         $crate::way!(bound_v4_to_unix, Bound, V4, Unix);
+        $crate::way!(tls_ends_v4, TlsEnds, V4, V4);
+        $crate::way!(tls_ends_v6_to_unix, TlsEnds, V6, Unix);
+        $crate::way!(tls_begins_v4, TlsBegins, V4, V4);
+        $crate::way!(tls_begins_unix_to_v4, TlsBegins, Unix, V4);
+        $crate::way!(tls_both_v4, TlsBoth, V4, V4);
+        $crate::way!(tls_bound_v4, TlsBound, V4, V4);
     };
 }
 
@@ -121,6 +128,10 @@ macro_rules! tcp_ways {
         $crate::way!(auto_v6, Auto, V6, V6);
         $crate::way!(splice_v4, Splice, V4, V4);
         $crate::way!(bound_v4, Bound, V4, V4);
+        $crate::way!(tls_ends_v4, TlsEnds, V4, V4);
+        $crate::way!(tls_begins_v4, TlsBegins, V4, V4);
+        $crate::way!(tls_both_v4, TlsBoth, V4, V4);
+        $crate::way!(tls_bound_v4, TlsBound, V4, V4);
     };
 }
 
@@ -135,6 +146,9 @@ macro_rules! few_ways {
         $crate::way!(auto_unix_to_v4, Auto, Unix, V4);
         $crate::way!(splice_v4, Splice, V4, V4);
         $crate::way!(bound_v4, Bound, V4, V4);
+        $crate::way!(tls_ends_v4, TlsEnds, V4, V4);
+        $crate::way!(tls_begins_v4, TlsBegins, V4, V4);
+        $crate::way!(tls_both_v4, TlsBoth, V4, V4);
     };
 }
 

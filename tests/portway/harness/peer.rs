@@ -10,12 +10,14 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Socket, TcpKeepalive};
 
 use super::pattern::{Chunk, Pattern};
+use super::tls::Tls;
 use super::{SOON, pass};
 
 /// One end.
 pub struct Peer {
     /// Its socket, blocking, with [`SOON`] as its patience.
     pub socket: Socket,
+    tls: Option<Tls>,
     sends: Pattern,
     expects: Pattern,
     /// The size of its writes.
@@ -49,7 +51,20 @@ impl Peer {
         if !socket.local_addr().unwrap().is_unix() {
             socket.set_tcp_nodelay(true).unwrap();
         }
-        Peer { socket, sends, expects, chunk: Chunk::Of(65_536) }
+        Peer { socket, tls: None, sends, expects, chunk: Chunk::Of(65_536) }
+    }
+
+    /// Speaks TLS from now on.
+    pub fn over(mut self, begin: impl FnOnce(&Socket) -> std::io::Result<Tls>) -> std::io::Result<Self> {
+        self.tls = Some(begin(&self.socket)?);
+        Ok(self)
+    }
+
+    fn read(&self, buf: &mut [u8]) -> std::io::Result<usize> {
+        match &self.tls {
+            None => (&self.socket).read(buf),
+            Some(tls) => tls.read(&self.socket, buf),
+        }
     }
 
     /// Sends `n` bytes, in writes of `chunk`.
@@ -77,7 +92,10 @@ impl Peer {
     }
 
     fn write_some(&mut self, n: usize) -> std::io::Result<usize> {
-        let wrote = (&self.socket).write(self.sends.peek(n))?;
+        let wrote = match &self.tls {
+            None => (&self.socket).write(self.sends.peek(n))?,
+            Some(tls) => tls.write(&self.socket, self.sends.peek(n))?,
+        };
         self.sends.advance(wrote);
         Ok(wrote)
     }
@@ -96,7 +114,7 @@ impl Peer {
     /// Reads at most `n` bytes, if that can be done without waiting; the end, if it has come. For a non-blocking socket.
     pub fn read_now(&mut self, n: usize) -> Option<End> {
         let mut buf = vec![0; n];
-        match (&self.socket).read(&mut buf) {
+        match self.read(&mut buf) {
             Ok(0) => Some(End::Fin(self.expects.position())),
             Ok(n) => {
                 self.expects.expect(&buf[..n]);
@@ -117,7 +135,7 @@ impl Peer {
         let mut left = n;
         while left > 0 {
             let want = buf.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            let got = (&self.socket).read(&mut buf[..want]).expect("receive");
+            let got = self.read(&mut buf[..want]).expect("receive");
             assert!(got > 0, "an end after {} bytes, {left} too early", self.expects.position());
             self.expects.expect(&buf[..got]);
             left -= got as u64;
@@ -135,7 +153,7 @@ impl Peer {
     pub fn receive_slowly(&mut self, piece: usize, pause: Duration) -> End {
         let mut buf = vec![0; piece];
         loop {
-            match (&self.socket).read(&mut buf) {
+            match self.read(&mut buf) {
                 Ok(0) => return End::Fin(self.expects.position()),
                 Ok(n) => self.expects.expect(&buf[..n]),
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => {
@@ -151,6 +169,9 @@ impl Peer {
 
     /// Whether nothing has come: no byte, no end.
     pub fn has_nothing(&self) -> bool {
+        if let Some(tls) = &self.tls {
+            return tls.has_nothing(&self.socket);
+        }
         self.socket.set_nonblocking(true).unwrap();
         let peeked = self.socket.peek(&mut [MaybeUninit::uninit(); 1]);
         self.socket.set_nonblocking(false).unwrap();
@@ -159,12 +180,18 @@ impl Peer {
 
     /// Sends FIN.
     pub fn fin(&self) {
+        if let Some(tls) = &self.tls {
+            return tls.fin(&self.socket);
+        }
         self.socket.shutdown(Shutdown::Write).expect("FIN");
     }
 
     /// Sends FIN, if the connection is still there.
     pub fn end(&self) {
-        let _ = self.socket.shutdown(Shutdown::Write);
+        match &self.tls {
+            Some(tls) => tls.fin(&self.socket),
+            None => drop(self.socket.shutdown(Shutdown::Write)),
+        }
     }
 
     /// Sends `n` bytes (one write) and FIN so that both leave in one segment.
@@ -185,17 +212,29 @@ impl Peer {
     /// A second handle of this end, to send through while this one receives.
     pub fn twin(&self) -> Peer {
         let socket = self.socket.try_clone().unwrap();
-        Peer { socket, sends: self.sends.clone(), expects: self.expects.clone(), chunk: self.chunk }
+        Peer {
+            socket,
+            tls: self.tls.clone(),
+            sends: self.sends.clone(),
+            expects: self.expects.clone(),
+            chunk: self.chunk,
+        }
     }
 
     /// How many bytes could be read now.
     pub fn pending(&self) -> u64 {
+        if let Some(tls) = &self.tls {
+            return tls.pending(&self.socket);
+        }
         rustix::io::ioctl_fionread(&self.socket).unwrap()
     }
 
     /// How many of the bytes that it sent the other kernel has not acknowledged.
     #[allow(unsafe_code, reason = "no kept crate wraps SIOCOUTQ")]
     pub fn unacknowledged(&self) -> i32 {
+        if self.tls.as_ref().is_some_and(|tls| !tls.is_flushed(&self.socket)) {
+            return i32::MAX;
+        }
         if self.socket.local_addr().unwrap().is_unix() {
             return 0;
         }

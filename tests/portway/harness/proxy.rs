@@ -13,6 +13,7 @@ use socket2::Socket;
 use tempfile::TempDir;
 
 use super::proc::{CLOSE_WAIT, FIN_WAIT2, Process};
+use super::tls::{PEMS, Tls};
 use super::upstream::{Addr, Family};
 use super::{Netns, Peer, comes_true, pass, until};
 
@@ -28,6 +29,7 @@ pub struct Proxy {
     pub addr: Addr,
     ready: BTreeMap<String, usize>,
     log: Arc<Mutex<Vec<String>>>,
+    tls: bool,
     stopped: bool,
     _reserved: Option<Socket>,
     _dir: TempDir,
@@ -42,6 +44,8 @@ pub struct Plan<'a> {
     options: Vec<String>,
     netns: Option<&'a Netns>,
     under: Vec<String>,
+    /// The client's TLS ends there; that of the server begins there.
+    tls: (bool, bool),
 }
 
 impl<'a> Plan<'a> {
@@ -81,6 +85,18 @@ impl<'a> Plan<'a> {
         self
     }
 
+    /// With clients that speak TLS.
+    pub fn ending_tls(mut self) -> Self {
+        self.tls.0 = true;
+        self
+    }
+
+    /// With a server that speaks TLS.
+    pub fn beginning_tls(mut self) -> Self {
+        self.tls.1 = true;
+        self
+    }
+
     /// Starts it, and waits until it says that it is ready.
     #[track_caller]
     pub fn start(self) -> Proxy {
@@ -104,6 +120,7 @@ impl<'a> Plan<'a> {
             .args(words)
             .args(["forward", "--log-format", "json", "--access-log", "stderr"])
             .args(&self.options)
+            .args(tls_options(self.tls, &dir))
             .arg(listen)
             .args(&self.upstreams);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -116,6 +133,7 @@ impl<'a> Plan<'a> {
             addr,
             ready: BTreeMap::new(),
             log,
+            tls: self.tls.0,
             stopped: false,
             _reserved: reserved,
             _dir: dir,
@@ -142,6 +160,20 @@ impl<'a> Plan<'a> {
         }
         proxy
     }
+}
+
+fn tls_options((ends, begins): (bool, bool), dir: &TempDir) -> Vec<String> {
+    let mut options = Vec::new();
+    if ends || begins {
+        let [ca, cert, key] = PEMS.write(dir.path()).map(|path| path.display().to_string());
+        if ends {
+            options.extend(["--tls-cert".into(), cert, "--tls-key".into(), key]);
+        }
+        if begins {
+            options.extend(["--tls-upstream-ca".into(), ca, "--tls-server-name".into(), "localhost".into()]);
+        }
+    }
+    options
 }
 
 fn port(addr: &Addr) -> u16 {
@@ -191,13 +223,15 @@ impl Proxy {
             options: Vec::new(),
             netns: None,
             under: Vec::new(),
+            tls: (false, false),
         }
     }
 
     /// A client that is connected to it.
     #[track_caller]
     pub fn connect(&self) -> Peer {
-        self.addr.connect()
+        let peer = self.addr.connect();
+        if self.tls { peer.over(Tls::client).unwrap() } else { peer }
     }
 
     /// Its port.

@@ -16,6 +16,14 @@ pub enum Way {
     Splice,
     /// Through a proxy with a bandwidth, larger than a test needs.
     Bound,
+    /// Through a proxy at which the client's TLS ends.
+    TlsEnds,
+    /// Through a proxy at which TLS with the server begins.
+    TlsBegins,
+    /// Both.
+    TlsBoth,
+    /// Both, with a bandwidth larger than a test needs.
+    TlsBound,
 }
 
 /// One way from clients to a server.
@@ -32,17 +40,27 @@ impl Scene {
     /// Starts the server and the proxy; `options` are the proxy's.
     #[track_caller]
     pub fn new(way: Way, client: Family, server: Family, options: &[&str]) -> Self {
-        let upstream = Upstream::on(server);
+        let mut upstream = Upstream::on(server);
+        let (ends, begins) = match way {
+            Way::TlsEnds => (true, false),
+            Way::TlsBegins => (false, true),
+            Way::TlsBoth | Way::TlsBound => (true, true),
+            Way::Direct | Way::Copy | Way::Auto | Way::Splice | Way::Bound => (false, false),
+        };
+        upstream.speaks_tls(begins);
         let through = |relay: &str| {
             let plan = Proxy::in_front_of(&upstream.addr).listening_on(client);
-            Some(plan.with(&["--relay", relay]).with(options).start())
+            let plan = plan.with(&["--relay", relay]).with(options);
+            let plan = if ends { plan.ending_tls() } else { plan };
+            Some(if begins { plan.beginning_tls() } else { plan }.start())
         };
         let proxy = match way {
             Way::Direct => None,
             Way::Copy => through("copy"),
             Way::Auto => through("auto"),
             Way::Splice => through("splice"),
-            Way::Bound => through("auto --bandwidth 1GiB/s"),
+            Way::Bound | Way::TlsBound => through("auto --bandwidth 1GiB/s"),
+            Way::TlsEnds | Way::TlsBegins | Way::TlsBoth => through("auto"),
         };
         Scene { upstream, proxy, families: (client, server) }
     }
@@ -50,7 +68,7 @@ impl Scene {
     /// A connection's two ends.
     #[track_caller]
     pub fn connect(&self) -> (Peer, Peer) {
-        let client = self.proxy.as_ref().map_or(&self.upstream.addr, |proxy| &proxy.addr).connect();
+        let client = self.proxy.as_ref().map_or_else(|| self.upstream.addr.connect(), Proxy::connect);
         (client, self.upstream.accept())
     }
 

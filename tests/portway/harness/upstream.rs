@@ -8,6 +8,7 @@ use std::time::Duration;
 use socket2::{Domain, SockAddr, Socket, Type};
 use tempfile::TempDir;
 
+use super::tls::Tls;
 use super::{Peer, SOON, comes_true, until};
 
 /// A family of addresses.
@@ -96,6 +97,7 @@ pub struct Upstream {
     listener: Socket,
     /// Where it listens.
     pub addr: Addr,
+    tls: bool,
     _dir: Option<TempDir>,
 }
 
@@ -133,7 +135,17 @@ impl Upstream {
             Addr::Ip(_) => Addr::Ip(listener.local_addr().unwrap().as_socket().unwrap()),
             Addr::Unix(_) => addr.clone(),
         };
-        Upstream { listener, addr, _dir: dir }
+        Upstream { listener, addr, tls: false, _dir: dir }
+    }
+
+    /// Whether it serves TLS from now on.
+    pub fn speaks_tls(&mut self, tls: bool) {
+        self.tls = tls;
+    }
+
+    fn serve(&self, socket: Socket) -> Peer {
+        let peer = Peer::server(socket);
+        if self.tls { peer.over(Tls::server).unwrap() } else { peer }
     }
 
     /// What its accepted sockets inherit: a small receive buffer.
@@ -149,7 +161,7 @@ impl Upstream {
             accepted = self.listener.accept().ok();
             accepted.is_some()
         });
-        Peer::server(accepted.unwrap().0)
+        self.serve(accepted.unwrap().0)
     }
 
     /// The next connection, if one comes in time.
@@ -159,6 +171,6 @@ impl Upstream {
             accepted = self.listener.accept().ok();
             accepted.is_some()
         });
-        accepted.map(|(socket, _)| Peer::server(socket))
+        accepted.map(|(socket, _)| self.serve(socket))
     }
 }

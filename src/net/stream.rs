@@ -1,0 +1,78 @@
+//! A connected socket with the TLS on it, where there is any: what is said before a relay begins, and after it.
+
+use std::io;
+
+use super::Socket;
+use super::tls::{Filling, Session, TlsError};
+
+/// A connected socket, and the TLS on it.
+#[derive(Debug)]
+pub struct Stream {
+    /// The socket.
+    pub socket: Socket,
+    /// `None`: bytes pass as they are.
+    pub session: Option<Box<Session>>,
+}
+
+impl Stream {
+    /// For reading and writing.
+    pub fn leg(&mut self) -> Leg<'_> {
+        Leg { socket: &self.socket, session: self.session.as_deref_mut() }
+    }
+}
+
+/// The same, of two owners.
+#[derive(Debug)]
+pub struct Leg<'a> {
+    /// The socket.
+    pub socket: &'a Socket,
+    /// The TLS on it.
+    pub session: Option<&'a mut Session>,
+}
+
+impl Leg<'_> {
+    /// Writes all of it.
+    pub async fn send_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Some(session) = &mut self.session else { return self.socket.send_all(bytes).await };
+        let mut sealed = Filling::default();
+        session.seal(bytes, &mut sealed).map_err(failed)?;
+        self.socket.send_all(sealed.filled()).await
+    }
+
+    /// Reads once, to the end of `bytes`. 0: the end.
+    pub async fn recv_into(&mut self, bytes: &mut Vec<u8>) -> io::Result<usize> {
+        let Some(session) = &mut self.session else { return self.socket.recv_into(bytes).await };
+        loop {
+            let mut records = Vec::new();
+            let fresh = session.holds_bytes();
+            records.resize(session.kept(), 0);
+            if !fresh && self.socket.recv_into(&mut records).await? == 0 {
+                return Err(failed(TlsError::Truncated));
+            }
+            session.put_back(&mut records);
+            let (mut carried, mut answers) = (Filling::default(), Filling::default());
+            let opened = session.open(&mut records, &mut carried, &mut answers);
+            self.socket.send_all(answers.filled()).await?;
+            bytes.extend_from_slice(carried.filled());
+            opened.map_err(failed)?;
+            let n = carried.filled().len();
+            if n > 0 || session.has_ended() {
+                return Ok(n);
+            }
+        }
+    }
+
+    /// Says that no more comes.
+    pub async fn end(&mut self) -> io::Result<()> {
+        if let Some(session) = &mut self.session {
+            let mut sealed = Filling::default();
+            session.seal_end(&mut sealed).map_err(failed)?;
+            self.socket.send_all(sealed.filled()).await?;
+        }
+        self.socket.shutdown_write()
+    }
+}
+
+fn failed(error: impl Into<TlsError>) -> io::Error {
+    io::Error::other(error.into())
+}

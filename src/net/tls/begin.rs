@@ -1,0 +1,51 @@
+//! How TLS begins on a socket.
+
+use rustls::client::UnbufferedClientConnection;
+use rustls::pki_types::ServerName;
+use rustls::server::UnbufferedServerConnection;
+
+use super::{Acceptor, Connector, Session, TlsError};
+use crate::net::Socket;
+
+/// Serves TLS to a client, whose first bytes may have been read already. It is the caller's to bound the time.
+pub async fn accept(socket: &Socket, acceptor: &Acceptor, first: Vec<u8>) -> Result<Session, TlsError> {
+    let connection = UnbufferedServerConnection::new(acceptor.config().clone());
+    let session = Session::server(connection?);
+    shake(socket, session, first).await
+}
+
+/// Begins TLS with a server, which must be the one of this name.
+pub async fn connect(socket: &Socket, connector: &Connector, name: &str) -> Result<Session, TlsError> {
+    // A dot at the end is for the resolver; no certificate has it.
+    let name = name.strip_suffix('.').unwrap_or(name).to_owned();
+    let name = ServerName::try_from(name.clone()).map_err(|_| TlsError::NoName(name))?;
+    let connection = UnbufferedClientConnection::new(connector.config().clone(), name);
+    let session = Session::client(connection?);
+    shake(socket, session, Vec::new()).await
+}
+
+async fn shake(socket: &Socket, mut session: Session, first: Vec<u8>) -> Result<Session, TlsError> {
+    let (mut more, mut heard) = (first, Vec::new());
+    loop {
+        if heard.len() < TlsError::SHOWN {
+            heard.extend(more.iter().take(TlsError::SHOWN));
+        }
+        let shaken = session.shake(&more);
+        let out = session.take_outgoing();
+        // Where it failed, this is the alert that says so to the peer.
+        let sent = socket.send_all(out.filled()).await;
+        shaken.map_err(|error| TlsError::of_handshake(error, &heard))?;
+        sent.map_err(TlsError::Io)?;
+        if !session.agreed().is_handshaking() {
+            return Ok(session);
+        }
+        more.clear();
+        more.reserve(ROOM);
+        if socket.recv_into(&mut more).await.map_err(TlsError::Io)? == 0 {
+            return Err(if heard.is_empty() { TlsError::Silent } else { TlsError::Ended });
+        }
+    }
+}
+
+/// What is read at once: about the first message of a client, or a server's with its certificates.
+const ROOM: usize = 4096;

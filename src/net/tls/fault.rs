@@ -1,0 +1,168 @@
+//! Why there is no TLS, or no longer: in words that tell where to look.
+
+use std::fmt;
+use std::io;
+
+use rustls::pki_types::{ServerName, UnixTime};
+use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible};
+
+use crate::net::plain;
+
+/// Why there is no TLS with a peer, or no longer. What is said of the peer calls it "it".
+#[derive(Debug)]
+pub enum TlsError {
+    /// It ended before it had sent a byte.
+    Silent,
+    /// It ended within the handshake.
+    Ended,
+    /// It ended without saying that no more comes (`close_notify`): something may be missing.
+    Truncated,
+    /// It took too long.
+    Late,
+    /// The socket failed.
+    Io(io::Error),
+    /// It does not speak TLS: the beginning of what it sent.
+    NotTls(String),
+    /// It cannot be asked for by this name.
+    NoName(String),
+    /// What TLS has to say.
+    Tls(Error),
+}
+
+impl From<Error> for TlsError {
+    fn from(error: Error) -> Self {
+        TlsError::Tls(error)
+    }
+}
+
+impl TlsError {
+    /// So many bytes of a peer that does not speak TLS are shown.
+    pub(super) const SHOWN: usize = 40;
+
+    /// `heard`: the first bytes of the peer.
+    pub(super) fn of_handshake(error: Error, heard: &[u8]) -> Self {
+        // The types of a record are 20 to 23 (RFC 8446, section 5.1).
+        match (&error, heard.first()) {
+            (Error::InvalidMessage(_), Some(kind)) if !(20..=23).contains(kind) => {
+                let shown = heard.get(..Self::SHOWN).unwrap_or(heard);
+                TlsError::NotTls(String::from_utf8_lossy(shown).into_owned())
+            }
+            _ => TlsError::Tls(error),
+        }
+    }
+
+    /// What the system said, if it was asked.
+    pub fn io(&self) -> Option<&io::Error> {
+        match self {
+            TlsError::Io(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TlsError::Silent => f.write_str("it ended before TLS began"),
+            TlsError::Ended => f.write_str("it ended within the TLS handshake"),
+            TlsError::Truncated => f.write_str("it ended without close_notify, so something may be missing"),
+            TlsError::Late => f.write_str("the TLS handshake did not end in time"),
+            TlsError::Io(error) => f.write_str(&plain(error)),
+            TlsError::NotTls(sent) => write!(f, "it does not speak TLS: it sent {sent:?}"),
+            TlsError::NoName(name) => {
+                write!(f, "`{name}` cannot be the name of a server: give `server_name`")
+            }
+            TlsError::Tls(error) => told(error, f),
+        }
+    }
+}
+
+impl std::error::Error for TlsError {}
+
+fn told(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match error {
+        Error::InvalidCertificate(error) => certificate(error, f),
+        Error::AlertReceived(alert) => alerted(*alert, f),
+        Error::NoCertificatesPresented => f.write_str("it presents no certificate, and must (tls.client_ca)"),
+        Error::NoApplicationProtocol => f.write_str("it offers none of the protocols of `alpn`"),
+        Error::InvalidMessage(InvalidMessage::UnexpectedMessage(what)) => {
+            write!(f, "it breaks the rules of TLS: {what}")
+        }
+        Error::PeerIncompatible(
+            PeerIncompatible::Tls12NotOffered
+            | PeerIncompatible::Tls12NotOfferedOrEnabled
+            | PeerIncompatible::ServerDoesNotSupportTls12Or13,
+        ) => f.write_str("it speaks no TLS newer than 1.1"),
+        error => write!(f, "{error}"),
+    }
+}
+
+fn certificate(error: &CertificateError, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match error {
+        CertificateError::Expired => f.write_str("its certificate has expired"),
+        CertificateError::ExpiredContext { time, not_after } => {
+            write!(f, "its certificate expired {} ago", between(*not_after, *time))
+        }
+        CertificateError::NotValidYet => f.write_str("its certificate is not valid yet"),
+        CertificateError::NotValidYetContext { time, not_before } => {
+            write!(
+                f,
+                "its certificate is valid only in {} from now: see the clocks",
+                between(*time, *not_before)
+            )
+        }
+        CertificateError::UnknownIssuer => {
+            f.write_str("its certificate comes from an authority that is not trusted here")
+        }
+        CertificateError::NotValidForName => f.write_str("its certificate is for another name"),
+        CertificateError::NotValidForNameContext { expected, presented } => {
+            let names = if presented.is_empty() { "no name".to_owned() } else { presented.join(", ") };
+            write!(f, "its certificate is for {}, not for {}", names, shown(expected))
+        }
+        error => write!(f, "its certificate is no good: {error}"),
+    }
+}
+
+/// How a peer refuses.
+fn alerted(alert: AlertDescription, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match alert {
+        AlertDescription::UnknownCA => f.write_str("it does not trust our certificate (alert unknown_ca)"),
+        AlertDescription::CertificateRequired => {
+            f.write_str("it wants a certificate of us (alert certificate_required)")
+        }
+        AlertDescription::CertificateExpired => {
+            f.write_str("it finds our certificate expired (alert certificate_expired)")
+        }
+        AlertDescription::BadCertificate => f.write_str("it refuses our certificate (alert bad_certificate)"),
+        AlertDescription::UnrecognisedName => {
+            f.write_str("it does not serve the name that it is asked for (alert unrecognized_name)")
+        }
+        AlertDescription::ProtocolVersion => {
+            f.write_str("it speaks no version of TLS that we speak (alert protocol_version)")
+        }
+        AlertDescription::HandshakeFailure => {
+            f.write_str("it finds no cipher, or no certificate, that both have (alert handshake_failure)")
+        }
+        alert => write!(f, "it ended TLS with alert {alert:?}"),
+    }
+}
+
+fn shown(name: &ServerName<'_>) -> String {
+    match name {
+        ServerName::DnsName(name) => name.as_ref().to_owned(),
+        ServerName::IpAddress(ip) => std::net::IpAddr::from(*ip).to_string(),
+        name => format!("{name:?}"),
+    }
+}
+
+/// In days, hours or minutes.
+fn between(from: UnixTime, to: UnixTime) -> String {
+    let seconds = to.as_secs().saturating_sub(from.as_secs());
+    let (count, unit) = match seconds {
+        0..120 => (seconds, "second"),
+        120..7_200 => (seconds / 60, "minute"),
+        7_200..172_800 => (seconds / 3_600, "hour"),
+        _ => (seconds / 86_400, "day"),
+    };
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
+}

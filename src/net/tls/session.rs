@@ -1,0 +1,330 @@
+//! One side's TLS, between the records of its socket and the bytes that they carry.
+
+use std::mem::take;
+
+use rustls::client::UnbufferedClientConnection;
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
+use rustls::{CommonState, Error};
+
+use super::TlsError;
+
+/// A TLS connection without its socket.
+pub struct Session {
+    connection: Connection,
+    /// Records that were read and wait for the rest of the last one, or for their turn.
+    incoming: Vec<u8>,
+    /// The same, but they were not looked at yet.
+    is_fresh: bool,
+    /// What the records of a handshake carried beside it.
+    early: Vec<u8>,
+    /// Records that were made and wait to be sent.
+    outgoing: Filling,
+    /// The peer has said that no more comes.
+    has_ended: bool,
+    /// Why it came to no good end.
+    pub(super) fault: Option<TlsError>,
+}
+
+enum Connection {
+    Server(UnbufferedServerConnection),
+    Client(UnbufferedClientConnection),
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").finish_non_exhaustive()
+    }
+}
+
+/// Bytes in a buffer that is larger than they are, so that it need not be cleared for the next ones.
+#[derive(Debug, Default)]
+pub(in crate::net) struct Filling {
+    bytes: Vec<u8>,
+    filled: usize,
+}
+
+impl Filling {
+    /// Room for so many more.
+    pub fn room(&mut self, wanted: usize) -> &mut [u8] {
+        if self.bytes.len() < self.filled + wanted {
+            self.bytes.resize(self.filled + wanted, 0);
+        }
+        self.bytes.get_mut(self.filled..).unwrap_or_default()
+    }
+
+    /// So many were written into the room.
+    pub fn advance(&mut self, n: usize) {
+        self.filled = (self.filled + n).min(self.bytes.len());
+    }
+
+    pub fn extend(&mut self, more: &[u8]) {
+        if let Some(room) = self.room(more.len()).get_mut(..more.len()) {
+            room.copy_from_slice(more);
+        }
+        self.advance(more.len());
+    }
+
+    pub fn clear(&mut self) {
+        self.filled = 0;
+    }
+
+    pub fn filled(&self) -> &[u8] {
+        self.bytes.get(..self.filled).unwrap_or_default()
+    }
+}
+
+/// What is to be put into records.
+#[derive(Clone, Copy)]
+enum Seal<'d> {
+    Nothing,
+    Bytes(&'d [u8]),
+    /// `close_notify`.
+    End,
+}
+
+/// How far one step has come.
+enum Step {
+    /// There is more to do.
+    More,
+    /// Carried bytes wait in the connection.
+    Carried,
+    /// `close_notify` has come.
+    Ended,
+    /// All that was there is done, and what was to be sealed is.
+    Done,
+}
+
+impl Session {
+    pub(super) fn server(connection: UnbufferedServerConnection) -> Self {
+        Session::new(Connection::Server(connection))
+    }
+
+    pub(super) fn client(connection: UnbufferedClientConnection) -> Self {
+        Session::new(Connection::Client(connection))
+    }
+
+    fn new(connection: Connection) -> Self {
+        Session {
+            connection,
+            incoming: Vec::new(),
+            is_fresh: false,
+            early: Vec::new(),
+            outgoing: Filling::default(),
+            has_ended: false,
+            fault: None,
+        }
+    }
+
+    /// What was agreed upon.
+    pub(super) fn agreed(&self) -> &CommonState {
+        match &self.connection {
+            Connection::Server(connection) => connection,
+            Connection::Client(connection) => connection,
+        }
+    }
+
+    /// Why it came to no good end, if it did.
+    pub fn fault(&self) -> Option<&TlsError> {
+        self.fault.as_ref()
+    }
+
+    /// Whether bytes of the peer are here already, or its end.
+    pub fn holds_bytes(&self) -> bool {
+        self.is_fresh || self.has_ended || !self.early.is_empty()
+    }
+
+    /// Records that were made beside those of [`Session::seal`], such as the answer to a change of keys.
+    pub(super) fn take_outgoing(&mut self) -> Filling {
+        take(&mut self.outgoing)
+    }
+
+    /// Whether the peer has said that no more comes.
+    pub(in crate::net) fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// The session came to no good end.
+    pub(in crate::net) fn fails(&mut self, why: TlsError) {
+        self.fault.get_or_insert(why);
+    }
+
+    /// Looks at what is there without taking carried bytes: for the handshake. Where it fails, the alert for the peer is
+    /// among what is to be sent.
+    pub(super) fn shake(&mut self, more: &[u8]) -> Result<(), Error> {
+        let mut incoming = take(&mut self.incoming);
+        incoming.extend_from_slice(more);
+        self.is_fresh = false;
+        let (mut at, mut ended) = (0, Ok(()));
+        loop {
+            let records = incoming.get_mut(at..).unwrap_or_default();
+            let (used, step) = self.connection.step(records, Seal::Nothing, &mut self.outgoing, None);
+            at += used;
+            match step {
+                Ok(Step::More) => {}
+                // The rest is the relay's.
+                Ok(step @ (Step::Carried | Step::Ended)) => {
+                    self.has_ended = matches!(step, Step::Ended);
+                    self.is_fresh = true;
+                    break;
+                }
+                Ok(Step::Done) => break,
+                Err(error) if ended.is_ok() => ended = Err(error),
+                // The alert was fetched.
+                Err(_) => break,
+            }
+        }
+        incoming.drain(..at);
+        self.incoming = incoming;
+        ended
+    }
+
+    /// Puts what waits for more before what was read now.
+    pub(in crate::net) fn put_back(&mut self, before: &mut [u8]) {
+        let kept = take(&mut self.incoming);
+        if let Some(room) = before.get_mut(..kept.len()) {
+            room.copy_from_slice(&kept);
+        }
+        self.is_fresh = false;
+    }
+
+    /// Bytes of records that wait for more.
+    pub(in crate::net) fn kept(&self) -> usize {
+        self.incoming.len()
+    }
+
+    /// Opens records: what they carry goes to `carried`, records that are to be sent in turn to `out`. What is left of
+    /// the last one is kept.
+    pub(in crate::net) fn open(
+        &mut self,
+        records: &mut [u8],
+        carried: &mut Filling,
+        out: &mut Filling,
+    ) -> Result<(), Error> {
+        carried.extend(&take(&mut self.early));
+        let mut at = 0;
+        let result = loop {
+            let rest = records.get_mut(at..).unwrap_or_default();
+            let (used, step) = self.connection.step(rest, Seal::Nothing, out, Some(carried));
+            at += used;
+            match step {
+                Ok(Step::More | Step::Carried) => {}
+                Ok(Step::Ended) => self.has_ended = true,
+                Ok(Step::Done) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        self.incoming.extend_from_slice(records.get(at..).unwrap_or_default());
+        result
+    }
+
+    /// Puts bytes into records.
+    pub(in crate::net) fn seal(&mut self, bytes: &[u8], out: &mut Filling) -> Result<(), Error> {
+        self.put(Seal::Bytes(bytes), out)
+    }
+
+    /// Makes the last record: `close_notify`.
+    pub(in crate::net) fn seal_end(&mut self, out: &mut Filling) -> Result<(), Error> {
+        self.put(Seal::End, out)
+    }
+
+    fn put(&mut self, what: Seal<'_>, out: &mut Filling) -> Result<(), Error> {
+        let before = take(&mut self.outgoing);
+        out.extend(before.filled());
+        // They go to and fro: what is kept holds places that the connection remembers.
+        let mut incoming = take(&mut self.incoming);
+        let (mut at, mut early) = (0, Filling::default());
+        let result = loop {
+            let rest = incoming.get_mut(at..).unwrap_or_default();
+            let (used, step) = self.connection.step(rest, what, out, Some(&mut early));
+            at += used;
+            match step {
+                Ok(Step::More | Step::Carried) => {}
+                Ok(Step::Ended) => self.has_ended = true,
+                Ok(Step::Done) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        incoming.drain(..at);
+        self.incoming = incoming;
+        self.early.extend_from_slice(early.filled());
+        result
+    }
+}
+
+impl Connection {
+    fn step(
+        &mut self,
+        records: &mut [u8],
+        seal: Seal<'_>,
+        out: &mut Filling,
+        carried: Option<&mut Filling>,
+    ) -> (usize, Result<Step, Error>) {
+        match self {
+            Connection::Server(connection) => {
+                step(connection.process_tls_records(records), seal, out, carried)
+            }
+            Connection::Client(connection) => {
+                step(connection.process_tls_records(records), seal, out, carried)
+            }
+        }
+    }
+}
+
+/// Does what the connection asks for. With how many bytes of the records are done with.
+fn step<D>(
+    status: UnbufferedStatus<'_, '_, D>,
+    seal: Seal<'_>,
+    out: &mut Filling,
+    carried: Option<&mut Filling>,
+) -> (usize, Result<Step, Error>) {
+    let UnbufferedStatus { mut discard, state } = status;
+    let step = match state {
+        Err(error) => Err(error),
+        Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+            let Some(carried) = carried else { return (discard, Ok(Step::Carried)) };
+            let mut done = Ok(Step::Carried);
+            while let Some(record) = traffic.next_record() {
+                match record {
+                    Ok(record) => {
+                        discard += record.discard;
+                        carried.extend(record.payload);
+                    }
+                    Err(error) => done = Err(error),
+                }
+            }
+            done
+        }
+        Ok(ConnectionState::EncodeTlsData(mut records)) => {
+            let encoded = match records.encode(out.room(0)) {
+                Err(EncodeError::InsufficientSize(size)) => records.encode(out.room(size.required_size)),
+                encoded => encoded,
+            };
+            encoded.map(|n| out.advance(n)).map(|()| Step::More).map_err(|error| general(&error))
+        }
+        // It is in `out`, and will be.
+        Ok(ConnectionState::TransmitTlsData(sent)) => {
+            sent.done();
+            Ok(Step::More)
+        }
+        Ok(ConnectionState::PeerClosed) => Ok(Step::Ended),
+        Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+            let mut put = |room: &mut [u8]| match seal {
+                Seal::Nothing => Ok(0),
+                Seal::Bytes(bytes) => traffic.encrypt(bytes, room),
+                Seal::End => traffic.queue_close_notify(room),
+            };
+            let sealed = match put(out.room(0)) {
+                Err(EncryptError::InsufficientSize(size)) => put(out.room(size.required_size)),
+                sealed => sealed,
+            };
+            sealed.map(|n| out.advance(n)).map(|()| Step::Done).map_err(|error| general(&error))
+        }
+        Ok(_) => Ok(Step::Done),
+    };
+    (discard, step)
+}
+
+fn general(error: &dyn std::fmt::Display) -> Error {
+    Error::General(error.to_string())
+}
