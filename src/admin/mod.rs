@@ -9,6 +9,7 @@
 mod acts;
 pub mod api;
 mod http;
+mod page;
 mod query;
 mod render;
 mod rights;

@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use super::acts;
 use super::api::Problem;
 use super::http::{Answer, Method, Request};
 use super::render::{self, Snapshot};
 use super::rights::{self, Right};
+use super::{acts, page};
 use crate::server::Handle;
 use crate::server::handle::Stopping;
 
@@ -15,7 +15,7 @@ const JSON: &str = "application/json";
 /// Answers a request that has come whole.
 pub(super) async fn answer(handle: &Handle, request: &Request) -> Answer {
     let right = match (request.method, request.path.as_str()) {
-        (_, "/healthz" | "/readyz") => Right::None,
+        (_, "/healthz" | "/readyz" | "/") => Right::None,
         (Method::Get | Method::Head, _) => Right::Read,
         (Method::Post, "/v1/plan") => Right::Read,
         (Method::Post, _) => Right::Change,
@@ -37,6 +37,7 @@ pub(super) async fn answer(handle: &Handle, request: &Request) -> Answer {
 
 async fn get(handle: &Handle, path: &str, query: &str) -> Answer {
     match path {
+        "/" => page::answer(),
         "/v1/connections" => match render::connections(handle, query) {
             Ok(page) => json(200, &page),
             Err(said) => json(400, &said),

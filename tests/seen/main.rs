@@ -8,7 +8,9 @@
     reason = "a test fails by panicking, and looks at the clock from outside"
 )]
 
+mod browser;
 #[path = "../reload/harness.rs"]
 #[allow(dead_code, reason = "shared with the tests of reloads; each uses what it needs")]
 mod harness;
+mod page;
 mod top;
