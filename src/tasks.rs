@@ -60,6 +60,11 @@ impl Scope {
         self.kill.cancel();
     }
 
+    /// Ends every task of the scope when it is dropped.
+    pub fn kill_on_drop(self) -> KillOnDrop {
+        KillOnDrop(self)
+    }
+
     /// Resolves once no task is running.
     pub async fn finished(&self) {
         self.tracker.close();
@@ -108,6 +113,16 @@ impl Task {
     /// Ends it where it stands.
     pub fn kill(&self) {
         self.0.abort();
+    }
+}
+
+/// Whoever drops it has no use for the tasks of its scope any more.
+#[derive(Debug)]
+pub struct KillOnDrop(Scope);
+
+impl Drop for KillOnDrop {
+    fn drop(&mut self) {
+        self.0.kill();
     }
 }
 

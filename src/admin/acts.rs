@@ -2,8 +2,8 @@
 
 use serde::de::DeserializeOwned;
 
-use super::api::{Kill, Killed, Problem, ReloadOutcome, Reloaded};
-use super::render::Wanted;
+use super::api::{Drain, Draining, Kill, Killed, Problem, ReloadOutcome, Reloaded};
+use super::render::{Wanted, count, seconds};
 use crate::server::Handle;
 use crate::server::handle::{self, Stopping};
 
@@ -12,17 +12,21 @@ const PART: usize = 1000;
 
 /// The body of a request as the value that it should be.
 pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|error| Problem {
-        error: format!("the body is not what is expected here: {error}"),
-        help: "send JSON, as /v1/openapi.json describes it".to_owned(),
+    serde_json::from_slice(body).map_err(|error| {
+        Problem::new(
+            format!("the body is not what is expected here: {error}"),
+            "send JSON, as /v1/openapi.json describes it".to_owned(),
+        )
     })
 }
 
 /// Resets connections and sessions, by id or by a filter. Those that begin meanwhile are left alone.
 pub(super) fn kill(handle: &Handle, kill: &Kill) -> Result<Killed, Problem> {
-    let nobody = || Problem {
-        error: "it does not say which connections are meant".to_owned(),
-        help: "give ids, or a filter with at least one of route, client and older".to_owned(),
+    let nobody = || {
+        Problem::new(
+            "it does not say which connections are meant".to_owned(),
+            "give ids, or a filter with at least one of route, client and older".to_owned(),
+        )
     };
     if kill.ids.is_empty() && kill.filter.is_none()
         || kill.filter.as_ref().is_some_and(|filter| filter.is_empty())
@@ -55,6 +59,12 @@ pub(super) fn kill(handle: &Handle, kill: &Kill) -> Result<Killed, Problem> {
         }
     }
     Ok(killed)
+}
+
+/// Takes a route out, or ends the process, once its connections have ended.
+pub(super) async fn drain(handle: &Handle, drain: Drain) -> Result<Option<Draining>, Stopping> {
+    let begun = handle.drain(drain.route).await?;
+    Ok(begun.map(|begun| Draining { open: count(begun.open), at_most: seconds(begun.patience) }))
 }
 
 /// Reads the file again, and waits for what becomes of it.

@@ -42,6 +42,7 @@ pub(super) struct Request {
     pub origin: Option<String>,
     /// Of `Authorization: Bearer`.
     pub token: Option<String>,
+    pub accept: String,
     pub body: Vec<u8>,
     /// The client may send another one.
     pub again: bool,
@@ -199,6 +200,7 @@ fn parse(bytes: &[u8]) -> Result<Option<(usize, usize, Request, bool)>, Wrong> {
         host: field("host")?,
         origin: field("origin")?,
         token: bearer.map(|(_, token)| token.trim().to_owned()),
+        accept: field("accept")?.unwrap_or_default(),
         body: Vec::new(),
         again: head.version == Some(1) && !connection.split(',').any(|word| word.trim() == "close"),
     };

@@ -9,7 +9,10 @@
 mod acts;
 pub mod api;
 mod http;
+mod metrics;
+mod openapi;
 mod page;
+mod plan;
 mod query;
 mod render;
 mod rights;

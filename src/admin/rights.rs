@@ -46,11 +46,10 @@ pub(super) fn check(settings: &AdminSettings, request: &Request, right: Right) -
         Right::Change if changes => Ok(()),
         Right::Change if settings.token.is_none() => Err((
             403,
-            Problem {
-                error: "changing needs a token, and the file has none".to_owned(),
-                help: "add token = \"...\" to [admin], or listen on \"unix:/run/portway/admin.sock\""
-                    .to_owned(),
-            },
+            Problem::new(
+                "changing needs a token, and the file has none".to_owned(),
+                "add token = \"...\" to [admin], or listen on \"unix:/run/portway/admin.sock\"".to_owned(),
+            ),
         )),
         Right::Change => Err(unauthorized(request, "changing needs the token")),
     }
@@ -63,7 +62,7 @@ fn unauthorized(request: &Request, error: &str) -> (u16, Problem) {
             "send it as `Authorization: Bearer ...`; the commands take it from [admin], or from $PORTWAY_TOKEN"
         }
     };
-    (401, Problem { error: error.to_owned(), help: help.to_owned() })
+    (401, Problem::new(error.to_owned(), help.to_owned()))
 }
 
 /// A name in `Host` may be anybody's; an address, and `localhost`, lead nobody astray.
@@ -75,10 +74,10 @@ fn by_address(request: &Request) -> Result<(), (u16, Problem)> {
     if plain || local {
         return Ok(());
     }
-    let problem = Problem {
-        error: format!("the request asks for the host `{}`", tidy(host)),
-        help: "ask by address, or for localhost; with a token any name will do".to_owned(),
-    };
+    let problem = Problem::new(
+        format!("the request asks for the host `{}`", tidy(host)),
+        "ask by address, or for localhost; with a token any name will do".to_owned(),
+    );
     Err((421, problem))
 }
 
@@ -90,10 +89,10 @@ fn same_origin(request: &Request) -> Result<(), (u16, Problem)> {
     if own && !host.is_empty() {
         return Ok(());
     }
-    let problem = Problem {
-        error: format!("the request comes from a page of `{}`", tidy(origin)),
-        help: "only pages of this address may ask".to_owned(),
-    };
+    let problem = Problem::new(
+        format!("the request comes from a page of `{}`", tidy(origin)),
+        "only pages of this address may ask".to_owned(),
+    );
     Err((403, problem))
 }
 
@@ -135,6 +134,7 @@ mod tests {
             host: Some(host.to_owned()),
             origin: origin.map(ToOwned::to_owned),
             token: token.map(ToOwned::to_owned),
+            accept: String::new(),
             body: Vec::new(),
             again: true,
         }

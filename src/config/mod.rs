@@ -35,7 +35,7 @@ use std::sync::Arc;
 use toml::de::{DeTable, DeValue};
 
 pub use files::network_list;
-pub use plan::{Binding, Delta, Plan};
+pub use plan::{Binding, Delta, Plan, key_changes};
 pub use report::{Fault, Report};
 pub use schema::schema;
 

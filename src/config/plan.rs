@@ -219,13 +219,18 @@ fn joined(specs: &[impl fmt::Display]) -> String {
     specs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn changes<'r>(old: &'r Route, new: &'r Route) -> impl Iterator<Item = String> + 'r {
+fn changes(old: &Route, new: &Route) -> impl Iterator<Item = String> {
+    key_changes(old, new).into_iter().map(|(key, old, new)| format!("{key} {old} -> {new}"))
+}
+
+/// Each key of a route that changes, with both values as the file has them.
+pub fn key_changes(old: &Route, new: &Route) -> Vec<(&'static str, String, String)> {
     let entries = |route: &Route| {
         let addresses = [("listen", joined(&route.listen)), ("upstream", joined(&route.upstream))];
         addresses.into_iter().chain(route.selector.entries()).chain(route.policy.entries())
     };
     let pairs = entries(old).zip(entries(new));
-    pairs.filter(|(old, new)| old != new).map(|((key, old), (_, new))| format!("{key} {old} -> {new}"))
+    pairs.filter(|(old, new)| old != new).map(|((key, old), (_, new))| (key, old, new)).collect()
 }
 
 /// What becomes of the open connections: the word of the route that the edit leaves, or of the one that it removes.

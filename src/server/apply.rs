@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use super::datagrams::NewDoors;
 use super::{OpenDoor, Retired, Server};
 use crate::config::{Binding, Compiled, Fault, Plan, Report};
-use crate::model::{ListenAddr, OnChange, Protocol, Route};
+use crate::model::{ListenAddr, OnChange, Protocol, Route, Table};
 use crate::net::inherit::Inlet;
 use crate::net::{Inherited, Listener, bind};
 use crate::proxy::{Door, Fork, Front, Lead, NOBODY};
@@ -24,28 +24,43 @@ impl Server {
         if !plan.is_empty() {
             self.lists.begin(lists, &mut self.clientele.lists, &self.root);
             self.credentials.begin(credentials, &mut self.clientele.keyring, &self.root);
-            self.commit(&plan, opened).await;
-            self.table = compiled.table.clone();
-            self.lists.forget_unused(&self.table, &mut self.clientele.lists);
-            self.credentials.forget_unused(&self.table, &mut self.clientele.keyring);
-            self.clientele.forget_unused();
-            self.generation += 1;
-            self.since = SystemTime::now();
+            self.carry_out(&plan, opened, compiled.table.clone()).await;
         }
         Ok(plan)
     }
 
+    async fn carry_out(&mut self, plan: &Plan, opened: Opened, table: Table) {
+        self.commit(plan, opened).await;
+        self.table = table;
+        self.lists.forget_unused(&self.table, &mut self.clientele.lists);
+        self.credentials.forget_unused(&self.table, &mut self.clientele.keyring);
+        self.clientele.forget_unused();
+        self.generation += 1;
+        self.since = SystemTime::now();
+    }
+
+    /// Takes a route out of what runs, as an edit would that removes it, and gives its connections time to end. Returns how
+    /// many these are, and how much time they have. The file still has the route: reading it again brings it back. `None`:
+    /// no route is called so.
+    pub async fn drain_route(&mut self, name: &str) -> Option<(usize, Duration)> {
+        let mut drained = Route::clone(self.table.routes.get(name)?);
+        let open = self.serving.get(name).map_or(0, Scope::len);
+        let mut table = self.table.clone();
+        table.routes.remove(name);
+        let mut plan = Plan::between(&self.table, &table);
+        drained.policy.on_change = OnChange::Drain;
+        let patience = drained.policy.drain_timeout;
+        plan.routes.removed.insert(name.to_owned(), Arc::new(drained));
+        // No address is new.
+        let opened = self.prepare(&plan).ok()?;
+        self.carry_out(&plan, opened, table).await;
+        Some((open, patience))
+    }
+
     /// Opens every new socket. May fail; changes nothing: no socket takes connections before all addresses are had.
     fn prepare(&self, plan: &Plan) -> Result<Opened, Vec<(ListenAddr, Fault)>> {
-        // An edit from "8080" to "127.0.0.1:8080" opens the new socket while the old one still serves.
         let beside = |new: &ListenAddr| plan.listeners.removed.keys().any(|old| old.overlaps(new));
-        let leaving = plan
-            .listeners
-            .removed
-            .keys()
-            .filter(|old| plan.listeners.added.keys().any(|new| old.overlaps(new)));
-        let leaving = leaving.filter_map(|old| self.doors.get(old)?.front.listener()).collect::<Vec<_>>();
-        share_ports(&leaving, true);
+        let leaving = self.share_leaving(plan, true);
         let opened = open_all(&plan.listeners.added, &self.inherited, beside);
         share_ports(&leaving, false);
         let datagrams = self.datagrams.prepare(&plan.datagrams, &self.inherited);
@@ -56,6 +71,18 @@ impl Server {
                 Err(faults.into_iter().flatten().flatten().collect())
             }
         }
+    }
+
+    /// An edit from "8080" to "127.0.0.1:8080" opens the new socket while the old one still serves.
+    pub(super) fn share_leaving(&self, plan: &Plan, on: bool) -> Vec<Arc<Listener>> {
+        let leaving = plan
+            .listeners
+            .removed
+            .keys()
+            .filter(|old| plan.listeners.added.keys().any(|new| old.overlaps(new)));
+        let leaving = leaving.filter_map(|old| self.doors.get(old)?.front.listener()).collect::<Vec<_>>();
+        share_ports(&leaving, on);
+        leaving
     }
 
     /// Puts the plan into force. Cannot fail.
@@ -165,7 +192,7 @@ struct Opened {
 }
 
 /// Setting an option on a live socket fails for no reason that a user could mend; `bind` then says what is missing.
-fn share_ports(listeners: &[Arc<Listener>], on: bool) {
+pub(super) fn share_ports(listeners: &[Arc<Listener>], on: bool) {
     for listener in listeners {
         drop(listener.share_port(on));
     }

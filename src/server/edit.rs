@@ -76,6 +76,8 @@ pub struct Edits {
     pending: Option<Pending>,
     /// The last text failed for want of a socket: another program may give it back.
     wanting: bool,
+    /// What runs is not what its text says: a route was taken out.
+    diverged: bool,
     history: History,
 }
 
@@ -94,6 +96,7 @@ impl Edits {
             snatched: None,
             pending: None,
             wanting: false,
+            diverged: false,
             history: History { at: SystemTime::now(), last: Judged::Started, succeeded: 0, refused: 0 },
             name,
         };
@@ -113,6 +116,11 @@ impl Edits {
     /// Asks for a reading now.
     pub fn ask(&mut self) {
         self.watch.ask();
+    }
+
+    /// Something was taken out of what runs that the file still has.
+    pub(super) fn diverge(&mut self) {
+        self.diverged = true;
     }
 
     /// What others see of it.
@@ -148,7 +156,11 @@ impl Edits {
             reading.how = How::Settled;
         }
         let mut wanting = false;
-        let report = match verdict(&reading.text, reading.look, reading.how, &self.running, &self.last) {
+        let verdict = match verdict(&reading.text, reading.look, reading.how, &self.running, &self.last) {
+            Verdict::Runs if self.diverged => Verdict::New(self.running.text.clone()),
+            verdict => verdict,
+        };
+        let report = match verdict {
             Verdict::Known => {
                 self.judged(&reading);
                 return false;
@@ -179,7 +191,7 @@ impl Edits {
 
     /// The edit runs.
     fn took(&mut self, reading: &Reading, text: Arc<[u8]>, plan: &Plan, server: &Server) {
-        self.wanting = false;
+        (self.wanting, self.diverged) = (false, false);
         self.running = Running { text, file: reading.look.ok() };
         self.judged(reading);
         let generation = server.generation();

@@ -2,12 +2,13 @@
 //! [`Server`](super::Server) answers between two edits.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::edit::History;
-use crate::config::Report;
+use super::trial::Trial;
+use crate::config::{Compiled, Report};
 use crate::model::{AdminSettings, Route};
 use crate::net::Listener;
 use crate::proxy::{DatagramDoor, Gate, Lead, Shared};
@@ -44,7 +45,21 @@ pub struct AdminDoor {
 #[derive(Debug)]
 pub(super) enum Request {
     View(oneshot::Sender<View>),
+    /// Whether it was told to stop.
+    Alive(oneshot::Sender<bool>),
     Reload(oneshot::Sender<Reloaded>),
+    /// Of one route, or of all: then the process ends.
+    Drain(Option<String>, oneshot::Sender<Option<Draining>>),
+    Try(Box<Compiled>, oneshot::Sender<Result<Trial, Report>>),
+}
+
+/// Connections have time to end.
+#[derive(Clone, Debug)]
+pub struct Draining {
+    /// How many they are.
+    pub open: usize,
+    /// How much time they have.
+    pub patience: Duration,
 }
 
 /// The process is ending, and answers no more.
@@ -67,9 +82,24 @@ impl Handle {
         self.ask(Request::View).await
     }
 
+    /// Answers when the server does: whether it was told to stop.
+    pub async fn is_alive(&self) -> Result<bool, Stopping> {
+        self.ask(Request::Alive).await
+    }
+
     /// Reads the file again, whatever it looks like. Answers once it was carried out or refused.
     pub async fn reload(&self) -> Result<Reloaded, Stopping> {
         self.ask(Request::Reload).await
+    }
+
+    /// Takes a route out of what runs, or ends the process, once its connections have ended. `None`: no route is called so.
+    pub async fn drain(&self, route: Option<String>) -> Result<Option<Draining>, Stopping> {
+        self.ask(|reply| Request::Drain(route, reply)).await
+    }
+
+    /// What a file would change.
+    pub async fn try_plan(&self, compiled: Compiled) -> Result<Result<Trial, Report>, Stopping> {
+        self.ask(|reply| Request::Try(Box::new(compiled), reply)).await
     }
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Stopping> {

@@ -18,6 +18,7 @@ mod log;
 pub mod run;
 mod signals;
 mod systemd;
+pub mod trial;
 mod view;
 mod watch;
 

@@ -11,11 +11,12 @@ use tracing::{info, warn};
 
 use super::Server;
 use super::edit::Edits;
-use super::handle::{Handle, Reloaded, Request, View};
+use super::handle::{Draining, Handle, Reloaded, Request, View};
 use super::limits::Limits;
 use super::log::Logs;
 use super::signals::{Signals, Told};
 use super::systemd::Manager;
+use super::trial::Trial;
 use super::watch::decide::How;
 use crate::config::{Compiled, Report};
 use crate::net::{Inherited, use_low_ports};
@@ -76,6 +77,13 @@ struct Outside {
     signals: Signals,
     manager: Manager,
     requests: mpsc::Receiver<Request>,
+}
+
+/// What follows an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    GoOn,
+    Stop,
 }
 
 /// What lives as long as the process.
@@ -159,7 +167,9 @@ impl Life {
                     continue;
                 }
                 Some(request) = outside.requests.recv() => {
-                    self.answer(request, server, edits.as_mut(), &mut waiting);
+                    if self.answer(request, server, edits.as_mut(), &mut waiting).await == Then::Stop {
+                        return;
+                    }
                     continue;
                 }
                 () = outside.manager.watched() => continue,
@@ -185,23 +195,52 @@ impl Life {
         }
     }
 
-    fn answer(
-        &self,
+    async fn answer(
+        &mut self,
         request: Request,
         server: &mut Server,
         edits: Option<&mut Edits>,
         waiting: &mut Vec<oneshot::Sender<Reloaded>>,
-    ) {
+    ) -> Then {
         // Whoever has given up needs no answer.
         match (request, edits) {
             (Request::View(reply), edits) => drop(reply.send(self.view(server, edits.as_deref(), false))),
+            (Request::Alive(reply), _) => drop(reply.send(false)),
             (Request::Reload(reply), Some(edits)) => {
                 server.ask_files();
                 edits.ask();
                 waiting.push(reply);
             }
             (Request::Reload(reply), None) => drop(reply.send(Reloaded::NoFile(server.generation()))),
+            (Request::Try(compiled, reply), _) => drop(reply.send(self.try_plan(server, &compiled).await)),
+            (Request::Drain(None, reply), _) => {
+                let (open, patience) = (server.connections(), server.longest_drain());
+                drop(reply.send(Some(Draining { open, patience })));
+                return Then::Stop;
+            }
+            (Request::Drain(Some(route), reply), edits) => {
+                let drained = server.drain_route(&route).await;
+                if let Some((connections, patience)) = drained {
+                    edits.into_iter().for_each(Edits::diverge);
+                    self.applied(server);
+                    let at_most = humantime::format_duration(patience);
+                    let generation = server.generation();
+                    info!(generation, route, connections, %at_most, "the route was taken out, and drains");
+                }
+                drop(reply.send(drained.map(|(open, patience)| Draining { open, patience })));
+            }
         }
+        Then::GoOn
+    }
+
+    /// What a file would change, and whether it fits.
+    async fn try_plan(&self, server: &Server, compiled: &Compiled) -> Result<Trial, Report> {
+        let mut trial = server.try_plan(compiled).await?;
+        let listeners = compiled.table.sockets();
+        trial.fits = self.limits.shares(&compiled.table, listeners);
+        let needed = self.limits.needed(listeners, compiled.table.admin.is_some());
+        trial.descriptors = (needed, self.limits.descriptors());
+        Ok(trial)
     }
 
     fn view(&self, server: &Server, edits: Option<&Edits>, draining: bool) -> View {
@@ -276,8 +315,9 @@ impl Life {
                 },
                 Some(request) = outside.requests.recv() => match request {
                     Request::View(reply) => drop(reply.send(self.view(server, edits, true))),
+                    Request::Alive(reply) => drop(reply.send(true)),
                     // Whoever asks hears that it is stopping.
-                    Request::Reload(_) => {}
+                    Request::Reload(_) | Request::Drain(..) | Request::Try(..) => {}
                 },
                 () = outside.manager.watched() => {}
             }

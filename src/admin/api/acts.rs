@@ -64,4 +64,14 @@ pub struct Problem {
     pub error: String,
     /// What to do about it.
     pub help: String,
+    /// Of a text with faults: all of them, each as a picture. Several lines, for a fixed-width font.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<String>,
+}
+
+impl Problem {
+    /// What is wrong, and what to do about it.
+    pub fn new(error: impl Into<String>, help: impl Into<String>) -> Problem {
+        Problem { error: error.into(), help: help.into(), report: None }
+    }
 }

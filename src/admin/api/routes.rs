@@ -87,6 +87,8 @@ pub struct Upstream {
     pub addresses: Vec<Address>,
     /// Addresses that are left out of the list.
     pub more_addresses: u64,
+    /// How many of all its addresses can be had.
+    pub addresses_up: u64,
     /// What this route has sent there.
     pub traffic: Traffic,
     /// Attempts of this route at it that did not become a connection.

@@ -33,14 +33,14 @@ impl Wanted {
             Err(_) if text.parse::<std::net::SocketAddr>().is_ok() || text.starts_with("unix:") => {
                 Ok(Client::Exact(text.to_owned()))
             }
-            Err(_) => Err(Problem {
-                error: format!("`{text}` is no client"),
-                help: "write an address, a network (10.0.0.0/8), or an address with its port".to_owned(),
-            }),
+            Err(_) => Err(Problem::new(
+                format!("`{text}` is no client"),
+                "write an address, a network (10.0.0.0/8), or an address with its port".to_owned(),
+            )),
         });
         let older = filter.older.as_deref().map(|text| {
             units::duration(text, Duration::ZERO)
-                .map_err(|error| Problem { error: error.to_string(), help: error.help.clone() })
+                .map_err(|error| Problem::new(error.to_string(), error.help.clone()))
         });
         Ok(Wanted { route: filter.route.clone(), client: client.transpose()?, older: older.transpose()? })
     }
@@ -66,8 +66,7 @@ impl Wanted {
 
 pub(in super::super) fn connections(handle: &Handle, query: &str) -> Result<Connections, Problem> {
     let (mut filter, mut after, mut most, mut tcp) = (Filter::default(), 0, PAGE.0, false);
-    let broken =
-        || Problem { error: "the query is broken".to_owned(), help: "see /v1/openapi.json".to_owned() };
+    let broken = || Problem::new("the query is broken".to_owned(), "see /v1/openapi.json".to_owned());
     for (key, value) in query::pairs(query).ok_or_else(broken)? {
         match key.as_str() {
             "route" => filter.route = Some(value),
@@ -77,8 +76,8 @@ pub(in super::super) fn connections(handle: &Handle, query: &str) -> Result<Conn
             "limit" => most = value.parse().map_err(|_| broken())?,
             "tcp" => tcp = value != "false",
             _ => {
-                let help = "the keys are route, client, older, after, limit and tcp".to_owned();
-                return Err(Problem { error: format!("`{key}` is not known here"), help });
+                let help = "the keys are route, client, older, after, limit and tcp";
+                return Err(Problem::new(format!("`{key}` is not known here"), help));
             }
         }
     }

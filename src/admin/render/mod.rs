@@ -25,11 +25,11 @@ fn ago(time: SystemTime) -> f64 {
 }
 
 /// Seconds, to the microsecond.
-fn seconds(time: Duration) -> f64 {
+pub(super) fn seconds(time: Duration) -> f64 {
     // Exact up to 285 years.
     time.as_micros() as f64 / 1e6
 }
 
-fn count(number: usize) -> u64 {
+pub(super) fn count(number: usize) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
 }

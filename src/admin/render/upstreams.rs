@@ -55,6 +55,7 @@ pub(super) fn of_route(snapshot: &Snapshot, view: &RouteView) -> Vec<Upstream> {
                 reason: found.values().find_map(|address| address.reason.clone()).or_else(of_name),
                 addresses: found.into_values().take(LISTED).collect(),
                 more_addresses: count(more),
+                addresses_up: count(up),
                 traffic: snapshot.traffic(&tally),
                 failed: tally.failures(),
             }

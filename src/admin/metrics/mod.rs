@@ -1,0 +1,19 @@
+//! `GET /metrics`: what is counted, for Prometheus. Bounded by the routes and upstreams of the file, never by clients; the
+//! series of a route go with the route.
+
+mod proxy;
+mod routes;
+mod text;
+
+use super::http::Answer;
+use super::render::Snapshot;
+use text::{Form, Page};
+
+/// Every metric, in the form that the scraper prefers.
+pub(super) fn answer(snapshot: &Snapshot, accept: &str) -> Answer {
+    let form = Form::preferred(accept);
+    let mut page = Page::new(form);
+    proxy::write(&mut page, snapshot);
+    routes::write(&mut page, snapshot);
+    Answer { status: 200, kind: form.kind(), body: page.finish().into_bytes(), more: "" }
+}

@@ -1,0 +1,84 @@
+//! The metrics of the process and of its file.
+
+use std::time::SystemTime;
+
+use super::super::render::{self, Snapshot};
+use super::text::{Kind, Page};
+use crate::server::edit::Judged;
+
+pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
+    let (view, status) = (&snapshot.view, render::status(snapshot));
+    page.family("portway_info", Kind::Gauge, "The version of Portway; always 1.")
+        .sample(&[("version", &status.version)], 1);
+    page.family("process_start_time_seconds", Kind::Gauge, "When the process was started, since the epoch.")
+        .sample(&[], since_epoch(view.started));
+    page.family("process_open_fds", Kind::Gauge, "Open descriptors of the process.")
+        .sample(&[], status.limits.descriptors.used);
+    page.family("process_max_fds", Kind::Gauge, "How many descriptors there may be.")
+        .sample(&[], status.limits.descriptors.most);
+    page.family("portway_draining", Kind::Gauge, "1: it was told to stop, and takes no new connections.")
+        .sample(&[], u8::from(view.draining));
+    page.family("portway_listeners", Kind::Gauge, "Sockets that it listens on, TCP and UDP.")
+        .sample(&[], status.listeners);
+    for (name, used, help) in [
+        ("portway_open_connections", status.limits.connections.used, "TCP connections that hold a place."),
+        ("portway_max_connections", status.limits.connections.most, "How many there may be."),
+        ("portway_open_sessions", status.limits.sessions.used, "UDP sessions."),
+        ("portway_max_sessions", status.limits.sessions.most, "How many there may be."),
+        ("portway_open_pipes", status.limits.pipes.used, "Kernel pipes through which bulk data moves."),
+        ("portway_max_pipes", status.limits.pipes.most, "How many there may be."),
+    ] {
+        page.family(name, Kind::Gauge, help).sample(&[], used);
+    }
+    page.family("portway_log_lines_lost", Kind::Counter, "Lines of the logs that could not be written.")
+        .sample(&[], status.log_lines_lost);
+    of_file(page, snapshot);
+}
+
+fn of_file(page: &mut Page, snapshot: &Snapshot) {
+    let view = &snapshot.view;
+    page.family("portway_config_generation", Kind::Gauge, "How many times what runs has changed.")
+        .sample(&[], view.generation);
+    page.family(
+        "portway_config_generation_timestamp_seconds",
+        Kind::Gauge,
+        "When it last did, since the epoch.",
+    )
+    .sample(&[], since_epoch(view.since));
+    let Some(file) = &view.file else { return };
+    let history = &file.history;
+    page.family(
+        "portway_config_reloads",
+        Kind::Counter,
+        "Edits of the file that were carried out or refused.",
+    )
+    .sample(&[("outcome", "success")], history.succeeded)
+    .sample(&[("outcome", "refused")], history.refused);
+    let fine = file.pending.is_none() && history.last != Judged::Refused;
+    page.family("portway_config_last_reload_success", Kind::Gauge, "1: the file is what runs.")
+        .sample(&[], u8::from(fine));
+    page.family(
+        "portway_config_last_reload_timestamp_seconds",
+        Kind::Gauge,
+        "When the file was last judged, since the epoch.",
+    )
+    .sample(&[], since_epoch(history.at));
+    let pending = file.pending.as_ref().and_then(|pending| pending.since.elapsed().ok());
+    page.family(
+        "portway_config_pending_seconds",
+        Kind::Gauge,
+        "For how long the file has not been what runs; 0: it is.",
+    )
+    .sample(&[], pending.unwrap_or_default().as_secs_f64());
+    page.family(
+        "portway_config_stale",
+        Kind::Gauge,
+        "1: the file was replaced outside of a mount that holds it alone, and edits do not arrive.",
+    )
+    .sample(&[], u8::from(file.stale));
+}
+
+fn since_epoch(time: SystemTime) -> f64 {
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0.0, |time| (time.as_secs_f64() * 1000.0).round() / 1000.0)
+}

@@ -1,0 +1,147 @@
+//! The metrics of routes and of their upstreams.
+
+use super::super::api::{Route, RouteState, Upstream, UpstreamState};
+use super::super::render::{self, Snapshot};
+use super::text::{Kind, Page};
+use crate::model::Outcome;
+
+pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
+    let routes = render::routes(snapshot).routes;
+    connections(page, &routes);
+    turned_away(page, &routes);
+    times(page, snapshot);
+    upstreams(page, &render::upstreams(snapshot).upstreams);
+}
+
+fn connections(page: &mut Page, routes: &[Route]) {
+    page.family("portway_route_up", Kind::Gauge, "1: an upstream of the route can be had.");
+    for route in routes.iter().filter(|route| route.state != RouteState::Removed) {
+        let up = matches!(route.state, RouteState::Up | RouteState::Degraded);
+        page.sample(&[("route", &route.name), ("protocol", &route.protocol)], u8::from(up));
+    }
+    page.family("portway_route_connections", Kind::Gauge, "Open connections, or UDP sessions.");
+    for route in routes {
+        page.sample(&[("route", &route.name)], route.traffic.open);
+    }
+    page.family(
+        "portway_route_retired_connections",
+        Kind::Gauge,
+        "Those of them that an edit has left on an earlier text of the route.",
+    );
+    for route in routes {
+        page.sample(&[("route", &route.name)], route.retired);
+    }
+    page.family(
+        "portway_route_connections_opened",
+        Kind::Counter,
+        "Connections, or UDP sessions, that were opened.",
+    );
+    for route in routes {
+        page.sample(&[("route", &route.name)], route.traffic.opened);
+    }
+    page.family(
+        "portway_route_bytes",
+        Kind::Counter,
+        "Bytes that were sent to upstreams (up) and to clients (down), those of open connections included.",
+    );
+    for route in routes {
+        page.sample(&[("route", &route.name), ("direction", "up")], route.traffic.bytes_up);
+        page.sample(&[("route", &route.name), ("direction", "down")], route.traffic.bytes_down);
+    }
+    page.family(
+        "portway_route_connections_closed",
+        Kind::Counter,
+        "How connections have ended, and whose doing it was: as the access log says it.",
+    );
+    for route in routes {
+        for (label, count) in &route.outcomes {
+            let outcome = Outcome::ALL.iter().find(|outcome| outcome.label() == label);
+            let blame = outcome.map_or("", |outcome| outcome.blame().label());
+            page.sample(&[("route", &route.name), ("outcome", label), ("blame", blame)], count);
+        }
+    }
+}
+
+fn turned_away(page: &mut Page, routes: &[Route]) {
+    page.family(
+        "portway_route_turned_away",
+        Kind::Counter,
+        "Clients that were turned away before anything was read of them, by the key of the file that says so.",
+    );
+    for route in routes {
+        for (by, clients) in &route.turned_away {
+            page.sample(&[("route", &route.name), ("by", by)], clients);
+        }
+    }
+    page.family(
+        "portway_route_datagrams_dropped",
+        Kind::Counter,
+        "UDP datagrams that could not be passed on.",
+    );
+    for route in routes {
+        for (reason, datagrams) in &route.dropped {
+            page.sample(&[("route", &route.name), ("reason", reason)], datagrams);
+        }
+    }
+}
+
+fn times(page: &mut Page, snapshot: &Snapshot) {
+    let metered = || {
+        let routes = snapshot.every_route();
+        routes.filter_map(|view| Some((view.route.name.as_str(), view.gate.metered()?)))
+    };
+    page.family("portway_route_connect_seconds", Kind::Histogram, "From accept to a connected upstream.");
+    for (route, meter) in metered() {
+        page.histogram(&[("route", route)], meter.connect.read());
+    }
+    page.family("portway_route_duration_seconds", Kind::Histogram, "From accept to the end of a connection.");
+    for (route, meter) in metered() {
+        page.histogram(&[("route", route)], meter.duration.read());
+    }
+}
+
+fn upstreams(page: &mut Page, upstreams: &[Upstream]) {
+    fn labels(upstream: &Upstream) -> [(&str, &str); 2] {
+        [("route", upstream.route.as_str()), ("upstream", upstream.upstream.as_str())]
+    }
+    let mut family = |name, kind, help: &str, value: fn(&Upstream) -> u64| {
+        page.family(name, kind, help);
+        for upstream in upstreams {
+            page.sample(&labels(upstream), value(upstream));
+        }
+    };
+    family("portway_upstream_up", Kind::Gauge, "1: an address of the upstream can be had.", |upstream| {
+        u64::from(matches!(upstream.state, UpstreamState::Up | UpstreamState::Degraded))
+    });
+    family("portway_upstream_addresses", Kind::Gauge, "Addresses that it stands for now.", |upstream| {
+        upstream.addresses.len() as u64 + upstream.more_addresses
+    });
+    family("portway_upstream_addresses_up", Kind::Gauge, "Those of them that can be had.", |upstream| {
+        upstream.addresses_up
+    });
+    family("portway_upstream_connections", Kind::Gauge, "Open connections of the route to it.", |upstream| {
+        upstream.traffic.open
+    });
+    family(
+        "portway_upstream_connections_opened",
+        Kind::Counter,
+        "Connections of the route to it that were opened.",
+        |upstream| upstream.traffic.opened,
+    );
+    family(
+        "portway_upstream_connect_failures",
+        Kind::Counter,
+        "Attempts of the route at it that did not become a connection.",
+        |upstream| upstream.failed,
+    );
+    page.family(
+        "portway_upstream_bytes",
+        Kind::Counter,
+        "Bytes that the route has sent to it (up) and from it (down).",
+    );
+    for upstream in upstreams {
+        let [route, to] = labels(upstream);
+        page.sample(&[route, to, ("direction", "up")], upstream.traffic.bytes_up);
+        page.sample(&[route, to, ("direction", "down")], upstream.traffic.bytes_down);
+    }
+}

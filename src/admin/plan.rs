@@ -1,0 +1,242 @@
+//! A plan with its probes: what a text would change, and whether what it names can be had.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+
+use super::api::{
+    DescriptorBudget, KeyChange, ListenerProbe, Plan, PlannedRoute, ProbeResult, UpstreamProbe,
+};
+use super::render::{count, seconds};
+use crate::config::{self, Compiled, Fault, Report, key_changes};
+use crate::model::{OnChange, Protocol, Route, UpstreamAddr};
+use crate::net::dial::DialOptions;
+use crate::net::{dial, look_up};
+use crate::server::handle::Stopping;
+use crate::server::trial::Trial;
+use crate::server::{Handle, file};
+
+/// So many upstreams are tried,
+const PROBES: usize = 64;
+/// so many at a time,
+const AT_ONCE: usize = 16;
+/// and each for so long at most.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Why there is no plan.
+#[derive(Debug)]
+pub(super) enum NoPlan {
+    Faults(Report),
+    Stopping(Stopping),
+}
+
+/// What a text would change; none: the file of the running proxy, as it stands now.
+pub(super) async fn plan(handle: &Handle, text: Option<Vec<u8>>) -> Result<Plan, NoPlan> {
+    let view = handle.view().await.map_err(NoPlan::Stopping)?;
+    let name = view.file.map_or_else(|| "the text".to_owned(), |file| file.name);
+    let gone = Fault::new("reading it failed inside Portway", "please report it, with the file");
+    let gone = Report::about_file(&name, gone);
+    // A large text, or a slow disk, takes its time.
+    let compiled = tokio::task::spawn_blocking(move || compile(&name, text)).await;
+    let compiled = compiled.unwrap_or(Err(gone)).map_err(NoPlan::Faults)?;
+    let trial = handle.try_plan(compiled).await.map_err(NoPlan::Stopping)?.map_err(NoPlan::Faults)?;
+    let upstreams = probe_all(handle, new_upstreams(&trial)).await;
+    Ok(shown(trial, upstreams))
+}
+
+fn compile(name: &str, text: Option<Vec<u8>>) -> Result<Compiled, Report> {
+    let text = match text {
+        Some(text) => text,
+        None => file::read(name.as_ref()).map_err(|fault| Report::about_file(name, fault))?.bytes,
+    };
+    config::compile(name, &text)
+}
+
+fn shown(trial: Trial, upstreams: Vec<UpstreamProbe>) -> Plan {
+    let routes = &trial.plan.routes;
+    let planned = |name: &str, old: Option<&Route>, new: Option<&Route>| planned(&trial, name, old, new);
+    let added = routes.added.iter().map(|(name, new)| planned(name, None, Some(new)));
+    let removed = routes.removed.iter().map(|(name, old)| planned(name, Some(old), None));
+    let changed = routes.changed.iter().map(|(name, (old, new))| planned(name, Some(old), Some(new)));
+    let closed = trial.plan.listeners.removed.keys().map(ToString::to_string);
+    let closed_udp = trial.plan.datagrams.removed.keys().map(|addr| format!("{addr}/udp"));
+    let listeners = trial.listeners.iter().map(|(protocol, addr, fault)| ListenerProbe {
+        protocol: protocol.label().to_owned(),
+        address: addr.to_string(),
+        error: fault.as_ref().map(|fault| fault.message.clone()),
+        help: fault.as_ref().map(|fault| fault.help.clone()),
+    });
+    Plan {
+        changes: !trial.plan.is_empty(),
+        generation: trial.generation,
+        added: added.collect(),
+        removed: removed.collect(),
+        changed: changed.collect(),
+        settings: settings(&trial),
+        listeners: listeners.collect(),
+        closed: closed.chain(closed_udp).collect(),
+        upstreams,
+        descriptors: DescriptorBudget {
+            needed: count(trial.descriptors.0),
+            limit: count(trial.descriptors.1),
+            connections: count(trial.fits.0),
+            sessions: count(trial.fits.1),
+        },
+    }
+}
+
+fn planned(trial: &Trial, name: &str, old: Option<&Route>, new: Option<&Route>) -> PlannedRoute {
+    // The text that the edit leaves says what becomes of the connections, or the one that it removes.
+    let says = old.and(new.or(old)).map(|route| &route.policy);
+    let keys = old.zip(new).map(|(old, new)| key_changes(old, new)).unwrap_or_default();
+    let shown = |route: Option<&Route>, of: fn(&Route) -> Vec<String>| route.map(of).unwrap_or_default();
+    PlannedRoute {
+        name: name.to_owned(),
+        listen: shown(new.or(old), |route| route.listen.iter().map(ToString::to_string).collect()),
+        upstream: shown(new.or(old), |route| route.upstream.iter().map(ToString::to_string).collect()),
+        keys: keys.into_iter().map(|(key, from, to)| KeyChange { key: key.to_owned(), from, to }).collect(),
+        open: count(trial.open.get(name).copied().unwrap_or_default()),
+        on_change: says.map(|policy| policy.on_change.label().to_owned()),
+        drain_timeout: says
+            .filter(|policy| policy.on_change == OnChange::Drain)
+            .map(|policy| seconds(policy.drain_timeout)),
+    }
+}
+
+fn settings(trial: &Trial) -> Vec<KeyChange> {
+    let (log, limits, admin) = &trial.settings;
+    let plan = &trial.plan;
+    let mut changes = Vec::new();
+    let mut note = |section: &str, key: &str, from: String, to: String| {
+        if from != to {
+            changes.push(KeyChange { key: format!("{section}.{key}"), from, to });
+        }
+    };
+    if let Some(new) = &plan.log {
+        for ((key, from), (_, to)) in log.entries().into_iter().zip(new.entries()) {
+            note("log", key, from, to);
+        }
+    }
+    if let Some(new) = &plan.limits {
+        for ((key, from), (_, to)) in limits.entries().into_iter().zip(new.entries()) {
+            note("limits", key, from, to);
+        }
+    }
+    if let Some(new) = &plan.admin {
+        let none = || ["listen", "token", "read_token"].map(|key| (key, "none".to_owned()));
+        let entries = |admin: &Option<crate::model::AdminSettings>| {
+            admin.as_ref().map_or_else(none, |admin| admin.entries())
+        };
+        let secrets = |admin: &Option<crate::model::AdminSettings>| {
+            admin
+                .as_ref()
+                .map(|admin| [None, admin.token.clone(), admin.read_token.clone()])
+                .unwrap_or_default()
+        };
+        let other = secrets(admin).into_iter().zip(secrets(new)).map(|(old, new)| old != new);
+        for (((key, from), (_, to)), other) in entries(admin).into_iter().zip(entries(new)).zip(other) {
+            let to = if from == to && other { "another".to_owned() } else { to };
+            note("admin", key, from, to);
+        }
+    }
+    changes
+}
+
+/// Upstreams that a route would lead to and does not lead to now.
+fn new_upstreams(trial: &Trial) -> Vec<(Arc<Route>, UpstreamAddr)> {
+    let routes = &trial.plan.routes;
+    let added = routes.added.values().map(|new| (None, new));
+    let changed = routes.changed.values().map(|(old, new)| (Some(old), new));
+    let mut found: BTreeMap<(UpstreamAddr, bool), Arc<Route>> = BTreeMap::new();
+    for (old, new) in added.chain(changed) {
+        let known = |spec| old.is_some_and(|old| old.upstream.iter().any(|entry| entry.spec == spec));
+        let udp = new.policy.protocol == Protocol::Udp;
+        for entry in new.upstream.iter().filter(|entry| !known(entry.spec.clone())) {
+            // Of a range the first port stands for all.
+            found.entry((entry.spec.at(0), udp)).or_insert_with(|| new.clone());
+        }
+    }
+    found.into_iter().map(|((addr, _), route)| (route, addr)).collect()
+}
+
+async fn probe_all(handle: &Handle, wanted: Vec<(Arc<Route>, UpstreamAddr)>) -> Vec<UpstreamProbe> {
+    let (turns, scope) = (Arc::new(Semaphore::new(AT_ONCE)), handle.scope.child());
+    // As long as they are wanted: whoever asks may give up.
+    let _ended = scope.clone().kill_on_drop();
+    let mut answers = Vec::new();
+    let mut untried = Vec::new();
+    for (number, (route, addr)) in wanted.into_iter().enumerate() {
+        if number >= PROBES {
+            untried.push(blank(&route, &addr));
+            continue;
+        }
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        let turns = turns.clone();
+        scope.spawn(async move {
+            let _turn = turns.acquire().await;
+            // Nobody waits where the plan was given up.
+            drop(reply.send(probe(&route, &addr).await));
+        });
+        answers.push(answer);
+    }
+    let mut probes = Vec::new();
+    for answer in answers {
+        probes.extend(answer.await);
+    }
+    probes.extend(untried);
+    probes
+}
+
+fn blank(route: &Route, addr: &UpstreamAddr) -> UpstreamProbe {
+    UpstreamProbe {
+        route: route.name.clone(),
+        upstream: addr.to_string(),
+        addresses: Vec::new(),
+        result: ProbeResult::NotTried,
+        error: None,
+        took: None,
+    }
+}
+
+/// Resolves, and connects to the first address that takes it.
+async fn probe(route: &Route, addr: &UpstreamAddr) -> UpstreamProbe {
+    let (begun, mut probe) = (Instant::now(), blank(route, addr));
+    let addresses = match addr {
+        UpstreamAddr::Name(host, port) => match timeout(PATIENCE, look_up(host)).await {
+            Ok(Ok(found)) if !found.is_empty() => {
+                found.into_iter().map(|ip| UpstreamAddr::Ip((ip, *port).into())).collect()
+            }
+            failed => {
+                probe.result = ProbeResult::Unresolved;
+                probe.error = Some(match failed {
+                    Err(_) => "the resolver did not answer in time".to_owned(),
+                    Ok(Err(error)) => error.to_string(),
+                    Ok(Ok(_)) => "the name has no address".to_owned(),
+                });
+                probe.took = Some(seconds(begun.elapsed()));
+                return probe;
+            }
+        },
+        addr => vec![addr.clone()],
+    };
+    probe.addresses = addresses.iter().map(ToString::to_string).collect();
+    probe.result = ProbeResult::Resolves;
+    if route.policy.protocol == Protocol::Tcp {
+        probe.result = ProbeResult::Refuses;
+        let options = DialOptions { timeout: PATIENCE.min(route.policy.connect_timeout), keepalive: None };
+        for addr in &addresses {
+            match dial(addr, options).await {
+                Ok(_) => {
+                    (probe.result, probe.error) = (ProbeResult::Connects, None);
+                    break;
+                }
+                Err(error) => probe.error = Some(error.to_string()),
+            }
+        }
+    }
+    probe.took = Some(seconds(begun.elapsed()));
+    probe
+}
