@@ -39,8 +39,6 @@ pub struct Client {
 /// Whose a connection is, and what it takes up: given back when it has ended.
 #[derive(Debug)]
 pub struct Stay {
-    /// The client's address; that of a header, once one was read.
-    pub peer: Peer,
     /// Its share of the descriptors.
     pub permit: OwnedSemaphorePermit,
     /// Its place among the clients of the route, once that is known.
@@ -67,10 +65,10 @@ pub async fn serve(listener: Arc<Listener>, door: Arc<Door>, shared: Arc<Shared>
                 // The client waits in its socket, those behind it in the kernel's queue.
                 let Some(permit) = shared.budget.admit(&door.addr).await else { return };
                 let Some((lead, pass)) = pass(&door, lead, &peer).await else { continue };
-                let ledger = Ledger::open(&shared, lead.front(), (&door.addr, peer.clone()), &socket.socket);
-                let (open, owner) = (ledger.opened(), lead.clone());
                 let reads_first = lead.reads_first(&peer);
-                let stay = Box::new(Stay { peer, permit, pass });
+                let ledger = Ledger::open(&shared, lead.front(), (&door.addr, peer), &socket.socket);
+                let (open, owner) = (ledger.opened(), lead.clone());
+                let stay = Box::new(Stay { permit, pass });
                 let client = Client { socket, stay, ledger, heard: None };
                 open.runs_as(match reads_first {
                     false => owner.connections.spawn(connection::serve(client, lead)),

@@ -143,7 +143,7 @@ impl<'a> Json<'a> {
             route: &record.route.name,
             client: Shown(&record.client),
             listener: Shown(&record.listener),
-            upstream: record.upstream.as_ref().map(|(upstream, _)| Shown(upstream)),
+            upstream: record.upstream.as_ref().map(|(upstream, _)| Shown(&**upstream)),
             peer: peer(record).map(Shown),
             outcome: record.outcome.label(),
             blame: record.outcome.blame().label(),
@@ -176,7 +176,7 @@ fn ended(record: &Record) -> humantime::Rfc3339Timestamp {
 /// The address that was connected, where it is not the upstream as written.
 fn peer(record: &Record) -> Option<&Peer> {
     let (upstream, peer) = record.upstream.as_ref()?;
-    let same = match (upstream, peer) {
+    let same = match (&**upstream, peer) {
         (UpstreamAddr::Ip(written), Peer::Ip(connected)) => written == connected,
         (UpstreamAddr::Unix(written), Peer::Unix(connected)) => Some(written) == connected.as_ref(),
         _ => false,

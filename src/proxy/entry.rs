@@ -13,12 +13,12 @@ pub struct Fork {
     pub(super) names: ServedNames,
     pub(super) leads: Vec<Arc<Lead>>,
     /// Whose a client is that is led to none.
-    nobody: (Arc<Route>, Arc<Gate>),
+    nobody: Arc<Account>,
 }
 
 impl Fork {
     /// Between these; of what leads nowhere `nobody` keeps count.
-    pub fn new(leads: Vec<Arc<Lead>>, nobody: Arc<Gate>) -> Self {
+    pub fn new(leads: Vec<Arc<Lead>>, nobody: Arc<Gate>, generation: u64) -> Self {
         let route = Route {
             name: NOBODY.to_owned(),
             listen: Vec::new(),
@@ -29,7 +29,7 @@ impl Fork {
         Fork {
             names: ServedNames::new(leads.iter().map(|lead| &lead.route.selector)),
             leads,
-            nobody: (Arc::new(route), nobody),
+            nobody: Arc::new(Account { route: Arc::new(route), gate: nobody, generation }),
         }
     }
 }
@@ -39,12 +39,8 @@ pub const NOBODY: &str = "-";
 
 impl Lead {
     /// Whose a client is as long as it is not known where it is led.
-    pub(super) fn front(&self) -> Account {
-        let mut account = self.account();
-        if let Some(Fork { nobody: (route, gate), .. }) = self.fork.as_deref() {
-            (account.route, account.gate) = (route.clone(), gate.clone());
-        }
-        account
+    pub(super) fn front(&self) -> Arc<Account> {
+        self.fork.as_ref().map_or_else(|| self.account(), |fork| fork.nobody.clone())
     }
 
     /// Whether a client may come in, or be heard. One that may not is counted.

@@ -61,11 +61,12 @@ pub(super) async fn serve(mut client: Client, front: Arc<Lead>) {
 /// The header, then the route, then the client's right to come in.
 async fn listen(client: &mut Client, front: &Arc<Lead>, heard: &mut Heard) -> Result<Arc<Lead>, Outcome> {
     let (socket, stay, ledger) = (&client.socket.socket, &mut *client.stay, &mut client.ledger);
-    if let Some(accept) = front.reads_header_of(&stay.peer) {
+    let mut peer = ledger.client();
+    if let Some(accept) = front.reads_header_of(&peer) {
         let header = header(socket, accept, ledger, &mut heard.first).await?;
-        if let Some(peer) = told(&header) {
-            stay.peer = peer;
-            ledger.is_for(&stay.peer);
+        if let Some(told) = told(&header) {
+            peer = told;
+            ledger.is_for(&peer);
         }
         heard.header = Some(header);
     }
@@ -78,7 +79,7 @@ async fn listen(client: &mut Client, front: &Arc<Lead>, heard: &mut Heard) -> Re
     };
     // A proxy that connects for itself is trusted: it wants to know whether we live.
     let own = heard.header.as_ref().is_some_and(|header| header.addresses == Addresses::Own);
-    if !own && !lead.admits(&stay.peer) {
+    if !own && !lead.admits(&peer) {
         ledger.keep_quiet();
         return Err(Outcome::Denied);
     }
@@ -86,11 +87,11 @@ async fn listen(client: &mut Client, front: &Arc<Lead>, heard: &mut Heard) -> Re
     let entered = match &mut stay.pass {
         // It was known who it is when it came.
         Some(_) if heard.header.is_none() => Ok(()),
-        Some(pass) => pass.enter(limits, &stay.peer),
-        none => lead.gate.enter(limits, Some(&stay.peer)).map(|pass| *none = Some(pass)),
+        Some(pass) => pass.enter(limits, &peer),
+        none => lead.gate.enter(limits, Some(&peer)).map(|pass| *none = Some(pass)),
     };
     if let Err(refusal) = entered {
-        lead.gate.refused(refusal, &stay.peer);
+        lead.gate.refused(refusal, &peer);
         ledger.keep_quiet();
         return Err(Outcome::Limited);
     }

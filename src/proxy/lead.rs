@@ -34,8 +34,8 @@ pub struct Lead {
     pub gate: Arc<Gate>,
     /// The owner of its connections: `on_change` acts on them through it.
     pub connections: Scope,
-    /// The generation that has this text of the route.
-    generation: u64,
+    /// Whose its connections are.
+    account: Arc<Account>,
     /// How its clients are served TLS, where TLS ends here.
     pub(super) acceptor: Option<Arc<LiveAcceptor>>,
     /// How TLS begins with its upstreams, where it begins here.
@@ -57,7 +57,7 @@ pub struct Lead {
 #[derive(Debug)]
 struct Entry {
     /// As written.
-    addr: UpstreamAddr,
+    addr: Arc<UpstreamAddr>,
     /// Of a name.
     name: Option<Arc<Name>>,
     /// What is counted of it.
@@ -84,7 +84,7 @@ pub struct Candidate {
     /// The name that it is an address of.
     pub(super) name: Option<Arc<Name>>,
     /// The entry as written.
-    pub written: UpstreamAddr,
+    pub written: Arc<UpstreamAddr>,
     /// Which of the route's entries that is.
     pub entry: usize,
     /// What is counted of that entry.
@@ -138,7 +138,7 @@ impl Lead {
                 UpstreamAddr::Name(host, _) => Some(upstreams.name(host)),
                 UpstreamAddr::Ip(_) | UpstreamAddr::Unix(_) => None,
             };
-            Entry { addr, name, tally: gate.tally(&entry.spec) }
+            Entry { addr: Arc::new(addr), name, tally: gate.tally(&entry.spec) }
         };
         let entries: Vec<Entry> = route.upstream.iter().map(entry).collect();
         let keeps = route.policy.health.is_some() && entries.iter().any(|entry| entry.name.is_some());
@@ -147,11 +147,11 @@ impl Lead {
         let lead = Arc::new(Lead {
             entries,
             access: Access::new(clients, &clientele.lists),
+            account: Arc::new(Account { route: route.clone(), gate: gate.clone(), generation }),
             gate,
             acceptor: clientele.keyring.acceptor(&clients.tls),
             connector: clientele.keyring.connector(&clients.tls),
             connections,
-            generation,
             fork,
             room: WaitingRoom::default(),
             upstreams: upstreams.clone(),
@@ -173,8 +173,8 @@ impl Lead {
     }
 
     /// Whose its connections are.
-    pub fn account(&self) -> Account {
-        Account { route: self.route.clone(), gate: self.gate.clone(), generation: self.generation }
+    pub fn account(&self) -> Arc<Account> {
+        self.account.clone()
     }
 
     /// No listener leads here any more: its checks end, as far as nobody else wants them.
@@ -267,7 +267,7 @@ impl Lead {
     pub fn unresolved(&self) -> impl Iterator<Item = (&UpstreamAddr, String)> {
         self.entries.iter().filter_map(|entry| {
             let name = entry.name.as_ref().filter(|name| name.addrs().is_empty())?;
-            Some((&entry.addr, name.error().unwrap_or_default()))
+            Some((&*entry.addr, name.error().unwrap_or_default()))
         })
     }
 
@@ -296,8 +296,8 @@ impl Lead {
 impl Entry {
     /// The addresses that it stands for, each with what it is to the others of its name.
     fn addresses(&self, group: usize) -> Vec<(UpstreamAddr, Option<NameOf>)> {
-        let (Some(name), UpstreamAddr::Name(_, port)) = (&self.name, &self.addr) else {
-            return vec![(self.addr.clone(), None)];
+        let (Some(name), UpstreamAddr::Name(_, port)) = (&self.name, &*self.addr) else {
+            return vec![(UpstreamAddr::clone(&self.addr), None)];
         };
         let addrs = name.addrs();
         // Replicas may see a name's one address differently (each network of containers has its own): its name is what

@@ -52,7 +52,7 @@ pub use upstreams::Upstreams;
 #[derive(Debug)]
 pub struct Door {
     /// The address that it listens on.
-    pub addr: ListenAddr,
+    pub addr: Arc<ListenAddr>,
     /// What it leads to now. Loaded once per connection.
     lead: ArcSwap<Lead>,
     changed: Notify,
@@ -61,7 +61,7 @@ pub struct Door {
 impl Door {
     /// A door that leads there.
     pub fn new(addr: ListenAddr, lead: Arc<Lead>) -> Self {
-        Door { addr, lead: ArcSwap::new(lead), changed: Notify::new() }
+        Door { addr: Arc::new(addr), lead: ArcSwap::new(lead), changed: Notify::new() }
     }
 
     /// What it leads to now.

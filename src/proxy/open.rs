@@ -16,7 +16,7 @@ use crate::state::Tally;
 use crate::tasks::Task;
 
 /// Whose a connection is: a route, as one reading of the file had it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Account {
     /// The route.
     pub route: Arc<Route>,
@@ -31,11 +31,9 @@ pub struct Account {
 pub struct Open {
     /// Unique in this process.
     pub id: u64,
-    /// When it was accepted.
-    pub started: SystemTime,
     pub(super) accepted: Instant,
     /// Where it came in.
-    pub listener: ListenAddr,
+    pub listener: Arc<ListenAddr>,
     /// Bytes so far.
     pub traffic: Traffic,
     killed: AtomicBool,
@@ -56,11 +54,11 @@ struct SessionPart {
 #[derive(Debug)]
 pub struct Known {
     /// Whose it is.
-    pub account: Account,
+    pub account: Arc<Account>,
     /// Who came.
     pub client: Peer,
     /// Where it was led to: as written in the file, and as connected.
-    pub upstream: Option<(UpstreamAddr, Peer)>,
+    pub upstream: Option<(Arc<UpstreamAddr>, Peer)>,
     /// From accept to a connected upstream.
     pub connect: Option<Duration>,
     /// What is counted of that upstream.
@@ -68,12 +66,20 @@ pub struct Known {
     /// It is one of the opened ones of its route.
     pub(super) counted: bool,
     pub(super) outcome: Outcome,
-    pub(super) detail: Option<String>,
-    pub(super) misses: u32,
+    /// In a box: few have any.
+    pub(super) story: Option<Box<Story>>,
     pub(super) quiet: bool,
     /// Its sockets, towards the client and towards the upstream: not held open.
     sockets: [Weak<Socket>; 2],
     task: Option<Task>,
+}
+
+/// What else there is to say of a connection.
+#[derive(Debug, Default)]
+pub(super) struct Story {
+    pub text: String,
+    /// Candidates that could not be had.
+    pub misses: u32,
 }
 
 impl Known {
@@ -84,10 +90,13 @@ impl Known {
 }
 
 impl Open {
-    pub(super) fn connection(id: u64, account: Account, (listener, client): (&ListenAddr, Peer)) -> Open {
+    pub(super) fn connection(
+        id: u64,
+        account: Arc<Account>,
+        (listener, client): (&Arc<ListenAddr>, Peer),
+    ) -> Open {
         Open {
             id,
-            started: SystemTime::now(),
             accepted: Instant::now(),
             listener: listener.clone(),
             traffic: Traffic::default(),
@@ -101,8 +110,7 @@ impl Open {
                 tally: None,
                 counted: false,
                 outcome: Outcome::Drained,
-                detail: None,
-                misses: 0,
+                story: None,
                 quiet: false,
                 sockets: [Weak::new(), Weak::new()],
                 task: None,
@@ -110,7 +118,7 @@ impl Open {
         }
     }
 
-    pub(super) fn session(id: u64, account: Account, door: &Arc<DatagramDoor>, client: Peer) -> Open {
+    pub(super) fn session(id: u64, account: Arc<Account>, door: &Arc<DatagramDoor>, client: Peer) -> Open {
         let session = SessionPart { door: Arc::downgrade(door), last: AtomicU64::new(0) };
         let mut open = Open::connection(id, account, (&door.addr, client));
         open.session = Some(Box::new(session));
@@ -120,6 +128,11 @@ impl Open {
     /// What is known of it now. Not to be held.
     pub fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When it was accepted, by the clock on the wall as it is now.
+    pub fn started(&self) -> SystemTime {
+        SystemTime::now() - self.age()
     }
 
     /// How long it has been open.

@@ -21,11 +21,11 @@ pub struct Record {
     /// The route that served it.
     pub route: Arc<Route>,
     /// Where it came in.
-    pub listener: ListenAddr,
+    pub listener: Arc<ListenAddr>,
     /// Who came.
     pub client: Peer,
     /// Where it was led to: as written in the file, and as connected.
-    pub upstream: Option<(UpstreamAddr, Peer)>,
+    pub upstream: Option<(Arc<UpstreamAddr>, Peer)>,
     /// How it ended.
     pub outcome: Outcome,
     /// What else there is to say: which candidates failed, and why.
@@ -58,8 +58,8 @@ impl Ledger {
     /// Of a client that nobody has refused. It is one of the connections of `account` when it is led there.
     pub(super) fn open(
         shared: &Arc<Shared>,
-        account: Account,
-        (listener, client): (&ListenAddr, Peer),
+        account: Arc<Account>,
+        (listener, client): (&Arc<ListenAddr>, Peer),
         socket: &Arc<Socket>,
     ) -> Self {
         let open = Arc::new(Open::connection(shared.next_id(), account, (listener, client)));
@@ -84,7 +84,7 @@ impl Ledger {
     }
 
     /// It is known now to whom it is led.
-    pub(super) fn led_to(&mut self, account: Account) {
+    pub(super) fn led_to(&mut self, account: Arc<Account>) {
         self.open.known().account = account;
     }
 
@@ -107,7 +107,7 @@ impl Ledger {
 
     /// What its line shall say of it.
     pub(super) fn note(&mut self, what: &str) {
-        self.open.known().detail = Some(what.to_owned());
+        self.open.known().story.get_or_insert_default().text = what.to_owned();
     }
 
     /// See [`super::Shared::unique_id`].
@@ -118,19 +118,19 @@ impl Ledger {
     /// A candidate could not be had.
     pub(super) fn missed(&mut self, why: &str) {
         let mut known = self.open.known();
-        known.misses += 1;
-        if known.misses > MISSES_SHOWN {
+        let story = known.story.get_or_insert_default();
+        story.misses += 1;
+        if story.misses > MISSES_SHOWN {
             return;
         }
-        let detail = known.detail.get_or_insert_default();
-        if !detail.is_empty() {
-            detail.push_str("; ");
+        if !story.text.is_empty() {
+            story.text.push_str("; ");
         }
-        detail.push_str(why);
+        story.text.push_str(why);
     }
 
     /// An upstream is connected.
-    pub(super) fn connected(&mut self, upstream: (UpstreamAddr, Peer), tally: &Arc<Tally>) {
+    pub(super) fn connected(&mut self, upstream: (Arc<UpstreamAddr>, Peer), tally: &Arc<Tally>) {
         tally.opened();
         let mut known = self.open.known();
         known.upstream = Some(upstream);
@@ -154,10 +154,12 @@ impl Drop for Ledger {
         let open = &self.open;
         let mut known = open.known();
         let (up, down) = open.traffic.bytes();
-        let mut detail = known.detail.take();
-        if let (Some(more @ 1..), Some(detail)) = (known.misses.checked_sub(MISSES_SHOWN), &mut detail) {
-            detail.push_str(&format!("; and {more} more"));
-        }
+        let detail = known.story.take().map(|mut story| {
+            if let Some(more @ 1..) = story.misses.checked_sub(MISSES_SHOWN) {
+                story.text.push_str(&format!("; and {more} more"));
+            }
+            story.text
+        });
         let outcome = match known.outcome {
             Outcome::Drained if std::thread::panicking() => Outcome::Internal,
             Outcome::Drained if open.is_killed() || self.shared.is_killed() => Outcome::Killed,
@@ -166,7 +168,7 @@ impl Drop for Ledger {
         let upstream = known.upstream.take();
         let record = Record {
             id: open.id,
-            started: open.started,
+            started: open.started(),
             route: known.account.route.clone(),
             listener: open.listener.clone(),
             client: known.client.clone(),

@@ -157,7 +157,7 @@ impl Server {
             for route in binding.routes() {
                 leads.push(self.lead_of(&Binding::alone(route.clone(), binding.offset), None)?);
             }
-            fork = Some(Box::new(Fork::new(leads, self.clientele.gate(NOBODY))));
+            fork = Some(Box::new(Fork::new(leads, self.clientele.gate(NOBODY), self.generation + 1)));
         }
         self.lead_of(binding, fork)
     }

@@ -152,7 +152,7 @@ impl Server {
         if door.lead_to(lead) {
             let scope = self.root.child();
             scope.spawn(datagram::serve(door.clone(), self.shared.clone()));
-            self.datagrams.tasks.insert(door.addr.clone(), scope);
+            self.datagrams.tasks.insert(ListenAddr::clone(&door.addr), scope);
         }
     }
 }

@@ -289,7 +289,7 @@ mod tests {
             id,
             started: SystemTime::UNIX_EPOCH,
             route: Arc::new(route),
-            listener: ListenAddr::Any(80),
+            listener: Arc::new(ListenAddr::Any(80)),
             client: Peer::Unix(None),
             upstream: None,
             outcome: Outcome::ConnectFailed,

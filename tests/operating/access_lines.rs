@@ -71,9 +71,10 @@ fn record(input: &str) -> Record {
             selector: Default::default(),
             policy: Policy::default(),
         }),
-        listener: listener(&or("listener", "8080")),
+        listener: listener(&or("listener", "8080")).into(),
         client: peer(&or("client", "203.0.113.7:50123")),
-        upstream: (led != "none").then(|| (upstream(&led), peer(&get("peer").map_or(led.clone(), unescape)))),
+        upstream: (led != "none")
+            .then(|| (upstream(&led).into(), peer(&get("peer").map_or(led.clone(), unescape)))),
         outcome,
         detail: get("detail").map(unescape),
         up: or("up", "517").parse().unwrap(),

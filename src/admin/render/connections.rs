@@ -115,7 +115,7 @@ fn connection(open: &Open, tcp: bool) -> Connection {
         listener: open.listener.to_string(),
         upstream: known.upstream.as_ref().map(|(written, _)| written.to_string()),
         peer: known.upstream.as_ref().map(|(_, peer)| peer.to_string()),
-        started: moment(open.started),
+        started: moment(open.started()),
         age: seconds(age),
         idle: idle.map(seconds),
         bytes_up,

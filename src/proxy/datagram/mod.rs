@@ -39,7 +39,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub struct DatagramDoor {
     /// The address that it listens on.
-    pub addr: ListenAddr,
+    pub addr: Arc<ListenAddr>,
     /// Its socket.
     pub socket: DatagramSocket,
     /// Watches it, and the sockets of its sessions.
@@ -78,7 +78,7 @@ impl DatagramDoor {
         poller.add(&socket, desk::LISTENER)?;
         let leading = Mutex::new(Leading { lead: None, cut: false, hurry: false, ended: true });
         Ok(DatagramDoor {
-            addr,
+            addr: Arc::new(addr),
             socket,
             poller,
             leading,

@@ -209,7 +209,7 @@ impl Session {
 /// What there is to say of a session after its end.
 pub(super) fn record(
     ended: &mut Ended<Session>,
-    listener: &ListenAddr,
+    listener: &Arc<ListenAddr>,
     outcome: Outcome,
     now: Instant,
 ) -> Record {
@@ -221,7 +221,7 @@ pub(super) fn record(
     }
     Record {
         id: session.open.id,
-        started: session.open.started,
+        started: session.open.started(),
         route: session.lead.route.clone(),
         listener: listener.clone(),
         client: Peer::from_ip(ends.client),
