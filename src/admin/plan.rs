@@ -1,6 +1,6 @@
 //! A plan with its probes: what a text would change, and whether what it names can be had.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -150,16 +150,19 @@ fn new_upstreams(trial: &Trial) -> Vec<(Arc<Route>, UpstreamAddr)> {
     let routes = &trial.plan.routes;
     let added = routes.added.values().map(|new| (None, new));
     let changed = routes.changed.values().map(|(old, new)| (Some(old), new));
-    let mut found: BTreeMap<(UpstreamAddr, bool), Arc<Route>> = BTreeMap::new();
+    let (mut seen, mut found) = (BTreeSet::new(), Vec::new());
     for (old, new) in added.chain(changed) {
         let known = |spec| old.is_some_and(|old| old.upstream.iter().any(|entry| entry.spec == spec));
         let udp = new.policy.protocol == Protocol::Udp;
         for entry in new.upstream.iter().filter(|entry| !known(entry.spec.clone())) {
             // Of a range the first port stands for all.
-            found.entry((entry.spec.at(0), udp)).or_insert_with(|| new.clone());
+            let addr = entry.spec.at(0);
+            if seen.insert((addr.clone(), udp)) {
+                found.push((new.clone(), addr));
+            }
         }
     }
-    found.into_iter().map(|((addr, _), route)| (route, addr)).collect()
+    found
 }
 
 async fn probe_all(handle: &Handle, wanted: Vec<(Arc<Route>, UpstreamAddr)>) -> Vec<UpstreamProbe> {

@@ -5,8 +5,10 @@ mod check;
 mod completions;
 mod connections;
 mod demo;
+mod drain;
 mod forward;
 mod man;
+mod plan;
 mod policy;
 mod probe;
 mod reload;
@@ -33,10 +35,12 @@ struct Cli {
 enum Command {
     Run(run::Args),
     Status(status::Args),
+    Plan(plan::Args),
     Connections(connections::Args),
     Kill(connections::KillArgs),
     Reload(reload::Args),
     Top(top::Args),
+    Drain(drain::Args),
     Forward(Box<forward::Args>),
     Whoami(whoami::Args),
     Probe(probe::Args),
@@ -57,6 +61,8 @@ pub fn main() -> ExitCode {
         Command::Kill(args) => connections::kill(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Top(args) => top::run(&args),
+        Command::Drain(args) => drain::run(&args),
+        Command::Plan(args) => plan::run(&args),
         Command::Forward(args) => forward::run(*args),
         Command::Whoami(args) => whoami::run(args),
         Command::Probe(args) => probe::run(args),

@@ -59,8 +59,8 @@ pub struct Known {
     pub client: Peer,
     /// Where it was led to: as written in the file, and as connected.
     pub upstream: Option<(Arc<UpstreamAddr>, Peer)>,
-    /// From accept to a connected upstream.
-    pub connect: Option<Duration>,
+    /// From accept to a connected upstream, in microseconds.
+    connect: Option<u32>,
     /// What is counted of that upstream.
     pub(super) tally: Option<Arc<Tally>>,
     /// It is one of the opened ones of its route.
@@ -83,6 +83,16 @@ pub(super) struct Story {
 }
 
 impl Known {
+    /// From accept to a connected upstream.
+    pub fn connect(&self) -> Option<Duration> {
+        self.connect.map(|micros| Duration::from_micros(micros.into()))
+    }
+
+    /// An upstream was connected so long after accept. Longer than an hour is told as an hour and some minutes.
+    pub(super) fn connected_after(&mut self, time: Duration) {
+        self.connect = Some(u32::try_from(time.as_micros()).unwrap_or(u32::MAX));
+    }
+
     /// What is counted of its upstream, once it is one of its connections.
     pub fn tally(&self) -> Option<&Tally> {
         self.tally.as_deref()
@@ -272,5 +282,16 @@ impl OpenTable {
         let more = found.len() > most;
         found.truncate(most);
         (found, more)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_open_costs_little_memory() {
+        let bytes = size_of::<Open>();
+        assert!(bytes <= 216, "an open connection has {bytes} bytes");
     }
 }

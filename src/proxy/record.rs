@@ -135,7 +135,7 @@ impl Ledger {
         let mut known = self.open.known();
         known.upstream = Some(upstream);
         known.tally = Some(tally.clone());
-        known.connect = Some(self.open.age());
+        known.connected_after(self.open.age());
     }
 
     /// The socket of that upstream.
@@ -179,7 +179,7 @@ impl Drop for Ledger {
             up,
             down,
             datagrams: None,
-            connect: known.connect,
+            connect: known.connect(),
             duration: open.age(),
         };
         let (quiet, counted, tally) = (known.quiet, known.counted, known.tally.take());

@@ -137,6 +137,7 @@ impl Life {
         let mut outside = Outside { signals, manager, requests };
         self.serve_edits(&mut server, &mut edits, &mut outside).await;
         self.stop(&mut server, edits.as_ref(), &mut outside).await;
+        server.admin.send_replace(None);
         endpoint.kill();
         endpoint.finished().await;
         Ok(())

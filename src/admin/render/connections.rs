@@ -120,7 +120,7 @@ fn connection(open: &Open, tcp: bool) -> Connection {
         idle: idle.map(seconds),
         bytes_up,
         bytes_down,
-        connect: known.connect.map(seconds),
+        connect: known.connect().map(seconds),
         path: path.label().to_owned(),
         why: path.why().to_owned(),
         tcp: (tcp && (sockets.client.is_some() || sockets.upstream.is_some())).then_some(sockets),

@@ -1,0 +1,202 @@
+//! `portway plan`: what a file would change of what runs.
+
+use std::fmt::Write as _;
+use std::io::{Write, stderr, stdout};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::admin::{self, Admin, Failure};
+use super::check::say;
+use super::drain::Progress;
+use super::table;
+use crate::admin::api::{Plan, PlannedRoute, ProbeResult, UpstreamProbe};
+use crate::config::Report;
+use crate::server::file;
+
+/// Shows what a file would change of what runs, how many open connections that touches, and whether its new ports, names and
+/// upstreams can be had. Changes nothing
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes: 0 nothing to do; 3 it would change something; 2 the file has faults, or a port cannot be had;
+1 nobody answers.
+
+Example:
+  portway plan
+  portway plan new.toml --json"
+)]
+pub struct Args {
+    /// The file. Without it: the file of the running proxy, as it stands now.
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    proxy: admin::Proxy,
+    /// As JSON: the answer of /v1/plan.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Asks, and shows the plan.
+pub fn run(args: &Args) -> ExitCode {
+    let text = match &args.file {
+        None => None,
+        Some(path) => match file::read(path) {
+            Ok(reading) => Some(reading.bytes),
+            Err(fault) => {
+                return refused(&Report::about_file(&path.display().to_string(), fault).render(false));
+            }
+        },
+    };
+    let plan = args.proxy.find().and_then(|proxy| patiently(&proxy, text));
+    match plan {
+        Ok(plan) => {
+            let shown = match args.json {
+                true => table::json(&plan),
+                false => say(&mut stdout().lock(), &render(&plan)),
+            };
+            match code(&plan) {
+                0 => shown,
+                code => ExitCode::from(code),
+            }
+        }
+        Err(Failure::Refused(422, problem)) => refused(&problem.report.unwrap_or(problem.error)),
+        Err(failure) => failure.exit(),
+    }
+}
+
+fn refused(report: &str) -> ExitCode {
+    // Where standard error is gone, the exit code is all that can be said.
+    drop(stderr().lock().write_all(format!("{}\n", report.trim_end()).as_bytes()));
+    ExitCode::from(2)
+}
+
+fn code(plan: &Plan) -> u8 {
+    match plan.listeners.iter().any(|listener| listener.error.is_some()) {
+        true => 2,
+        false if plan.changes => 3,
+        false => 0,
+    }
+}
+
+/// The probes may take their time: a person sees that they do.
+fn patiently(proxy: &Admin, text: Option<Vec<u8>>) -> Result<Plan, Failure> {
+    let (send, receive) = sync_channel(1);
+    let mut progress = Progress::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let plan = match text {
+                None => proxy.get("/v1/plan"),
+                Some(text) => proxy.post_bytes("/v1/plan", &text),
+            };
+            // Somebody waits for it, below.
+            drop(send.send(plan));
+        });
+        let begun = Instant::now();
+        loop {
+            match receive.recv_timeout(Duration::from_millis(500)) {
+                Ok(plan) => {
+                    progress.clear();
+                    return plan;
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    let so_far = table::span(begun.elapsed().as_secs_f64());
+                    progress.show(&format!("trying ports, names and upstreams, {so_far} so far"));
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Failure::Strange(proxy.to_string(), "the plan was given up".to_owned()));
+                }
+            }
+        }
+    })
+}
+
+/// The plan for a person: what the file changes, and then what was found out about it.
+fn render(plan: &Plan) -> String {
+    let mut text = String::new();
+    if !plan.changes {
+        return format!("nothing to do: the file is what runs (generation {})\n", plan.generation);
+    }
+    for route in &plan.added {
+        let _ =
+            writeln!(text, "+ {}: {} -> {}", route.name, route.listen.join(", "), route.upstream.join(", "));
+    }
+    for route in &plan.removed {
+        let _ = writeln!(text, "- {}: {}; {}", route.name, route.listen.join(", "), touched(route));
+    }
+    for route in &plan.changed {
+        let _ = writeln!(text, "~ {}: {}", route.name, touched(route));
+        for change in &route.keys {
+            let _ = writeln!(text, "    {}: {} -> {}", change.key, change.from, change.to);
+        }
+    }
+    for change in &plan.settings {
+        let _ = writeln!(text, "~ {}: {} -> {}", change.key, change.from, change.to);
+    }
+    probes(&mut text, plan);
+    text
+}
+
+/// What becomes of the open connections that the edit touches.
+fn touched(route: &PlannedRoute) -> String {
+    let open = table::count(route.open, "open connection");
+    let verb = |one: &'static str, many| if route.open == 1 { one } else { many };
+    match (route.open, route.on_change.as_deref()) {
+        (0, _) => "no open connection".to_owned(),
+        (_, Some("cut")) => format!("{open} {} cut", verb("is", "are")),
+        (_, Some("drain")) => {
+            let time = table::span(route.drain_timeout.unwrap_or_default());
+            format!("{open} {} {time} to end", verb("has", "have"))
+        }
+        _ => format!("{open} {} on as before", verb("goes", "go")),
+    }
+}
+
+fn probes(text: &mut String, plan: &Plan) {
+    for address in &plan.closed {
+        let _ = writeln!(text, "  listens no more on {address}");
+    }
+    for listener in &plan.listeners {
+        let udp = if listener.protocol == "udp" { "/udp" } else { "" };
+        let _ = match &listener.error {
+            None => writeln!(text, "  can listen on {}{udp}", listener.address),
+            Some(error) => {
+                let help = listener.help.as_deref().unwrap_or_default();
+                writeln!(text, "! {error}\n    help: {help}")
+            }
+        };
+    }
+    for upstream in &plan.upstreams {
+        let (sign, said) = probed(upstream);
+        let _ = writeln!(text, "{sign} {}: {said}", upstream.upstream);
+    }
+    let fds = plan.descriptors;
+    let sessions = match fds.sessions {
+        0 => String::new(),
+        sessions => format!(" and {sessions} sessions"),
+    };
+    let _ = writeln!(
+        text,
+        "  descriptors: {} of {}, which leaves room for {} connections{sessions}",
+        fds.needed, fds.limit, fds.connections
+    );
+}
+
+fn probed(upstream: &UpstreamProbe) -> (&'static str, String) {
+    let error = upstream.error.as_deref().unwrap_or("it does not answer");
+    let stands_for = match upstream.addresses.as_slice() {
+        [only] if *only == upstream.upstream => String::new(),
+        addresses => format!(" ({})", addresses.join(", ")),
+    };
+    match upstream.result {
+        ProbeResult::Connects => (" ", format!("connects{stands_for}")),
+        ProbeResult::Resolves if stands_for.is_empty() => {
+            (" ", "not tried: by UDP nobody says hello".to_owned())
+        }
+        ProbeResult::Resolves => (" ", format!("resolves{stands_for}")),
+        ProbeResult::Unresolved => ("!", format!("the name does not resolve: {error}")),
+        ProbeResult::Refuses => ("!", format!("does not connect: {error}")),
+        ProbeResult::NotTried => (" ", "not tried: there are too many".to_owned()),
+    }
+}

@@ -1,0 +1,117 @@
+//! Open connections: found, page by page and by what they are; ended by a person.
+
+use serde_json::{Value, json};
+
+use crate::asker::{portway, start, until};
+use crate::harness::{Backend, Flow, Port, route};
+
+fn ids(rows: &[Value]) -> Vec<u64> {
+    rows.iter().map(|row| row["id"].as_u64().unwrap()).collect()
+}
+
+#[test]
+fn pages_follow_each_other_and_filters_leave_what_they_say() {
+    let (one, two, backend) = (Port::reserve(), Port::reserve(), Backend::named("b"));
+    let routes = route("one", &one.local(), &backend, "") + &route("two", &two.local(), &backend, "");
+    let (place, proxy, asker) = start(&routes);
+    let flows: Vec<Flow> = (0..25).map(|i| Flow::open([one.number, two.number][i % 2])).collect();
+    let all = ids(&asker.connections("limit=1000"));
+    assert_eq!(all.len(), 25);
+    assert!(all.is_sorted(), "the oldest first: {all:?}");
+    let (mut paged, mut after) = (Vec::new(), 0);
+    loop {
+        let page = asker.get(&format!("/v1/connections?limit=7&after={after}"));
+        assert_eq!(page["open"], 25);
+        paged.extend(ids(page["connections"].as_array().unwrap()));
+        match page["next"].as_u64() {
+            Some(next) => after = next,
+            None => break,
+        }
+    }
+    assert_eq!(paged, all);
+    let found = |query: &str| asker.connections(query).len();
+    assert_eq!((found("route=one"), found("route=two"), found("route=three")), (13, 12, 0));
+    assert_eq!(
+        (found("client=127.0.0.0/8"), found("client=10.0.0.0/8"), found("client=127.0.0.1")),
+        (25, 0, 25)
+    );
+    assert_eq!((found("older=1h"), found("older=0s")), (0, 25));
+    let client = asker.connections("limit=1")[0]["client"].as_str().unwrap().to_owned();
+    assert_eq!(ids(&asker.connections(&format!("client={client}"))), all[..1]);
+    // The command goes through all pages.
+    let shown = portway(&place.file(), &["connections", "--route", "two", "--json"]);
+    let rows: Vec<Value> = serde_json::from_str(&shown.out).unwrap();
+    assert_eq!((shown.code, rows.len()), (0, 12));
+    let shown = portway(&place.file(), &["connections"]);
+    assert_eq!((shown.code, shown.out.lines().count()), (0, 26), "{}", shown.out);
+    for wrong in ["client=nobody", "older=5", "after=x", "limit=-1", "colour=red", "route=%zz"] {
+        let answer = asker.ask("GET", &format!("/v1/connections?{wrong}"), "");
+        assert_eq!(answer.status, 400, "{wrong}");
+        assert!(!answer.json()["help"].as_str().unwrap().is_empty(), "{wrong}");
+    }
+    drop(flows);
+    until("all have ended", || asker.connections("").is_empty());
+    proxy.stop();
+}
+
+#[test]
+fn a_kill_resets_whom_it_names_and_nobody_else() {
+    let (one, two, backend) = (Port::reserve(), Port::reserve(), Backend::named("b"));
+    let routes = route("one", &one.local(), &backend, "") + &route("two", &two.local(), &backend, "");
+    let (place, proxy, asker) = start(&routes);
+    let mut flows: Vec<Flow> = (0..4).map(|_| Flow::open(one.number)).collect();
+    let mut other = Flow::open(two.number);
+    let first = ids(&asker.connections("route=one"))[0].to_string();
+    let killed = portway(&place.file(), &["kill", &first]);
+    assert_eq!((killed.code, killed.out.as_str()), (0, "1 connection reset\n"), "{killed:?}");
+    assert!(flows.remove(0).was_reset());
+    flows.iter_mut().for_each(|flow| flow.ping().unwrap());
+    until("it is gone", || asker.connections("").len() == 4);
+    let again = portway(&place.file(), &["kill", &first]);
+    assert_eq!(again.code, 1);
+    assert!(again.err.contains(&format!("no open connection has the id {first}")), "{}", again.err);
+    // Nobody means all by saying nothing.
+    let nothing = portway(&place.file(), &["kill"]);
+    assert_eq!(nothing.code, 2);
+    assert!(nothing.err.contains("which connections"), "{}", nothing.err);
+    assert_eq!(asker.ask("POST", "/v1/kill", "{\"filter\":{}}").status, 400);
+    assert_eq!(asker.ask("POST", "/v1/kill", "{\"everything\":true}").status, 400);
+
+    let killed = portway(&place.file(), &["kill", "--route", "one", "--client", "127.0.0.0/8", "--json"]);
+    let said: Value = serde_json::from_str(&killed.out).unwrap();
+    assert_eq!(said, json!({ "killed": 3, "unknown": [] }));
+    assert!(flows.iter_mut().all(Flow::was_reset));
+    other.ping().unwrap();
+    until("they are counted", || asker.route("one")["traffic"]["closed"] == 4);
+    assert_eq!(asker.route("one")["outcomes"], json!({ "killed": 4 }));
+    drop(other);
+    proxy.stop();
+}
+
+/// A client that waits for an upstream, and one that has not said yet where it wants to go, can be killed too.
+#[test]
+fn a_kill_reaches_who_has_no_upstream_yet() {
+    let (port, dead, sni, backend) = (Port::reserve(), Port::reserve(), Port::reserve(), Backend::named("b"));
+    let text = format!(
+        "[[route]]\nname = \"held\"\nlisten = \"{}\"\nupstream = \"{}\"\nwhen_down = \"hold 1h\"\n",
+        port.local(),
+        dead.local()
+    ) + &route("tls", &sni.local(), &backend, "sni = \"a.example\"\nsniff_timeout = \"1h\"\n");
+    let (_place, proxy, asker) = start(&text);
+    let held = std::net::TcpStream::connect(("127.0.0.1", port.number)).unwrap();
+    let silent = std::net::TcpStream::connect(("127.0.0.1", sni.number)).unwrap();
+    until("both are there", || asker.connections("").len() == 2);
+    let rows = asker.connections("");
+    let of =
+        |route: &str| rows.iter().find(|row| row["route"] == route).unwrap_or_else(|| panic!("{rows:?}"));
+    assert_eq!((&of("held")["upstream"], &of("held")["path"]), (&Value::Null, &json!("none")));
+    assert_eq!(of("-")["upstream"], Value::Null);
+    asker.post("/v1/kill", &json!({ "ids": ids(&rows) }));
+    for mut client in [held, silent] {
+        client.set_read_timeout(Some(crate::harness::PATIENCE)).unwrap();
+        let mut byte = [0];
+        assert!(std::io::Read::read(&mut client, &mut byte).is_err(), "reset");
+    }
+    until("both are gone", || asker.connections("").is_empty());
+    proxy.stop();
+}

@@ -1,0 +1,78 @@
+//! `drain`: a route is taken out, and comes back with the file; the whole proxy ends.
+
+use std::sync::mpsc::channel;
+
+use serde_json::json;
+
+use crate::asker::{Asker, portway, start, until};
+use crate::harness::{Backend, Flow, Port, is_refused, reached, route};
+
+#[test]
+fn a_route_that_drains_takes_nobody_and_lets_its_connections_end() {
+    let (one, two, backend) = (Port::reserve(), Port::reserve(), Backend::named("b"));
+    let routes = route("one", &one.local(), &backend, "") + &route("two", &two.local(), &backend, "");
+    let (place, proxy, asker) = start(&routes);
+    let (mut flow, mut other) = (Flow::open(one.number), Flow::open(two.number));
+    let file = place.file();
+    let waiting = std::thread::spawn(move || portway(&file, &["drain", "one"]));
+    until("it is taken out", || asker.route("one")["state"] == "removed");
+    assert!(is_refused(one.number));
+    flow.ping().unwrap();
+    other.ping().unwrap();
+    let route = asker.route("one");
+    assert_eq!((&route["state"], &route["retired"]), (&json!("removed"), &json!(1)));
+    // What runs is not what the file says, and the plan says so.
+    let plan = asker.get("/v1/plan");
+    assert_eq!((&plan["changes"], &plan["added"][0]["name"]), (&json!(true), &json!("one")));
+    assert!(!waiting.is_finished());
+    drop(flow);
+    let drained = waiting.join().unwrap();
+    assert_eq!(drained.code, 0, "{drained:?}");
+    assert_eq!(drained.out, "draining 1 open connection, at most 30s\ndrained\n");
+    other.ping().unwrap();
+    // It comes back with the file.
+    let back = portway(&place.file(), &["reload"]);
+    assert!(back.out.contains("reloaded: added one"), "{back:?}");
+    assert_eq!(reached(one.number), "b");
+    other.ping().unwrap();
+    assert_eq!(portway(&place.file(), &["drain", "three"]).code, 2);
+    drop(other);
+    proxy.stop();
+}
+
+#[test]
+fn out_of_time_they_are_cut() {
+    let (port, backend) = (Port::reserve(), Backend::named("b"));
+    let (place, proxy, asker) = start(&route("one", &port.local(), &backend, "drain_timeout = \"300ms\"\n"));
+    let mut flow = Flow::open(port.number);
+    let drained = portway(&place.file(), &["drain", "one"]);
+    assert_eq!(drained.code, 0, "{drained:?}");
+    assert!(flow.was_reset());
+    assert_eq!(asker.get("/v1/status")["routes"]["all"], 0);
+    assert_eq!(asker.get("/v1/status")["traffic"]["closed"], 1);
+    proxy.stop();
+}
+
+#[test]
+fn a_drain_of_all_ends_the_process_and_is_seen_until_then() {
+    let (port, backend) = (Port::reserve(), Backend::named("b"));
+    let (place, mut proxy, asker) = start(&route("one", &port.local(), &backend, ""));
+    let mut flow = Flow::open(port.number);
+    assert_eq!(asker.ask("GET", "/readyz", "").body, "ready\n");
+    let (send, ended) = channel();
+    let file = place.file();
+    std::thread::spawn(move || send.send(portway(&file, &["drain"])));
+    proxy.phase("draining");
+    let asker = Asker::unix(&place);
+    assert_eq!(asker.ask("GET", "/readyz", "").status, 503);
+    assert_eq!(asker.ask("GET", "/healthz", "").status, 200);
+    let status = asker.get("/v1/status");
+    assert_eq!((&status["phase"], &status["traffic"]["open"]), (&json!("draining"), &json!(1)));
+    assert_eq!(asker.ask("POST", "/v1/reload", "null").status, 503);
+    assert!(is_refused(port.number));
+    flow.ping().unwrap();
+    drop(flow);
+    proxy.phase("stopped");
+    let drained = ended.recv_timeout(crate::harness::PATIENCE).unwrap();
+    assert_eq!((drained.code, drained.out.ends_with("drained\n")), (0, true), "{drained:?}");
+}

@@ -1,0 +1,177 @@
+//! `plan`: what a file would change of what runs, said before it does.
+
+use serde_json::{Value, json};
+
+use crate::asker::{head, portway, start, until};
+use crate::harness::{Backend, Flow, Port, reached, route};
+
+/// The figures of the plan are those of the reload that follows.
+#[test]
+fn what_the_plan_says_is_what_the_reload_does() {
+    let ports: Vec<Port> = (0..5).map(|_| Port::reserve()).collect();
+    let backend = Backend::named("b");
+    let at = |i: usize| ports[i].local();
+    let same = route("same", &at(0), &backend, "");
+    let before = same.clone()
+        + &route("gone", &at(1), &backend, "on_change = \"cut\"\n")
+        + &route("kept", &at(2), &backend, "");
+    let (place, mut proxy, asker) = start(&(before + &route("cut", &at(3), &backend, "")));
+    let open =
+        |i: usize, count: usize| -> Vec<Flow> { (0..count).map(|_| Flow::open(ports[i].number)).collect() };
+    let (mut same_flows, mut gone, mut kept, mut cut) = (open(0, 4), open(1, 3), open(2, 2), open(3, 1));
+    let after = head(&place).replace("[log]\n", "[log]\nlevel = \"debug\"\n")
+        + &same
+        + &route("kept", &at(2), &backend, "idle_timeout = \"1h\"\n")
+        + &route("cut", &at(3), &backend, "on_change = \"cut\"\n")
+        + &route("new", &at(4), &backend, "");
+    let file = place.root().join("after.toml");
+    std::fs::write(&file, &after).unwrap();
+    let printed = portway(&place.file(), &["plan", "--json", file.to_str().unwrap()]);
+    assert_eq!(printed.code, 3, "{printed:?}");
+    let plan: Value = serde_json::from_str(&printed.out).unwrap();
+    assert_eq!(plan["changes"], true);
+    let of = |list: &str| -> Vec<(String, u64, Value)> {
+        let routes = plan[list].as_array().unwrap().iter();
+        routes
+            .map(|r| {
+                (r["name"].as_str().unwrap().to_owned(), r["open"].as_u64().unwrap(), r["on_change"].clone())
+            })
+            .collect()
+    };
+    assert_eq!(of("added"), [("new".to_owned(), 0, Value::Null)]);
+    assert_eq!(of("removed"), [("gone".to_owned(), 3, json!("cut"))]);
+    assert_eq!(of("changed"), [("cut".to_owned(), 1, json!("cut")), ("kept".to_owned(), 2, json!("keep"))]);
+    let keys = json!([{ "key": "idle_timeout", "from": "off", "to": "1h" }]);
+    assert_eq!(plan["changed"][1]["keys"], keys);
+    assert_eq!(plan["settings"], json!([{ "key": "log.level", "from": "info", "to": "debug" }]));
+    let listener = json!([{ "protocol": "tcp", "address": at(4), "error": null, "help": null }]);
+    assert_eq!((&plan["listeners"], &plan["closed"]), (&listener, &json!([at(1)])));
+    assert_eq!(plan["upstreams"][0]["result"], "connects");
+    assert!(plan["descriptors"]["needed"].as_u64() < plan["descriptors"]["limit"].as_u64());
+    // It has changed nothing.
+    assert_eq!(asker.get("/v1/status")["generation"], 1);
+    for flow in same_flows.iter_mut().chain(&mut gone).chain(&mut kept).chain(&mut cut) {
+        flow.ping().unwrap();
+    }
+
+    place.save(&after);
+    let line = proxy.phase("reloaded");
+    assert_eq!(line["plan"], "added new; removed gone; changed cut, kept; changed [log]");
+    assert_eq!(gone.iter_mut().filter_map(|flow| flow.was_reset().then_some(())).count(), 3);
+    assert!(cut.iter_mut().all(Flow::was_reset));
+    for flow in same_flows.iter_mut().chain(&mut kept) {
+        flow.ping().unwrap();
+    }
+    assert_eq!(reached(ports[4].number), "b");
+    let killed = |name: &str| asker.route(name)["outcomes"]["drained"].clone();
+    until("the cut one is counted", || killed("cut") == 1);
+    assert_eq!(asker.route("kept")["retired"], 2);
+    // Now there is nothing left to do.
+    let again = portway(&place.file(), &["plan"]);
+    assert_eq!(
+        (again.code, again.out.as_str()),
+        (0, "nothing to do: the file is what runs (generation 2)\n")
+    );
+    drop((same_flows, kept));
+    proxy.stop();
+}
+
+/// What a person reads: the golden picture of it.
+#[test]
+fn the_plan_reads_as_it_always_did() {
+    let (taken, backend) = (std::net::TcpListener::bind("127.0.0.1:0").unwrap(), Backend::named("b"));
+    let ports: Vec<Port> = (0..4).map(|_| Port::reserve()).collect();
+    let at = |i: usize| ports[i].local();
+    let dead = Port::reserve();
+    let taken = taken.local_addr().unwrap().to_string();
+    let (place, proxy, _asker) = start(
+        &(route("drained", &at(0), &backend, "on_change = \"drain\"\n")
+            + &route("changed", &at(1), &backend, "")
+            + &route("unused", &at(2), &backend, "")),
+    );
+    let flow = Flow::open(ports[0].number);
+    let flows = [Flow::open(ports[1].number), Flow::open(ports[1].number)];
+    let upstream = backend.addr;
+    let after = head(&place)
+        + &route("changed", &at(1), &backend, "balance = \"first\"\nkeepalive = \"30s\"\n")
+        + &route("taken", &taken, &backend, "")
+        + &format!(
+            "[[route]]\nname = \"new\"\nlisten = \"{}\"\nupstream = [\"{}\", \"nowhere.invalid:80\"]\n",
+            at(3),
+            dead.local()
+        );
+    let file = place.root().join("after.toml");
+    std::fs::write(&file, after).unwrap();
+    let printed = portway(&place.file(), &["plan", file.to_str().unwrap()]);
+    assert_eq!(printed.code, 2, "a port cannot be had: {printed:?}");
+    let mut text = printed.out;
+    let numbers: Vec<String> = (0..4).map(at).chain([dead.local(), taken, upstream.to_string()]).collect();
+    for (name, addr) in
+        ["DRAINED", "CHANGED", "UNUSED", "NEW", "DEAD", "TAKEN", "BACKEND"].iter().zip(numbers)
+    {
+        let port = addr.split(':').nth(1).unwrap();
+        text = text.replace(&addr, &format!("<{name}>")).replace(&format!(":{port}'"), ":<PORT>'");
+    }
+    let text: String = text
+        .lines()
+        .map(|line| match line.split_once("descriptors: ") {
+            // Those depend on the machine.
+            Some((head, rest)) => head.to_owned() + "descriptors: " + &rest.replace(char::is_numeric, "#"),
+            None => match line.split_once("does not resolve: ") {
+                Some((head, _)) => format!("{head}does not resolve: <WHY>"),
+                None => line.to_owned(),
+            },
+        })
+        .map(|line| line + "\n")
+        .collect();
+    let text = squeezed(&text);
+    // In the order of their ports, which are any.
+    let (one, two) = ("  listens no more on <DRAINED>\n", "  listens no more on <UNUSED>\n");
+    let text = text.replace(&format!("{two}{one}"), &format!("{one}{two}"));
+    golden("plan.txt", &text);
+    drop((flow, flows));
+    proxy.stop();
+}
+
+/// Runs of `#` are one: a number has as many digits as it likes.
+fn squeezed(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        if !(c == '#' && out.ends_with('#')) {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// Compares with a file in `tests/golden/admin`, or writes it under `PORTWAY_BLESS=1`.
+pub fn golden(name: &str, found: &str) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/admin").join(name);
+    if std::env::var_os("PORTWAY_BLESS").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, found).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(expected == found, "{}\nexpected:\n{expected}\nfound:\n{found}", path.display());
+}
+
+#[test]
+fn a_text_with_faults_is_shown_them_and_tries_nothing() {
+    let (port, backend) = (Port::reserve(), Backend::named("b"));
+    let (place, proxy, asker) = start(&route("one", &port.local(), &backend, ""));
+    let file = place.root().join("wrong.toml");
+    std::fs::write(&file, "[[route]]\nlisten = \"1\"\nupstreem = \"a:1\"\n").unwrap();
+    let printed = portway(&place.file(), &["plan", file.to_str().unwrap()]);
+    assert_eq!((printed.code, printed.out.as_str()), (2, ""));
+    assert!(
+        printed.err.contains("did you mean `upstream`?") && printed.err.contains("^^^^"),
+        "{}",
+        printed.err
+    );
+    let answer = asker.ask("POST", "/v1/plan", "listen");
+    assert_eq!(answer.status, 422);
+    assert!(answer.json()["report"].as_str().unwrap().contains("^"), "{answer:?}");
+    let missing = portway(&place.file(), &["plan", "/nowhere.toml"]);
+    assert!(missing.code == 2 && missing.err.contains("there is no such file"), "{missing:?}");
+    proxy.stop();
+}
