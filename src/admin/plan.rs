@@ -229,9 +229,10 @@ async fn probe(route: &Route, addr: &UpstreamAddr) -> UpstreamProbe {
     probe.result = ProbeResult::Resolves;
     if route.policy.protocol == Protocol::Tcp {
         probe.result = ProbeResult::Refuses;
-        let options = DialOptions { timeout: PATIENCE.min(route.policy.connect_timeout), keepalive: None };
+        let timeout = PATIENCE.min(route.policy.connect_timeout);
+        let options = DialOptions { timeout, keepalive: None, before: &[] };
         for addr in &addresses {
-            match dial(addr, options).await {
+            match dial(addr, options, None).await {
                 Ok(_) => {
                     (probe.result, probe.error) = (ProbeResult::Connects, None);
                     break;

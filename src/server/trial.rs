@@ -32,6 +32,7 @@ impl Server {
     pub(super) async fn try_plan(&self, compiled: &Compiled) -> Result<Trial, Report> {
         let plan = Plan::between(&self.table, &compiled.table);
         drop(self.lists.prepare(compiled).await?);
+        drop(self.credentials.prepare(compiled).await?);
         let touched = plan.routes.removed.keys().chain(plan.routes.changed.keys());
         let open = |name: &String| self.serving.get(name).map_or(0, |connections| connections.len());
         Ok(Trial {

@@ -36,19 +36,17 @@ impl Fit<'_> {
                     }
                     fits
                 });
-                return if fits {
-                    ()
-                } else {
-                    self.wrong.push(format!("{at}: {value} fits none of {choice}"))
-                };
+                if !fits {
+                    self.wrong.push(format!("{at}: {value} fits none of {choice}"));
+                }
+                return;
             }
         }
         if let Some(constant) = schema.get("const") {
-            return if constant == value {
-                ()
-            } else {
-                self.wrong.push(format!("{at}: {value} is not {constant}"))
-            };
+            if constant != value {
+                self.wrong.push(format!("{at}: {value} is not {constant}"));
+            }
+            return;
         }
         let types: Vec<&str> = match &schema["type"] {
             Value::String(one) => vec![one],

@@ -30,17 +30,9 @@ fn what_the_plan_says_is_what_the_reload_does() {
     assert_eq!(printed.code, 3, "{printed:?}");
     let plan: Value = serde_json::from_str(&printed.out).unwrap();
     assert_eq!(plan["changes"], true);
-    let of = |list: &str| -> Vec<(String, u64, Value)> {
-        let routes = plan[list].as_array().unwrap().iter();
-        routes
-            .map(|r| {
-                (r["name"].as_str().unwrap().to_owned(), r["open"].as_u64().unwrap(), r["on_change"].clone())
-            })
-            .collect()
-    };
-    assert_eq!(of("added"), [("new".to_owned(), 0, Value::Null)]);
-    assert_eq!(of("removed"), [("gone".to_owned(), 3, json!("cut"))]);
-    assert_eq!(of("changed"), [("cut".to_owned(), 1, json!("cut")), ("kept".to_owned(), 2, json!("keep"))]);
+    assert_eq!(touched(&plan, "added"), ["new 0 null"]);
+    assert_eq!(touched(&plan, "removed"), ["gone 3 \"cut\""]);
+    assert_eq!(touched(&plan, "changed"), ["cut 1 \"cut\"", "kept 2 \"keep\""]);
     let keys = json!([{ "key": "idle_timeout", "from": "off", "to": "1h" }]);
     assert_eq!(plan["changed"][1]["keys"], keys);
     assert_eq!(plan["settings"], json!([{ "key": "log.level", "from": "info", "to": "debug" }]));
@@ -74,6 +66,15 @@ fn what_the_plan_says_is_what_the_reload_does() {
     );
     drop((same_flows, kept));
     proxy.stop();
+}
+
+/// Each route of a list with its open connections, and what becomes of them.
+fn touched(plan: &Value, list: &str) -> Vec<String> {
+    let routes = plan[list].as_array().unwrap().iter();
+    let said = |route: &Value| {
+        format!("{} {} {}", route["name"].as_str().unwrap(), route["open"], route["on_change"])
+    };
+    routes.map(said).collect()
 }
 
 /// What a person reads: the golden picture of it.
