@@ -106,6 +106,7 @@ fn paths(schemas: &mut Schemas) -> Map<String, Value> {
     path("/v1/plan", plan);
     path("/v1/openapi.json", of_text_kind("This document", "application/json"));
     path("/metrics", of_text_kind("Metrics for Prometheus, as `Accept` asks for them", "text/plain"));
+    path("/", of_text_kind("The page: the same, for people. Needs no right", "text/html"));
     path("/healthz", of_text_kind("Whether it lives. Needs no right", "text/plain"));
     path("/readyz", of_text_kind("Whether it takes new connections. Needs no right", "text/plain"));
     paths

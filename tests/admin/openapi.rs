@@ -155,9 +155,16 @@ fn answers(asker: &Asker, text: &str) -> Vec<Asked> {
         value
     };
     until("the fault is seen", || !asker.get("/v1/status")["pending"].is_null());
-    for path in
-        ["/v1/status", "/v1/routes", "/v1/upstreams", "/v1/openapi.json", "/metrics", "/healthz", "/readyz"]
-    {
+    for path in [
+        "/v1/status",
+        "/v1/routes",
+        "/v1/upstreams",
+        "/v1/openapi.json",
+        "/metrics",
+        "/",
+        "/healthz",
+        "/readyz",
+    ] {
         ask("GET", path, "", "");
     }
     let rows = ask("GET", "/v1/connections", "?tcp=true", "");
