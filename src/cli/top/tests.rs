@@ -22,7 +22,7 @@ fn view(second: u64, open: bool) -> View {
     };
     let upstream = |route: &str, name: &str, state: &str, reason: Option<&str>| {
         json!({ "route": route, "upstream": name, "weight": 1, "backup": name == "spare:3000",
-                "max_connections": null, "state": state, "reason": reason, "more_addresses": 0,
+                "max_connections": null, "state": state, "reason": reason, "more_addresses": 0, "addresses_up": 1,
                 "addresses": [{ "address": "10.0.0.7:3000", "up": state == "up", "reason": reason, "load": 2,
                                 "downs": 1, "check": { "up": state == "up", "downs": 1, "last": 0.5,
                                                        "took": 0.0123, "reason": reason } }],
