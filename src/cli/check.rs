@@ -24,7 +24,11 @@ impl Args {
             .map_err(|fault| Report::about_file(&name, fault))
             .and_then(|reading| config::compile(&name, &reading.bytes))
             .and_then(|compiled| lists::read(&compiled).map(|_| compiled))
-            .and_then(|compiled| credentials::read(&compiled).map(|_| compiled));
+            .and_then(|compiled| {
+                let read = credentials::read(&compiled)?;
+                warnings(read.iter().flat_map(|read| read.notices()));
+                Ok(compiled)
+            });
         match compiled {
             Ok(compiled) => say(&mut std::io::stdout().lock(), &summary(&name, &compiled)),
             Err(report) => {
@@ -34,6 +38,14 @@ impl Args {
                 ExitCode::from(2)
             }
         }
+    }
+}
+
+/// What is no fault goes to standard error, and changes no code.
+fn warnings(lines: impl Iterator<Item = String>) {
+    for line in lines {
+        // Where standard error is closed, nobody wants it.
+        drop(writeln!(std::io::stderr().lock(), "warning: {line}"));
     }
 }
 

@@ -24,6 +24,10 @@ pub(super) fn header(client: &Socket, lead: &Lead, heard: Option<&Heard>, ledger
     if let Some(hello) = heard.and_then(|heard| heard.hello.as_ref()) {
         note_hello(&mut notes, hello, &lead.route.selector.alpn);
     }
+    if let Some(session) = heard.and_then(|heard| heard.session.as_ref()) {
+        notes.ssl = Some(session.described().note());
+        notes.alpn = session.protocol().map(<[u8]>::to_vec);
+    }
     notes.unique_id.get_or_insert_with(|| ledger.unique_id().into_bytes());
     proxy::write_v2(&Header { addresses, notes }, false)
 }

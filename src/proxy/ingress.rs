@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::accept::Client;
 use super::record::Ledger;
 use super::{Fork, Lead, connection};
-use crate::model::{AcceptProxy, Outcome, Peer};
+use crate::model::{AcceptProxy, Outcome, Peer, ProxyVersion};
 use crate::net::Socket;
 use crate::net::tls::{self, Session, TlsError};
 use crate::wire::client_hello::{ClientHello, Progress, Sniffer};
@@ -98,12 +98,38 @@ async fn listen(client: &mut Client, front: &Arc<Lead>, heard: &mut Heard) -> Re
     if limits.tls.clients.is_some() {
         // Its files were read before the route came to run.
         let acceptor = lead.acceptor.as_ref().ok_or(Outcome::Internal)?.load_full();
+        let deadline = Instant::now() + limits.sniff_timeout;
+        if heard.hello.is_none() && limits.proxy_protocol.send == Some(ProxyVersion::V2) {
+            // The upstream is to hear of it.
+            heard.hello = hello(socket, &mut heard.first, deadline).await?;
+        }
         let first = std::mem::take(&mut heard.first);
-        let accepted = timeout(limits.sniff_timeout, tls::accept(socket, &acceptor, first)).await;
+        let accepted = timeout_at(deadline, tls::accept(socket, &acceptor, first)).await;
         let session = accepted.unwrap_or(Err(TlsError::Late)).map_err(|error| refused(&error, ledger))?;
         heard.session = Some(Box::new(session));
     }
     Ok(lead)
+}
+
+/// What a client asks for that must begin TLS. `None`: it does not.
+async fn hello(
+    socket: &Socket,
+    first: &mut Vec<u8>,
+    deadline: Instant,
+) -> Result<Option<ClientHello>, Outcome> {
+    let mut sniffer = Sniffer::default();
+    loop {
+        match sniffer.look(first) {
+            Progress::Hello(hello) => return Ok(Some(hello)),
+            Progress::Other => return Ok(None),
+            Progress::More => {}
+        }
+        match more(socket, first, deadline).await {
+            More::Bytes => {}
+            More::Failed(outcome) => return Err(outcome),
+            More::End | More::Late => return Ok(None),
+        }
+    }
 }
 
 /// How a connection ends whose TLS did not begin.

@@ -1,6 +1,8 @@
 //! Certificates, keys and authorities in files of their own: read with the edit that names them, and watched as long as a
 //! route needs them. What does not fit together is never put into force: the ones before stay.
 
+mod notices;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::path::{Path, PathBuf};
@@ -12,6 +14,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
+
+use notices::{Notice, notices, tell};
 
 use super::file;
 use super::watch::decide::{Look, Text};
@@ -31,6 +35,14 @@ pub struct ReadCredentials {
     credentials: Credentials,
     files: Vec<ReadFile>,
     made: Made,
+    notices: Vec<Notice>,
+}
+
+impl ReadCredentials {
+    /// What a person should know of them, although they serve.
+    pub fn notices(&self) -> impl Iterator<Item = String> {
+        self.notices.iter().map(ToString::to_string)
+    }
 }
 
 /// One of their files.
@@ -67,7 +79,10 @@ fn read_all(compiled: &Compiled, wanted: BTreeSet<Credentials>) -> Result<Vec<Re
         let one = |(part, written): (Part, &PathBuf)| ReadFile::read(part, written, compiled.folder());
         let files: Vec<ReadFile> = credentials.files().into_iter().map(one).collect();
         match make(&credentials, &files) {
-            Ok(made) => read.push(ReadCredentials { credentials, files, made }),
+            Ok(made) => {
+                let notices = notices(&files);
+                read.push(ReadCredentials { credentials, files, made, notices });
+            }
             Err((file, fault)) => {
                 let written = file.map_or_else(PathBuf::new, |file| file.written.clone());
                 let about = file.map_or_else(String::new, |file| format!("{}: ", file.called()));
@@ -152,7 +167,8 @@ impl CredentialFiles {
 
     /// Puts them into force, and watches them from now on.
     pub fn begin(&mut self, read: Vec<ReadCredentials>, keyring: &mut Keyring, owner: &Scope) {
-        for ReadCredentials { credentials, files, made } in read {
+        for ReadCredentials { credentials, files, made, notices } in read {
+            tell(&notices);
             let live = match (&credentials, made) {
                 (Credentials::Clients(tls), Made::Clients(acceptor)) => {
                     let live = Arc::new(LiveAcceptor::from_pointee(acceptor));
@@ -288,6 +304,9 @@ impl Follower {
                 }
                 (self.running, self.complaint, self.refused) = (texts, None, None);
                 info!(file = self.name(), "certificate taken over");
+                let files = self.files.clone();
+                // It has served its purpose if it fails.
+                tell(&tokio::task::spawn_blocking(move || notices(&files)).await.unwrap_or_default());
             }
             Err(_) if self.refused.as_ref() == Some(&texts) => {}
             Err(_) => self.complaint = Some(Instant::now() + PATIENCE),

@@ -57,6 +57,35 @@ pub struct Notes {
     pub authority: Option<Vec<u8>>,
     /// What the first proxy calls the connection (`PP2_TYPE_UNIQUE_ID`), at most 128 bytes.
     pub unique_id: Option<Vec<u8>>,
+    /// The client's TLS (`PP2_TYPE_SSL`), at most 255 bytes: of [`Ssl::note`], or as another proxy said it.
+    pub ssl: Option<Vec<u8>>,
+}
+
+/// A client's TLS that ended at a proxy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ssl {
+    /// As OpenSSL calls it: "TLSv1.3".
+    pub version: String,
+    /// As OpenSSL calls it: "TLS_AES_256_GCM_SHA384".
+    pub cipher: String,
+    /// Its certificate, which was verified.
+    pub certificate: Option<ClientCertificate>,
+}
+
+/// A client's certificate.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// Whose it is, where it says.
+    pub common_name: Option<String>,
+    /// It was shown when the session began, of which this connection is another one.
+    pub earlier: bool,
+}
+
+impl Ssl {
+    /// For [`Notes::ssl`].
+    pub fn note(&self) -> Vec<u8> {
+        proxy_v2::ssl(self)
+    }
 }
 
 /// Why bytes are no header.

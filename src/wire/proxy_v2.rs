@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::crc32c::crc32c;
-use super::proxy::{Addresses, Header, LONGEST, Malformed, Notes};
+use super::proxy::{Addresses, Header, LONGEST, Malformed, Notes, Ssl};
 
 /// How it begins.
 pub(super) const START: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
@@ -17,6 +17,12 @@ const ALPN: u8 = 0x01;
 const AUTHORITY: u8 = 0x02;
 const CRC32C: u8 = 0x03;
 const UNIQUE_ID: u8 = 0x05;
+const SSL: u8 = 0x20;
+const SSL_VERSION: u8 = 0x21;
+const SSL_COMMON_NAME: u8 = 0x22;
+const SSL_CIPHER: u8 = 0x23;
+/// So much of a name is told: a note has 255 bytes.
+const LONGEST_NAME: usize = 150;
 
 /// Takes bytes from the front.
 struct Reader<'b>(&'b [u8]);
@@ -116,6 +122,7 @@ fn notes(mut rest: Reader<'_>, whole: &[u8]) -> Result<Notes, Malformed> {
             (ALPN, 1..=255) => notes.alpn = Some(value.to_vec()),
             (AUTHORITY, 1..=255) => notes.authority = Some(value.to_vec()),
             (UNIQUE_ID, 1..=128) => notes.unique_id = Some(value.to_vec()),
+            (SSL, 5..=255) => notes.ssl = Some(value.to_vec()),
             // Of other kinds, or of sizes that those have not: of no use here.
             _ => {}
         }
@@ -152,7 +159,9 @@ pub(super) fn write(header: &Header, datagram: bool) -> Vec<u8> {
     let mut rest = addresses;
     let notes = &header.notes;
     let known = !matches!(header.addresses, Addresses::Own | Addresses::Unknown);
-    for (kind, value) in [(ALPN, &notes.alpn), (AUTHORITY, &notes.authority), (UNIQUE_ID, &notes.unique_id)] {
+    for (kind, value) in
+        [(ALPN, &notes.alpn), (AUTHORITY, &notes.authority), (UNIQUE_ID, &notes.unique_id), (SSL, &notes.ssl)]
+    {
         if let (Some(value), true) = (value, known) {
             note(&mut rest, kind, value);
         }
@@ -175,4 +184,24 @@ fn note(bytes: &mut Vec<u8>, kind: u8, value: &[u8]) {
     let length = u8::try_from(value.len()).unwrap_or(u8::MAX);
     bytes.extend([kind, 0, length]);
     bytes.extend(value.iter().take(length.into()));
+}
+
+/// The client's bits, whether its certificate was verified, and notes within the note.
+pub(super) fn ssl(ssl: &Ssl) -> Vec<u8> {
+    let client = match &ssl.certificate {
+        None => 0x01,
+        Some(certificate) if certificate.earlier => 0x01 | 0x04,
+        Some(_) => 0x01 | 0x02 | 0x04,
+    };
+    let verified: u32 = if ssl.certificate.is_some() { 0 } else { 1 };
+    let mut bytes = vec![client];
+    bytes.extend(verified.to_be_bytes());
+    note(&mut bytes, SSL_VERSION, ssl.version.as_bytes());
+    if let Some(name) = ssl.certificate.as_ref().and_then(|certificate| certificate.common_name.as_ref()) {
+        let whole = name.char_indices().map(|(at, c)| at + c.len_utf8());
+        let end = whole.take_while(|end| *end <= LONGEST_NAME).last().unwrap_or_default();
+        note(&mut bytes, SSL_COMMON_NAME, name.get(..end).unwrap_or_default().as_bytes());
+    }
+    note(&mut bytes, SSL_CIPHER, ssl.cipher.as_bytes());
+    bytes
 }

@@ -32,9 +32,11 @@ fn note(most: usize) -> impl Strategy<Value = Option<Vec<u8>>> {
 }
 
 fn header() -> impl Strategy<Value = Header> {
-    (addresses(), note(255), note(255), note(128)).prop_map(|(addresses, alpn, authority, unique_id)| {
+    let ssl = prop::option::of(prop::collection::vec(any::<u8>(), 5..=255));
+    let notes = (note(255), note(255), note(128), ssl);
+    (addresses(), notes).prop_map(|(addresses, (alpn, authority, unique_id, ssl))| {
         let known = !matches!(addresses, Addresses::Own | Addresses::Unknown);
-        let notes = if known { Notes { alpn, authority, unique_id } } else { Notes::default() };
+        let notes = if known { Notes { alpn, authority, unique_id, ssl } } else { Notes::default() };
         Header { addresses, notes }
     })
 }
@@ -75,7 +77,8 @@ proptest! {
             (ours, theirs) => prop_assert!(false, "{:?} and {:?}", ours, theirs),
         }
         let tlvs: Vec<_> = theirs.tlvs().map(|tlv| tlv.unwrap().to_owned()).collect();
-        for (kind, value) in [(1, &header.notes.alpn), (2, &header.notes.authority), (5, &header.notes.unique_id)] {
+        let notes = &header.notes;
+        for (kind, value) in [(1, &notes.alpn), (2, &notes.authority), (5, &notes.unique_id), (0x20, &notes.ssl)] {
             let found = tlvs.iter().find(|tlv| tlv.kind == kind).map(|tlv| tlv.value.to_vec());
             prop_assert_eq!(&found, value);
         }

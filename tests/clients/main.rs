@@ -9,6 +9,7 @@
 )]
 
 mod access;
+mod certificates;
 mod daemon;
 #[path = "../reload/harness.rs"]
 #[allow(dead_code, reason = "shared with the tests of reloads; each uses what it needs")]
@@ -19,7 +20,10 @@ mod limits;
 mod networks;
 mod peer;
 mod peers;
+mod pki;
 mod proxy_protocol;
 mod slow;
 mod sni;
+mod terminate;
 mod tls;
+mod upstream_tls;

@@ -236,6 +236,7 @@ fn a_header_is_passed_on_with_what_it_says() {
     let portway = Portway::run(&place.file());
     let notes = Notes {
         alpn: Some(b"h2".to_vec()),
+        ssl: None,
         authority: Some(b"app.example.com".to_vec()),
         unique_id: Some(b"the first one's".to_vec()),
     };

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::harness::peer::push_until_blocked;
+use crate::harness::proxy::Plan;
 use crate::harness::{End, Netns, Peer, Proxy, Upstream, lacks_root, pass, raise_descriptor_limit};
 use crate::on;
 
@@ -39,6 +40,16 @@ const CONNECTIONS: usize = 500;
 
 #[test]
 fn five_hundred_connections_whose_upstream_never_reads_take_bounded_memory() {
+    never_reading(|plan| plan, PER_CONNECTION);
+}
+
+/// The beginning of a record beside them, and what TLS itself keeps.
+#[test]
+fn five_hundred_connections_over_tls_whose_upstream_never_reads_take_bounded_memory() {
+    never_reading(|plan| plan.ending_tls(), PER_CONNECTION + 32 * 1024);
+}
+
+fn never_reading(with: impl FnOnce(Plan<'_>) -> Plan<'_>, per_connection: u64) {
     if lacks_root("five_hundred_connections_whose_upstream_never_reads_take_bounded_memory") {
         return;
     }
@@ -48,7 +59,7 @@ fn five_hundred_connections_whose_upstream_never_reads_take_bounded_memory() {
     netns.sysctl("ipv4/tcp_rmem", "4096 16384 32768");
     netns.sysctl("ipv4/tcp_wmem", "4096 16384 32768");
     let upstream = netns.enter(|| Upstream::at_ip("127.0.0.1:0"));
-    let proxy = Proxy::in_front_of(&upstream.addr).inside(&netns).start();
+    let proxy = with(Proxy::in_front_of(&upstream.addr).inside(&netns)).start();
     let (mut clients, mut servers): (Vec<Peer>, Vec<Peer>) =
         netns.enter(|| (0..CONNECTIONS).map(|_| (proxy.connect(), upstream.accept())).unzip());
 
@@ -56,7 +67,7 @@ fn five_hundred_connections_whose_upstream_never_reads_take_bounded_memory() {
     let pushed = push_until_blocked(&mut clients.iter_mut().collect::<Vec<_>>(), 8 << 20);
     let grown = proxy.process.memory().saturating_sub(before);
     assert!(pushed.iter().all(|&n| n > 20_000 && n < 8 << 20), "not blocked: {pushed:?}");
-    assert!(grown < PER_CONNECTION * CONNECTIONS as u64, "grown by {} KiB", grown / 1024);
+    assert!(grown < per_connection * CONNECTIONS as u64, "grown by {} KiB", grown / 1024);
 
     for server in servers.iter_mut().take(5) {
         for _ in 0..50 {

@@ -91,7 +91,9 @@ fn told(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Error::PeerIncompatible(
             PeerIncompatible::Tls12NotOffered
             | PeerIncompatible::Tls12NotOfferedOrEnabled
-            | PeerIncompatible::ServerDoesNotSupportTls12Or13,
+            | PeerIncompatible::ServerDoesNotSupportTls12Or13
+            // Whatever is newer has it.
+            | PeerIncompatible::SignatureAlgorithmsExtensionRequired,
         ) => f.write_str("it speaks no TLS newer than 1.1"),
         error => write!(f, "{error}"),
     }
@@ -114,13 +116,25 @@ fn certificate(error: &CertificateError, f: &mut fmt::Formatter<'_>) -> fmt::Res
         CertificateError::UnknownIssuer => {
             f.write_str("its certificate comes from an authority that is not trusted here")
         }
+        CertificateError::BadSignature => f.write_str(
+            "its certificate is not signed by the authority that it names: one of that name is trusted here, with another key",
+        ),
         CertificateError::NotValidForName => f.write_str("its certificate is for another name"),
         CertificateError::NotValidForNameContext { expected, presented } => {
-            let names = if presented.is_empty() { "no name".to_owned() } else { presented.join(", ") };
+            let names = if presented.is_empty() { "no name".to_owned() } else { dns(presented) };
             write!(f, "its certificate is for {}, not for {}", names, shown(expected))
         }
         error => write!(f, "its certificate is no good: {error}"),
     }
+}
+
+/// rustls shows them as `DnsName("db.internal")` and `IpAddress(10.0.0.1)`.
+fn dns(presented: &[String]) -> String {
+    let bare = |name: &String| {
+        let inner = name.split_once('(').map_or(name.as_str(), |(_, rest)| rest.trim_end_matches(')'));
+        inner.trim_matches('"').to_owned()
+    };
+    presented.iter().map(bare).collect::<Vec<_>>().join(", ")
 }
 
 /// How a peer refuses.

@@ -15,4 +15,4 @@ pub use begin::{accept, connect};
 pub use fault::TlsError;
 pub(super) use session::Filling;
 pub use session::Session;
-pub use setup::{Acceptor, Connector, PairText, Unfit, system_roots};
+pub use setup::{Acceptor, Connector, PairText, Unfit, system_roots, validity};

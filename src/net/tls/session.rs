@@ -5,9 +5,11 @@ use std::mem::take;
 use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
-use rustls::{CommonState, Error};
+use rustls::{CommonState, Error, HandshakeKind, ProtocolVersion};
 
 use super::TlsError;
+use crate::wire::certificate::Certificate;
+use crate::wire::proxy::{ClientCertificate, Ssl};
 
 /// A TLS connection without its socket.
 pub struct Session {
@@ -124,6 +126,30 @@ impl Session {
         }
     }
 
+    /// What a header tells the upstream of it.
+    pub fn described(&self) -> Ssl {
+        let agreed = self.agreed();
+        let version = match agreed.protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            _ => "TLSv1.3",
+        };
+        let cipher = agreed.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+        let certificate = agreed.peer_certificates().and_then(|chain| chain.first());
+        Ssl {
+            version: version.to_owned(),
+            cipher: cipher.map(openssl_name).unwrap_or_default(),
+            certificate: certificate.map(|der| ClientCertificate {
+                common_name: Certificate::read(der).and_then(|certificate| certificate.common_name),
+                earlier: agreed.handshake_kind() == Some(HandshakeKind::Resumed),
+            }),
+        }
+    }
+
+    /// The protocol above it, where one was agreed upon.
+    pub fn protocol(&self) -> Option<&[u8]> {
+        self.agreed().alpn_protocol()
+    }
+
     /// Why it came to no good end, if it did.
     pub fn fault(&self) -> Option<&TlsError> {
         self.fault.as_ref()
@@ -158,9 +184,14 @@ impl Session {
         let (mut at, mut ended) = (0, Ok(()));
         loop {
             let records = incoming.get_mut(at..).unwrap_or_default();
+            let before = self.outgoing.filled().len();
             let (used, step) = self.connection.step(records, Seal::Nothing, &mut self.outgoing, None);
             at += used;
+            let made = self.outgoing.filled().get(before..).unwrap_or_default();
             match step {
+                // To look at the same bytes once more would make another alert.
+                Ok(_) if ended.is_err() && is_alert(made) => break,
+                Err(_) if ended.is_err() => break,
                 Ok(Step::More) => {}
                 // The rest is the relay's.
                 Ok(step @ (Step::Carried | Step::Ended)) => {
@@ -169,9 +200,7 @@ impl Session {
                     break;
                 }
                 Ok(Step::Done) => break,
-                Err(error) if ended.is_ok() => ended = Err(error),
-                // The alert was fetched.
-                Err(_) => break,
+                Err(error) => ended = Err(error),
             }
         }
         incoming.drain(..at);
@@ -325,6 +354,44 @@ fn step<D>(
     (discard, step)
 }
 
+/// Whether a record that was just made is an alert. An encrypted one shows by its length (RFC 8446, section 5.2: two bytes,
+/// the type and a tag): no other record is so short.
+fn is_alert(record: &[u8]) -> bool {
+    match record.first() {
+        Some(21) => true,
+        Some(23) => record.len() <= 5 + 2 + 1 + 16,
+        _ => false,
+    }
+}
+
+/// What OpenSSL calls a cipher, and with it every reader of such a header.
+fn openssl_name(name: &str) -> String {
+    match name.strip_prefix("TLS13_") {
+        Some(rest) => format!("TLS_{rest}"),
+        None => {
+            let name = name.trim_start_matches("TLS_").replace("_WITH_", "-").replace('_', "-");
+            let name = name.replace("AES-", "AES");
+            name.strip_suffix("POLY1305-SHA256").map_or(name.clone(), |start| format!("{start}POLY1305"))
+        }
+    }
+}
+
 fn general(error: &dyn std::fmt::Display) -> Error {
     Error::General(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::openssl_name;
+
+    #[test]
+    fn ciphers_are_called_as_openssl_calls_them() {
+        for (ours, theirs) in [
+            ("TLS13_AES_256_GCM_SHA384", "TLS_AES_256_GCM_SHA384"),
+            ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "ECDHE-RSA-AES128-GCM-SHA256"),
+            ("TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256", "ECDHE-ECDSA-CHACHA20-POLY1305"),
+        ] {
+            assert_eq!(openssl_name(ours), theirs);
+        }
+    }
 }

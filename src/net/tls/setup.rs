@@ -11,6 +11,7 @@ use rustls::{ClientConfig, Error, RootCertStore, ServerConfig};
 
 use super::pem;
 use crate::config::Fault;
+use crate::wire::certificate::Certificate;
 
 /// Named, so that nothing depends on which one a program has installed.
 static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(aws_lc_rs::default_provider()));
@@ -116,6 +117,12 @@ pub fn system_roots() -> Result<RootCertStore, Fault> {
         format!("this system has no list of authorities that it trusts{why}"),
         "install one (Debian: apt-get install ca-certificates), or name your own: tls = { upstream = { ca = \"ca.pem\" } }",
     ))
+}
+
+/// Between which seconds after 1970 the first certificate of a file is valid.
+pub fn validity(cert: &[u8]) -> Option<(i64, i64)> {
+    let chain = pem::certificates(cert).ok()?;
+    Certificate::read(chain.first()?).map(|certificate| certificate.valid)
 }
 
 fn certified((cert, key): PairText<'_>) -> Result<CertifiedKey, Unfit> {

@@ -1,0 +1,144 @@
+//! What a certificate says of itself (X.509, RFC 5280, section 4.1): whose it is, and until when it is valid. Its signature
+//! is another matter: this reads those that TLS has verified, and our own.
+
+use super::der::Reader;
+
+/// Of what is said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// The last common name of its subject, where that is text.
+    pub common_name: Option<String>,
+    /// When it begins to be valid, and when that ends: seconds after 1970.
+    pub valid: (i64, i64),
+}
+
+const SEQUENCE: u8 = 0x30;
+const SET: u8 = 0x31;
+const OBJECT: u8 = 0x06;
+const UTC_TIME: u8 = 0x17;
+const GENERAL_TIME: u8 = 0x18;
+/// `[0]`, which holds the version.
+const VERSION: u8 = 0xa0;
+/// UTF8String, PrintableString, TeletexString, IA5String.
+const TEXTS: [u8; 4] = [0x0c, 0x13, 0x14, 0x16];
+/// 2.5.4.3
+const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
+
+impl Certificate {
+    /// Reads one in DER. `None`: it is none.
+    pub fn read(der: &[u8]) -> Option<Certificate> {
+        let mut whole = Reader(Reader(der).value(SEQUENCE)?);
+        let mut body = Reader(whole.value(SEQUENCE)?);
+        if body.peek() == Some(VERSION) {
+            body.any()?;
+        }
+        let (_serial, _algorithm, _issuer) = (body.any()?, body.any()?, body.any()?);
+        let mut validity = Reader(body.value(SEQUENCE)?);
+        let valid = (time(&mut validity)?, time(&mut validity)?);
+        let common_name = common_name(Reader(body.value(SEQUENCE)?))?;
+        Some(Certificate { common_name, valid })
+    }
+}
+
+/// `None`: the name is malformed.
+fn common_name(mut subject: Reader<'_>) -> Option<Option<String>> {
+    let mut found = None;
+    while !subject.is_empty() {
+        let mut parts = Reader(subject.value(SET)?);
+        while !parts.is_empty() {
+            let mut part = Reader(parts.value(SEQUENCE)?);
+            let kind = part.value(OBJECT)?;
+            let (tag, value) = part.any()?;
+            if kind == COMMON_NAME && TEXTS.contains(&tag) {
+                found = std::str::from_utf8(value).ok().map(str::to_owned);
+            }
+        }
+    }
+    Some(found)
+}
+
+/// `YYMMDDhhmmssZ`, or with four digits of the year.
+fn time(from: &mut Reader<'_>) -> Option<i64> {
+    let (tag, text) = from.any()?;
+    let digits = text.strip_suffix(b"Z")?;
+    let (year, rest) = match (tag, digits.len()) {
+        // RFC 5280, section 4.1.2.5.1: from 50 on it is the last century.
+        (UTC_TIME, 12) => {
+            let (year, rest) = digits.split_at(2);
+            let year = number(year)?;
+            (if year < 50 { 2000 + year } else { 1900 + year }, rest)
+        }
+        (GENERAL_TIME, 14) => {
+            let (year, rest) = digits.split_at(4);
+            (number(year)?, rest)
+        }
+        _ => return None,
+    };
+    let mut parts = rest.chunks(2).map(number);
+    let mut next = |range: std::ops::RangeInclusive<i64>| parts.next()?.filter(|part| range.contains(part));
+    let (month, day) = (next(1..=12)?, next(1..=31)?);
+    let (hour, minute, second) = (next(0..=23)?, next(0..=59)?, next(0..=60)?);
+    Some(days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second)
+}
+
+fn number(digits: &[u8]) -> Option<i64> {
+    digits.iter().try_fold(0, |number, digit| match digit {
+        b'0'..=b'9' => Some(number * 10 + i64::from(digit - b'0')),
+        _ => None,
+    })
+}
+
+/// Days after 1970-01-01 (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `days_from_civil`).
+fn days(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let of_era = year.rem_euclid(400);
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_are_those_of_the_calendar() {
+        assert_eq!(days(1970, 1, 1), 0);
+        assert_eq!(days(2000, 2, 29) + 1, days(2000, 3, 1));
+        assert_eq!(days(2026, 11, 25), 20_782);
+    }
+
+    fn made(name: &str, years: (i32, i32)) -> Vec<u8> {
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::OrganizationName, "Example");
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.not_before = rcgen::date_time_ymd(years.0, 1, 2);
+        params.not_after = rcgen::date_time_ymd(years.1, 12, 31);
+        let key = rcgen::KeyPair::generate().unwrap();
+        params.self_signed(&key).unwrap().der().to_vec()
+    }
+
+    #[test]
+    fn what_rcgen_writes_is_read() {
+        for years in [(1999, 2049), (2001, 2050), (1970, 3000)] {
+            let read = Certificate::read(&made("Zoë, device 7", years)).unwrap();
+            assert_eq!(read.common_name.as_deref(), Some("Zoë, device 7"));
+            let at = |year: i32, month, day| days(year.into(), month, day) * 86_400;
+            assert_eq!(read.valid, (at(years.0, 1, 2), at(years.1, 12, 31)));
+        }
+    }
+
+    #[test]
+    fn no_part_of_one_and_no_damage_is_a_panic() {
+        let der = made("device", (2020, 2030));
+        for end in 0..der.len() {
+            assert_eq!(Certificate::read(&der[..end]), None);
+            let mut damaged = der.clone();
+            for byte in [0, 0x7f, 0x80, 0x84, 0xff] {
+                damaged[end] = byte;
+                drop(Certificate::read(&damaged));
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Authorities, their certificates, and clients that trust them.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use super::harness::PATIENCE;
+
+static AUTHORITIES: AtomicUsize = AtomicUsize::new(0);
+
+/// Who signs certificates.
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+/// A certificate and its key, in PEM.
+#[derive(Clone)]
+pub struct Pair {
+    pub cert: String,
+    pub key: String,
+}
+
+impl Authority {
+    pub fn new() -> Authority {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let number = AUTHORITIES.fetch_add(1, Ordering::Relaxed);
+        params.distinguished_name.push(DnType::CommonName, format!("authority {number}"));
+        Authority(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    pub fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// A certificate for a name, which is its common name too.
+    pub fn pair(&self, name: &str) -> Pair {
+        self.pair_until(name, 2099)
+    }
+
+    /// One that ends with that year.
+    pub fn pair_until(&self, name: &str, year: i32) -> Pair {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        (params.not_before, params.not_after) =
+            (rcgen::date_time_ymd(2000, 1, 1), rcgen::date_time_ymd(year, 12, 31));
+        let key = KeyPair::generate().unwrap();
+        Pair { cert: params.signed_by(&key, &self.0).unwrap().pem(), key: key.serialize_pem() }
+    }
+
+    /// How clients trust it.
+    pub fn trust(&self) -> Arc<ClientConfig> {
+        Arc::new(ClientConfig::builder().with_root_certificates(self.roots()).with_no_client_auth())
+    }
+
+    /// The same, with a certificate to show.
+    pub fn trust_as(&self, pair: &Pair) -> Arc<ClientConfig> {
+        let chain = vec![CertificateDer::from_pem_slice(pair.cert.as_bytes()).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
+        let builder = ClientConfig::builder().with_root_certificates(self.roots());
+        Arc::new(builder.with_client_auth_cert(chain, key).unwrap())
+    }
+
+    fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.0.der().clone()).unwrap();
+        roots
+    }
+}
+
+impl Pair {
+    /// Writes both into a folder, each by rename, as `NAME.pem` and `NAME.key`.
+    pub fn write(&self, folder: &Path, name: &str) {
+        for (end, text) in [("pem", &self.cert), ("key", &self.key)] {
+            let (new, file) = (folder.join(format!(".{name}.{end}")), folder.join(format!("{name}.{end}")));
+            std::fs::write(&new, text).unwrap();
+            std::fs::rename(new, file).unwrap();
+        }
+    }
+}
+
+/// A client's end.
+pub type Client = StreamOwned<ClientConnection, TcpStream>;
+
+/// A client that has begun TLS.
+pub fn begin(port: u16, config: &Arc<ClientConfig>, name: &str) -> std::io::Result<Client> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut connection = ClientConnection::new(config.clone(), name.to_owned().try_into().unwrap()).unwrap();
+    while connection.is_handshaking() {
+        connection.complete_io(&mut stream)?;
+    }
+    Ok(StreamOwned::new(connection, stream))
+}
+
+/// The name that a backend says at first, and an echo.
+pub fn talk(client: &mut Client) -> std::io::Result<String> {
+    let mut name = Vec::new();
+    let mut byte = [0];
+    while byte != *b"\n" {
+        client.read_exact(&mut byte)?;
+        name.push(byte[0]);
+    }
+    client.write_all(b"ping\n")?;
+    let mut back = [0; 5];
+    client.read_exact(&mut back)?;
+    assert_eq!(&back, b"ping\n");
+    Ok(String::from_utf8(name).unwrap().trim_end().to_owned())
+}
