@@ -2,7 +2,7 @@
 //!
 //! Blocks share one folder: `<!-- file: NAME -->` before a block puts it there. A `sh` block runs line by line; `portway run`,
 //! `forward`, `whoami` and `demo` go on running until the block ends. `# exit code N` says what a line must return.
-//! `<!-- output -->` before a block: it is what the line before has printed.
+//! `<!-- output -->` before a block: it is what the line before has printed. `<!-- run by: PLACE -->`: that test runs it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -50,7 +50,9 @@ fn every_command_does_what_it_says() {
         if block.note("output").is_some() {
             assert_eq!(stage.printed.trim(), block.text.trim(), "the README shows another output");
         }
-        if block.language == "sh" {
+        if let Some(place) = block.note("run by") {
+            assert_eq!(place, "tests/containers");
+        } else if block.language == "sh" {
             for line in block.text.lines() {
                 commands += 1;
                 stage.act(line);

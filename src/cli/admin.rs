@@ -68,7 +68,9 @@ impl Failure {
     pub fn help(&self) -> Option<&str> {
         match self {
             Failure::Refused(_, problem) => Some(&problem.help),
-            Failure::Nobody(_) => Some("give its address: --admin unix:/run/portway/admin.sock"),
+            Failure::Nobody(_) => Some(
+                "write [admin] into the file, with listen = \"127.0.0.1:9180\", or give its address: --admin ADDR",
+            ),
             Failure::Silent(..) => Some("is it running, with this [admin] in its file?"),
             Failure::Strange(..) => None,
         }

@@ -7,8 +7,15 @@ import time
 
 from clients import reach
 from machine import REPOSITORY, Fault, wait_until
-from podman import RUN
 from scene import expect, until_served
+
+
+def copy(folder):
+    """What the compose file needs, where it can be edited."""
+    shutil.copytree(REPOSITORY / "deploy", folder / "deploy")
+    file = folder / "deploy/compose.yaml"
+    # Where limits cannot be raised.
+    file.write_text(file.read_text().replace("nofile: 65536", "nofile: 20000"))
 
 
 class Compose:
@@ -16,25 +23,17 @@ class Compose:
 
     def __init__(self, stage):
         self.podman, self.folder = stage.podman, stage.folder("compose")
-        shutil.copytree(REPOSITORY / "deploy", self.folder / "deploy")
-        file = self.folder / "deploy/compose.yaml"
-        # Where limits cannot be raised.
-        file.write_text(file.read_text().replace("nofile: 65536", "nofile: 20000"))
-        # podman-compose knows no way to say where Podman has its state.
-        wrapper = self.folder / "podman"
-        wrapper.write_text(f'#!/bin/sh\nexec {" ".join(self.podman.command)} "$@"\n')
-        wrapper.chmod(0o755)
-        self.command = ["podman-compose", "--podman-path", str(wrapper), f"--podman-run-args={' '.join(RUN)}", "-f", str(file)]
+        copy(self.folder)
 
     def __call__(self, *args):
-        done = subprocess.run([*self.command, *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        command = [self.podman.bin / "docker", "compose", "-f", "deploy/compose.yaml", *args]
+        done = subprocess.run(command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, timeout=120, env={**os.environ, "HOME": str(self.folder)})
         if done.returncode:
-            raise Fault(f"podman-compose {' '.join(args)}: code {done.returncode}\n{done.stdout}")
-        return done.stdout
+            raise Fault(f"docker compose {' '.join(args)}: code {done.returncode}\n{done.stdout}")
 
     def __enter__(self):
-        self("up", "--detach", "--no-build")
+        self("up", "--detach")
         return self
 
     def __exit__(self, *_):

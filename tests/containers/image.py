@@ -9,7 +9,7 @@ from pathlib import Path
 
 from machine import REPOSITORY, Fault, tail
 
-# As deploy/compose.yaml names it.
+# As the README and deploy/compose.yaml name it.
 PORTWAY = "localhost/portway"
 # Debian with what the build stage and the package of the tests need.
 DEBIAN = "docker.io/library/debian:bookworm-slim"
@@ -50,15 +50,14 @@ def debian(podman, folder):
            "ENV CARGO_HOME=/usr/local/cargo", archive, RUST)
 
 
-def build(podman, folder):
-    """The image of deploy/Dockerfile, built as a person would. Returns its name."""
-    sysroot = subprocess.run(["rustc", "--print", "sysroot"], capture_output=True, text=True, check=True,
-                             cwd=REPOSITORY).stdout.strip()
+def build(podman, command, folder):
+    """The image of deploy/Dockerfile, by the command that the README gives. Returns its name."""
     # Its caches are there.
-    environment = {**os.environ, "TMPDIR": str(folder)}
-    podman("build", "--format", "docker", "--network", "host", "--volume", f"{sysroot}:/toolchain:ro",
-                 "--isolation", "chroot", "--file", "deploy/Dockerfile", "--tag", PORTWAY, ".", cwd=REPOSITORY,
-                 timeout=900, env=environment)
+    environment = {**os.environ, "TMPDIR": str(folder), "PATH": f"{podman.bin}:{os.environ['PATH']}"}
+    done = subprocess.run(["sh", "-c", command], cwd=REPOSITORY, env=environment, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900)
+    if done.returncode:
+        raise Fault(f"{command}: code {done.returncode}\n{done.stdout[-4000:]}")
     return PORTWAY
 
 

@@ -19,16 +19,39 @@ class Podman:
         networks = self.folder / "networks"
         networks.mkdir(parents=True)
         self.command = [
-            "podman", "--root", str(self.folder / "store"), "--runroot", str(self.folder / "run"),
+            # By its path: in PATH there may be the shim.
+            shutil.which("podman"), "--root", str(self.folder / "store"), "--runroot", str(self.folder / "run"),
             "--network-config-dir", str(networks), "--cgroup-manager", "cgroupfs",
         ]
         self.containers = []
+        self.bin = self.shims()
+
+    def shims(self):
+        """A folder with `docker` and `podman`, for PATH: what a person types works on the images and containers of this run."""
+        folder, podman = self.folder / "bin", " ".join(self.command)
+        folder.mkdir()
+        sysroot = subprocess.run(["rustc", "--print", "sysroot"], capture_output=True, text=True).stdout.strip()
+        run, build = " ".join(RUN), f"--network host --isolation chroot --volume {sysroot}:/toolchain:ro"
+        (folder / "podman").write_text(f"""#!/bin/sh
+case $1 in
+    run) shift && exec {podman} run {run} "$@" ;;
+    build) shift && exec {podman} build --format docker {build} "$@" ;;
+    *) exec {podman} "$@" ;;
+esac
+""")
+        (folder / "docker").write_text(f"""#!/bin/sh
+[ "$1" = compose ] || exec {folder}/podman "$@"
+shift && exec podman-compose --podman-path {folder}/podman "$@"
+""")
+        for shim in folder.iterdir():
+            shim.chmod(0o755)
+        return folder
 
     def __call__(self, *args, code=0, timeout=120, **options):
-        """Runs a command, and returns what it printed; raises when its exit code is another."""
+        """Runs a command, and returns what it printed; raises when its exit code is another (None: it may be any)."""
         done = subprocess.run([*self.command, *map(str, args)], stdin=options.pop("stdin", subprocess.DEVNULL),
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout, text=True, **options)
-        if done.returncode != code:
+        if code is not None and done.returncode != code:
             raise Fault(f"podman {' '.join(map(str, args))}: code {done.returncode}\n{done.stdout}")
         return done.stdout
 

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from clients import Flow
+from machine import wait_until
 from podman import RUN
 from scene import HARDENED, HEAD, Scene, expect, route, until_served
 
@@ -100,5 +101,23 @@ def stop_ends_with_the_drains_report(stage):
         return f"after {took:.1f} s: {stopped['finished']} finished, {stopped['cut']} cut"
 
 
+def the_engine_sees_whether_it_is_healthy(stage):
+    """By HEALTHCHECK; a Podman without systemd asks when it is told to."""
+    with Scene(stage) as scene:
+        folder = stage.folder("health")
+        file = folder / "portway.toml"
+        file.write_text(HEAD + route("a", 8080, ["one:3000"]))
+        scene.portway((folder, "/etc/portway"), [])
+        scene.podman("healthcheck", "run", "portway")
+        # What runs does not stop to be healthy where an edit is refused.
+        file.write_text(HEAD + "nonsense")
+        scene.podman("healthcheck", "run", "portway")
+        file.write_text(route("a", 8080, ["one:3000"]))
+        wait_until(lambda: scene.podman("healthcheck", "run", "portway", code=None).strip() == "unhealthy", 10,
+                   "without [admin] nobody can be asked")
+        return scene.podman("exec", "portway", "/usr/bin/portway", "status", code=2).strip().splitlines()[-1].strip()
+
+
+BUILT = [the_engine_sees_whether_it_is_healthy]
 TESTS = [the_image_is_small_and_has_no_root, it_serves_a_low_port_with_that_right_alone,
          without_any_right_it_starts_and_a_low_port_is_a_fault_with_its_cure, stop_ends_with_the_drains_report]

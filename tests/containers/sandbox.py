@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -18,8 +19,11 @@ def enter():
         reap()
         return
     os.environ[INSIDE] = "1"
-    os.execvp("unshare", ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
-                          sys.executable, *sys.argv])
+    inside = subprocess.Popen(["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", sys.executable,
+                               *sys.argv])
+    # unshare(1) itself does not end by it.
+    signal.signal(signal.SIGTERM, lambda *_: inside.kill())
+    sys.exit(inside.wait())
 
 
 def reap():

@@ -4,7 +4,7 @@ from clients import Flow, reach
 from machine import Fault, wait_until
 
 NETWORK, SUBNET = "portway-tests", "10.89.77"
-HEAD = '[log]\nformat = "json"\naccess = "stderr"\n'
+HEAD = '[admin]\nlisten = "127.0.0.1:9180"\n[log]\nformat = "json"\naccess = "stderr"\n'
 # What deploy/compose.yaml and deploy/kubernetes.yaml ask for.
 HARDENED = ["--read-only", "--cap-drop", "all", "--cap-add", "NET_BIND_SERVICE", "--security-opt", "no-new-privileges"]
 
