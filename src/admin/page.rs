@@ -19,7 +19,7 @@ const DOCUMENT: &str = concat!(
 /// It may run this script and have this style (by their hashes), ask where it came from, and nothing else: no outside
 /// load, no frame, no form that leaves. A test holds the hashes against the document.
 const POLICY: &str = concat!(
-    "content-security-policy: default-src 'none'; script-src 'sha256-g4BpJUND36Sg9/L3f/58D30llfzfDPaWAPIZnYf/Ed4='; style-src 'sha256-OX3/vKOe5NU6voafir4pnluUFEDsi2A496x+A8CMCTw='; ",
+    "content-security-policy: default-src 'none'; script-src 'sha256-D1oocb973DYW7S+S/Gm2ojEYZ2QM475ZwSWT0/lEhzg='; style-src 'sha256-OX3/vKOe5NU6voafir4pnluUFEDsi2A496x+A8CMCTw='; ",
     "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n",
     "referrer-policy: no-referrer\r\n"
 );

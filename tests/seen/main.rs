@@ -9,6 +9,7 @@
 )]
 
 mod browser;
+mod dashboard;
 #[path = "../reload/harness.rs"]
 #[allow(dead_code, reason = "shared with the tests of reloads; each uses what it needs")]
 mod harness;

@@ -9,9 +9,15 @@ use serde_json::{Value, json};
 use super::browser::Browser;
 use super::harness::*;
 
+const TOKEN: &str = "0123456789abcdef";
+
 /// A file with an endpoint on the loopback address, and a route.
 fn text(admin: &Port, port: &Port, backend: &Backend) -> String {
-    format!("{HEAD}[admin]\nlisten = \"{}\"\n{}", admin.local(), route("app", &port.local(), backend, ""))
+    format!(
+        "{HEAD}[admin]\nlisten = \"{}\"\ntoken = \"{TOKEN}\"\n{}",
+        admin.local(),
+        route("app", &port.local(), backend, "")
+    )
 }
 
 fn has_chromium() -> bool {
@@ -216,5 +222,47 @@ fn a_fault_of_the_file_is_on_the_page_with_its_picture_also_on_a_phone() {
     browser.call("Network.emulateNetworkConditions", offline);
     browser.until("!document.getElementById('offline').hidden");
     browser.complaints.clear();
+    scene.end();
+}
+
+#[test]
+fn the_page_says_what_an_edit_would_change_to_who_may_ask() {
+    let Some(mut scene) = Scene::new() else { return };
+    let Scene { browser, place, admin, port, backend, .. } = &mut scene;
+    let plan = |browser: &mut Browser, text: &str| {
+        browser.value(&format!("document.getElementById('plan-text').value = {}", json!(text)));
+        browser.value("document.getElementById('plan-result').textContent = ''");
+        browser.value("document.querySelector('#plan-form button').click()");
+    };
+    let says =
+        |text: &str| format!("document.getElementById('plan-result').innerText.includes({})", json!(text));
+    // The file as it stands: who may look may ask.
+    plan(browser, "");
+    browser.until(&says("Nothing: it says what runs."));
+    let more =
+        route("more", "127.0.0.1:0", backend, "").replace(":0\"", &format!(":{}\"", Port::reserve().number));
+    let edit = text(admin, port, backend).replace("[[route]]", "[[route]]\non_change = \"drain\"") + &more;
+    // A text of one's own may lead anywhere: that needs the token.
+    plan(browser, &edit);
+    browser.until(&says("changing needs the token"));
+    browser.until("!document.getElementById('rights').hidden");
+    // The browser itself notes that it was refused.
+    browser.complaints.retain(|complaint| !complaint.contains("401"));
+    browser.value(&format!("document.getElementById('token').value = '{TOKEN}'"));
+    browser.value("document.querySelector('#token-form button').click()");
+    browser.until("document.getElementById('rights').hidden");
+    plan(browser, &edit);
+    browser.until(&says("+ route more"));
+    browser.until(&says("~ route app: on_change keep → drain; 5 open"));
+    browser.until(&says("can be had"));
+    browser.looks(1280, false);
+    keep("plan", browser);
+    plan(browser, &edit.replace("upstream = ", "upstraem = "));
+    browser.until(&says("did you mean `upstream`?"));
+    browser.until("document.querySelector('#plan-result pre').textContent.includes('^^^^')");
+    browser.complaints.retain(|complaint| !complaint.contains("422"));
+    // Nothing of all that has changed anything.
+    assert_eq!(std::fs::read_to_string(place.file()).unwrap(), text(admin, port, backend));
+    assert_eq!(status(admin)["generation"], 1);
     scene.end();
 }

@@ -1,6 +1,7 @@
 "use strict";
 // The page keeps its own history: the proxy remembers nothing for it, and pays only while somebody looks.
-const EVERY = 1000, KEPT = 600, SHOWN = 200;
+// Milliseconds between looks; seconds of history; rows of a table; routes of which each has a history of its own.
+const EVERY = 1000, KEPT = 600, SHOWN = 200, FOLLOWED = 500;
 const $ = id => document.getElementById(id);
 let token = sessionStorage.getItem("portway-token") || "";
 let seen = null; // pid and uptime of the last look
@@ -116,9 +117,9 @@ function table(id, columns, sort) {
     });
     [...row.children].forEach((th, at) => at === order.at
       ? th.setAttribute("aria-sort", order.down ? "descending" : "ascending") : th.removeAttribute("aria-sort"));
-    const kept = new Set(items.map(item => item.key));
+    const shown = items.slice(0, SHOWN), kept = new Set(shown.map(item => item.key));
     for (const [key, tr] of rows) if (!kept.has(key)) { tr.remove(); rows.delete(key); }
-    items.forEach((item, at) => {
+    shown.forEach((item, at) => {
       let tr = rows.get(item.key);
       if (!tr) {
         rows.set(item.key, tr = element("tr"));
@@ -235,12 +236,13 @@ function choices(found) {
   select.replaceChildren(...names.map(name => new Option(name || "all routes", name)));
   select.value = names.includes(chosen) ? chosen : "";
 }
+const shownOf = count => count > SHOWN ? `${SHOWN} of ${count}` : String(count);
 function show(status, allRoutes, allUpstreams, open) {
   const fresh = !seen || seen.pid !== status.pid;
   if (!fresh && status.uptime <= seen.uptime) return;
   seen = { pid: status.pid, uptime: status.uptime };
   note("", status.uptime, status.traffic, fresh);
-  for (const route of allRoutes.routes) note(route.name, status.uptime, route.traffic, fresh);
+  if (allRoutes.routes.length <= FOLLOWED) for (const route of allRoutes.routes) note(route.name, status.uptime, route.traffic, fresh);
   const there = new Set(["", ...allRoutes.routes.map(r => r.name)]);
   for (const key of tracks.keys()) if (!there.has(key)) tracks.delete(key);
   overview(status);
@@ -249,19 +251,24 @@ function show(status, allRoutes, allUpstreams, open) {
   routes(allRoutes.routes.map(r => ({ key: r.name, name: r.name, state: r.state, reason: r.reason, open: r.traffic.open,
     opened: r.traffic.opened, opened_rate: now(r.name).opened, up_rate: now(r.name).up, down_rate: now(r.name).down,
     listen: r.listen, leads: r.upstream })));
-  put($("routes-count"), `${status.routes.all}, ${status.routes.down} down, ${status.routes.degraded} degraded`);
+  put($("routes-count"), `${shownOf(allRoutes.routes.length)}, ${status.routes.down} down, ${status.routes.degraded} degraded`);
   routesPressed();
   upstreams(allUpstreams.upstreams.map(u => ({ key: u.route + "\n" + u.upstream, route: u.route, upstream: u.upstream, state: u.state,
     reason: u.reason, backup: u.backup, open: u.traffic.open, failed: u.failed, check: check(u),
     addresses: u.addresses.map(a => a.address + (a.up ? "" : ` (${a.reason || "down"})`)).join(", ") })));
-  put($("upstreams-count"), `${allUpstreams.upstreams.filter(u => u.state !== "up").length} not up`);
+  put($("upstreams-count"), `${shownOf(allUpstreams.upstreams.length)}, ${allUpstreams.upstreams.filter(u => u.state !== "up").length} not up`);
   const wanted = $("filter-text").value.toLowerCase();
   const matching = open.connections.filter(c => [c.route, c.client, c.upstream || "", c.peer || "", String(c.id)]
     .some(part => part.toLowerCase().includes(wanted)));
-  connections(matching.slice(0, SHOWN).map(c => ({ key: c.id, ...c })));
+  connections(matching.map(c => ({ key: c.id, ...c })));
   put($("connections-count"), `${Math.min(matching.length, SHOWN)} of ${open.open}`);
 }
 
+const why = error => [error.message, error.help].filter(Boolean).join(": ");
+function needsToken(error) {
+  put($("rights-why"), why(error));
+  $("rights").hidden = false;
+}
 let looking = false;
 async function look() {
   if (looking) return;
@@ -272,10 +279,16 @@ async function look() {
     show(...await Promise.all(["/v1/status", "/v1/routes", "/v1/upstreams", `/v1/connections?limit=${limit}`].map(p => ask(p))));
     $("offline").hidden = true;
   } catch (error) {
-    put($("offline-why"), [error.status ? error.message : "The proxy does not answer. What is shown is old.", error.help].filter(Boolean).join(": "));
-    $("token-form").hidden = error.status !== 401;
-    $("offline").hidden = false;
+    if (error.status === 401) needsToken(error);
+    else put($("offline-why"), error.status ? why(error) : "The proxy does not answer. What is shown is old.");
+    $("offline").hidden = error.status === 401;
   } finally { looking = false; }
+}
+// A proxy with very many routes is asked less often than a small one.
+async function watch() {
+  const began = performance.now();
+  await look();
+  setTimeout(watch, Math.max(EVERY, 10 * (performance.now() - began)));
 }
 
 function planned(plan) {
@@ -296,7 +309,8 @@ $("plan-form").addEventListener("submit", async event => {
   const text = $("plan-text").value;
   try { planned(await ask("/v1/plan", text.trim() ? text : undefined)); }
   catch (error) {
-    const said = [element("p", [error.message, error.help].filter(Boolean).join(": "), "remove")];
+    if (error.status === 401) needsToken(error);
+    const said = [element("p", why(error), "remove")];
     if (error.report) said.push(element("pre", error.report));
     $("plan-result").replaceChildren(...said);
   }
@@ -307,10 +321,11 @@ $("plan-file").addEventListener("change", async event => {
 $("token-form").addEventListener("submit", event => {
   event.preventDefault();
   sessionStorage.setItem("portway-token", token = $("token").value);
+  $("token").value = "";
+  $("rights").hidden = true;
   look();
 });
 $("filter").addEventListener("submit", event => event.preventDefault());
 $("filter-text").addEventListener("input", look);
 $("of").addEventListener("change", () => { if (seen) { charts(); routesPressed(); } });
-look();
-setInterval(look, EVERY);
+watch();
