@@ -38,6 +38,11 @@ impl Authority {
         self.0.pem()
     }
 
+    /// Its own certificate, as that of a server: what `openssl req -x509` makes.
+    pub fn itself(&self) -> Pair {
+        Pair { cert: self.pem(), key: self.0.key().serialize_pem() }
+    }
+
     /// A certificate for a name, which is its common name too.
     pub fn pair(&self, name: &str) -> Pair {
         self.pair_until(name, 2099)

@@ -86,6 +86,10 @@ fn only_the_right_server_is_reached_and_each_failure_says_why() {
             server("x", &authority.pair("other.internal"), None),
             "its certificate is for other.internal, not for db.internal",
         ),
+        (
+            server("x", &authority.itself(), None),
+            "its certificate is an authority's own, and none of a server",
+        ),
         (plain(), "it does not speak TLS: it sent \\\"SSH-2.0-server"),
     ];
     let ports: Vec<Port> = (0..cases.len() + 3).map(|_| Port::reserve()).collect();

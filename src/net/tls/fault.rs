@@ -124,6 +124,11 @@ fn certificate(error: &CertificateError, f: &mut fmt::Formatter<'_>) -> fmt::Res
             let names = if presented.is_empty() { "no name".to_owned() } else { dns(presented) };
             write!(f, "its certificate is for {}, not for {}", names, shown(expected))
         }
+        // So webpki says it, which is no part of rustls's own interface.
+        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => f.write_str(
+            "its certificate is an authority's own, and none of a server (self-signed, with CA:TRUE): \
+             make one without CA:TRUE, or sign one with it",
+        ),
         error => write!(f, "its certificate is no good: {error}"),
     }
 }
@@ -148,6 +153,9 @@ fn alerted(alert: AlertDescription, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("it finds our certificate expired (alert certificate_expired)")
         }
         AlertDescription::BadCertificate => f.write_str("it refuses our certificate (alert bad_certificate)"),
+        AlertDescription::CertificateUnknown => {
+            f.write_str("it refuses our certificate (alert certificate_unknown)")
+        }
         AlertDescription::UnrecognisedName => {
             f.write_str("it does not serve the name that it is asked for (alert unrecognized_name)")
         }
