@@ -29,7 +29,11 @@ const MORE: [(&str, &[&str]); 4] = [
     ),
     (
         "ENVIRONMENT",
-        &["PORTWAY_CONFIG: the file of the routes.", "NO_COLOR: if set, faults have no colours."],
+        &[
+            "PORTWAY_CONFIG: the file of the routes.",
+            "PORTWAY_ADMIN, PORTWAY_TOKEN: where the running Portway answers, and the token of its [admin].",
+            "NO_COLOR: if set, faults have no colours.",
+        ],
     ),
     (
         "SIGNALS",
