@@ -34,7 +34,8 @@ def the_image_is_small_and_has_no_root(stage):
     said = podman("run", *RUN, "--rm", *HARDENED, stage.image, code=2)
     expect("error: the file has no route" in said and "/etc/portway/portway.toml" in said, said)
     said = podman("run", *RUN, "--rm", *HARDENED, stage.image, "--version")
-    expect(said.startswith("portway "), said)
+    # Podman may say before it that there is no systemd to ask for the container's health.
+    expect(any(line.startswith("portway ") for line in said.splitlines()), said)
     return f"{image['Size'] / 1e6:.1f} MB"
 
 
