@@ -26,6 +26,9 @@ const AT_ONCE: usize = 16;
 /// and each for so long at most.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// One plan at a time: its probes take descriptors that are kept for nobody.
+static TURN: Semaphore = Semaphore::const_new(1);
+
 /// Why there is no plan.
 #[derive(Debug)]
 pub(super) enum NoPlan {
@@ -35,6 +38,8 @@ pub(super) enum NoPlan {
 
 /// What a text would change; none: the file of the running proxy, as it stands now.
 pub(super) async fn plan(handle: &Handle, text: Option<Vec<u8>>) -> Result<Plan, NoPlan> {
+    // Nobody closes it.
+    let _turn = TURN.acquire().await;
     let view = handle.view().await.map_err(NoPlan::Stopping)?;
     let name = view.file.map_or_else(|| "the text".to_owned(), |file| file.name);
     let gone = Fault::new("reading it failed inside Portway", "please report it, with the file");

@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::progress::patiently;
 use crate::config::{self, Compiled, Report};
 use crate::server::{credentials, file, lists};
 
@@ -20,17 +21,20 @@ impl Args {
     /// Faults go to standard error, with code 2; what is fine to standard output.
     pub fn run(&self) -> ExitCode {
         let name = self.file.display().to_string();
-        let compiled = file::read(&self.file)
-            .map_err(|fault| Report::about_file(&name, fault))
-            .and_then(|reading| config::compile(&name, &reading.bytes))
-            .and_then(|compiled| lists::read(&compiled).map(|_| compiled))
-            .and_then(|compiled| {
-                let read = credentials::read(&compiled)?;
-                warnings(read.iter().flat_map(|read| read.notices()));
-                Ok(compiled)
-            });
+        let compiled = patiently("reading", || -> Result<(Compiled, Vec<String>), Report> {
+            let compiled = file::read(&self.file)
+                .map_err(|fault| Report::about_file(&name, fault))
+                .and_then(|reading| config::compile(&name, &reading.bytes))
+                .and_then(|compiled| lists::read(&compiled).map(|_| compiled))?;
+            let read = credentials::read(&compiled)?;
+            let notices: Vec<String> = read.iter().flat_map(|read| read.notices()).collect();
+            Ok((compiled, notices))
+        });
         match compiled {
-            Ok(compiled) => say(&mut std::io::stdout().lock(), &summary(&name, &compiled)),
+            Ok((compiled, notices)) => {
+                warnings(notices.into_iter());
+                say(&mut std::io::stdout().lock(), &summary(&name, &compiled))
+            }
             Err(report) => {
                 let colour = colour(&std::io::stderr());
                 // Where even standard error is closed, the code still tells.

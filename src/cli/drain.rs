@@ -1,6 +1,6 @@
 //! `portway drain`: no new connections, and time for those that are open.
 
-use std::io::{IsTerminal, Write, stderr, stdout};
+use std::io::stdout;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::admin::{self, Admin, Failure};
 use super::check::say;
+use super::progress::Progress;
 use super::table;
 use crate::admin::api::{Drain, Draining, RouteState, Routes, Status};
 
@@ -73,7 +74,7 @@ pub fn run(args: &Args) -> ExitCode {
 /// Waits until nothing is left. A proxy that was told to end is gone then.
 fn wait(proxy: &Admin, args: &Args, begun: &Draining) -> Result<(), Failure> {
     let started = Instant::now();
-    let mut progress = Progress { width: 0, shows: stderr().is_terminal() && !args.json };
+    let mut progress = Progress::new(args.json);
     loop {
         let left = match &args.route {
             Some(route) => left_of(proxy, route)?,
@@ -104,35 +105,4 @@ fn left_of(proxy: &Admin, name: &str) -> Result<u64, Failure> {
     let routes: Routes = proxy.get("/v1/routes")?;
     let route = routes.routes.iter().find(|route| route.name == name && route.state == RouteState::Removed);
     Ok(route.map_or(0, |route| route.retired))
-}
-
-/// One line on a terminal that is written again and again.
-pub struct Progress {
-    width: usize,
-    /// Whether there is a terminal.
-    pub shows: bool,
-}
-
-impl Progress {
-    /// Where a person looks, and not where it is piped.
-    pub fn new() -> Progress {
-        Progress { width: 0, shows: stderr().is_terminal() }
-    }
-
-    /// Writes the line anew.
-    pub fn show(&mut self, line: &str) {
-        if self.shows {
-            // Where standard error is gone nobody looks.
-            drop(write!(stderr().lock(), "\r{line:<width$}", width = self.width));
-            self.width = line.chars().count();
-        }
-    }
-
-    /// Takes it away.
-    pub fn clear(&mut self) {
-        if self.width > 0 {
-            drop(write!(stderr().lock(), "\r{:width$}\r", "", width = self.width));
-            self.width = 0;
-        }
-    }
 }

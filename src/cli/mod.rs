@@ -11,6 +11,7 @@ mod man;
 mod plan;
 mod policy;
 mod probe;
+mod progress;
 mod reload;
 mod run;
 mod schema;

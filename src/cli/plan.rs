@@ -4,14 +4,10 @@ use std::fmt::Write as _;
 use std::io::{Write, stderr, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::time::Duration;
-
-use tokio::time::Instant;
 
 use super::admin::{self, Admin, Failure};
 use super::check::say;
-use super::drain::Progress;
+use super::progress::patiently;
 use super::table;
 use crate::admin::api::{Plan, PlannedRoute, ProbeResult, UpstreamProbe};
 use crate::config::Report;
@@ -49,7 +45,7 @@ pub fn run(args: &Args) -> ExitCode {
             }
         },
     };
-    let plan = args.proxy.find().and_then(|proxy| patiently(&proxy, text));
+    let plan = args.proxy.find().and_then(|proxy| ask(&proxy, text));
     match plan {
         Ok(plan) => {
             let shown = match args.json {
@@ -80,35 +76,11 @@ fn code(plan: &Plan) -> u8 {
     }
 }
 
-/// The probes may take their time: a person sees that they do.
-fn patiently(proxy: &Admin, text: Option<Vec<u8>>) -> Result<Plan, Failure> {
-    let (send, receive) = sync_channel(1);
-    let mut progress = Progress::new();
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let plan = match text {
-                None => proxy.get("/v1/plan"),
-                Some(text) => proxy.post_bytes("/v1/plan", &text),
-            };
-            // Somebody waits for it, below.
-            drop(send.send(plan));
-        });
-        let begun = Instant::now();
-        loop {
-            match receive.recv_timeout(Duration::from_millis(500)) {
-                Ok(plan) => {
-                    progress.clear();
-                    return plan;
-                }
-                Err(RecvTimeoutError::Timeout) => {
-                    let so_far = table::span(begun.elapsed().as_secs_f64());
-                    progress.show(&format!("trying ports, names and upstreams, {so_far} so far"));
-                }
-                Err(RecvTimeoutError::Disconnected) => {
-                    return Err(Failure::Strange(proxy.to_string(), "the plan was given up".to_owned()));
-                }
-            }
-        }
+/// The probes may take their time.
+fn ask(proxy: &Admin, text: Option<Vec<u8>>) -> Result<Plan, Failure> {
+    patiently("trying ports, names and upstreams", || match text {
+        None => proxy.get("/v1/plan"),
+        Some(text) => proxy.post_bytes("/v1/plan", &text),
     })
 }
 
