@@ -109,7 +109,7 @@ fn every_key_is_in_every_key_toml_with_its_default_and_a_sentence() {
     // The values in the file are those that hold without it.
     let compiled = table(&text);
     assert_eq!(compiled.log, LogSettings::default());
-    assert_eq!(compiled.routes["127.0.0.1:8080"].policy, Policy::default());
+    assert_eq!(*compiled.routes["127.0.0.1:8080"].policy, Policy::default());
     let bare = "[[route]]\nlisten = \"127.0.0.1:8080\"\nupstream = \"127.0.0.1:3000\"";
     assert_eq!(compiled, table(bare));
     // And each entry of a policy is a key of the file that reads back.

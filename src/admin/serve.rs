@@ -35,9 +35,8 @@ pub async fn serve(handle: Handle) {
 
 /// Resolves when the file has another socket for it, or none.
 async fn replaced(admin: &mut tokio::sync::watch::Receiver<Option<Arc<AdminDoor>>>, door: &AdminDoor) {
-    let same = |now: &Option<Arc<AdminDoor>>| {
-        now.as_ref().is_some_and(|now| Arc::ptr_eq(&now.listener, &door.listener))
-    };
+    let same =
+        |now: &Option<Arc<AdminDoor>>| now.as_ref().is_some_and(|now| Arc::ptr_eq(&now.socket, &door.socket));
     // An error: the server is gone, and so is what it listens on.
     drop(admin.wait_for(|now| !same(now)).await);
 }
@@ -68,7 +67,7 @@ async fn accept(door: &AdminDoor, handle: &Handle, scope: &Scope) {
     let mut guests: Vec<Guest> = Vec::new();
     let begun = Instant::now();
     loop {
-        let Ok((socket, _)) = door.listener.accept().await else {
+        let Ok(socket) = door.socket.accept().await else {
             sleep(HEAD_TIME / 50).await;
             continue;
         };

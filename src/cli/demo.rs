@@ -169,7 +169,7 @@ impl Backends {
                 let addrs = bound.map(|whoami| {
                     whoami.map(|whoami| {
                         let addr = whoami.addr().to_string();
-                        whoami.run(&scope);
+                        whoami.run(&scope, &scope);
                         addr
                     })
                 });

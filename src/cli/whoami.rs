@@ -87,13 +87,15 @@ async fn serve(options: Options) -> Result<(), BindError> {
     writeln!(stdout, "listening on {whoami}").and_then(|()| stdout.flush()).ok();
     drop(stdout);
 
-    let scope = Scope::new();
-    whoami.run(&scope);
+    let (accepting, talking) = (Scope::new(), Scope::new());
+    whoami.run(&accepting, &talking);
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
-    scope.drain(GRACE).await;
+    accepting.kill();
+    accepting.finished().await;
+    talking.drain(GRACE).await;
     Ok(())
 }
 
@@ -151,11 +153,11 @@ impl Whoami {
 
     /// Answers from now on, in tasks of `scope`, until the scope is stopped; open connections end by themselves or
     /// with the scope.
-    pub fn run(self, scope: &Scope) {
+    pub fn run(self, accepting: &Scope, talking: &Scope) {
         if let Some(udp) = self.door.udp {
-            scope.spawn(datagram::answer(udp, Arc::clone(&self.options), scope.clone()));
+            accepting.spawn(datagram::answer(udp, Arc::clone(&self.options), talking.clone()));
         }
-        scope.spawn(accept::accept(self.door.stream, self.options, scope.clone()));
+        accepting.spawn(accept::accept(self.door.stream, self.options, talking.clone()));
     }
 }
 
@@ -178,17 +180,19 @@ mod tests {
 
     #[tokio::test]
     async fn two_of_them_run_in_one_process_until_their_scope_is_drained() {
-        let scope = Scope::new();
+        let (accepting, talking) = (Scope::new(), Scope::new());
         for name in ["one", "two"] {
             let whoami = Whoami::bind(Options::named(name, bind::parse("127.0.0.1:0").unwrap())).unwrap();
             let addr = whoami.addr().to_string();
-            whoami.run(&scope);
+            whoami.run(&accepting, &talking);
             let mut client = BufReader::new(TcpStream::connect(&addr).await.unwrap());
             client.write_all(b"hello\n").await.unwrap();
             let mut answer = String::new();
             client.read_line(&mut answer).await.unwrap();
             assert_eq!(answer, format!("{name}[{}]: hello\n", client.get_ref().local_addr().unwrap()));
         }
-        assert_eq!(scope.drain(Duration::from_secs(60)).await, 0);
+        accepting.kill();
+        accepting.finished().await;
+        assert_eq!(talking.drain(Duration::from_secs(60)).await, 0);
     }
 }

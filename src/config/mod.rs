@@ -84,7 +84,9 @@ pub fn compile(name: &str, text: &[u8]) -> Result<Compiled, Report> {
         return Err(Report::new(name, text, faults));
     }
     let listen = drafts.iter().flat_map(|draft| draft.listen.iter().cloned()).chain(admin).collect();
-    let routes = drafts.into_iter().map(Draft::finish).map(|route| (route.name.clone(), route));
+    let mut policy = Arc::default();
+    let routes = drafts.into_iter().map(|draft| draft.finish(&mut policy));
+    let routes = routes.map(|route| (route.name.clone(), route));
     table.routes = routes.collect();
     Ok(Compiled { table, name: name.to_owned(), text, listen })
 }

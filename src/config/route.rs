@@ -49,14 +49,17 @@ impl Draft {
         }
     }
 
-    /// The route, of a draft without a fault.
-    pub(super) fn finish(self) -> Arc<Route> {
+    /// The route, of a draft without a fault. `last`: the policy of the one before, which most share.
+    pub(super) fn finish(self, last: &mut Arc<Policy>) -> Arc<Route> {
+        if **last != self.policy {
+            *last = Arc::new(self.policy.clone());
+        }
         Arc::new(Route {
             name: self.called(),
             listen: self.listen.into_iter().map(|listen| listen.value).collect(),
             upstream: self.upstream.into_iter().map(|upstream| upstream.value).collect(),
             selector: self.serves.finish(),
-            policy: self.policy,
+            policy: last.clone(),
         })
     }
 }

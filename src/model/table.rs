@@ -36,6 +36,17 @@ impl Table {
         self.of(Protocol::Udp)
     }
 
+    /// Keeps the routes of `old` that are the same here: what serves them holds them, and a second copy would be for nothing.
+    #[must_use]
+    pub fn keeping(mut self, old: &Table) -> Table {
+        for (name, route) in &mut self.routes {
+            if let Some(same) = old.routes.get(name).filter(|same| *same == route) {
+                *route = same.clone();
+            }
+        }
+        self
+    }
+
     /// How many sockets clients come in at: an address that routes share counts once.
     pub fn sockets(&self) -> usize {
         let listeners: BTreeSet<ListenAddr> = self.listeners().map(|(addr, ..)| addr).collect();
@@ -64,8 +75,8 @@ pub struct Route {
     pub upstream: Vec<UpstreamEntry>,
     /// Which clients of its addresses it serves.
     pub selector: Selector,
-    /// The policy keys, each with its value or its default.
-    pub policy: Policy,
+    /// The policy keys, each with its value or its default. Routes of one policy share it: it is the most of a route.
+    pub policy: Arc<Policy>,
 }
 
 /// The policy keys of a route. `Default` is what the documentation promises.

@@ -3,42 +3,35 @@
 use std::fs::Permissions;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket as RawSocket, Type};
-use tokio::net::UnixListener;
 
-use super::tcp::TcpInlet;
-use super::{Socket, tune};
+use super::{Acceptor, tune};
+use crate::model::ListenAddr;
 use crate::model::addr::WILDCARDS;
-use crate::model::{ListenAddr, Peer};
 
 /// As many waiting connections as the kernel allows; it cuts the number to `net.core.somaxconn`.
 const BACKLOG: i32 = 65_535;
 
-/// A socket that listens.
+/// A socket that listens. Clients wait in its queue until an [`Acceptor`] takes them.
 #[derive(Debug)]
 pub enum Listener {
     /// TCP over IPv4, IPv6 or both.
-    Tcp(TcpInlet),
+    Tcp(Arc<OwnedFd>),
     /// A Unix socket, and its file where it is ours.
-    Unix(UnixListener, Option<SocketFile>),
+    Unix(Arc<OwnedFd>, Option<SocketFile>),
 }
 
 impl Listener {
-    /// Takes the next connection from the queue.
-    pub async fn accept(&self) -> io::Result<(Socket, Peer)> {
+    /// Has the runtime of the caller wait for connections. The queue stays one, however many wait for it.
+    pub fn acceptor(&self) -> io::Result<Acceptor> {
         match self {
-            Listener::Tcp(listener) => {
-                let (stream, addr) = listener.accept().await?;
-                Ok((Socket::Tcp(stream), Peer::from_ip(addr)))
-            }
-            Listener::Unix(listener, _) => {
-                let (stream, addr) = listener.accept().await?;
-                Ok((Socket::Unix(stream), Peer::Unix(addr.as_pathname().map(Path::to_path_buf))))
-            }
+            Listener::Tcp(socket) | Listener::Unix(socket, _) => Acceptor::new(socket),
         }
     }
 
@@ -128,10 +121,10 @@ impl Bound {
         let Bound { socket, file } = self;
         socket.listen(BACKLOG)?;
         let listener = match file {
-            Some(file) => Listener::Unix(UnixListener::from_std(socket.into())?, Some(file)),
+            Some(file) => Listener::Unix(Arc::new(socket.into()), Some(file)),
             None => {
                 socket.set_reuse_port(false)?;
-                Listener::Tcp(TcpInlet::new(socket.into())?)
+                Listener::Tcp(Arc::new(socket.into()))
             }
         };
         listener.set_keepalive(keepalive)?;

@@ -10,6 +10,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use listenfd::ListenFd;
@@ -17,7 +18,6 @@ use socket2::SockRef;
 
 use super::Listener;
 use super::datagram::DatagramSocket;
-use super::tcp::TcpInlet;
 use crate::model::ListenAddr;
 
 /// Sockets from outside.
@@ -169,12 +169,12 @@ impl Inlet {
         Some(match &self.socket {
             Passed::Tcp(socket) => socket.try_clone().and_then(|socket| {
                 socket.set_nonblocking(true)?;
-                Ok(Listener::Tcp(TcpInlet::new(socket.into())?))
+                Ok(Listener::Tcp(Arc::new(socket.into())))
             }),
             Passed::Unix(socket) => socket.try_clone().and_then(|socket| {
                 socket.set_nonblocking(true)?;
                 // The file is its maker's.
-                Ok(Listener::Unix(tokio::net::UnixListener::from_std(socket)?, None))
+                Ok(Listener::Unix(Arc::new(socket.into()), None))
             }),
             Passed::Udp(_) => return None,
         })
@@ -278,6 +278,6 @@ mod tests {
         // Nobody accepts, and a client can connect all the same.
         let _client = tokio::net::TcpStream::connect(real).await.unwrap();
         let second = all.listen(&addr("127.0.0.1:81"), None).unwrap().unwrap();
-        second.accept().await.unwrap();
+        second.acceptor().unwrap().accept().await.unwrap();
     }
 }

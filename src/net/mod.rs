@@ -2,6 +2,7 @@
 //!
 //! May not log, and knows no route: it is told what to bind, dial and move, and says in values how that went.
 
+mod accept;
 pub mod bind;
 pub mod check;
 pub mod datagram;
@@ -17,6 +18,7 @@ mod stream;
 mod tcp;
 pub mod tls;
 
+pub use accept::{Accepted, Acceptor};
 pub use bind::{Listener, bind};
 pub use check::{CheckError, check};
 pub use dial::{DialError, dial};

@@ -5,12 +5,13 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, acceptfrom_with, connect, ipproto, socket_with};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, ipproto, socket_with};
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -18,11 +19,21 @@ use tokio::io::unix::AsyncFd;
 use super::tune;
 
 /// What every socket has from its birth.
-const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
+pub(super) const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
 
-#[allow(unsafe_code, reason = "tokio offers no safe way to ask for this event")]
-fn register(socket: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: an `OwnedFd` is one open descriptor for all its life, and nobody gets it out of the `AsyncFd`.
+/// A descriptor that is open, and the same, as long as it lives.
+pub(super) trait Descriptor: AsRawFd {}
+
+impl Descriptor for OwnedFd {}
+impl Descriptor for Arc<OwnedFd> {}
+
+/// Has the runtime of the caller wait for events of a socket.
+#[allow(
+    unsafe_code,
+    reason = "tokio offers no safe way to ask for an urgent mark, or to share a listening socket"
+)]
+pub(super) fn register<D: Descriptor>(socket: D, interest: Interest) -> io::Result<AsyncFd<D>> {
+    // SAFETY: what is a `Descriptor` is one open descriptor for all its life, and nobody gets it out of the `AsyncFd`.
     Ok(unsafe { AsyncFd::register_with_interest(socket, interest) }?)
 }
 
@@ -37,7 +48,7 @@ impl AsFd for Tcp {
 }
 
 impl Tcp {
-    fn new(socket: OwnedFd) -> io::Result<Self> {
+    pub(super) fn new(socket: OwnedFd) -> io::Result<Self> {
         let interest = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
         register(socket, interest).map(Tcp)
     }
@@ -108,31 +119,5 @@ impl Tcp {
         let is_told = |interest| self.0.try_io(interest, |_| Ok(())).is_ok();
         // An end counts as a priority too (`Interest::mask` in tokio).
         !is_told(Interest::PRIORITY) && !is_told(Interest::ERROR)
-    }
-}
-
-/// A TCP socket that listens.
-#[derive(Debug)]
-pub struct TcpInlet(AsyncFd<OwnedFd>);
-
-impl AsFd for TcpInlet {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.get_ref().as_fd()
-    }
-}
-
-impl TcpInlet {
-    /// Of a socket that listens and does not block.
-    pub(super) fn new(socket: OwnedFd) -> io::Result<Self> {
-        register(socket, Interest::READABLE).map(TcpInlet)
-    }
-
-    /// Takes the next connection from the queue.
-    pub(super) async fn accept(&self) -> io::Result<(Tcp, SocketAddr)> {
-        let accept = |socket: &OwnedFd| Ok(acceptfrom_with(socket, FLAGS)?);
-        let (socket, addr) = self.0.async_io(Interest::READABLE, accept).await?;
-        // The kernel always tells who came.
-        let addr = addr.ok_or(io::ErrorKind::ConnectionAborted)?;
-        Ok((Tcp::new(socket)?, SocketAddr::try_from(addr)?))
     }
 }

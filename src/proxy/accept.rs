@@ -9,14 +9,14 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::budget::Episode;
 use super::gate::{Pass, Refusal};
 use super::ingress::{self, Heard};
 use super::record::Ledger;
 use super::severed::Severed;
 use super::{Door, Lead, Shared, connection};
-use crate::model::{Peer, WhenFull};
-use crate::net::Listener;
+use crate::model::Peer;
+use crate::net::{Accepted, Acceptor, Socket};
+use crate::tasks::{Crew, Seat, Worker};
 
 /// How long accepting pauses when the system has no more to give.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -43,17 +43,18 @@ pub struct Stay {
     pub permit: OwnedSemaphorePermit,
     /// Its place among the clients of the route, once that is known.
     pub pass: Option<Pass>,
+    /// Its place on the thread that serves it.
+    pub seat: Seat,
 }
 
 /// Takes connections until its task is ended.
-pub async fn serve(listener: Arc<Listener>, door: Arc<Door>, shared: Arc<Shared>) {
-    let failing = Episode::default();
+pub async fn serve(acceptor: Acceptor, worker: Arc<Worker>, door: Arc<Door>, shared: Arc<Shared>) {
     let mut aborted = 0_u32;
     loop {
-        match listener.accept().await {
-            Ok((socket, peer)) => {
+        match acceptor.accept().await.and_then(|accepted| seated(accepted, &shared.crew, &worker)) {
+            Ok((seat, socket, peer)) => {
                 aborted = 0;
-                if failing.ends() {
+                if door.failing.ends() {
                     info!(listener = %door.addr, "accepting again");
                 }
                 // Before anything else: who may not come in costs no permit.
@@ -64,11 +65,22 @@ pub async fn serve(listener: Arc<Listener>, door: Arc<Door>, shared: Arc<Shared>
                 }
                 // The client waits in its socket, those behind it in the kernel's queue.
                 let Some(permit) = shared.budget.admit(&door.addr).await else { return };
-                let Some((lead, pass)) = pass(&door, lead, &peer).await else { continue };
+                let passed = match lead.may_keep_waiting() {
+                    false => pass(&door, &lead, &peer),
+                    true => Err(lead),
+                };
+                let passed = match passed {
+                    Ok(passed) => passed,
+                    // In a box, as all that a listener needs room for but seldom: there can be ten thousand.
+                    Err(lead) => Box::pin(pass_in_turn(&door, lead, &peer)).await,
+                };
+                let Some((lead, pass)) = passed else { continue };
                 let reads_first = lead.reads_first(&peer);
                 let ledger = Ledger::open(&shared, lead.front(), (&door.addr, peer), &socket.socket);
                 let (open, owner) = (ledger.opened(), lead.clone());
-                let stay = Box::new(Stay { permit, pass });
+                let there = seat.worker().clone();
+                let _there = there.enter();
+                let stay = Box::new(Stay { permit, pass, seat });
                 let client = Client { socket, stay, ledger, heard: None };
                 open.runs_as(match reads_first {
                     false => owner.connections.spawn(connection::serve(client, lead)),
@@ -78,45 +90,71 @@ pub async fn serve(listener: Arc<Listener>, door: Arc<Door>, shared: Arc<Shared>
             Err(error) if of_one_client(&error) => {
                 aborted = aborted.wrapping_add(1);
                 if aborted.is_multiple_of(IN_A_ROW) {
-                    sleep(PAUSE).await;
+                    pause().await;
                 }
             }
             Err(error) => {
-                if failing.goes_on() {
+                if door.failing.goes_on() {
                     warn!(listener = %door.addr, %error, "cannot accept: trying again until it works");
                 }
-                sleep(PAUSE).await;
+                pause().await;
             }
         }
     }
 }
 
-/// Where the door leads now, and a client's place there: at once, or, where the route says so, when there is one.
-async fn pass(door: &Door, asked: Arc<Lead>, client: &Peer) -> Option<(Arc<Lead>, Option<Pass>)> {
+/// A client's socket on the thread that will serve it.
+fn seated(accepted: Accepted, crew: &Crew, near: &Arc<Worker>) -> io::Result<(Seat, Socket, Peer)> {
+    let seat = crew.seat(near);
+    let (socket, peer) = {
+        let _there = seat.worker().enter();
+        accepted.here()?
+    };
+    Ok((seat, socket, peer))
+}
+
+async fn pause() {
+    Box::pin(sleep(PAUSE)).await;
+}
+
+/// Where a client is led, and its place there. `None`: it does not come in.
+type Passed = Option<(Arc<Lead>, Option<Pass>)>;
+
+/// Where the door leads now, and a client's place there. Fails where the client is to wait for one.
+fn pass(door: &Door, asked: &Arc<Lead>, client: &Peer) -> Result<Passed, Arc<Lead>> {
+    let lead = door.lead.load_full();
+    // An edit may have come while it waited.
+    if !Arc::ptr_eq(&lead, asked) && !lead.lets_in(client) {
+        return Ok(None);
+    }
+    if lead.fork.is_some() {
+        return Ok(Some((lead, None)));
+    }
+    // Of whom a header will tell, more is counted when it has come.
+    let known = lead.reads_header_of(client).is_none().then_some(client);
+    match lead.gate.enter(&lead.route.policy.clients, known) {
+        Ok(pass) => Ok(Some((lead, Some(pass)))),
+        Err(Refusal::Route) if lead.may_keep_waiting() => Err(lead),
+        Err(refusal) => {
+            lead.gate.refused(refusal, client);
+            Ok(None)
+        }
+    }
+}
+
+/// The same when there is a place, one client after the other: those who take connections are several.
+async fn pass_in_turn(door: &Door, asked: Arc<Lead>, client: &Peer) -> Passed {
+    // Nobody closes it.
+    let _turn = door.turn.acquire().await;
     let mut asked = asked;
     loop {
-        let lead = door.lead.load_full();
-        // An edit may have come while it waited.
-        if !Arc::ptr_eq(&lead, &asked) && !lead.lets_in(client) {
-            return None;
-        }
-        if lead.fork.is_some() {
-            return Some((lead, None));
-        }
-        let clients = &lead.route.policy.clients;
-        // Of whom a header will tell, more is counted when it has come.
-        let known = lead.reads_header_of(client).is_none().then_some(client);
-        match lead.gate.enter(clients, known) {
-            Ok(pass) => return Some((lead, Some(pass))),
-            Err(Refusal::Route) if clients.when_full == WhenFull::Wait => {
+        match pass(door, &asked, client) {
+            Ok(passed) => return passed,
+            Err(lead) => {
                 lead.gate.wait(&lead, door, client).await;
-            }
-            Err(refusal) => {
-                lead.gate.refused(refusal, client);
-                return None;
+                asked = lead;
             }
         }
-        asked = lead;
     }
 }
 

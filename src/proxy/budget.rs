@@ -85,6 +85,11 @@ impl Budget {
             }
             return Some(permit);
         }
+        // In a box: who takes connections needs room for this seldom.
+        Box::pin(self.wait(listener)).await
+    }
+
+    async fn wait(&self, listener: &ListenAddr) -> Option<OwnedSemaphorePermit> {
         if self.exhausted.goes_on() {
             let connections = self.total.load(Ordering::Relaxed);
             if self.set.load(Ordering::Relaxed) {

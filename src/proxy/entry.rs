@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::gate::{Gate, Refusal};
 use super::{Account, Lead};
-use crate::model::{AcceptProxy, Peer, Policy, Route, Selector, Untrusted};
+use crate::model::{AcceptProxy, Peer, Route, Selector, Untrusted};
 use crate::state::ServedNames;
 
 /// The routes of one address, to one of which a client is led by what it asks for.
@@ -24,7 +24,7 @@ impl Fork {
             listen: Vec::new(),
             upstream: Vec::new(),
             selector: Selector::default(),
-            policy: Policy::default(),
+            policy: Arc::default(),
         };
         Fork {
             names: ServedNames::new(leads.iter().map(|lead| &lead.route.selector)),

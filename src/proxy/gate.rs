@@ -65,11 +65,18 @@ pub struct Gate {
     origins: Origins,
     /// A place was given back.
     freed: Notify,
-    waited: Count,
-    refused: [Count; 5],
+    /// Made by the first one who does not come in at once.
+    turned: OnceLock<Box<Turned>>,
     /// Made by the first connection: few of ten thousand routes have one.
     meter: OnceLock<Box<Meter>>,
     upstreams: Mutex<Vec<(UpstreamSpec, Arc<Tally>)>>,
+}
+
+/// Those who did not come in at once.
+#[derive(Debug, Default)]
+struct Turned {
+    waited: Count,
+    refused: [Count; 5],
 }
 
 /// How many of a kind there were, and when that was last told.
@@ -107,8 +114,7 @@ impl Gate {
             gateways,
             origins: Origins::default(),
             freed: Notify::new(),
-            waited: Count::default(),
-            refused: Default::default(),
+            turned: OnceLock::new(),
             meter: OnceLock::new(),
             upstreams: Mutex::default(),
         }
@@ -142,8 +148,15 @@ impl Gate {
 
     /// How many were turned away, by the key that says so.
     pub fn turned_away(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let keys = Refusal::ALL.iter().zip(&self.refused);
-        keys.map(|(refusal, count)| (refusal.key(), count.get()))
+        Refusal::ALL.into_iter().map(|refusal| (refusal.key(), self.count(refusal)))
+    }
+
+    fn turned(&self) -> &Turned {
+        self.turned.get_or_init(Box::default)
+    }
+
+    fn count(&self, refusal: Refusal) -> u64 {
+        self.turned.get().map_or(0, |turned| turned.refused[refusal as usize].get())
     }
 
     /// A place for a client, within the limits of the route and, where it is known who it is, within its own.
@@ -172,7 +185,7 @@ impl Gate {
         if self.open.load(Ordering::Relaxed) < most || !Arc::ptr_eq(&door.lead.load(), lead) {
             return;
         }
-        if let Some(waited) = self.waited.add() {
+        if let Some(waited) = self.turned().waited.add() {
             let route = &self.route;
             info!(route, max_connections = most, %client, waited, "the route is full: its clients wait");
         }
@@ -184,7 +197,7 @@ impl Gate {
 
     /// It does not come in.
     pub(super) fn refused(&self, refusal: Refusal, client: &Peer) {
-        let Some(count) = self.refused[refusal as usize].add() else { return };
+        let Some(count) = self.turned().refused[refusal as usize].add() else { return };
         let (route, by) = (&self.route, refusal.key());
         match refusal {
             Refusal::Denied | Refusal::Untrusted => {
@@ -198,7 +211,7 @@ impl Gate {
 
     /// Says how many were turned away, if any were.
     pub fn sum_up(&self) {
-        let counts = Refusal::ALL.map(|refusal| self.refused[refusal as usize].get());
+        let counts = Refusal::ALL.map(|refusal| self.count(refusal));
         let [denied, untrusted, max_connections, max_connections_per_client, rate_per_client] = counts;
         if counts.iter().any(|count| *count > 0) {
             info!(

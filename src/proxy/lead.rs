@@ -19,7 +19,7 @@ use super::names::Name;
 use super::open::Account;
 use super::upstreams::Upstreams;
 use crate::config::Binding;
-use crate::model::{Balance, Route, UpstreamAddr, UpstreamEntry};
+use crate::model::{Balance, Route, UpstreamAddr, UpstreamEntry, WhenFull};
 use crate::state::{Member, NameOf, Pool, Tally};
 use crate::tasks::Scope;
 
@@ -175,6 +175,11 @@ impl Lead {
     /// Whose its connections are.
     pub fn account(&self) -> Arc<Account> {
         self.account.clone()
+    }
+
+    /// Whether a client for whom there is no place waits for one.
+    pub(super) fn may_keep_waiting(&self) -> bool {
+        self.route.policy.clients.when_full == WhenFull::Wait
     }
 
     /// No listener leads here any more: its checks end, as far as nobody else wants them.

@@ -32,15 +32,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::model::ListenAddr;
+use crate::tasks::Crew;
 pub use access::{Access, Lists, LiveList};
 pub use access_log::AccessLog;
 pub use budget::Budget;
+use budget::Episode;
 pub use datagram::{DatagramDoor, Sessions};
 pub use entry::{Fork, NOBODY};
-pub use front::Front;
+pub use front::{Front, Posts};
 pub use gate::{Clientele, Gate};
 pub use keyring::{Keyring, LiveAcceptor, LiveConnector};
 pub use lead::{Candidate, Candidates, Lead};
@@ -56,12 +58,22 @@ pub struct Door {
     /// What it leads to now. Loaded once per connection.
     lead: ArcSwap<Lead>,
     changed: Notify,
+    /// Accepting fails.
+    failing: Episode,
+    /// Whose turn it is to come in, where clients wait: those who take connections are several.
+    turn: Semaphore,
 }
 
 impl Door {
     /// A door that leads there.
     pub fn new(addr: ListenAddr, lead: Arc<Lead>) -> Self {
-        Door { addr: Arc::new(addr), lead: ArcSwap::new(lead), changed: Notify::new() }
+        Door {
+            addr: Arc::new(addr),
+            lead: ArcSwap::new(lead),
+            changed: Notify::new(),
+            failing: Episode::default(),
+            turn: Semaphore::new(1),
+        }
     }
 
     /// What it leads to now.
@@ -84,6 +96,8 @@ impl Door {
 /// What all connections share.
 #[derive(Debug)]
 pub struct Shared {
+    /// The threads that serve them.
+    pub crew: Crew,
     /// Where their records go.
     pub access_log: AccessLog,
     /// How many connections the descriptors allow.
@@ -100,8 +114,9 @@ pub struct Shared {
 
 impl Shared {
     /// `connections`: how many may be open at once.
-    pub fn new(access_log: AccessLog, connections: usize) -> Self {
+    pub fn new(crew: Crew, access_log: AccessLog, connections: usize) -> Self {
         Shared {
+            crew,
             access_log,
             budget: Budget::new(connections),
             sessions: Arc::default(),

@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::datagrams::NewDoors;
+use super::handle::AdminSocket;
 use super::{OpenDoor, Retired, Server};
 use crate::config::{Binding, Compiled, Fault, Plan, Report};
 use crate::model::{ListenAddr, OnChange, Protocol, Route, Table};
 use crate::net::inherit::Inlet;
 use crate::net::{Inherited, Listener, bind};
-use crate::proxy::{Door, Fork, Front, Lead, NOBODY};
+use crate::proxy::{Door, Fork, Front, Lead, NOBODY, Posts};
+use crate::tasks::Crew;
 use crate::tasks::Scope;
 
 impl Server {
@@ -31,7 +33,7 @@ impl Server {
 
     async fn carry_out(&mut self, plan: &Plan, opened: Opened, table: Table) {
         self.commit(plan, opened).await;
-        self.table = table;
+        self.table = table.keeping(&self.table);
         self.lists.forget_unused(&self.table, &mut self.clientele.lists);
         self.credentials.forget_unused(&self.table, &mut self.clientele.keyring);
         self.clientele.forget_unused();
@@ -48,7 +50,7 @@ impl Server {
         let mut table = self.table.clone();
         table.routes.remove(name);
         let mut plan = Plan::between(&self.table, &table);
-        drained.policy.on_change = OnChange::Drain;
+        Arc::make_mut(&mut drained.policy).on_change = OnChange::Drain;
         let patience = drained.policy.drain_timeout;
         plan.routes.removed.insert(name.to_owned(), Arc::new(drained));
         // No address is new.
@@ -61,9 +63,10 @@ impl Server {
     fn prepare(&self, plan: &Plan) -> Result<Opened, Vec<(ListenAddr, Fault)>> {
         let beside = |new: &ListenAddr| plan.listeners.removed.keys().any(|old| old.overlaps(new));
         let leaving = self.share_leaving(plan, true);
-        let opened = open_all(&plan.listeners.added, &self.inherited, beside);
+        let crew = (&self.shared.crew, self.listeners() + plan.listeners.added.len());
+        let opened = open_all(&plan.listeners.added, &self.inherited, beside, crew);
         share_ports(&leaving, false);
-        let datagrams = self.datagrams.prepare(&plan.datagrams, &self.inherited);
+        let datagrams = self.datagrams.prepare(&plan.datagrams, &self.inherited, &self.shared.crew);
         match (opened, datagrams, self.prepare_admin(plan)) {
             (Ok(listeners), Ok(datagrams), Ok(admin)) => Ok(Opened { listeners, datagrams, admin }),
             (opened, datagrams, admin) => {
@@ -107,7 +110,7 @@ impl Server {
 
         for addr in plan.listeners.removed.keys() {
             if let Some(door) = self.doors.remove(addr) {
-                door.accepting.drain(Duration::ZERO).await;
+                door.front.close().await;
                 door.door.close();
             }
         }
@@ -138,16 +141,21 @@ impl Server {
             drop(listener.set_keepalive(new.route.policy.keepalive));
         }
         open.door.redirect(lead);
-        open.front.edited();
+        open.front.edited(&open.door, &self.shared);
     }
 
-    fn start_accepting(&mut self, addr: &ListenAddr, binding: &Binding, listener: Listener) {
+    fn start_accepting(
+        &mut self,
+        addr: &ListenAddr,
+        binding: &Binding,
+        (listener, posts): (Listener, Posts),
+    ) {
         let Some(lead) = self.lead(binding) else { return };
         let door = Arc::new(Door::new(addr.clone(), lead));
-        let front = Arc::new(Front::new(listener, self.inherited.in_the_way(addr).is_none()));
-        let accepting = self.root.child();
-        accepting.spawn(front.clone().serve(door.clone(), self.shared.clone()));
-        self.doors.insert(addr.clone(), OpenDoor { door, front, accepting });
+        let closable = self.inherited.in_the_way(addr).is_none();
+        let front = Arc::new(Front::new(listener, closable, &self.root));
+        front.serve(posts, &door, &self.shared);
+        self.doors.insert(addr.clone(), OpenDoor { door, front });
     }
 
     pub(super) fn lead(&mut self, binding: &Binding) -> Option<Arc<Lead>> {
@@ -186,9 +194,9 @@ impl Server {
 
 /// New sockets, before they serve.
 struct Opened {
-    listeners: BTreeMap<ListenAddr, Listener>,
+    listeners: BTreeMap<ListenAddr, (Listener, Posts)>,
     datagrams: NewDoors,
-    admin: Option<Arc<Listener>>,
+    admin: Option<Arc<AdminSocket>>,
 }
 
 /// Setting an option on a live socket fails for no reason that a user could mend; `bind` then says what is missing.
@@ -203,7 +211,8 @@ fn open_all(
     wanted: &BTreeMap<ListenAddr, Binding>,
     inherited: &Inherited,
     beside: impl Fn(&ListenAddr) -> bool,
-) -> Result<BTreeMap<ListenAddr, Listener>, Vec<(ListenAddr, Fault)>> {
+    (crew, listeners): (&Crew, usize),
+) -> Result<BTreeMap<ListenAddr, (Listener, Posts)>, Vec<(ListenAddr, Fault)>> {
     let mut faults = Vec::new();
     let mut or_fault = |addr: &ListenAddr, error: io::Error| {
         let what = (Protocol::Tcp, inherited.in_the_way(addr));
@@ -228,7 +237,14 @@ fn open_all(
             Err(error) => or_fault(addr, error),
         }
     }
-    if faults.is_empty() { Ok(opened) } else { Err(faults) }
+    let mut posted = BTreeMap::new();
+    for (addr, listener) in opened {
+        match Posts::at(&listener, crew, listeners) {
+            Ok(posts) => drop(posted.insert(addr, (listener, posts))),
+            Err(error) => or_fault(&addr, error),
+        }
+    }
+    if faults.is_empty() { Ok(posted) } else { Err(faults) }
 }
 
 /// Why an address cannot be listened on, and what to do.

@@ -10,7 +10,7 @@ use crate::model::{ListenAddr, Protocol};
 use crate::net::Inherited;
 use crate::net::datagram::DatagramSocket;
 use crate::proxy::{DatagramDoor, datagram};
-use crate::tasks::Scope;
+use crate::tasks::{Crew, Scope};
 
 /// Doors for the addresses of a plan, before anybody serves them.
 pub(super) type NewDoors = BTreeMap<ListenAddr, Arc<DatagramDoor>>;
@@ -46,6 +46,7 @@ impl Datagrams {
         &self,
         plan: &Delta<ListenAddr, Binding>,
         inherited: &Inherited,
+        crew: &Crew,
     ) -> Result<NewDoors, Vec<(ListenAddr, Fault)>> {
         let added = |old: &ListenAddr| plan.added.keys().any(|new| old.overlaps(new));
         let removed = plan.removed.keys().filter_map(|old| self.open.get(old).cloned());
@@ -63,7 +64,7 @@ impl Datagrams {
             let beside = leaving.iter().any(|door| door.addr.overlaps(addr));
             let socket = inherited.datagrams(addr);
             let socket = socket.unwrap_or_else(|| DatagramSocket::bind(addr, beside));
-            match socket.and_then(|socket| DatagramDoor::new(addr.clone(), socket)) {
+            match socket.and_then(|socket| DatagramDoor::new(addr.clone(), socket, crew.next())) {
                 Ok(door) => {
                     opened.insert(addr.clone(), Arc::new(door));
                 }
@@ -151,6 +152,7 @@ impl Server {
         let Some(lead) = self.lead(binding) else { return };
         if door.lead_to(lead) {
             let scope = self.root.child();
+            let _there = door.worker.enter();
             scope.spawn(datagram::serve(door.clone(), self.shared.clone()));
             self.datagrams.tasks.insert(ListenAddr::clone(&door.addr), scope);
         }

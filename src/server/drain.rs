@@ -13,10 +13,10 @@ impl Server {
     /// systemd holds a socket as well, it waits for the next start.
     pub async fn close_listeners(&mut self) {
         for open in self.doors.values() {
-            open.accepting.kill();
+            open.front.stop();
         }
         for open in std::mem::take(&mut self.doors).into_values() {
-            open.accepting.drain(Duration::ZERO).await;
+            open.front.close().await;
         }
         self.datagrams.drain();
         self.inherited = Inherited::default();

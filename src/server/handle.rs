@@ -1,6 +1,7 @@
 //! How others look at what runs, and ask for changes of it: they send a [`Request`], and the one task that owns the
 //! [`Server`](super::Server) answers between two edits.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -10,7 +11,7 @@ use super::edit::History;
 use super::trial::Trial;
 use crate::config::{Compiled, Report};
 use crate::model::{AdminSettings, Route};
-use crate::net::Listener;
+use crate::net::{Acceptor, Listener, Socket};
 use crate::proxy::{DatagramDoor, Gate, Lead, Shared};
 use crate::tasks::Scope;
 
@@ -38,7 +39,27 @@ pub struct AdminDoor {
     /// Who may do what there.
     pub settings: AdminSettings,
     /// Its socket, which an edit that leaves `listen` alone does not touch.
-    pub listener: Arc<Listener>,
+    pub socket: Arc<AdminSocket>,
+}
+
+/// The listening socket of the endpoint.
+#[derive(Debug)]
+pub struct AdminSocket {
+    acceptor: Acceptor,
+    /// Removes the file of a Unix socket at the end.
+    _listener: Listener,
+}
+
+impl AdminSocket {
+    /// The runtime of the caller waits for its connections. Fails as epoll_ctl(2) does.
+    pub(super) fn new(listener: Listener) -> io::Result<Self> {
+        Ok(AdminSocket { acceptor: listener.acceptor()?, _listener: listener })
+    }
+
+    /// Takes the next connection.
+    pub async fn accept(&self) -> io::Result<Socket> {
+        Ok(self.acceptor.accept().await?.here()?.0)
+    }
 }
 
 /// What may be asked. Whoever gives up waiting has dropped the receiver.

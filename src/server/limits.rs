@@ -6,6 +6,7 @@ use tracing::warn;
 use super::handle::ADMIN_CONNECTIONS;
 use crate::model::Table;
 use crate::net::relay::{MOST_PIPES, limit_pipes};
+use crate::tasks::most_acceptors;
 
 /// Descriptors that no connection gets: resolvers, log files, a second attempt at an upstream, the file watch.
 const RESERVE: usize = 16;
@@ -45,6 +46,7 @@ impl Limits {
         (self.limit / 16).min(MOST_PIPES)
     }
 
+<<<<<<< HEAD
     /// How many descriptors are not for connections, with so many listeners. Each of these has its socket, and may hold a
     /// client that waits for a free descriptor.
     pub fn needed(self, listeners: usize, admin: bool) -> usize {
@@ -56,6 +58,16 @@ impl Limits {
     /// How many connections fit beside these. At least 1.
     pub fn connections(self, listeners: usize, admin: bool) -> usize {
         (self.limit.saturating_sub(self.needed(listeners, admin)) / 2).max(1)
+=======
+    /// How many connections fit beside so many listeners. Each of these has its socket, and each thread that takes its
+    /// connections may hold a client that waits for a free descriptor. At least 1.
+    pub fn connections(self, listeners: usize, admin: bool) -> usize {
+        // Its socket, and one connection that waits for another to give way.
+        let admin = if admin { ADMIN_CONNECTIONS + 2 } else { 0 };
+        let clients = (1 + most_acceptors(listeners)) * listeners;
+        let taken = admin + self.own + clients + 2 * self.pipes() + RESERVE + self.limit / RESERVE_PART;
+        (self.limit.saturating_sub(taken) / 2).max(1)
+>>>>>>> 2aa8c63 (Each core has a thread and a runtime of its own for its connections; a route costs less memory)
     }
 
     /// How many descriptors there may be.
@@ -114,8 +126,8 @@ mod tests {
     #[test]
     fn connections_leave_room_for_the_rest() {
         let limits = |limit, own| Limits { limit, own };
-        assert_eq!(limits(1024, 20).connections(1, false), (1024 - 20 - 2 - 128 - 16 - 32) / 2);
-        assert_eq!(limits(1024, 20).connections(1, true), (1024 - 18 - 20 - 2 - 128 - 16 - 32) / 2);
+        assert_eq!(limits(1024, 20).connections(1, false), (1024 - 20 - 3 - 128 - 16 - 32) / 2);
+        assert_eq!(limits(1024, 20).connections(1, true), (1024 - 18 - 20 - 3 - 128 - 16 - 32) / 2);
         assert_eq!(limits(1024, 20).connections(400, false), (1024 - 20 - 800 - 128 - 16 - 32) / 2);
         assert_eq!(limits(8, 20).connections(1, false), 1);
         assert!(limits(usize::MAX, 20).connections(1, false) > 1 << 60);

@@ -274,7 +274,7 @@ mod tests {
     use std::fs::read_to_string;
 
     use super::*;
-    use crate::model::{DataPath, ListenAddr, Outcome, Peer, Policy, Route};
+    use crate::model::{DataPath, ListenAddr, Outcome, Peer, Route};
     use crate::proxy::record::Record;
 
     fn record(id: u64) -> Record {
@@ -283,7 +283,7 @@ mod tests {
             listen: vec![],
             upstream: vec![],
             selector: Default::default(),
-            policy: Policy::default(),
+            policy: Arc::default(),
         };
         Record {
             id,

@@ -74,7 +74,6 @@ pub struct Server {
 struct OpenDoor {
     door: Arc<Door>,
     front: Arc<Front>,
-    accepting: Scope,
 }
 
 /// Connections of a route's text that is no more.

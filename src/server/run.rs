@@ -21,7 +21,7 @@ use super::watch::decide::How;
 use crate::config::{Compiled, Report};
 use crate::net::{Inherited, use_low_ports};
 use crate::proxy::Shared;
-use crate::tasks::Scope;
+use crate::tasks::{Crew, Scope};
 
 /// Where the table comes from.
 #[derive(Clone, Debug)]
@@ -57,17 +57,21 @@ pub fn main<A: Future<Output = ()> + Send + 'static>(
     // And before it: threads have what their parent had.
     use_low_ports();
     let logs = Logs::start()?;
-    // One runtime whose threads share the work. Measured against a runtime of one thread, on one core (tests/bench): 7.61
-    // and 7.32 µs of processor time per request, 38.2 and 37.2 per connection. A runtime for each core would gain these 3
-    // to 4 %, and lose that long connections move from a busy core to an idle one, and that a listener has one queue, of
-    // which a removal or a new listener loses nothing. The allocator is the system's: mimalloc gained 2 % per connection
-    // and 0.1 KiB each, and lost as much in memory held in all.
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // Connections have a thread for each core, each with a runtime of its own ([`Crew`]); this thread has the rest: edits,
+    // checks, names, the admin endpoint. Measured with tests/bench on two cores, against one runtime whose threads share
+    // their work: 7.4 and 8.6 µs of processor time per request, 43 and 49 per connection, 18.8 and 24.3 per request at a
+    // given rate; on one core 8.3 and 8.8 per request, and no difference per connection. What is given up: a connection
+    // stays on its thread. So an accepted one goes to another thread where that has clearly fewer. A listener has one queue
+    // all the same, which several threads take from: with a queue each (SO_REUSEPORT), what waits in that of a busy thread
+    // would be served by nobody else. One thread that accepts and hands every connection on costs more (53 µs).
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (crew, threads) = Crew::start()?;
     let started = SystemTime::now();
     let mut life = Life { limits: Limits::raise(), unused: Vec::new(), logs, started };
-    let ended = runtime.block_on(life.serve(source, inherited, admin));
+    let ended = runtime.block_on(life.serve(source, (inherited, crew), admin));
     // A look-up in the system's resolver cannot be called off, and must not hold up the end.
     runtime.shutdown_timeout(Duration::ZERO);
+    threads.stop();
     life.logs.finish();
     ended
 }
@@ -99,7 +103,7 @@ impl Life {
     async fn serve<A: Future<Output = ()> + Send + 'static>(
         &mut self,
         source: Source,
-        inherited: Inherited,
+        (inherited, crew): (Inherited, Crew),
         admin: impl FnOnce(Handle) -> A,
     ) -> Result<(), Failure> {
         // First of all: a signal that comes during the start is carried out after it.
@@ -120,7 +124,7 @@ impl Life {
         let listeners = compiled.table.sockets();
         self.limits.warn_if_few(listeners, compiled.table.admin.is_some());
         let (connections, sessions) = self.limits.shares(&compiled.table, listeners);
-        let shared = Arc::new(Shared::new(self.logs.access(), connections));
+        let shared = Arc::new(Shared::new(crew, self.logs.access(), connections));
         shared.sessions.resize(sessions);
         self.limits.make_room(sessions);
         let mut server = Server::new(shared, inherited);

@@ -69,7 +69,7 @@ fn record(input: &str) -> Record {
             listen: vec![],
             upstream: vec![],
             selector: Default::default(),
-            policy: Policy::default(),
+            policy: Policy::default().into(),
         }),
         listener: listener(&or("listener", "8080")).into(),
         client: peer(&or("client", "203.0.113.7:50123")),

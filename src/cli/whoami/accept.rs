@@ -27,19 +27,13 @@ enum Caller {
     Unix(UnixStream),
 }
 
-/// Accepts until the scope is stopped, each connection in a task of the scope.
+/// Accepts until its task is ended, each connection in a task of the scope.
 pub(super) async fn accept(listener: Listener, options: Arc<Options>, scope: Scope) {
     let slots = Arc::new(Semaphore::new(slots()));
     let mut resting = false;
     loop {
-        let accepted = tokio::select! {
-            () = scope.stopped() => return,
-            accepted = async {
-                let slot = Arc::clone(&slots).acquire_owned().await;
-                (slot, next(&listener).await)
-            } => accepted,
-        };
-        match accepted {
+        let slot = Arc::clone(&slots).acquire_owned().await;
+        match (slot, next(&listener).await) {
             (slot, Ok(caller)) => {
                 resting = false;
                 let options = Arc::clone(&options);

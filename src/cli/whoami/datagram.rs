@@ -21,17 +21,13 @@ const WAITING_MAX: usize = 256;
 /// How long receiving rests after an error of the socket.
 const REST: Duration = Duration::from_millis(100);
 
-/// Answers each datagram until the scope is stopped.
+/// Answers each datagram until its task is ended; an answer that has to wait is a task of the scope.
 pub(super) async fn answer(socket: UdpSocket, options: Arc<Options>, scope: Scope) {
     let socket = Arc::new(socket);
     let waiting = Arc::new(Semaphore::new(WAITING_MAX));
     let mut buffer = vec![0; 1 << 16];
     loop {
-        let received = tokio::select! {
-            () = scope.stopped() => return,
-            received = socket.recv_from(&mut buffer) => received,
-        };
-        let Ok((length, from)) = received else {
+        let Ok((length, from)) = socket.recv_from(&mut buffer).await else {
             sleep(REST).await;
             continue;
         };

@@ -26,6 +26,7 @@ use self::drops::Drops;
 use super::{Lead, Open, Shared};
 use crate::model::ListenAddr;
 use crate::net::datagram::{DatagramSocket, Poller, Ready};
+use crate::tasks::Worker;
 
 /// Sessions end at most this much late: so many timers are one.
 const GRAIN: Duration = Duration::from_millis(50);
@@ -42,6 +43,8 @@ pub struct DatagramDoor {
     pub addr: Arc<ListenAddr>,
     /// Its socket.
     pub socket: DatagramSocket,
+    /// The thread of its task.
+    pub worker: Arc<Worker>,
     /// Watches it, and the sockets of its sessions.
     poller: Poller,
     leading: Mutex<Leading>,
@@ -73,13 +76,17 @@ impl Leading {
 
 impl DatagramDoor {
     /// A door that nobody serves yet. Fails where the system has no descriptor left.
-    pub fn new(addr: ListenAddr, socket: DatagramSocket) -> io::Result<Self> {
-        let poller = Poller::new()?;
+    pub fn new(addr: ListenAddr, socket: DatagramSocket, worker: Arc<Worker>) -> io::Result<Self> {
+        let poller = {
+            let _there = worker.enter();
+            Poller::new()?
+        };
         poller.add(&socket, desk::LISTENER)?;
         let leading = Mutex::new(Leading { lead: None, cut: false, hurry: false, ended: true });
         Ok(DatagramDoor {
             addr: Arc::new(addr),
             socket,
+            worker,
             poller,
             leading,
             changed: Notify::new(),

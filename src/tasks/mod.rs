@@ -1,7 +1,9 @@
 //! Floor 3: the only place that spawns. Every task belongs to a [`Scope`], and every scope can be drained.
 //!
-//! A scope has two signals: *stop* (take no new work) and *kill* (end now). Both reach its children. The same drain
-//! serves a stop signal, a removed route and a changed one.
+//! A scope can be killed, and its children with it. The same drain serves a stop signal, a removed route and a changed
+//! one.
+
+mod crew;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,10 +16,11 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+pub use crew::{Crew, Seat, Threads, Worker, most_acceptors};
+
 /// An owner of tasks.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
-    stop: CancellationToken,
     kill: CancellationToken,
     tracker: TaskTracker,
 }
@@ -28,9 +31,9 @@ impl Scope {
         Self::default()
     }
 
-    /// A scope that the parent's signals reach. Its tasks are its own: the parent does not count them.
+    /// A scope that ends with its parent. Its tasks are its own: the parent does not count them.
     pub fn child(&self) -> Scope {
-        Scope { stop: self.stop.child_token(), kill: self.kill.child_token(), tracker: TaskTracker::new() }
+        Scope { kill: self.kill.child_token(), tracker: TaskTracker::new() }
     }
 
     /// Runs a task until it ends, or until the scope is killed: then it is dropped where it stands.
@@ -44,19 +47,8 @@ impl Scope {
         Task(task.abort_handle())
     }
 
-    /// Asks the scope to take no new work.
-    pub fn stop(&self) {
-        self.stop.cancel();
-    }
-
-    /// Resolves once the scope was asked to take no new work.
-    pub async fn stopped(&self) {
-        self.stop.cancelled().await;
-    }
-
     /// Ends every task of the scope where it stands.
     pub fn kill(&self) {
-        self.stop.cancel();
         self.kill.cancel();
     }
 
@@ -91,9 +83,8 @@ impl Scope {
         self.tracker.is_empty()
     }
 
-    /// Stops, waits until every task has ended or `patience` is over, and kills the rest. Returns how many it killed.
+    /// Waits until every task has ended or `patience` is over, and kills the rest. Returns how many it killed.
     pub async fn drain(&self, patience: Duration) -> usize {
-        self.stop();
         self.tracker.close();
         if tokio::time::timeout(patience, self.tracker.wait()).await.is_ok() {
             return 0;
