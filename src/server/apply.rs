@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::datagrams::NewDoors;
 use super::handle::AdminSocket;
@@ -192,9 +192,12 @@ impl Server {
     }
 }
 
+/// Sockets that listen, and those who will take their connections.
+type NewListeners = BTreeMap<ListenAddr, (Listener, Posts)>;
+
 /// New sockets, before they serve.
 struct Opened {
-    listeners: BTreeMap<ListenAddr, (Listener, Posts)>,
+    listeners: NewListeners,
     datagrams: NewDoors,
     admin: Option<Arc<AdminSocket>>,
 }
@@ -212,7 +215,7 @@ fn open_all(
     inherited: &Inherited,
     beside: impl Fn(&ListenAddr) -> bool,
     (crew, listeners): (&Crew, usize),
-) -> Result<BTreeMap<ListenAddr, (Listener, Posts)>, Vec<(ListenAddr, Fault)>> {
+) -> Result<NewListeners, Vec<(ListenAddr, Fault)>> {
     let mut faults = Vec::new();
     let mut or_fault = |addr: &ListenAddr, error: io::Error| {
         let what = (Protocol::Tcp, inherited.in_the_way(addr));

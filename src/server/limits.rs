@@ -46,28 +46,18 @@ impl Limits {
         (self.limit / 16).min(MOST_PIPES)
     }
 
-<<<<<<< HEAD
-    /// How many descriptors are not for connections, with so many listeners. Each of these has its socket, and may hold a
-    /// client that waits for a free descriptor.
+    /// How many descriptors are not for connections, with so many listeners. Each of these has its socket, and each
+    /// thread that takes its connections may hold a client that waits for a free descriptor.
     pub fn needed(self, listeners: usize, admin: bool) -> usize {
         // Its socket, and one connection that waits for another to give way.
         let admin = if admin { ADMIN_CONNECTIONS + 2 } else { 0 };
-        admin + self.own + 2 * listeners + 2 * self.pipes() + RESERVE + self.limit / RESERVE_PART
+        let clients = (1 + most_acceptors(listeners)) * listeners;
+        admin + self.own + clients + 2 * self.pipes() + RESERVE + self.limit / RESERVE_PART
     }
 
     /// How many connections fit beside these. At least 1.
     pub fn connections(self, listeners: usize, admin: bool) -> usize {
         (self.limit.saturating_sub(self.needed(listeners, admin)) / 2).max(1)
-=======
-    /// How many connections fit beside so many listeners. Each of these has its socket, and each thread that takes its
-    /// connections may hold a client that waits for a free descriptor. At least 1.
-    pub fn connections(self, listeners: usize, admin: bool) -> usize {
-        // Its socket, and one connection that waits for another to give way.
-        let admin = if admin { ADMIN_CONNECTIONS + 2 } else { 0 };
-        let clients = (1 + most_acceptors(listeners)) * listeners;
-        let taken = admin + self.own + clients + 2 * self.pipes() + RESERVE + self.limit / RESERVE_PART;
-        (self.limit.saturating_sub(taken) / 2).max(1)
->>>>>>> 2aa8c63 (Each core has a thread and a runtime of its own for its connections; a route costs less memory)
     }
 
     /// How many descriptors there may be.

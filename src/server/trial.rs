@@ -58,7 +58,11 @@ impl Server {
             tried.push((Protocol::Tcp, addr.clone(), had.err().map(fault)));
         }
         super::apply::share_ports(&leaving, false);
-        let faults = self.datagrams.prepare(&plan.datagrams, &self.inherited).err().unwrap_or_default();
+        let faults = self
+            .datagrams
+            .prepare(&plan.datagrams, &self.inherited, &self.shared.crew)
+            .err()
+            .unwrap_or_default();
         for addr in plan.datagrams.added.keys() {
             let fault = faults.iter().find(|(of, _)| of == addr).map(|(_, fault)| fault.clone());
             tried.push((Protocol::Udp, addr.clone(), fault));

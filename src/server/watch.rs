@@ -1,7 +1,7 @@
 //! Notices edits of the file, however it is saved.
 //!
-//! Events of the file system are hints to look soon ([`hints`]); the truth is a look at the file every 2 s. When a change
-//! has settled the text is read and handed on ([`Watch::next`]); what it means is told in [`decide`].
+//! Events of the file system are hints to look soon ([`hints`]); the truth is a look at the file every 2 s, or every 10 s
+//! where a local file system tells of changes. When a change has settled the text is read and handed on ([`Watch::next`]); what it means is told in [`decide`].
 
 pub(super) mod decide;
 mod folders;
@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 
 use super::file::{self, Identity};
 use crate::config::Fault;
-use decide::{How, Look, POLL, Pace, QUIET, Step, Text};
+use decide::{How, Look, POLL, POLL_TOLD, Pace, QUIET, Step, Text};
 use folders::Folder;
 use hints::Hints;
 use mount::Mounted;
@@ -93,11 +93,16 @@ impl Watch {
             self.hints.clear();
             let view = view(self.path.clone()).await;
             debug!(look = ?view.look, "looked at the file");
-            self.hints.watch(view.folders);
+            let was_told = self.hints.watch(view.folders) && view.local;
             self.notice_stale();
             let now = Instant::now();
             let step = if asked { Step::Read(How::Asked) } else { self.pace.saw(view.look, now) };
-            self.wake = now + if step == Step::LookAgain { QUIET } else { POLL };
+            self.wake = now
+                + match step {
+                    Step::LookAgain => QUIET,
+                    Step::Rest if was_told && self.pace.is_at_rest() => POLL_TOLD,
+                    Step::Rest | Step::Read(_) => POLL,
+                };
             let Step::Read(how) = step else { continue };
             // Until the text is handed on, a dropped future must not put it off.
             self.wake = now;
@@ -145,11 +150,17 @@ impl Watch {
 struct View {
     look: Look,
     folders: Vec<Folder>,
+    /// All of them are on file systems that tell of every change.
+    local: bool,
 }
 
 async fn view(path: PathBuf) -> View {
-    let seen = blocking(move || View { look: look(&path), folders: folders::on_the_way(&path) }).await;
-    seen.unwrap_or(View { look: Err(std::io::ErrorKind::Other), folders: Vec::new() })
+    let seen = blocking(move || {
+        let folders = folders::on_the_way(&path);
+        View { look: look(&path), local: folders.iter().all(Folder::is_local), folders }
+    });
+    let nothing = View { look: Err(std::io::ErrorKind::Other), folders: Vec::new(), local: false };
+    seen.await.unwrap_or(nothing)
 }
 
 /// Reads the file, and looks at it once more afterwards.

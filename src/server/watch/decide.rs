@@ -11,6 +11,8 @@ use crate::config::Fault;
 
 /// How often the file is looked at when nothing hints at a change.
 pub const POLL: Duration = Duration::from_secs(2);
+/// The same where a local file system tells of changes: of all but a folder far above that is moved or mounted over.
+pub const POLL_TOLD: Duration = Duration::from_secs(10);
 /// Two looks this far apart must be equal before a text counts as written.
 pub const QUIET: Duration = Duration::from_millis(150);
 /// A file that is never quiet is read in spite of it after this long.
@@ -119,6 +121,11 @@ impl Pace {
     pub fn again(&mut self, now: Instant) {
         self.due = Some((now + self.retry, How::Again));
         self.retry = (self.retry * 2).min(RETRY.1);
+    }
+
+    /// Whether nothing is to be read unless the file changes.
+    pub fn is_at_rest(&self) -> bool {
+        self.due.is_none()
     }
 
     /// Whether the file is changing.

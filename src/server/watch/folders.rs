@@ -5,6 +5,8 @@ use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
+use rustix::fs::FsWord;
+
 /// As many links as Linux follows (path_resolution(7)).
 const LINKS: usize = 40;
 
@@ -14,6 +16,27 @@ pub(super) struct Folder {
     pub path: PathBuf,
     /// Device and inode.
     pub identity: (u64, u64),
+}
+
+/// File systems of this machine's own: inotify(7) tells of all that happens there. (Not of what others do on a network, or
+/// outside of a virtual machine.)
+const LOCAL: [FsWord; 9] = [
+    0xef53,      // ext2, ext3, ext4
+    0x5846_5342, // xfs
+    0x9123_683e, // btrfs
+    0xf2f5_2010, // f2fs
+    0xca45_1a4e, // bcachefs
+    0x2fc1_2fc1, // zfs
+    0x0102_1994, // tmpfs
+    0x8584_58f6, // ramfs
+    0x794c_7630, // overlayfs
+];
+
+impl Folder {
+    /// Whether it is on one of them.
+    pub fn is_local(&self) -> bool {
+        rustix::fs::statfs(&self.path).is_ok_and(|system| LOCAL.contains(&system.f_type))
+    }
 }
 
 /// The folder of the file and of each link on the way to it. Where the way ends early, the folder in which it may go on

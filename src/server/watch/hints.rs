@@ -51,11 +51,12 @@ impl Hints {
         }
     }
 
-    /// Watches these folders. A watch dies with its folder, so one that was made again needs another.
-    pub fn watch(&mut self, folders: Vec<Folder>) {
+    /// Watches these folders. A watch dies with its folder, so one that was made again needs another. Whether they were
+    /// watched already.
+    pub fn watch(&mut self, folders: Vec<Folder>) -> bool {
         let shaken = self.shaken.swap(false, Ordering::Relaxed);
         if self.watcher.is_some() && folders == self.folders && !shaken {
-            return;
+            return true;
         }
         self.watcher = None;
         match watcher(&folders, self.sender.clone(), self.shaken.clone()) {
@@ -68,6 +69,7 @@ impl Hints {
             }
             Err(error) => self.failed(&error),
         }
+        false
     }
 
     fn failed(&mut self, error: &str) {
