@@ -108,14 +108,17 @@ impl Server {
             self.serving.insert(name.clone(), self.root.child());
         }
 
+        for (addr, (old, new)) in &plan.listeners.changed {
+            self.redirect(addr, old, new);
+        }
+        // All at once, and then one after the other: other threads take part in it.
+        let closing = plan.listeners.removed.keys().filter_map(|addr| self.doors.get(addr));
+        closing.for_each(|open| open.front.stop());
         for addr in plan.listeners.removed.keys() {
             if let Some(door) = self.doors.remove(addr) {
                 door.front.close().await;
                 door.door.close();
             }
-        }
-        for (addr, (old, new)) in &plan.listeners.changed {
-            self.redirect(addr, old, new);
         }
         for (addr, binding) in &plan.listeners.added {
             if let Some(listener) = opened.remove(addr) {
