@@ -64,6 +64,8 @@ pub fn main<A: Future<Output = ()> + Send + 'static>(
     // stays on its thread. So an accepted one goes to another thread where that has clearly fewer. A listener has one queue
     // all the same, which several threads take from: with a queue each (SO_REUSEPORT), what waits in that of a busy thread
     // would be served by nobody else. One thread that accepts and hands every connection on costs more (53 µs).
+    // The allocator is the system's: with mimalloc 8,000 held connections took 0.25 KiB less each, and all else 10 MiB more;
+    // once they had closed, 30 to 34 MiB were left against 28.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (crew, threads) = Crew::start()?;
     let started = SystemTime::now();
