@@ -1,4 +1,4 @@
-//! How others look at what runs, and ask for changes of it: they send a [`Request`], and the one task that owns the
+//! How others look at what runs, and ask for changes of it: they send a request, and the one task that owns the
 //! [`Server`](super::Server) answers between two edits.
 
 use std::io;

@@ -104,7 +104,7 @@ impl Crew {
     pub fn seat(&self, near: &Arc<Worker>) -> Seat {
         let least = self.workers.iter().min_by_key(|worker| worker.open());
         let worker = match least {
-            Some(least) if near.open() > least.open() + 1 + least.open() / 8 => least,
+            Some(least) if near.open() > least.open() + least.open() / 8 => least,
             _ => near,
         };
         worker.open.fetch_add(1, Ordering::Relaxed);
@@ -127,5 +127,46 @@ impl Threads {
             // It can only fail by a panic of its own, which has been shown.
             drop(thread.join());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn crew(workers: usize) -> Crew {
+        let workers = (0..workers).map(|_| Worker::of(Handle::current())).collect();
+        Crew { workers, next: AtomicUsize::new(0) }
+    }
+
+    #[tokio::test]
+    async fn what_one_worker_accepts_is_shared_out_and_few_are_handed_on_that_need_not() {
+        let crew = crew(4);
+        let near = crew.next();
+        let mut seats: Vec<Seat> = (0..400).map(|_| crew.seat(&near)).collect();
+        let open = || crew.workers.iter().map(|worker| worker.open()).collect::<Vec<_>>();
+        let (least, most) = (open().into_iter().min().unwrap(), open().into_iter().max().unwrap());
+        assert!(most <= least + least / 8 + 1, "{:?}", open());
+        // Who is not clearly ahead keeps what it accepts.
+        seats.retain(|seat| !Arc::ptr_eq(seat.worker(), &near));
+        for _ in 0..90 {
+            seats.push(crew.seat(&near));
+            assert!(Arc::ptr_eq(seats.last().unwrap().worker(), &near), "{:?}", open());
+        }
+        drop(seats);
+        assert_eq!(open(), [0; 4]);
+    }
+
+    #[tokio::test]
+    async fn listeners_take_turns_and_many_have_one_acceptor_each() {
+        let crew = crew(3);
+        let acceptors = |listeners| crew.acceptors(listeners).collect::<Vec<_>>();
+        assert_eq!(acceptors(1).len(), 2);
+        assert!(!Arc::ptr_eq(&acceptors(1)[0], &acceptors(1)[0]));
+        assert_eq!(acceptors(MANY + 1).len(), 1);
+        assert_eq!(
+            Crew { workers: crew.workers[..1].into(), next: AtomicUsize::new(0) }.acceptors(1).count(),
+            1
+        );
     }
 }

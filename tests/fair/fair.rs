@@ -100,6 +100,8 @@ fn beside_bulk<R>(scene: &Scene, what: impl FnOnce(&AtomicU64) -> R) -> R {
             while !done.load(Ordering::Relaxed) {
                 client.send(PIECE);
             }
+            // For a reader that has begun another piece.
+            client.send(PIECE);
             client.fin();
         });
         all.spawn(|| {
@@ -115,6 +117,28 @@ fn beside_bulk<R>(scene: &Scene, what: impl FnOnce(&AtomicU64) -> R) -> R {
         done.store(true, Ordering::Relaxed);
         result
     })
+}
+
+/// Clients that all come at once, and stay: each thread has its share of the work.
+#[test]
+fn long_connections_are_shared_out_among_the_threads() {
+    let _alone = alone();
+    for number in [2, 40] {
+        let proxied = v4(Way::Auto);
+        let process = proxied.proxy.as_ref().unwrap().process;
+        let mut pairs: Vec<(Peer, Peer)> = (0..number).map(|_| proxied.connect()).collect();
+        let before = process.cpu_of_workers();
+        for _ in 0..4000 / number {
+            pairs.iter_mut().for_each(write_write_read);
+        }
+        let work: Vec<Duration> =
+            process.cpu_of_workers().iter().zip(before).map(|(now, then)| *now - then).collect();
+        let (least, most) = (work.iter().min().unwrap(), work.iter().max().unwrap());
+        assert_eq!(work.len(), std::thread::available_parallelism().unwrap().get());
+        assert!(work.len() > number || *least * 3 > *most, "{number} connections: {work:?}");
+        drop(pairs);
+        proxied.finish();
+    }
 }
 
 /// In bytes and not in time: what the kernel's scheduler does to either delays both.

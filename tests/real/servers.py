@@ -15,10 +15,13 @@ SMALL_FILES = 200
 
 
 class Servers:
-    """Starts all of them. The attributes say where they listen."""
+    """Starts all of them, or those that `only` asks for. The attributes say where they listen."""
 
-    def __init__(self, machine):
+    def __init__(self, machine, only=None):
         self.machine = machine
+        if only:
+            only(self)
+            return
         with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
             try:
                 probe.bind(("::1", 0))
@@ -32,8 +35,9 @@ class Servers:
         self.iperf()
         self.dead_port()
 
-    def postgres(self):
-        """PostgreSQL on a Unix socket only: `postgres_socket`; `postgres_folder` is what libpq calls the host."""
+    def postgres(self, tls=None):
+        """PostgreSQL on a Unix socket: `postgres_socket`; `postgres_folder` is what libpq calls the host. `tls`: a folder
+        with a certificate; it then listens on `postgres_port` of 127.0.0.1 too, and speaks TLS there."""
         bins = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name))
         if not bins:
             raise Fault("/usr/lib/postgresql/*/bin is not there: apt-get install postgresql")
@@ -52,12 +56,17 @@ class Servers:
             "listen_addresses": "", "port": 5432, "unix_socket_directories": folder, "max_connections": 300,
             "fsync": "off", "max_wal_size": "4GB", "shared_buffers": "64MB",
         }
+        if tls:
+            self.postgres_port = self.machine.port()
+            settings |= {"listen_addresses": "127.0.0.1", "port": self.postgres_port, "ssl": "on",
+                         "ssl_cert_file": tls / "db.pem", "ssl_key_file": tls / "db.key"}
+            self.postgres_socket = str(folder / f".s.PGSQL.{self.postgres_port}")
         self.machine.start(
             "postgres",
             [self.postgres_bin / "postgres", "-D", folder / "data",
              *(f"--{key}={value}" for key, value in settings.items())],
             ready=lambda: subprocess.run(
-                [self.postgres_bin / "pg_isready", "-q", "-h", folder, "-U", "postgres"]).returncode == 0,
+                [self.postgres_bin / "pg_isready", "-q", "-h", folder, "-p", str(settings["port"]), "-U", "postgres"]).returncode == 0,
             unprivileged=True,
         )
 

@@ -90,6 +90,19 @@ impl Process {
         kib.trim_end_matches("kB").trim().parse::<u64>().unwrap_or(0) * 1024
     }
 
+    /// The processor time of each thread that serves connections, so far.
+    pub fn cpu_of_workers(self) -> Vec<Duration> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.0)).unwrap();
+        let of = |task: std::io::Result<std::fs::DirEntry>| {
+            let path = task.unwrap().path();
+            let name = std::fs::read_to_string(path.join("comm")).ok()?;
+            name.starts_with("portway-").then_some(())?;
+            let spent = std::fs::read_to_string(path.join("schedstat")).ok()?;
+            Some(Duration::from_nanos(spent.split(' ').next()?.parse().ok()?))
+        };
+        tasks.filter_map(of).collect()
+    }
+
     /// The processor time of its threads so far.
     pub fn cpu(self) -> Duration {
         let Ok(tasks) = fs::read_dir(format!("/proc/{}/task", self.0)) else { return Duration::ZERO };
