@@ -67,11 +67,12 @@ fn portway(variant: &Variant, listen: SocketAddr, setup: Setup) -> Result<Comman
 fn haproxy(splice: bool, listen: SocketAddr, setup: Setup) -> Result<Command> {
     let splice = if splice { "  option splice-request\n  option splice-response\n" } else { "" };
     let (lines, words) = extra::haproxy(setup)?;
+    let bind = extra::haproxy_bind(setup)?;
     let upstream = setup.upstream;
     let text = format!(
         "global\n  nbthread {}\n  maxconn {}\n\
          defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n{splice}\
-         frontend bench\n  bind {listen}\n{lines}  default_backend bench\n\
+         frontend bench\n  bind {listen}{bind}\n{lines}  default_backend bench\n\
          backend bench\n  server one {upstream}{words}\n\
          backend named\n  server one {upstream}\n",
         setup.cores,
@@ -92,6 +93,7 @@ fn nginx(listen: SocketAddr, setup: Setup) -> Result<Command> {
     };
     let listen = if setup.udp { format!("{listen} udp rcvbuf=4m") } else { format!("{listen} backlog=4096") };
     let (lines, words, upstream) = extra::nginx(setup)?;
+    let listen = if extra::is_tls(setup) { format!("{listen} ssl") } else { listen };
     let text = format!(
         "{module}daemon off;\nworker_processes {};\npid {dir}/nginx.pid;\nerror_log stderr warn;\n\
          events {{ worker_connections {}; }}\n\

@@ -66,7 +66,8 @@ impl Bench<'_> {
         sys::run_on(&self.load)?;
         let mut run = Run { program: started?, backend, next: &mut self.next };
         let measured = match work {
-            Work::Bulk { connections, bytes, up } => run.bulk(connections, bytes, up),
+            Work::Bulk { connections, bytes, up } => run.bulk("bulk", (connections, bytes), up),
+            Work::TlsBulk { connections, bytes } => run.bulk("tls-bulk", (connections, bytes), false),
             Work::Ping { .. } => run.ping(work),
             Work::Churn { connections, extra } => run.churn(connections, extra),
             Work::Datagrams { .. } => run.datagrams(work),
@@ -101,10 +102,10 @@ impl Run<'_> {
         !self.program.pids().is_empty()
     }
 
-    fn bulk(&mut self, connections: u64, bytes: u64, up: bool) -> Result<Values> {
+    fn bulk(&mut self, kind: &str, (connections, bytes): (u64, u64), up: bool) -> Result<Values> {
         let mut values = Values::new();
         let numbers = [("connections", connections), ("bytes", bytes), ("up", up.into())];
-        let mut load = self.start("bulk", &numbers)?;
+        let mut load = self.start(kind, &numbers)?;
         let (result, nanos) = self.work(&mut load, &mut values)?;
         let (moved, seconds) = (number(&result, "bytes")?, number(&result, "seconds")?);
         ensure!(moved == bytes as f64, "{moved} of {bytes} bytes were moved");
@@ -174,8 +175,10 @@ impl Run<'_> {
             ("slots", SLOTS),
             ("warm", 500),
             ("hello", (extra == Extra::Names).into()),
+            ("resume", (extra == Extra::Resumed).into()),
         ];
-        let mut load = self.start("churn", &numbers)?;
+        let kind = if matches!(extra, Extra::Tls | Extra::Resumed) { "handshakes" } else { "churn" };
+        let mut load = self.start(kind, &numbers)?;
         let (result, nanos) = self.work(&mut load, &mut values)?;
         latencies(&result, &mut values)?;
         values.insert("per_s", connections as f64 / number(&result, "seconds")?);

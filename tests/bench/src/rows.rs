@@ -17,6 +17,8 @@ pub struct Row {
 pub enum Work {
     /// Bytes through some connections.
     Bulk { connections: u64, bytes: u64, up: bool },
+    /// Bytes down through some connections, of which the proxy ends TLS.
+    TlsBulk { connections: u64, bytes: u64 },
     /// Messages there and back; `rate` per second, or 0: as they come back; `flow`: beside one bulk stream.
     Ping { connections: u64, size: u64, requests: u64, rate: u64, flow: bool },
     /// Connections opened and closed.
@@ -39,12 +41,20 @@ pub enum Extra {
     Header,
     /// It leads by the server name of a ClientHello.
     Names,
+    /// It ends TLS.
+    Tls,
+    /// The same, of clients that resume their sessions.
+    Resumed,
 }
 
 impl Work {
     /// What its proxy does beside passing on.
     pub fn extra(self) -> Extra {
-        if let Work::Churn { extra, .. } = self { extra } else { Extra::None }
+        match self {
+            Work::Churn { extra, .. } => extra,
+            Work::TlsBulk { .. } => Extra::Tls,
+            _ => Extra::None,
+        }
     }
 }
 
@@ -95,6 +105,11 @@ impl Metric {
 
 const BULK: &[Metric] = &[
     less("cpu_s_per_gib", "CPU s per GiB", 3).ratio(0.7),
+    more("mib_per_s", "MiB/s", 0),
+    less("pss_mib", "memory (Pss) after, MiB", 1),
+];
+const TLS_BULK: &[Metric] = &[
+    less("cpu_s_per_gib", "CPU s per GiB", 3).ratio(1.0),
     more("mib_per_s", "MiB/s", 0),
     less("pss_mib", "memory (Pss) after, MiB", 1),
 ];
@@ -218,6 +233,14 @@ pub fn all(short: bool) -> Vec<Row> {
         extra(("churn-allow", "churn, 10,000 networks in allow"), churn, Extra::Allow),
         extra(("churn-header", "churn, PROXY v2 sent (nginx: v1)"), churn, Extra::Header),
         extra(("churn-names", "churn, led by SNI: 517 B up"), churn, Extra::Names),
+        extra(("tls-full", "TLS 1.3 ended: full handshake, 1 B each way"), churn, Extra::Tls),
+        extra(("tls-resumed", "TLS 1.3 ended: resumed, 1 B each way"), churn, Extra::Resumed),
+        Row {
+            name: "tls-bulk",
+            title: "TLS 1.3 ended: bulk down, 4 conn.".to_owned(),
+            work: Work::TlsBulk { connections: 4, bytes: pick(1024, 256) << 20 },
+            metrics: TLS_BULK,
+        },
         Row {
             name: "paced",
             title: "64 B at 20,000/s, 32 conn.".to_owned(),

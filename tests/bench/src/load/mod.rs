@@ -7,6 +7,7 @@ mod churn;
 mod datagrams;
 mod hold;
 mod ping;
+mod tls;
 
 use std::collections::HashMap;
 use std::io::{BufRead, Read, Write};
@@ -63,6 +64,8 @@ pub fn run(args: &[String]) -> Result<()> {
         "bulk" => bulk::run(&job),
         "hold" => hold::run(&job),
         "datagrams" => datagrams::run(&job),
+        "handshakes" => tls::handshakes(&job),
+        "tls-bulk" => tls::bulk(&job),
         "one-way" => datagrams::one_way(&job),
         other => bail!("no such load: {other}"),
     }
