@@ -134,3 +134,36 @@ fn only_the_right_server_is_reached_and_each_failure_says_why() {
     drop(flow);
     portway.stop();
 }
+
+/// `upstream = true`: the system's authorities, and the name as the file has it.
+#[test]
+fn the_systems_authorities_are_trusted_and_the_name_of_the_upstream_is_the_servers() {
+    let authority = Authority::new();
+    let (good, other) = (
+        server("good", &authority.pair("localhost"), None),
+        server("other", &authority.pair("db.internal"), None),
+    );
+    let ports = [Port::reserve(), Port::reserve()];
+    let place = Place::with("");
+    let access = place.root().join("access.log");
+    let mut text = format!("[log]\nformat = \"json\"\naccess = \"{}\"\n", access.display());
+    for (port, upstream) in ports.iter().zip([&good, &other]) {
+        let upstream = upstream.replace("127.0.0.1", "localhost");
+        text.push_str(&route(port, &format!("\"{upstream}\""), "tls = { upstream = true }\n"));
+    }
+    place.save(&text);
+    let roots = place.folder().join("roots.pem");
+    std::fs::write(&roots, authority.pem()).unwrap();
+    let portway = Portway::start(
+        std::process::Command::new(super::harness::PORTWAY)
+            .args(["run", "--config"])
+            .arg(place.file())
+            .env("SSL_CERT_FILE", &roots)
+            .env_remove("SSL_CERT_DIR"),
+    );
+    assert_eq!(reached(ports[0].number), "good");
+    assert!(Flow::try_open(ports[1].number).is_err());
+    let line = line_with(&access, &format!("\"route\":\"{}\"", ports[1].local()));
+    assert!(line.contains("its certificate is for db.internal, not for localhost"), "{line}");
+    portway.stop();
+}

@@ -188,6 +188,15 @@ fn extra((name, title): (&'static str, &str), connections: u64, extra: Extra) ->
     Row { name, title: title.to_owned(), work: Work::Churn { connections, extra }, metrics: CHURN }
 }
 
+fn tls_bulk(bytes: u64) -> Row {
+    Row {
+        name: "tls-bulk",
+        title: "TLS 1.3 ended: bulk down, 4 conn.".to_owned(),
+        work: Work::TlsBulk { connections: 4, bytes },
+        metrics: TLS_BULK,
+    }
+}
+
 fn udp_stream(requests: u64) -> Row {
     let work = Work::Datagrams { clients: 1, size: 1_400, requests, rate: 50_000, one_way: true };
     Row {
@@ -235,12 +244,7 @@ pub fn all(short: bool) -> Vec<Row> {
         extra(("churn-names", "churn, led by SNI: 517 B up"), churn, Extra::Names),
         extra(("tls-full", "TLS 1.3 ended: full handshake, 1 B each way"), churn, Extra::Tls),
         extra(("tls-resumed", "TLS 1.3 ended: resumed, 1 B each way"), churn, Extra::Resumed),
-        Row {
-            name: "tls-bulk",
-            title: "TLS 1.3 ended: bulk down, 4 conn.".to_owned(),
-            work: Work::TlsBulk { connections: 4, bytes: pick(1024, 256) << 20 },
-            metrics: TLS_BULK,
-        },
+        tls_bulk(pick(1024, 256) << 20),
         Row {
             name: "paced",
             title: "64 B at 20,000/s, 32 conn.".to_owned(),
