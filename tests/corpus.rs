@@ -59,6 +59,14 @@ fn client_hello() {
 }
 
 #[test]
+fn certificate() {
+    for (name, bytes) in corpus("certificate") {
+        println!("{name}");
+        bodies::certificates(&bytes);
+    }
+}
+
+#[test]
 fn flows() {
     for (name, bytes) in corpus("flows") {
         println!("{name}");
@@ -128,6 +136,15 @@ proptest! {
     ) {
         let files = corpus("client_hello");
         bodies::client_hellos(&damaged(files[file.index(files.len())].1.clone(), damages));
+    }
+
+    #[test]
+    fn a_damaged_certificate_is_read_or_not(
+        file in any::<prop::sample::Index>(),
+        damages in prop::collection::vec(damage(), 1..4),
+    ) {
+        let files = corpus("certificate");
+        bodies::certificates(&damaged(files[file.index(files.len())].1.clone(), damages));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use portway::config::{Plan, compile};
 use portway::model::Table;
+use portway::wire::certificate::Certificate;
 use portway::wire::client_hello::{LONGEST_RECORDS, Progress, Sniffer};
 use portway::wire::proxy::{self, Addresses};
 
@@ -105,5 +106,21 @@ pub fn client_hellos(bytes: &[u8]) {
                 && name.bytes().all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase())
         );
         assert!(hello.alpn.iter().all(|protocol| (1..=255).contains(&protocol.len())));
+    }
+}
+
+/// A certificate is read whole or not at all: of its beginnings, those that are long enough say the same.
+pub fn certificates(bytes: &[u8]) {
+    let whole = Certificate::read(bytes);
+    if let Some(name) = whole.as_ref().and_then(|whole| whole.common_name.as_ref()) {
+        assert!(name.len() <= 4 * bytes.len());
+    }
+    for end in 0..bytes.len() {
+        let part = Certificate::read(&bytes[..end]);
+        assert!(
+            part.is_none() || part == whole,
+            "{end} of {} bytes: {part:?}, and not {whole:?}",
+            bytes.len()
+        );
     }
 }
