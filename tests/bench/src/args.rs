@@ -15,7 +15,8 @@ tests/bench/compare [options]
   --rounds N           rounds (default 5; --short: 3)
   --both-cores         all programs on both cores; without it the proxy is on one, load and backend on the other
   --rows A,B           only these rows: bulk-down, bulk-down-1, bulk-up, bulk-up-1, ping, ping-1, ping-16k, churn,
-                       churn-allow, churn-header, churn-names, paced, hold, udp, udp-1000, udp-stream, mixed
+                       churn-allow, churn-header, churn-names, tls-full, tls-resumed, tls-bulk, paced, hold, udp,
+                       udp-1000, udp-stream, mixed
   --peers A,B          only these beside Portway: haproxy, haproxy-splice, nginx, realm, direct; or none
   --portway [NAME=]BIN[,SETTING]...
                        a build of Portway; may be given several times, to compare builds or settings in one run.
