@@ -2,7 +2,7 @@
 //! with an error when a byte was wrong.
 
 use std::collections::HashMap;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::process::exit;
@@ -30,11 +30,9 @@ struct Echo {
 
 /// Prints the address it listens on as one line, and serves until standard input ends.
 pub fn run() -> Result<()> {
-    let listener = TcpListener::bind("127.0.0.1:0").context("the backend cannot listen")?;
+    let (listener, datagrams) = sockets()?;
     sys::listen_long(&listener)?;
     listener.set_nonblocking(true)?;
-    let datagrams =
-        UdpSocket::bind(listener.local_addr()?).context("the backend cannot have its UDP port")?;
     sys::large_buffer(&datagrams)?;
     thread::spawn(move || {
         let served = serve_datagrams(&datagrams);
@@ -49,6 +47,19 @@ pub fn run() -> Result<()> {
         exit(0);
     });
     Backend { pattern: Arc::new(Pattern::new()), poll: sys::epoll()?, echoes: Vec::new() }.serve(&listener)
+}
+
+/// One port for both. Another program may have that of UDP: then another one.
+fn sockets() -> Result<(TcpListener, UdpSocket)> {
+    let mut tries = 0;
+    loop {
+        let listener = TcpListener::bind("127.0.0.1:0").context("the backend cannot listen")?;
+        match UdpSocket::bind(listener.local_addr()?) {
+            Ok(datagrams) => return Ok((listener, datagrams)),
+            Err(error) if error.kind() == ErrorKind::AddrInUse && tries < 100 => tries += 1,
+            Err(error) => return Err(error).context("the backend cannot have its UDP port"),
+        }
+    }
 }
 
 /// Echoes and counts datagrams. Returns with an error only: one was not what was sent.
