@@ -38,23 +38,18 @@ pub(super) async fn serve(client: Client, lead: Arc<Lead>) {
     };
     let sockets = (&*client.socket, &*upstream.socket);
     let bandwidth = &policy.clients.bandwidth;
-    let ending = match &mut sessions {
-        None => {
-            let relayed = relay(sockets, (policy.relay, bandwidth), &patience, ledger.traffic());
-            tokio::select! {
-                biased;
-                ending = relayed => Ok(ending),
-                outcome = snaps(&mut tie), if tie.is_some() => Err(outcome),
+    let relayed = async {
+        match &mut sessions {
+            None => relay(sockets, (policy.relay, bandwidth), &patience, ledger.traffic()).await,
+            Some(sessions) => {
+                Box::pin(relay_tls(sessions.legs(sockets), bandwidth, &patience, ledger.traffic())).await
             }
         }
-        Some(sessions) => {
-            let relayed = Box::pin(relay_tls(sessions.legs(sockets), bandwidth, &patience, ledger.traffic()));
-            tokio::select! {
-                biased;
-                ending = relayed => Ok(ending),
-                outcome = snaps(&mut tie), if tie.is_some() => Err(outcome),
-            }
-        }
+    };
+    let ending = tokio::select! {
+        biased;
+        ending = relayed => Ok(ending),
+        outcome = snaps(&mut tie), if tie.is_some() => Err(outcome),
     };
     let ending = match ending {
         Ok(ending) => ending,
