@@ -112,8 +112,10 @@ impl Clients {
                     self.send(sent % self.all.len())?;
                     sent += 1;
                 }
-                let next = Duration::from_secs_f64((sent + 1) as f64 / rate as f64);
-                limit = next.saturating_sub(began.elapsed());
+                if sent < total {
+                    let next = Duration::from_secs_f64((sent + 1) as f64 / rate as f64);
+                    limit = next.saturating_sub(began.elapsed());
+                }
             }
             sys::wait(&self.poll, &mut events, Some(limit))?;
             if events.is_empty() && (rate == 0 || sent == total) {
