@@ -3,7 +3,7 @@
 
 mod notices;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -18,8 +18,9 @@ use tracing::{info, warn};
 use notices::{Notice, notices, tell};
 
 use super::file;
+use super::followed::Followed;
 use super::watch::decide::{Look, Text};
-use super::watch::{self, Reading, Watch};
+use super::watch::{self, Events, Reading, Watch};
 use crate::config::{Compiled, Fault, Report};
 use crate::model::{Credentials, Part, Table};
 use crate::net::tls::{Acceptor, Connector, Unfit, system_roots};
@@ -136,33 +137,22 @@ fn make<'f>(credentials: &Credentials, files: &'f [ReadFile]) -> Result<Made, (O
     })
 }
 
-/// What is in force, each with its watch.
-#[derive(Debug, Default)]
-pub(super) struct CredentialFiles {
-    known: BTreeMap<Credentials, Watched>,
-}
-
+/// What is in force.
 #[derive(Debug)]
-struct Watched {
-    watching: Scope,
-    asked: Arc<Notify>,
+pub(super) struct CredentialFiles {
+    followed: Followed<Credentials>,
+    events: Events,
 }
 
 impl CredentialFiles {
+    /// None yet.
+    pub fn new(events: Events) -> Self {
+        CredentialFiles { followed: Followed::default(), events }
+    }
+
     /// Reads what the file names and is not in force yet. Changes nothing.
     pub async fn prepare(&self, compiled: &Compiled) -> Result<Vec<ReadCredentials>, Report> {
-        let mut wanted = needed(&compiled.table);
-        wanted.retain(|credentials| !self.known.contains_key(credentials));
-        if wanted.is_empty() {
-            return Ok(Vec::new());
-        }
-        // A disk may take its time.
-        let compiled = compiled.clone();
-        let gone = Report::about_file(
-            "the certificates",
-            Fault::new("they could not be read: reading failed inside Portway", "report this as a bug"),
-        );
-        tokio::task::spawn_blocking(move || read_all(&compiled, wanted)).await.unwrap_or(Err(gone))
+        self.followed.read_new(needed(&compiled.table), compiled, ("the certificates", read_all)).await
     }
 
     /// Puts them into force, and watches them from now on.
@@ -183,7 +173,6 @@ impl CredentialFiles {
                 // One is made of the other.
                 _ => continue,
             };
-            let (watching, asked) = (owner.child(), Arc::new(Notify::new()));
             let follower = Follower {
                 credentials: credentials.clone(),
                 running: files.iter().map(|file| file.text.clone()).collect(),
@@ -192,33 +181,26 @@ impl CredentialFiles {
                 complaint: None,
                 refused: None,
             };
-            let mut watches = follower.watches();
+            let mut watches = follower.watches(&self.events);
             watches.iter_mut().for_each(Watch::begin);
-            watching.spawn(follower.follow(watches, asked.clone()));
-            self.known.insert(credentials, Watched { watching, asked });
+            self.followed.begin(credentials, owner, |asked| follower.follow(watches, asked));
         }
     }
 
     /// Forgets what no route needs any more.
     pub fn forget_unused(&mut self, table: &Table, keyring: &mut Keyring) {
-        if self.known.is_empty() {
+        if self.followed.is_empty() {
             return;
         }
         let needed = needed(table);
         keyring.acceptors.retain(|tls, _| needed.contains(&Credentials::Clients(tls.clone())));
         keyring.connectors.retain(|tls, _| needed.contains(&Credentials::Upstream(tls.clone())));
-        self.known.retain(|credentials, watched| {
-            let keep = needed.contains(credentials);
-            if !keep {
-                watched.watching.kill();
-            }
-            keep
-        });
+        self.followed.keep(&needed);
     }
 
     /// Reads all of them again, whatever they look like.
     pub fn ask(&self) {
-        self.known.values().for_each(|watched| watched.asked.notify_one());
+        self.followed.ask();
     }
 }
 
@@ -242,8 +224,8 @@ struct Follower {
 }
 
 impl Follower {
-    fn watches(&self) -> Vec<Watch> {
-        self.files.iter().map(|file| Watch::new(&file.path, file.look)).collect()
+    fn watches(&self, events: &Events) -> Vec<Watch> {
+        self.files.iter().map(|file| Watch::new(&file.path, file.look, events)).collect()
     }
 
     async fn follow(mut self, mut watches: Vec<Watch>, asked: Arc<Notify>) {

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use super::Server;
 use super::handle::{FileView, Reloaded};
 use super::watch::decide::{Cut, How, Running, Text, Verdict, verdict};
-use super::watch::{self, Reading, Watch};
+use super::watch::{self, Events, Reading, Watch};
 use crate::config::{self, Compiled, Fault, Plan, Report};
 
 /// The file is not what runs, and why.
@@ -83,14 +83,14 @@ pub struct Edits {
 
 impl Edits {
     /// Reads the file for the start. What it says does not run yet.
-    pub async fn open(path: &Path) -> Result<(Edits, Compiled), Report> {
+    pub(super) async fn open(path: &Path, events: &Events) -> Result<(Edits, Compiled), Report> {
         let name = path.display().to_string();
         let look = watch::look(path);
         let (text, _) = watch::read(path.to_owned()).await;
         let text = text.map_err(|fault| Report::about_file(&name, fault))?;
         let compiled = config::compile(&name, &text)?;
         let edits = Edits {
-            watch: Watch::new(path, look),
+            watch: Watch::new(path, look, events),
             running: Running { text: text.clone(), file: look.ok() },
             last: Ok(text),
             snatched: None,

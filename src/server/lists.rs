@@ -1,7 +1,7 @@
 //! Lists of networks in files of their own: read with the edit that names them, and watched as long as a route needs
 //! them. A list that cannot be read is never put into force: the one before stays.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,8 +11,9 @@ use tracing::{info, warn};
 
 use super::edit::cut_off;
 use super::file;
+use super::followed::Followed;
 use super::watch::decide::{How, Look, Running, Text, Verdict, verdict};
-use super::watch::{self, Reading, Watch};
+use super::watch::{self, Events, Reading, Watch};
 use crate::config::{Compiled, Fault, Report, network_list};
 use crate::model::{NetworkSet, Table};
 use crate::proxy::{Lists, LiveList};
@@ -75,42 +76,30 @@ fn read_one(written: PathBuf, folder: &Path) -> Result<ReadList, Wrong> {
     Ok(ReadList { written, path, text: text.into(), look, set })
 }
 
-/// The lists that are in force, each with its watch.
-#[derive(Debug, Default)]
-pub(super) struct ListFiles {
-    known: BTreeMap<PathBuf, Watched>,
-}
-
+/// The lists that are in force.
 #[derive(Debug)]
-struct Watched {
-    watching: Scope,
-    asked: Arc<Notify>,
+pub(super) struct ListFiles {
+    followed: Followed<PathBuf>,
+    events: Events,
 }
 
 impl ListFiles {
+    /// None yet.
+    pub fn new(events: Events) -> Self {
+        ListFiles { followed: Followed::default(), events }
+    }
+
     /// Reads the lists that the file names and that are not in force yet. Changes nothing.
     pub async fn prepare(&self, compiled: &Compiled) -> Result<Vec<ReadList>, Report> {
-        let mut files = needed(&compiled.table);
-        files.retain(|path| !self.known.contains_key(path));
-        if files.is_empty() {
-            return Ok(Vec::new());
-        }
-        // A disk may take its time.
-        let compiled = compiled.clone();
-        let gone = Report::about_file(
-            "the lists",
-            Fault::new("they could not be read: reading failed inside Portway", "report this as a bug"),
-        );
-        tokio::task::spawn_blocking(move || read_all(&compiled, files)).await.unwrap_or(Err(gone))
+        self.followed.read_new(needed(&compiled.table), compiled, ("the lists", read_all)).await
     }
 
     /// Puts lists into force, and watches them from now on.
     pub fn begin(&mut self, read: Vec<ReadList>, lists: &mut Lists, owner: &Scope) {
         for ReadList { written, path, text, look, set } in read {
             let list = Arc::new(LiveList::from_pointee(set));
-            let (watching, asked) = (owner.child(), Arc::new(Notify::new()));
             let running = Running { text, file: look.ok() };
-            let mut watch = Watch::new(&path, look);
+            let mut watch = Watch::new(&path, look, &self.events);
             watch.begin();
             let follower = Follower {
                 name: path.display().to_string(),
@@ -120,31 +109,24 @@ impl ListFiles {
                 snatched: None,
                 list: list.clone(),
             };
-            watching.spawn(follow(watch, follower, asked.clone()));
             lists.insert(written.clone(), list);
-            self.known.insert(written, Watched { watching, asked });
+            self.followed.begin(written, owner, |asked| follow(watch, follower, asked));
         }
     }
 
     /// Forgets the lists that no route needs any more.
     pub fn forget_unused(&mut self, table: &Table, lists: &mut Lists) {
-        if self.known.is_empty() {
+        if self.followed.is_empty() {
             return;
         }
         let needed = needed(table);
         lists.retain(|path, _| needed.contains(path));
-        self.known.retain(|path, watched| {
-            let keep = needed.contains(path);
-            if !keep {
-                watched.watching.kill();
-            }
-            keep
-        });
+        self.followed.keep(&needed);
     }
 
     /// Reads every list again, whatever it looks like.
     pub fn ask(&self) {
-        self.known.values().for_each(|watched| watched.asked.notify_one());
+        self.followed.ask();
     }
 }
 

@@ -11,6 +11,7 @@ mod drain;
 pub mod edit;
 mod endpoint;
 pub mod file;
+mod followed;
 pub mod handle;
 mod limits;
 pub mod lists;
@@ -37,6 +38,7 @@ use datagrams::Datagrams;
 use handle::AdminDoor;
 pub use handle::Handle;
 use lists::ListFiles;
+use watch::Events;
 
 /// What runs now.
 #[derive(Debug)]
@@ -85,7 +87,7 @@ struct Retired {
 
 impl Server {
     /// A server without listeners. It uses `inherited` sockets where their address fits, and binds the rest.
-    pub fn new(shared: Arc<Shared>, inherited: Inherited) -> Self {
+    fn new(shared: Arc<Shared>, inherited: Inherited, events: Events) -> Self {
         let root = Scope::new();
         Server {
             shared,
@@ -95,8 +97,8 @@ impl Server {
             datagrams: Datagrams::default(),
             upstreams: Upstreams::new(root.child()),
             clientele: Clientele::default(),
-            lists: ListFiles::default(),
-            credentials: CredentialFiles::default(),
+            lists: ListFiles::new(events.clone()),
+            credentials: CredentialFiles::new(events),
             serving: BTreeMap::new(),
             retired: Vec::new(),
             root,

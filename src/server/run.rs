@@ -17,6 +17,7 @@ use super::log::Logs;
 use super::signals::{Signals, Told};
 use super::systemd::Manager;
 use super::trial::Trial;
+use super::watch::Events;
 use super::watch::decide::How;
 use crate::config::{Compiled, Report};
 use crate::net::{Inherited, use_low_ports};
@@ -111,10 +112,11 @@ impl Life {
         // First of all: a signal that comes during the start is carried out after it.
         let signals = Signals::listen(matches!(source, Source::File(_)))?;
         let manager = Manager::from_env();
+        let events = Events::default();
         let (mut edits, compiled) = match source {
             Source::Fixed(compiled) => (None, *compiled),
             Source::File(path) => {
-                let (edits, compiled) = Edits::open(&path).await.map_err(Failure::File)?;
+                let (edits, compiled) = Edits::open(&path, &events).await.map_err(Failure::File)?;
                 (Some(edits), compiled)
             }
         };
@@ -129,7 +131,7 @@ impl Life {
         let shared = Arc::new(Shared::new(crew, self.logs.access(), connections));
         shared.sessions.resize(sessions);
         self.limits.make_room(sessions);
-        let mut server = Server::new(shared, inherited);
+        let mut server = Server::new(shared, inherited, events);
         server.apply(&compiled).await.map_err(Failure::Sockets)?;
         self.applied(&server);
         edits.iter_mut().for_each(Edits::begin);

@@ -17,7 +17,8 @@ use tracing::{debug, warn};
 use super::file::{self, Identity};
 use crate::config::Fault;
 use decide::{How, Look, POLL, POLL_TOLD, Pace, QUIET, Step, Text};
-use folders::Folder;
+use folders::Place;
+pub(super) use hints::Events;
 use hints::Hints;
 use mount::Mounted;
 
@@ -50,12 +51,12 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Will watch; `look` is what the file looked like when it was read for the start.
-    pub fn new(path: &Path, look: Look) -> Self {
+    pub fn new(path: &Path, look: Look, events: &Events) -> Self {
         let now = Instant::now();
         Watch {
             path: path.to_owned(),
             pace: Pace::new(look, now),
-            hints: Hints::new(),
+            hints: Hints::new(events),
             wake: now,
             asked: false,
             mounted: mount::at(path),
@@ -93,7 +94,7 @@ impl Watch {
             self.hints.clear();
             let view = view(self.path.clone()).await;
             debug!(look = ?view.look, "looked at the file");
-            let was_told = self.hints.watch(view.folders) && view.local;
+            let was_told = self.hints.watch(view.places) && view.local;
             self.notice_stale();
             let now = Instant::now();
             let step = if asked { Step::Read(How::Asked) } else { self.pace.saw(view.look, now) };
@@ -149,17 +150,17 @@ impl Watch {
 #[derive(Debug)]
 struct View {
     look: Look,
-    folders: Vec<Folder>,
+    places: Vec<Place>,
     /// All of them are on file systems that tell of every change.
     local: bool,
 }
 
 async fn view(path: PathBuf) -> View {
     let seen = blocking(move || {
-        let folders = folders::on_the_way(&path);
-        View { look: look(&path), local: folders.iter().all(Folder::is_local), folders }
+        let places = folders::on_the_way(&path);
+        View { look: look(&path), local: places.iter().all(|place| place.folder.is_local()), places }
     });
-    let nothing = View { look: Err(std::io::ErrorKind::Other), folders: Vec::new(), local: false };
+    let nothing = View { look: Err(std::io::ErrorKind::Other), places: Vec::new(), local: false };
     seen.await.unwrap_or(nothing)
 }
 

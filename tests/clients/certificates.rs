@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::harness::*;
 use super::pki::{self, Authority, Pair};
@@ -172,6 +172,37 @@ fn a_new_pair_is_taken_over_under_load_without_a_failure_and_a_bad_one_is_not() 
     });
     let talks = talks.load(Ordering::Relaxed);
     assert!(talks > 100, "only {talks} connections");
+    portway.stop();
+}
+
+/// A user has few inotify instances, often 128 for all programs (inotify(7)).
+#[test]
+fn many_certificates_are_watched_as_one() {
+    let (authority, later) = (Authority::new(), Authority::new());
+    let backend = Backend::named("app");
+    let port = Port::reserve();
+    let name = |at: usize| format!("app-{at}.example.com");
+    let routes = (0..60).map(|at| {
+        let tls = format!("tls = {{ cert = \"{at}.pem\", key = \"{at}.key\" }}\nsni = \"{}\"\n", name(at));
+        route(&format!("app-{at}"), &port.local(), &backend, &tls)
+    });
+    let place = Place::with(&format!("{HEAD}{}", routes.collect::<String>()));
+    let folder = place.folder();
+    (0..60).for_each(|at| authority.pair(&name(at)).write(&folder, &at.to_string()));
+    let mut portway = Portway::run(&place.file());
+    assert_eq!(portway.descriptors().get("anon_inode:inotify"), Some(&1));
+    for at in [0, 59] {
+        let saved = Instant::now();
+        later.pair(&name(at)).write(&folder, &at.to_string());
+        portway.phase("certificate taken over");
+        // By an event: the polls are 2 s and more apart.
+        assert!(saved.elapsed() < Duration::from_millis(1500), "{:?}", saved.elapsed());
+        let mut client = pki::begin(port.number, &later.trust(), &name(at)).unwrap();
+        assert_eq!(pki::talk(&mut client).unwrap(), "app");
+    }
+    // The others were not touched.
+    pki::begin(port.number, &authority.trust(), &name(30)).unwrap();
+    assert_eq!(portway.count("certificate taken over"), 2);
     portway.stop();
 }
 

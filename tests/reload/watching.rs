@@ -29,6 +29,28 @@ fn looking_does_not_cause_looks() {
     portway.stop();
 }
 
+/// The file in a busy folder, such as /tmp: what happens to its neighbours is no reason to look.
+#[test]
+fn neighbours_cause_no_looks() {
+    let (port, a, b) = (Port::reserve(), Backend::named("a"), Backend::named("b"));
+    let text = |backend| with_looks(&file(&[("web", port.local(), backend)]));
+    let place = Place::with(&text(&a));
+    let mut portway = Portway::run(&place.file());
+    portway.until("a look", |portway| portway.count("looked at the file") > 0);
+    let (start, looks) = (Instant::now(), portway.count("looked at the file"));
+    while start.elapsed() < Duration::from_secs(3) {
+        std::fs::write(place.folder().join("neighbour"), "one more line").unwrap();
+        std::fs::rename(place.folder().join("neighbour"), place.folder().join("other")).unwrap();
+        pace(Duration::from_millis(10));
+    }
+    place.save(&text(&b));
+    portway.phase("reloaded");
+    let looks = portway.count("looked at the file") - looks;
+    // Polls, and the edit with the looks by which it settles.
+    assert!(looks <= 8, "{looks} looks in {:?}", start.elapsed());
+    portway.stop();
+}
+
 /// D8: 100 edits a second are taken in about once a second, at little cost.
 #[test]
 fn a_storm_of_edits_is_taken_in_now_and_then() {

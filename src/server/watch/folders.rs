@@ -1,4 +1,4 @@
-//! The folders in which a change can give a path another file.
+//! The places at which a change can give a path another file.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -18,6 +18,13 @@ pub(super) struct Folder {
     pub identity: (u64, u64),
 }
 
+/// A name in a folder: the file's, or that of a link on the way to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub folder: Folder,
+    pub name: OsString,
+}
+
 /// File systems of this machine's own: inotify(7) tells of all that happens there. (Not of what others do on a network, or
 /// outside of a virtual machine.)
 const LOCAL: [FsWord; 9] = [
@@ -33,20 +40,26 @@ const LOCAL: [FsWord; 9] = [
 ];
 
 impl Folder {
+    /// Whether it is that folder, by whatever path.
+    pub fn is_same(&self, other: &Folder) -> bool {
+        self.identity == other.identity
+    }
+
     /// Whether it is on one of them.
     pub fn is_local(&self) -> bool {
         rustix::fs::statfs(&self.path).is_ok_and(|system| LOCAL.contains(&system.f_type))
     }
 }
 
-/// The folder of the file and of each link on the way to it. Where the way ends early, the folder in which it may go on
+/// The place of the file and of each link on the way to it. Where the way ends early, the place at which it may go on
 /// one day.
-pub(super) fn on_the_way(path: &Path) -> Vec<Folder> {
+pub(super) fn on_the_way(path: &Path) -> Vec<Place> {
     let mut found = Vec::new();
     let Ok(path) = std::path::absolute(path) else { return found };
     let mut here = PathBuf::from("/");
     let mut ahead: VecDeque<OsString> = parts(&path).collect();
     let mut links = 0;
+    let mut last = OsString::new();
     while let Some(part) = ahead.pop_front() {
         let next = match part.to_str() {
             Some("..") => here.parent().unwrap_or(Path::new("/")).to_owned(),
@@ -55,7 +68,7 @@ pub(super) fn on_the_way(path: &Path) -> Vec<Folder> {
         match std::fs::read_link(&next) {
             Ok(target) if links < LINKS => {
                 links += 1;
-                note(&mut found, &here);
+                note(&mut found, &here, part);
                 if target.is_absolute() {
                     here = PathBuf::from("/");
                 }
@@ -65,10 +78,13 @@ pub(super) fn on_the_way(path: &Path) -> Vec<Folder> {
             }
             // Not a link: a folder to go on from, the file, or nothing.
             _ if next.is_dir() && !ahead.is_empty() => here = next,
-            _ => break,
+            _ => {
+                last = part;
+                break;
+            }
         }
     }
-    note(&mut found, &here);
+    note(&mut found, &here, last);
     found
 }
 
@@ -80,10 +96,11 @@ fn parts(path: &Path) -> impl Iterator<Item = OsString> {
     })
 }
 
-fn note(found: &mut Vec<Folder>, path: &Path) {
+fn note(found: &mut Vec<Place>, path: &Path, name: OsString) {
     let Ok(meta) = std::fs::metadata(path) else { return };
     let folder = Folder { path: path.to_owned(), identity: (meta.dev(), meta.ino()) };
-    if !found.contains(&folder) {
-        found.push(folder);
+    let place = Place { folder, name };
+    if !found.contains(&place) {
+        found.push(place);
     }
 }

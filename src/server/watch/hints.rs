@@ -1,117 +1,167 @@
 //! Events of the file system, as hints to look soon. They say nothing that is relied on, and may fail to come at all.
+//!
+//! All files share one source: a user has few inotify instances (`fs.inotify.max_user_instances`, often 128), each of them
+//! is a thread of notify's, and a host may have hundreds of certificates.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+mod board;
 
-use notify::{Config, ErrorKind, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use notify::{Config, ErrorKind, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use rustix::io::Errno;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::mpsc::{Receiver, channel};
 use tracing::{info, warn};
 
-use super::folders::Folder;
+use super::folders::Place;
+use board::Board;
 
-/// A hint to look, or the end of hints.
-type Hint = Result<(), String>;
+/// With more folders that nobody needs any more the watcher is made anew.
+const FORGOTTEN: usize = 64;
 
-/// What hints at changes.
+/// The source of hints for all files.
+#[derive(Clone, Debug, Default)]
+pub(in crate::server) struct Events {
+    /// Locked before the board. Never by notify's thread, which must answer the calls that are made meanwhile.
+    source: Arc<Mutex<Source>>,
+    board: Arc<Mutex<Board>>,
+}
+
+#[derive(Debug, Default)]
+struct Source {
+    watcher: Option<RecommendedWatcher>,
+    /// The faults that were told of, each until there is none: of a folder, or, without one, of all.
+    told: BTreeMap<PathBuf, String>,
+}
+
+/// What hints at changes of one file.
 #[derive(Debug)]
 pub(super) struct Hints {
-    watcher: Option<RecommendedWatcher>,
-    /// What the watcher watches.
-    folders: Vec<Folder>,
-    /// Something happened to a folder itself: its watch may be dead.
-    shaken: Arc<AtomicBool>,
-    sender: Sender<Hint>,
-    hints: Receiver<Hint>,
-    /// The fault that was told of last, until there is none.
-    told: Option<String>,
+    events: Events,
+    seat: u64,
+    hints: Receiver<()>,
 }
 
 impl Hints {
-    pub fn new() -> Self {
+    pub fn new(events: &Events) -> Self {
         // One hint is as good as a hundred: what does not fit is not missed.
         let (sender, hints) = channel(1);
-        Hints { watcher: None, folders: Vec::new(), shaken: Arc::default(), sender, hints, told: None }
+        let seat = events.board().take_seat(sender);
+        Hints { events: events.clone(), seat, hints }
     }
 
     /// Resolves when there is reason to look.
     pub async fn next(&mut self) {
-        if let Some(Err(error)) = self.hints.recv().await {
-            self.failed(&error);
-        }
+        self.hints.recv().await;
     }
 
     /// Forgets the hints so far: a look is about to be made.
     pub fn clear(&mut self) {
-        while let Ok(hint) = self.hints.try_recv() {
-            if let Err(error) = hint {
-                self.failed(&error);
-            }
-        }
+        while self.hints.try_recv().is_ok() {}
     }
 
-    /// Watches these folders. A watch dies with its folder, so one that was made again needs another. Whether they were
-    /// watched already.
-    pub fn watch(&mut self, folders: Vec<Folder>) -> bool {
-        let shaken = self.shaken.swap(false, Ordering::Relaxed);
-        if self.watcher.is_some() && folders == self.folders && !shaken {
+    /// Watches these places from now on. Whether they were watched already.
+    pub fn watch(&mut self, places: Vec<Place>) -> bool {
+        self.events.watch(self.seat, places)
+    }
+}
+
+impl Drop for Hints {
+    fn drop(&mut self) {
+        self.events.board().leave(self.seat);
+    }
+}
+
+impl Events {
+    fn source(&self) -> MutexGuard<'_, Source> {
+        self.source.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing is ever taken back from the watcher: it answers only once it has read all events, and where somebody
+    /// writes to a folder without end that may be never.
+    fn watch(&self, seat: u64, places: Vec<Place>) -> bool {
+        let mut source = self.source();
+        if let Some(error) = self.board().failure() {
+            source.watcher = None;
+            source.failed(Path::new(""), error);
+        }
+        if self.board().forgotten() > FORGOTTEN {
+            source.watcher = None;
+        }
+        let new = self.board().change(seat, places, source.watcher.is_some());
+        if new.is_empty() {
             return true;
         }
-        self.watcher = None;
-        match watcher(&folders, self.sender.clone(), self.shaken.clone()) {
-            Ok(watcher) => {
-                self.watcher = Some(watcher);
-                self.folders = folders;
-                if self.told.take().is_some() {
-                    info!("the file system tells of changes again");
+        let Some(watcher) = source.watcher(&self.board) else {
+            self.board().forget_all();
+            return false;
+        };
+        let watch = |path| watcher.watch(path, RecursiveMode::NonRecursive);
+        let watched: Vec<_> = new.iter().map(PathBuf::as_path).map(watch).collect();
+        for (path, result) in new.iter().zip(watched) {
+            match result {
+                Ok(()) => source.healed(path),
+                Err(error) => {
+                    self.board().strike(path);
+                    // Gone since it was seen: the next look sees other folders.
+                    if !matches!(error.kind, ErrorKind::PathNotFound) {
+                        source.failed(path, why(&error));
+                    }
                 }
             }
-            Err(error) => self.failed(&error),
         }
         false
     }
+}
 
-    fn failed(&mut self, error: &str) {
-        self.watcher = None;
-        if self.told.as_deref() != Some(error) {
+impl Source {
+    fn watcher(&mut self, board: &Arc<Mutex<Board>>) -> Option<&mut RecommendedWatcher> {
+        if self.watcher.is_none() {
+            match watcher(board.clone()) {
+                Ok(watcher) => {
+                    self.watcher = Some(watcher);
+                    self.healed(Path::new(""));
+                }
+                Err(error) => self.failed(Path::new(""), why(&error)),
+            }
+        }
+        self.watcher.as_mut()
+    }
+
+    fn failed(&mut self, folder: &Path, error: String) {
+        if !self.told.values().any(|told| *told == error) {
             warn!(error, "the file system cannot tell of changes: the file is looked at every 2 s instead");
-            self.told = Some(error.to_owned());
+        }
+        self.told.insert(folder.to_owned(), error);
+    }
+
+    fn healed(&mut self, folder: &Path) {
+        if self.told.remove(folder).is_some() && self.told.is_empty() {
+            info!("the file system tells of changes again");
         }
     }
 }
 
-fn watcher(
-    folders: &[Folder],
-    sender: Sender<Hint>,
-    shaken: Arc<AtomicBool>,
-) -> Result<RecommendedWatcher, String> {
-    let watched: Vec<PathBuf> = folders.iter().map(|folder| folder.path.clone()).collect();
-    let on_event = move |event: notify::Result<Event>| {
-        let hint = match event {
-            // Reading the file is an event too. Never act on those, or every look causes the next one.
-            Ok(event) if matches!(event.kind, EventKind::Access(_)) => return,
-            Ok(event) => {
-                if event.paths.iter().any(|path| watched.contains(path)) {
-                    shaken.store(true, Ordering::Relaxed);
-                }
-                Ok(())
-            }
-            Err(error) => Err(why(&error)),
-        };
-        // A full channel holds a hint already.
-        drop(sender.try_send(hint));
-    };
-    let mut watcher = RecommendedWatcher::new(on_event, Config::default()).map_err(|error| why(&error))?;
-    for folder in folders {
-        match watcher.watch(&folder.path, RecursiveMode::NonRecursive) {
-            Ok(()) => {}
-            // Gone since it was seen: the next look sees other folders.
-            Err(error) if matches!(error.kind, ErrorKind::PathNotFound) => {}
-            Err(error) => return Err(why(&error)),
+fn watcher(board: Arc<Mutex<Board>>) -> notify::Result<RecommendedWatcher> {
+    let heard = move |event: notify::Result<notify::Event>| {
+        // Reading the file is an event too. Never act on those, or every look causes the next one.
+        if matches!(&event, Ok(event) if matches!(event.kind, EventKind::Access(_))) {
+            return;
         }
-    }
-    Ok(watcher)
+        let mut board = board.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            // The kernel had no room for all events.
+            Ok(event) if event.need_rescan() => board.hint_all(),
+            Ok(event) => event.paths.iter().for_each(|path| board.heard(path)),
+            Err(error) => board.fail(why(&error)),
+        }
+    };
+    RecommendedWatcher::new(heard, Config::default())
 }
 
 /// What a person can do about it, where something can be done (inotify(7)).

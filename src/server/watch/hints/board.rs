@@ -1,0 +1,196 @@
+//! Who wants to hear of which places, and which folders are watched for them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use tokio::sync::mpsc::Sender;
+
+use crate::server::watch::folders::{Folder, Place};
+
+#[derive(Debug, Default)]
+pub(super) struct Board {
+    /// Each folder once, under one of its paths: inotify knows it by its inode.
+    watched: Vec<Folder>,
+    seats: BTreeMap<u64, Seat>,
+    next: u64,
+    /// How many were watched for nobody but those who have left.
+    forgotten: usize,
+    /// Why the watcher has failed.
+    failed: Option<String>,
+}
+
+/// Somebody who wants to hear of places.
+#[derive(Debug)]
+struct Seat {
+    places: Vec<Place>,
+    hints: Sender<()>,
+}
+
+impl Board {
+    pub fn take_seat(&mut self, hints: Sender<()>) -> u64 {
+        self.next += 1;
+        self.seats.insert(self.next, Seat { places: Vec::new(), hints });
+        self.next
+    }
+
+    pub fn leave(&mut self, seat: u64) {
+        self.seats.remove(&seat);
+        self.forget_unneeded();
+    }
+
+    /// What a seat wants to hear of from now on: the folders that must be watched for it. `watcher`: whether there is one,
+    /// which knows what is watched.
+    pub fn change(&mut self, seat: u64, places: Vec<Place>, watcher: bool) -> Vec<PathBuf> {
+        if !watcher {
+            self.forget_all();
+        }
+        let Some(seat) = self.seats.get_mut(&seat) else { return Vec::new() };
+        let is_watched = |place: &Place| self.watched.iter().any(|folder| folder.is_same(&place.folder));
+        if seat.places == places && places.iter().all(is_watched) {
+            return Vec::new();
+        }
+        seat.places = places;
+        self.forget_unneeded();
+        let mut new = Vec::new();
+        for place in self.seats.values().flat_map(|seat| &seat.places) {
+            if !self.watched.iter().any(|folder| folder.is_same(&place.folder)) {
+                new.push(place.folder.path.clone());
+                self.watched.push(place.folder.clone());
+            }
+        }
+        new
+    }
+
+    fn forget_unneeded(&mut self) {
+        let Board { watched, seats, forgotten, .. } = self;
+        let before = watched.len();
+        let places = seats.values().flat_map(|seat| &seat.places);
+        watched.retain(|folder| places.clone().any(|place| place.folder.is_same(folder)));
+        *forgotten += before - watched.len();
+    }
+
+    /// Folders that the watcher still watches, and nobody needs.
+    pub fn forgotten(&self) -> usize {
+        self.forgotten
+    }
+
+    /// A folder could not be watched.
+    pub fn strike(&mut self, path: &Path) {
+        self.watched.retain(|folder| folder.path != path);
+    }
+
+    /// Nothing is watched.
+    pub fn forget_all(&mut self) {
+        self.watched.clear();
+        self.forgotten = 0;
+    }
+
+    /// Something has happened to this path.
+    pub fn heard(&mut self, path: &Path) {
+        if let Some(at) = self.watched.iter().position(|folder| folder.path == path) {
+            // A watch dies with its folder: one that was moved, or removed and made again, needs another.
+            let folder = self.watched.swap_remove(at);
+            self.hint(|place| place.folder.is_same(&folder));
+        }
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return };
+        if let Some(folder) = self.watched.iter().find(|folder| folder.path == parent) {
+            self.hint(|place| place.name == name && place.folder.is_same(folder));
+        }
+    }
+
+    /// The watcher has failed.
+    pub fn fail(&mut self, why: String) {
+        self.failed = Some(why);
+        self.hint_all();
+    }
+
+    /// Why the watcher has failed, if it has since this was asked last.
+    pub fn failure(&mut self) -> Option<String> {
+        self.failed.take()
+    }
+
+    pub fn hint_all(&self) {
+        self.hint(|_| true);
+    }
+
+    fn hint(&self, concerns: impl Fn(&Place) -> bool) {
+        for seat in self.seats.values().filter(|seat| seat.places.iter().any(&concerns)) {
+            // A full channel holds a hint already.
+            let _ = seat.hints.try_send(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::{Receiver, channel};
+
+    use super::*;
+
+    fn place(path: &str, inode: u64, name: &str) -> Place {
+        Place { folder: Folder { path: path.into(), identity: (1, inode) }, name: name.into() }
+    }
+
+    fn seat(board: &mut Board, places: Vec<Place>) -> (u64, Receiver<()>, Vec<PathBuf>) {
+        let (sender, hints) = channel(1);
+        let seat = board.take_seat(sender);
+        let new = board.change(seat, places, true);
+        (seat, hints, new)
+    }
+
+    fn paths(paths: &[&str]) -> Vec<PathBuf> {
+        paths.iter().map(PathBuf::from).collect()
+    }
+
+    #[test]
+    fn only_who_wants_to_hear_of_a_name_is_told() {
+        let mut board = Board::default();
+        let (a_seat, mut a, change) =
+            seat(&mut board, vec![place("/etc", 7, "a"), place("/etc/now", 8, "a")]);
+        assert_eq!(change, paths(&["/etc", "/etc/now"]));
+        let (b_seat, mut b, change) = seat(&mut board, vec![place("/etc", 7, "b")]);
+        assert_eq!(change, paths(&[]));
+        board.heard(Path::new("/etc/a"));
+        assert_eq!((a.try_recv().is_ok(), b.try_recv().is_ok()), (true, false));
+        board.heard(Path::new("/etc/b"));
+        assert_eq!((a.try_recv().is_ok(), b.try_recv().is_ok()), (false, true));
+        for elsewhere in ["/etc/c", "/other/a", "/", "/etc/now/b"] {
+            board.heard(Path::new(elsewhere));
+        }
+        assert_eq!((a.try_recv().is_ok(), b.try_recv().is_ok()), (false, false));
+        board.hint_all();
+        assert_eq!((a.try_recv().is_ok(), b.try_recv().is_ok()), (true, true));
+        // What nobody needs any more is no longer watched; what another needs is.
+        board.leave(b_seat);
+        assert_eq!((board.watched.len(), board.forgotten()), (2, 0));
+        board.leave(a_seat);
+        assert_eq!((board.watched.len(), board.forgotten()), (0, 2));
+    }
+
+    #[test]
+    fn a_folder_of_two_paths_is_watched_under_one() {
+        let mut board = Board::default();
+        let (_, mut a, _) = seat(&mut board, vec![place("/etc", 7, "a")]);
+        let (_, mut b, change) = seat(&mut board, vec![place("/mnt/etc", 7, "b")]);
+        assert_eq!(change, paths(&[]));
+        board.heard(Path::new("/etc/b"));
+        assert_eq!((a.try_recv().is_ok(), b.try_recv().is_ok()), (false, true));
+    }
+
+    #[test]
+    fn a_folder_that_was_shaken_or_replaced_is_watched_again() {
+        let mut board = Board::default();
+        let wanted = || vec![place("/etc/portway", 7, "a")];
+        let (at, mut hints, _) = seat(&mut board, wanted());
+        board.heard(Path::new("/etc/portway"));
+        assert!(hints.try_recv().is_ok());
+        let change = board.change(at, wanted(), true);
+        assert_eq!(change, paths(&["/etc/portway"]));
+        assert!(board.change(at, wanted(), true).is_empty());
+        let change = board.change(at, vec![place("/etc/portway", 8, "a")], true);
+        assert_eq!((change, board.forgotten()), (paths(&["/etc/portway"]), 1));
+        // A watcher that was made anew watches nothing yet.
+        let change = board.change(at, vec![place("/etc/portway", 8, "a")], false);
+        assert_eq!(change, paths(&["/etc/portway"]));
+    }
+}
