@@ -82,8 +82,8 @@ impl Events {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Nothing is ever taken back from the watcher: it answers only once it has read all events, and where somebody
-    /// writes to a folder without end that may be never.
+    /// Nothing is ever taken back from the watcher: it answers only once it has read all events, and that may be never where
+    /// reading makes another (strace(1) of this process, written to a watched folder).
     fn watch(&self, seat: u64, places: Vec<Place>) -> bool {
         let mut source = self.source();
         if let Some(error) = self.board().failure() {
@@ -93,9 +93,9 @@ impl Events {
         if self.board().forgotten() > FORGOTTEN {
             source.watcher = None;
         }
-        let new = self.board().change(seat, places, source.watcher.is_some());
+        let Some(new) = self.board().change(seat, places, source.watcher.is_some()) else { return true };
         if new.is_empty() {
-            return true;
+            return false;
         }
         let Some(watcher) = source.watcher(&self.board) else {
             self.board().forget_all();
@@ -105,7 +105,11 @@ impl Events {
         let watched: Vec<_> = new.iter().map(PathBuf::as_path).map(watch).collect();
         for (path, result) in new.iter().zip(watched) {
             match result {
-                Ok(()) => source.healed(path),
+                Ok(()) => {
+                    source.healed(path);
+                    // Whoever has looked before it was watched looks once more.
+                    self.board().hint_of(path);
+                }
                 Err(error) => {
                     self.board().strike(path);
                     // Gone since it was seen: the next look sees other folders.

@@ -38,16 +38,16 @@ impl Board {
         self.forget_unneeded();
     }
 
-    /// What a seat wants to hear of from now on: the folders that must be watched for it. `watcher`: whether there is one,
-    /// which knows what is watched.
-    pub fn change(&mut self, seat: u64, places: Vec<Place>, watcher: bool) -> Vec<PathBuf> {
+    /// What a seat wants to hear of from now on. The folders that must be watched for it; `None` where it has heard of all
+    /// that already. `watcher`: whether there is one, which knows what is watched.
+    pub fn change(&mut self, seat: u64, places: Vec<Place>, watcher: bool) -> Option<Vec<PathBuf>> {
         if !watcher {
             self.forget_all();
         }
-        let Some(seat) = self.seats.get_mut(&seat) else { return Vec::new() };
+        let seat = self.seats.get_mut(&seat)?;
         let is_watched = |place: &Place| self.watched.iter().any(|folder| folder.is_same(&place.folder));
         if seat.places == places && places.iter().all(is_watched) {
-            return Vec::new();
+            return None;
         }
         seat.places = places;
         self.forget_unneeded();
@@ -58,7 +58,7 @@ impl Board {
                 self.watched.push(place.folder.clone());
             }
         }
-        new
+        Some(new)
     }
 
     fn forget_unneeded(&mut self) {
@@ -83,6 +83,12 @@ impl Board {
     pub fn forget_all(&mut self) {
         self.watched.clear();
         self.forgotten = 0;
+    }
+
+    /// Tells all who have places in a folder.
+    pub fn hint_of(&self, path: &Path) {
+        let Some(folder) = self.watched.iter().find(|folder| folder.path == path) else { return };
+        self.hint(|place| place.folder.is_same(folder));
     }
 
     /// Something has happened to this path.
@@ -131,7 +137,7 @@ mod tests {
         Place { folder: Folder { path: path.into(), identity: (1, inode) }, name: name.into() }
     }
 
-    fn seat(board: &mut Board, places: Vec<Place>) -> (u64, Receiver<()>, Vec<PathBuf>) {
+    fn seat(board: &mut Board, places: Vec<Place>) -> (u64, Receiver<()>, Option<Vec<PathBuf>>) {
         let (sender, hints) = channel(1);
         let seat = board.take_seat(sender);
         let new = board.change(seat, places, true);
@@ -147,9 +153,9 @@ mod tests {
         let mut board = Board::default();
         let (a_seat, mut a, change) =
             seat(&mut board, vec![place("/etc", 7, "a"), place("/etc/now", 8, "a")]);
-        assert_eq!(change, paths(&["/etc", "/etc/now"]));
+        assert_eq!(change, Some(paths(&["/etc", "/etc/now"])));
         let (b_seat, mut b, change) = seat(&mut board, vec![place("/etc", 7, "b")]);
-        assert_eq!(change, paths(&[]));
+        assert_eq!(change, Some(paths(&[])));
         board.heard(Path::new("/etc/a"));
         assert_eq!((a.try_recv().is_ok(), b.try_recv().is_ok()), (true, false));
         board.heard(Path::new("/etc/b"));
@@ -161,6 +167,11 @@ mod tests {
         board.hint_all();
         assert_eq!((a.try_recv().is_ok(), b.try_recv().is_ok()), (true, true));
         // What nobody needs any more is no longer watched; what another needs is.
+        // A folder that is watched anew: both look once more. A new name has not been heard of, also where its folder is.
+        board.hint_of(Path::new("/etc"));
+        assert_eq!((a.try_recv().is_ok(), b.try_recv().is_ok()), (true, true));
+        assert_eq!(board.change(b_seat, vec![place("/etc", 7, "c")], true), Some(paths(&[])));
+        assert_eq!(board.change(b_seat, vec![place("/etc", 7, "c")], true), None);
         board.leave(b_seat);
         assert_eq!((board.watched.len(), board.forgotten()), (2, 0));
         board.leave(a_seat);
@@ -172,7 +183,7 @@ mod tests {
         let mut board = Board::default();
         let (_, mut a, _) = seat(&mut board, vec![place("/etc", 7, "a")]);
         let (_, mut b, change) = seat(&mut board, vec![place("/mnt/etc", 7, "b")]);
-        assert_eq!(change, paths(&[]));
+        assert_eq!(change, Some(paths(&[])));
         board.heard(Path::new("/etc/b"));
         assert_eq!((a.try_recv().is_ok(), b.try_recv().is_ok()), (false, true));
     }
@@ -185,12 +196,12 @@ mod tests {
         board.heard(Path::new("/etc/portway"));
         assert!(hints.try_recv().is_ok());
         let change = board.change(at, wanted(), true);
-        assert_eq!(change, paths(&["/etc/portway"]));
-        assert!(board.change(at, wanted(), true).is_empty());
+        assert_eq!(change, Some(paths(&["/etc/portway"])));
+        assert!(board.change(at, wanted(), true).is_none());
         let change = board.change(at, vec![place("/etc/portway", 8, "a")], true);
-        assert_eq!((change, board.forgotten()), (paths(&["/etc/portway"]), 1));
+        assert_eq!((change, board.forgotten()), (Some(paths(&["/etc/portway"])), 1));
         // A watcher that was made anew watches nothing yet.
         let change = board.change(at, vec![place("/etc/portway", 8, "a")], false);
-        assert_eq!(change, paths(&["/etc/portway"]));
+        assert_eq!(change, Some(paths(&["/etc/portway"])));
     }
 }
