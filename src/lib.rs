@@ -27,6 +27,7 @@
 pub mod admin;
 pub mod cli;
 pub mod config;
+pub mod files;
 pub mod model;
 pub mod net;
 pub mod proxy;

@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use portway::config::{Fault, compile, schema};
+use portway::config::{compile, schema};
+use portway::model::Fault;
 use portway::model::{ListenAddr, ListenSpec, LogSettings, Policy, Table};
 use proptest::prelude::*;
 use serde_json::Value;

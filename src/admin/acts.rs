@@ -3,9 +3,11 @@
 use serde::de::DeserializeOwned;
 
 use super::api::{Drain, Draining, Kill, Killed, Problem, ReloadOutcome, Reloaded};
-use super::render::{Wanted, count, seconds};
+use super::render::connections::Wanted;
+use super::units::{count, seconds};
 use crate::server::Handle;
-use crate::server::handle::{self, Stopping};
+use crate::server::handle::Stopping;
+use crate::server::history;
 
 /// Kills are carried out in parts: between them connections may begin and end.
 const PART: usize = 1000;
@@ -64,20 +66,20 @@ pub(super) fn kill(handle: &Handle, kill: &Kill) -> Result<Killed, Problem> {
 /// Takes a route out, or ends the process, once its connections have ended.
 pub(super) async fn drain(handle: &Handle, drain: Drain) -> Result<Option<Draining>, Stopping> {
     let begun = handle.drain(drain.route).await?;
-    Ok(begun.map(|begun| Draining { open: count(begun.open), at_most: seconds(begun.patience) }))
+    Ok(begun.map(|begun| Draining { open: count(begun.open), at_most: seconds(begun.at_most) }))
 }
 
 /// Reads the file again, and waits for what becomes of it.
 pub(super) async fn reload(handle: &Handle) -> Result<Reloaded, Stopping> {
     let reloaded = |outcome, generation| Reloaded { outcome, generation, changed: None, report: None };
     Ok(match handle.reload().await? {
-        handle::Reloaded::Taken(generation, None) => reloaded(ReloadOutcome::Unchanged, generation),
-        handle::Reloaded::Taken(generation, changed) => {
+        history::Reloaded::Taken(generation, None) => reloaded(ReloadOutcome::Unchanged, generation),
+        history::Reloaded::Taken(generation, changed) => {
             Reloaded { changed, ..reloaded(ReloadOutcome::Reloaded, generation) }
         }
-        handle::Reloaded::Refused(generation, report) => {
+        history::Reloaded::Refused(generation, report) => {
             Reloaded { report: Some(report.render(false)), ..reloaded(ReloadOutcome::Refused, generation) }
         }
-        handle::Reloaded::NoFile(generation) => reloaded(ReloadOutcome::NoFile, generation),
+        history::Reloaded::NoFile(generation) => reloaded(ReloadOutcome::NoFile, generation),
     })
 }

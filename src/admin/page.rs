@@ -1,6 +1,8 @@
 //! The page at `/`: one document that loads nothing. It is the same for everybody and says nothing of the proxy; its script
 //! asks for that, by the rights of whoever looks.
 
+use hyper::header::{self, HeaderName};
+
 use super::http::Answer;
 
 /// The whole of it, put together when this is compiled.
@@ -19,11 +21,14 @@ const DOCUMENT: &str = concat!(
 /// It may run this script and have this style (by their hashes), ask where it came from, and nothing else: no outside
 /// load, no frame, no form that leaves. A test holds the hashes against the document.
 const POLICY: &str = concat!(
-    "content-security-policy: default-src 'none'; script-src 'sha256-D1oocb973DYW7S+S/Gm2ojEYZ2QM475ZwSWT0/lEhzg='; style-src 'sha256-OX3/vKOe5NU6voafir4pnluUFEDsi2A496x+A8CMCTw='; ",
-    "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n",
-    "referrer-policy: no-referrer\r\n"
+    "default-src 'none'; script-src 'sha256-D1oocb973DYW7S+S/Gm2ojEYZ2QM475ZwSWT0/lEhzg='; style-src 'sha256-OX3/vKOe5NU6voafir4pnluUFEDsi2A496x+A8CMCTw='; ",
+    "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
+/// Beside what every answer says.
+const FIELDS: &[(HeaderName, &str)] =
+    &[(header::CONTENT_SECURITY_POLICY, POLICY), (header::REFERRER_POLICY, "no-referrer")];
+
 pub(super) fn answer() -> Answer {
-    Answer { status: 200, kind: "text/html; charset=utf-8", body: DOCUMENT.as_bytes().to_vec(), more: POLICY }
+    Answer { status: 200, kind: "text/html; charset=utf-8", body: DOCUMENT.as_bytes().to_vec(), more: FIELDS }
 }

@@ -10,21 +10,21 @@ use tokio::time::{Instant, timeout};
 use super::api::{
     DescriptorBudget, KeyChange, ListenerProbe, Plan, PlannedRoute, ProbeResult, UpstreamProbe,
 };
-use super::render::{count, seconds};
-use crate::config::{self, Compiled, Fault, Report, key_changes};
-use crate::model::{OnChange, Protocol, Route, UpstreamAddr};
+use super::units::{count, seconds};
+use crate::config::{self, Compiled, Report, key_changes};
+use crate::files;
+use crate::model::{Fault, OnChange, Protocol, Route, UpstreamAddr};
 use crate::net::dial::DialOptions;
 use crate::net::{dial, look_up};
-use crate::server::handle::Stopping;
-use crate::server::trial::Trial;
-use crate::server::{Handle, file};
+use crate::server::Handle;
+use crate::server::handle::{DryRun, Stopping};
 
 /// So many upstreams are tried,
 const PROBES: usize = 64;
 /// so many at a time,
 const AT_ONCE: usize = 16;
 /// and each for so long at most.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PROBE_TIME: Duration = Duration::from_secs(3);
 
 /// One plan at a time: its probes take descriptors that are kept for nobody.
 static TURN: Semaphore = Semaphore::const_new(1);
@@ -47,53 +47,53 @@ pub(super) async fn plan(handle: &Handle, text: Option<Vec<u8>>) -> Result<Plan,
     // A large text, or a slow disk, takes its time.
     let compiled = tokio::task::spawn_blocking(move || compile(&name, text)).await;
     let compiled = compiled.unwrap_or(Err(gone)).map_err(NoPlan::Faults)?;
-    let trial = handle.try_plan(compiled).await.map_err(NoPlan::Stopping)?.map_err(NoPlan::Faults)?;
-    let upstreams = probe_all(handle, new_upstreams(&trial)).await;
-    Ok(shown(trial, upstreams))
+    let dry_run = handle.dry_run(compiled).await.map_err(NoPlan::Stopping)?.map_err(NoPlan::Faults)?;
+    let upstreams = probe_all(handle, new_upstreams(&dry_run)).await;
+    Ok(shown(dry_run, upstreams))
 }
 
 fn compile(name: &str, text: Option<Vec<u8>>) -> Result<Compiled, Report> {
     let text = match text {
         Some(text) => text,
-        None => file::read(name.as_ref()).map_err(|fault| Report::about_file(name, fault))?.bytes,
+        None => files::read(name.as_ref()).map_err(|fault| Report::about_file(name, fault))?.bytes,
     };
     config::compile(name, &text)
 }
 
-fn shown(trial: Trial, upstreams: Vec<UpstreamProbe>) -> Plan {
-    let routes = &trial.plan.routes;
-    let planned = |name: &str, old: Option<&Route>, new: Option<&Route>| planned(&trial, name, old, new);
+fn shown(dry_run: DryRun, upstreams: Vec<UpstreamProbe>) -> Plan {
+    let routes = &dry_run.plan.routes;
+    let planned = |name: &str, old: Option<&Route>, new: Option<&Route>| planned(&dry_run, name, old, new);
     let added = routes.added.iter().map(|(name, new)| planned(name, None, Some(new)));
     let removed = routes.removed.iter().map(|(name, old)| planned(name, Some(old), None));
     let changed = routes.changed.iter().map(|(name, (old, new))| planned(name, Some(old), Some(new)));
-    let closed = trial.plan.listeners.removed.keys().map(ToString::to_string);
-    let closed_udp = trial.plan.datagrams.removed.keys().map(|addr| format!("{addr}/udp"));
-    let listeners = trial.listeners.iter().map(|(protocol, addr, fault)| ListenerProbe {
-        protocol: protocol.label().to_owned(),
-        address: addr.to_string(),
-        error: fault.as_ref().map(|fault| fault.message.clone()),
-        help: fault.as_ref().map(|fault| fault.help.clone()),
+    let closed = dry_run.plan.listeners.removed.keys().map(ToString::to_string);
+    let closed_udp = dry_run.plan.datagrams.removed.keys().map(|addr| format!("{addr}/udp"));
+    let listeners = dry_run.listeners.iter().map(|tried| ListenerProbe {
+        protocol: tried.protocol.label().to_owned(),
+        address: tried.addr.to_string(),
+        error: tried.fault.as_ref().map(|fault| fault.message.clone()),
+        help: tried.fault.as_ref().map(|fault| fault.help.clone()),
     });
     Plan {
-        changes: !trial.plan.is_empty(),
-        generation: trial.generation,
+        changes: !dry_run.plan.is_empty(),
+        generation: dry_run.generation,
         added: added.collect(),
         removed: removed.collect(),
         changed: changed.collect(),
-        settings: settings(&trial),
+        settings: settings(&dry_run),
         listeners: listeners.collect(),
         closed: closed.chain(closed_udp).collect(),
         upstreams,
         descriptors: DescriptorBudget {
-            needed: count(trial.descriptors.0),
-            limit: count(trial.descriptors.1),
-            connections: count(trial.fits.0),
-            sessions: count(trial.fits.1),
+            needed: count(dry_run.descriptors_needed),
+            limit: count(dry_run.descriptors),
+            connections: count(dry_run.fits.connections),
+            sessions: count(dry_run.fits.sessions),
         },
     }
 }
 
-fn planned(trial: &Trial, name: &str, old: Option<&Route>, new: Option<&Route>) -> PlannedRoute {
+fn planned(dry_run: &DryRun, name: &str, old: Option<&Route>, new: Option<&Route>) -> PlannedRoute {
     // The text that the edit leaves says what becomes of the connections, or the one that it removes.
     let says = old.and(new.or(old)).map(|route| &route.policy);
     let keys = old.zip(new).map(|(old, new)| key_changes(old, new)).unwrap_or_default();
@@ -103,7 +103,7 @@ fn planned(trial: &Trial, name: &str, old: Option<&Route>, new: Option<&Route>) 
         listen: shown(new.or(old), |route| route.listen.iter().map(ToString::to_string).collect()),
         upstream: shown(new.or(old), |route| route.upstream.iter().map(ToString::to_string).collect()),
         keys: keys.into_iter().map(|(key, from, to)| KeyChange { key: key.to_owned(), from, to }).collect(),
-        open: count(trial.open.get(name).copied().unwrap_or_default()),
+        open: count(dry_run.open.get(name).copied().unwrap_or_default()),
         on_change: says.map(|policy| policy.on_change.label().to_owned()),
         drain_timeout: says
             .filter(|policy| policy.on_change == OnChange::Drain)
@@ -111,9 +111,8 @@ fn planned(trial: &Trial, name: &str, old: Option<&Route>, new: Option<&Route>) 
     }
 }
 
-fn settings(trial: &Trial) -> Vec<KeyChange> {
-    let (log, limits, admin) = &trial.settings;
-    let plan = &trial.plan;
+fn settings(dry_run: &DryRun) -> Vec<KeyChange> {
+    let DryRun { log, limits, admin, plan, .. } = dry_run;
     let mut changes = Vec::new();
     let mut note = |section: &str, key: &str, from: String, to: String| {
         if from != to {
@@ -151,8 +150,8 @@ fn settings(trial: &Trial) -> Vec<KeyChange> {
 }
 
 /// Upstreams that a route would lead to and does not lead to now.
-fn new_upstreams(trial: &Trial) -> Vec<(Arc<Route>, UpstreamAddr)> {
-    let routes = &trial.plan.routes;
+fn new_upstreams(dry_run: &DryRun) -> Vec<(Arc<Route>, UpstreamAddr)> {
+    let routes = &dry_run.plan.routes;
     let added = routes.added.values().map(|new| (None, new));
     let changed = routes.changed.values().map(|(old, new)| (Some(old), new));
     let (mut seen, mut found) = (BTreeSet::new(), Vec::new());
@@ -213,7 +212,7 @@ fn blank(route: &Route, addr: &UpstreamAddr) -> UpstreamProbe {
 async fn probe(route: &Route, addr: &UpstreamAddr) -> UpstreamProbe {
     let (begun, mut probe) = (Instant::now(), blank(route, addr));
     let addresses = match addr {
-        UpstreamAddr::Name(host, port) => match timeout(PATIENCE, look_up(host)).await {
+        UpstreamAddr::Name(host, port) => match timeout(PROBE_TIME, look_up(host)).await {
             Ok(Ok(found)) if !found.is_empty() => {
                 found.into_iter().map(|ip| UpstreamAddr::Ip((ip, *port).into())).collect()
             }
@@ -234,8 +233,8 @@ async fn probe(route: &Route, addr: &UpstreamAddr) -> UpstreamProbe {
     probe.result = ProbeResult::Resolves;
     if route.policy.protocol == Protocol::Tcp {
         probe.result = ProbeResult::Refuses;
-        let timeout = PATIENCE.min(route.policy.connect_timeout);
-        let options = DialOptions { timeout, keepalive: None, before: &[] };
+        let timeout = PROBE_TIME.min(route.policy.connect_timeout);
+        let options = DialOptions { timeout, keepalive: None, before_tls: &[] };
         for addr in &addresses {
             match dial(addr, options, None).await {
                 Ok(_) => {

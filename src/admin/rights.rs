@@ -22,8 +22,16 @@ pub(super) enum Right {
     Change,
 }
 
-/// Whether the request has it; if not, the status and the reason.
-pub(super) fn check(settings: &AdminSettings, request: &Request, right: Right) -> Result<(), (u16, Problem)> {
+/// Why a request may not be made.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    /// The status of the answer.
+    pub status: u16,
+    pub problem: Problem,
+}
+
+/// Whether the request has the right that it needs.
+pub(super) fn check(settings: &AdminSettings, request: &Request, right: Right) -> Result<(), Refusal> {
     if matches!(settings.listen, ListenAddr::Unix(_)) || right == Right::None {
         return Ok(());
     }
@@ -33,7 +41,7 @@ pub(super) fn check(settings: &AdminSettings, request: &Request, right: Right) -
     };
     let changes = knows(&settings.token);
     let reads = changes || knows(&settings.read_token);
-    // Who knows a token is no page that was led astray.
+    // Who knows a token is no page of somebody else.
     if !reads {
         by_address(request)?;
     }
@@ -44,29 +52,29 @@ pub(super) fn check(settings: &AdminSettings, request: &Request, right: Right) -
         Right::Read if reads || open => Ok(()),
         Right::Read => Err(unauthorized(request, "reading needs a token")),
         Right::Change if changes => Ok(()),
-        Right::Change if settings.token.is_none() => Err((
-            403,
-            Problem::new(
-                "changing needs a token, and the file has none".to_owned(),
-                "add token = \"...\" to [admin], or listen on \"unix:/run/portway/admin.sock\"".to_owned(),
+        Right::Change if settings.token.is_none() => Err(Refusal {
+            status: 403,
+            problem: Problem::new(
+                "changing needs a token, and the file has none",
+                "add token = \"...\" to [admin], or listen on \"unix:/run/portway/admin.sock\"",
             ),
-        )),
+        }),
         Right::Change => Err(unauthorized(request, "changing needs the token")),
     }
 }
 
-fn unauthorized(request: &Request, error: &str) -> (u16, Problem) {
+fn unauthorized(request: &Request, error: &str) -> Refusal {
     let help = match request.token {
         Some(_) => "the one that was sent is not the one of [admin]",
         None => {
             "send it as `Authorization: Bearer ...`; the commands take it from [admin], or from $PORTWAY_TOKEN"
         }
     };
-    (401, Problem::new(error.to_owned(), help.to_owned()))
+    Refusal { status: 401, problem: Problem::new(error, help) }
 }
 
 /// A name in `Host` may be anybody's; an address, and `localhost`, lead nobody astray.
-fn by_address(request: &Request) -> Result<(), (u16, Problem)> {
+fn by_address(request: &Request) -> Result<(), Refusal> {
     let host = request.host.as_deref().unwrap_or_default();
     let name = without_port(host);
     let plain = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
@@ -78,11 +86,11 @@ fn by_address(request: &Request) -> Result<(), (u16, Problem)> {
         format!("the request asks for the host `{}`", tidy(host)),
         "ask by address, or for localhost; with a token any name will do".to_owned(),
     );
-    Err((421, problem))
+    Err(Refusal { status: 421, problem })
 }
 
 /// A browser says from which page a request comes.
-fn same_origin(request: &Request) -> Result<(), (u16, Problem)> {
+fn same_origin(request: &Request) -> Result<(), Refusal> {
     let Some(origin) = &request.origin else { return Ok(()) };
     let host = request.host.as_deref().unwrap_or_default();
     let own = ["http://", "https://"].iter().any(|scheme| origin.strip_prefix(scheme) == Some(host));
@@ -93,7 +101,7 @@ fn same_origin(request: &Request) -> Result<(), (u16, Problem)> {
         format!("the request comes from a page of `{}`", tidy(origin)),
         "only pages of this address may ask".to_owned(),
     );
-    Err((403, problem))
+    Err(Refusal { status: 403, problem })
 }
 
 fn without_port(host: &str) -> &str {
@@ -110,7 +118,8 @@ fn tidy(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::http::Method;
+    use hyper::Method;
+
     use super::*;
     use crate::model::Secret;
 
@@ -128,22 +137,20 @@ mod tests {
 
     fn request(host: &str, origin: Option<&str>, token: Option<&str>) -> Request {
         Request {
-            method: Method::Get,
+            method: Method::GET,
             path: String::new(),
             query: String::new(),
             host: Some(host.to_owned()),
             origin: origin.map(ToOwned::to_owned),
             token: token.map(ToOwned::to_owned),
             accept: String::new(),
-            body: Vec::new(),
-            again: true,
         }
     }
 
     /// For nothing, for reading and for changing: 0 where it may.
     fn may(settings: &AdminSettings, request: &Request) -> [u16; 3] {
         [Right::None, Right::Read, Right::Change]
-            .map(|right| check(settings, request, right).map_or_else(|(status, _)| status, |()| 0))
+            .map(|right| check(settings, request, right).map_or_else(|refusal| refusal.status, |()| 0))
     }
 
     #[test]

@@ -1,94 +1,98 @@
-//! What is asked, and who answers it.
+//! Which call a request is, whether it may be made, and who answers it.
 
 use std::time::Duration;
 
-use serde::Serialize;
+use hyper::{Method, header};
 use tokio::time::timeout;
 
+use super::answer::{json, problem, stopping, text};
 use super::api::Problem;
-use super::http::{Answer, Method, Request};
+use super::calls::{CALLS, Call};
+use super::http::{Answer, Request};
 use super::plan::{NoPlan, plan};
-use super::render::{self, Snapshot};
+use super::render::{connections, routes, status, upstreams};
 use super::rights::{self, Right};
+use super::snapshot::Snapshot;
 use super::{acts, metrics, openapi, page};
 use crate::server::Handle;
 use crate::server::handle::Stopping;
 
-const JSON: &str = "application/json";
-const TEXT: &str = "text/plain; charset=utf-8";
-
-/// A server that does not answer for so long does not live.
+/// A server that does not answer for so long is dead.
 const ALIVE: Duration = Duration::from_secs(10);
 
-/// Answers a request that has come whole.
-pub(super) async fn answer(handle: &Handle, request: &Request) -> Answer {
-    let right = match (request.method, request.path.as_str()) {
-        (_, "/healthz" | "/readyz" | "/") => Right::None,
-        (Method::Get | Method::Head, _) => Right::Read,
-        // A plan of any text connects wherever that leads, and reads the lists that it names: who may only look may not.
-        (Method::Post, _) => Right::Change,
-    };
-    let settings = handle.admin.borrow().as_ref().map(|door| door.settings.clone());
-    let Some(settings) = settings else { return stopping(Stopping) };
-    if let Err((status, said)) = rights::check(&settings, request, right) {
-        let mut answer = json(status, &said);
-        if status == 401 {
-            answer.more = "www-authenticate: Bearer\r\n";
+/// The call that a request makes; `None`: there is no such call. Fails where it may not be made.
+pub(super) fn permitted(handle: &Handle, request: &Request) -> Result<Option<Call>, Answer> {
+    let posts = request.method == Method::POST;
+    let row = CALLS.iter().find(|row| row.path == request.path && (row.method == Method::POST) == posts);
+    // Who may not know what is there is not told what is not.
+    let right = row.map_or(if posts { Right::Change } else { Right::Read }, |row| row.right);
+    let settings = handle.admin.borrow().as_ref().map(|listener| listener.settings.clone());
+    let Some(settings) = settings else { return Err(stopping(Stopping)) };
+    match rights::check(&settings, request, right) {
+        Ok(()) => Ok(row.map(|row| row.call)),
+        Err(refusal) => {
+            let mut answer = json(refusal.status, &refusal.problem);
+            if refusal.status == 401 {
+                answer.more = &[(header::WWW_AUTHENTICATE, "Bearer")];
+            }
+            Err(answer)
         }
-        return answer;
     }
-    let answered = match request.method {
-        Method::Get | Method::Head => get(handle, request).await,
-        Method::Post => post(handle, request).await,
-    };
-    answered.unwrap_or_else(stopping)
 }
 
-async fn get(handle: &Handle, request: &Request) -> Result<Answer, Stopping> {
-    Ok(match request.path.as_str() {
-        "/" => page::answer(),
-        "/healthz" => match timeout(ALIVE, handle.is_alive()).await {
+/// Answers a request that has come whole.
+pub(super) async fn answer(handle: &Handle, call: Option<Call>, request: &Request, body: Vec<u8>) -> Answer {
+    match call {
+        Some(call) => answer_call(handle, call, request, body).await.unwrap_or_else(stopping),
+        None if request.method == Method::POST => {
+            let shown: String = request.path.chars().take(100).collect();
+            problem(404, &format!("nothing takes a POST at {shown}"), "see /v1/openapi.json")
+        }
+        None => problem(404, "there is nothing here", "see /v1/openapi.json"),
+    }
+}
+
+async fn answer_call(
+    handle: &Handle,
+    call: Call,
+    request: &Request,
+    body: Vec<u8>,
+) -> Result<Answer, Stopping> {
+    let snapshot = || Snapshot::take(handle);
+    Ok(match call {
+        Call::Page => page::answer(),
+        Call::Healthz => match timeout(ALIVE, handle.is_alive()).await {
             Ok(Ok(_)) => text("ok\n"),
             Ok(Err(stopped)) => return Err(stopped),
             Err(_) => problem(503, "the server does not answer", "see its log, and start it again"),
         },
-        "/readyz" => match handle.is_alive().await? {
+        Call::Readyz => match handle.is_alive().await? {
             false => text("ready\n"),
             true => problem(503, "Portway is draining", "send new clients elsewhere"),
         },
-        "/v1/openapi.json" => json(200, openapi::document()),
-        "/v1/connections" => match render::connections(handle, &request.query) {
+        Call::Metrics => metrics::answer(&snapshot().await?, &request.accept),
+        Call::OpenApi => json(200, openapi::document()),
+        Call::Status => json(200, &status::status(&snapshot().await?)),
+        Call::Routes => json(200, &routes::routes(&snapshot().await?)),
+        Call::Upstreams => json(200, &upstreams::upstreams(&snapshot().await?)),
+        Call::Connections => match connections::connections(handle, &request.query) {
             Ok(page) => json(200, &page),
             Err(said) => json(400, &said),
         },
-        "/v1/status" => json(200, &render::status(&Snapshot::take(handle).await?)),
-        "/v1/routes" => json(200, &render::routes(&Snapshot::take(handle).await?)),
-        "/v1/upstreams" => json(200, &render::upstreams(&Snapshot::take(handle).await?)),
-        "/v1/plan" => planned(plan(handle, None).await)?,
-        "/metrics" => metrics::answer(&Snapshot::take(handle).await?, &request.accept),
-        _ => problem(404, "there is nothing here", "see /v1/openapi.json"),
-    })
-}
-
-async fn post(handle: &Handle, request: &Request) -> Result<Answer, Stopping> {
-    Ok(match request.path.as_str() {
-        "/v1/kill" => match acts::read(&request.body).and_then(|kill| acts::kill(handle, &kill)) {
+        Call::Plan => planned(plan(handle, None).await)?,
+        Call::PlanText => planned(plan(handle, Some(body)).await)?,
+        Call::Kill => match acts::read(&body).and_then(|kill| acts::kill(handle, &kill)) {
             Ok(killed) => json(200, &killed),
             Err(said) => json(400, &said),
         },
-        "/v1/reload" => json(200, &acts::reload(handle).await?),
-        "/v1/drain" => match acts::read(&request.body) {
+        Call::Reload => json(200, &acts::reload(handle).await?),
+        Call::Drain => match acts::read(&body) {
             Ok(drain) => match acts::drain(handle, drain).await? {
                 Some(begun) => json(202, &begun),
                 None => problem(404, "no route in force is called so", "see /v1/routes"),
             },
             Err(said) => json(400, &said),
         },
-        "/v1/plan" => planned(plan(handle, Some(request.body.clone())).await)?,
-        path => {
-            let shown: String = path.chars().take(100).collect();
-            problem(404, &format!("nothing takes a POST at {shown}"), "see /v1/openapi.json")
-        }
     })
 }
 
@@ -102,24 +106,4 @@ fn planned(plan: Result<super::api::Plan, NoPlan>) -> Result<Answer, Stopping> {
             Ok(json(422, &said))
         }
     }
-}
-
-fn stopping(stopping: Stopping) -> Answer {
-    problem(503, &stopping.to_string(), "start it again")
-}
-
-/// An answer that is not what was asked for.
-pub(super) fn problem(status: u16, error: &str, help: &str) -> Answer {
-    json(status, &Problem::new(error, help))
-}
-
-fn text(text: &str) -> Answer {
-    Answer { status: 200, kind: TEXT, body: text.as_bytes().to_vec(), more: "" }
-}
-
-fn json(status: u16, value: &impl Serialize) -> Answer {
-    // Of these values none fails to serialize.
-    let mut body = serde_json::to_vec(value).unwrap_or_default();
-    body.push(b'\n');
-    Answer { status, kind: JSON, body, more: "" }
 }

@@ -1,42 +1,63 @@
 //! The endpoint: its connections, few and bounded, on descriptors that the proxy leaves to them.
 
+use std::error::Error;
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use tokio::sync::Notify;
-use tokio::time::{Instant, sleep};
+use http_body_util::Full;
+use hyper::Response;
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep, timeout};
 
-use super::http::{Answer, HEAD_TIME, Talk, Wrong};
+use super::answer::problem;
+use super::http::{BODY_TIME, LATE, Never, Request, Wrong, read, response};
+use super::io::{HttpIo, Times, Waits};
 use super::router;
 use crate::net::Socket;
-use crate::server::Handle;
-use crate::server::handle::{ADMIN_CONNECTIONS, AdminDoor};
+use crate::server::{ADMIN_CONNECTIONS, AdminListener, Handle};
 use crate::tasks::{Scope, Task};
+
+/// A head may have so many bytes,
+const HEAD: usize = 16 * 1024;
+/// and so many fields.
+const FIELDS: usize = 64;
+/// How long a client may take.
+const TIMES: Times = Times { idle: Duration::from_secs(60), head: Duration::from_secs(5), write: BODY_TIME };
+/// How long accepting pauses when the system has no more to give.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How long the rest of a refused request is read.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Serves the endpoint of the file, as long as the file has one, and the next one after an edit.
 pub async fn serve(handle: Handle) {
     let mut admin = handle.admin.clone();
     loop {
-        let Some(door) = admin.borrow_and_update().clone() else {
+        let Some(listener) = admin.borrow_and_update().clone() else {
             if admin.changed().await.is_err() {
                 return;
             }
             continue;
         };
         let guests = handle.scope.child();
-        let accepting = accept(&door, &handle, &guests);
         tokio::select! {
-            () = accepting => {}
-            () = replaced(&mut admin, &door) => {}
+            () = accept(&listener, &handle, &guests) => {}
+            () = replaced(&mut admin, &listener) => {}
         }
         guests.kill();
     }
 }
 
 /// Resolves when the file has another socket for it, or none.
-async fn replaced(admin: &mut tokio::sync::watch::Receiver<Option<Arc<AdminDoor>>>, door: &AdminDoor) {
-    let same =
-        |now: &Option<Arc<AdminDoor>>| now.as_ref().is_some_and(|now| Arc::ptr_eq(&now.socket, &door.socket));
+async fn replaced(admin: &mut watch::Receiver<Option<Arc<AdminListener>>>, listener: &AdminListener) {
+    let same = |now: &Option<Arc<AdminListener>>| {
+        now.as_ref().is_some_and(|now| Arc::ptr_eq(&now.socket, &listener.socket))
+    };
     // An error: the server is gone, and so is what it listens on.
     drop(admin.wait_for(|now| !same(now)).await);
 }
@@ -44,53 +65,39 @@ async fn replaced(admin: &mut tokio::sync::watch::Receiver<Option<Arc<AdminDoor>
 /// One connection.
 struct Guest {
     task: Task,
-    state: Arc<State>,
+    waits: Arc<Waits>,
 }
 
-/// When it began to wait for a request, in milliseconds from 1; 0: it has one.
-#[derive(Debug, Default)]
-struct State {
-    waits: AtomicU64,
-}
-
-impl State {
-    fn waits_since(&self, begun: Instant) {
-        let now = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.waits.store(now.saturating_add(1), Ordering::Relaxed);
-    }
-}
-
-/// Takes connections until it is dropped. Where there are as many as may be, the one that has been waiting longest for a
-/// request gives way: whoever only holds connections keeps nobody out.
-async fn accept(door: &AdminDoor, handle: &Handle, scope: &Scope) {
+/// Takes connections until it is dropped. Where there are as many as may be, the one that has waited longest for a request
+/// gives way: whoever only holds connections keeps nobody out.
+async fn accept(listener: &AdminListener, handle: &Handle, scope: &Scope) {
     let left = Arc::new(Notify::new());
     let mut guests: Vec<Guest> = Vec::new();
     let begun = Instant::now();
     loop {
-        let Ok(socket) = door.socket.accept().await else {
-            sleep(HEAD_TIME / 50).await;
+        let Ok(socket) = listener.socket.accept().await else {
+            sleep(PAUSE).await;
             continue;
         };
         loop {
-            guests.retain(|guest| Arc::strong_count(&guest.state) > 1);
+            guests.retain(|guest| Arc::strong_count(&guest.waits) > 1);
             if guests.len() < ADMIN_CONNECTIONS {
                 break;
             }
-            let waiting = guests.iter().filter(|guest| guest.state.waits.load(Ordering::Relaxed) > 0);
-            if let Some(longest) = waiting.min_by_key(|guest| guest.state.waits.load(Ordering::Relaxed)) {
+            let waiting = guests.iter().filter_map(|guest| Some((guest.waits.since()?, guest)));
+            if let Some((_, longest)) = waiting.min_by_key(|(since, _)| *since) {
                 longest.task.kill();
             }
             left.notified().await;
         }
-        let state = Arc::new(State::default());
-        state.waits_since(begun);
-        let (mine, departure, handle) = (state.clone(), Departure(left.clone()), handle.clone());
+        let waits = Arc::new(Waits::new(begun));
+        let (mine, departure, handle) = (waits.clone(), Departure(left.clone()), handle.clone());
         let task = scope.spawn(async move {
             // Dropped after `mine`: who hears of it sees that it is gone.
             let _departure = departure;
-            converse(socket, handle, (mine, begun)).await;
+            converse(socket, handle, mine).await;
         });
-        guests.push(Guest { task, state });
+        guests.push(Guest { task, waits });
     }
 }
 
@@ -103,35 +110,82 @@ impl Drop for Departure {
     }
 }
 
-async fn converse(socket: Socket, handle: Handle, (state, begun): (Arc<State>, Instant)) {
-    let mut talk = Talk::new(socket);
-    let waits = |waits: bool| match waits {
-        true => state.waits_since(begun),
-        false => state.waits.store(0, Ordering::Relaxed),
-    };
-    loop {
-        let request = match talk.next(waits).await {
-            Ok(request) => request,
-            Err(Wrong::Gone) => return,
-            Err(Wrong::Bad(status, error)) => {
-                let answer = router::problem(status, error, "see /v1/openapi.json");
-                // Whoever sends rubbish may be gone.
-                drop(talk.answer(&answer, false, false).await);
-                return linger(talk).await;
-            }
+async fn converse(socket: Socket, handle: Handle, waits: Arc<Waits>) {
+    let refused = AtomicBool::new(false);
+    let service = service_fn(|request| async {
+        waits.end();
+        let answer = answer(&handle, request, &refused).await;
+        waits.begin();
+        Ok::<_, Never>(answer)
+    });
+    let io = HttpIo::bounded(&socket, waits.clone(), TIMES);
+    let ended = http1::Builder::new()
+        .max_buf_size(HEAD)
+        .max_headers(FIELDS)
+        .half_close(true)
+        .serve_connection(io, service)
+        .await;
+    if ended.as_ref().is_err_and(is_late) && waits.has_begun() {
+        // hyper says nothing to a client whose head was too slow.
+        let answer = problem(408, LATE, "see /v1/openapi.json");
+        let (kind, length) = (answer.kind, answer.body.len());
+        let head = format!(
+            "HTTP/1.1 408 Request Timeout\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+        );
+        let late = [head.into_bytes(), answer.body].concat();
+        drop(timeout(LINGER, (&socket).write_all(&late)).await);
+    }
+    if ended.is_err() || refused.load(Ordering::Relaxed) {
+        linger(&socket).await;
+    }
+}
+
+/// Whether the client was too slow.
+fn is_late(error: &hyper::Error) -> bool {
+    let io = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    io.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
+}
+
+/// The answer to one request. `refused` is set where its body was not read.
+async fn answer(
+    handle: &Handle,
+    request: hyper::Request<Incoming>,
+    refused: &AtomicBool,
+) -> Response<Full<Bytes>> {
+    let (head, body) = request.into_parts();
+    let answered = async {
+        let request = Request::of(&head)?;
+        let call = match router::permitted(handle, &request) {
+            Ok(call) => call,
+            // A body that nobody may send is not read.
+            Err(answer) => return Ok((answer, false)),
         };
-        let head_only = request.method == super::http::Method::Head;
-        let answer: Answer = router::answer(&handle, &request).await;
-        if talk.answer(&answer, head_only, request.again).await.is_err() || !request.again {
-            return;
+        let body = read(body).await?;
+        Ok((router::answer(handle, call, &request, body).await, true))
+    };
+    match answered.await {
+        Ok((answer, true)) => response(answer, false),
+        Ok((answer, false)) => response(answer, refuse(&head, refused)),
+        Err(Wrong { status, error }) => {
+            refused.store(true, Ordering::Relaxed);
+            response(problem(status, error, "see /v1/openapi.json"), true)
         }
     }
 }
 
+/// Whether a refused request has a body that is left unread: then the connection ends.
+fn refuse(head: &hyper::http::request::Parts, refused: &AtomicBool) -> bool {
+    let has_body = head.headers.contains_key(hyper::header::CONTENT_LENGTH);
+    refused.fetch_or(has_body, Ordering::Relaxed);
+    has_body
+}
+
 /// Unread input makes the close a reset, which could destroy the answer: a little of it is read, for a moment.
-async fn linger(talk: Talk) {
+async fn linger(socket: &Socket) {
+    // The client may be gone.
+    drop((&mut &*socket).shutdown().await);
     let mut rest = Vec::new();
     let read =
-        async { while rest.len() < 1 << 20 && matches!(talk.socket.recv_into(&mut rest).await, Ok(1..)) {} };
-    drop(tokio::time::timeout(HEAD_TIME / 5, read).await);
+        async { while rest.len() < 1 << 20 && matches!(socket.recv_into(&mut rest).await, Ok(1..)) {} };
+    drop(timeout(LINGER, read).await);
 }

@@ -1,20 +1,29 @@
 //! Talks to the admin endpoint of a running proxy: finds it, asks it, and says why there is no answer.
 
 use std::fmt;
-use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
-use std::os::unix::net::UnixStream;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::{Method, Request, StatusCode, header, http};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::runtime::Builder;
+use tokio::time::timeout;
+
+use crate::admin::HttpIo;
 
 use crate::admin::api::Problem;
 use crate::config;
+use crate::files;
 use crate::model::{AdminSettings, ListenAddr, Secret};
-use crate::server::file;
 
 /// For a connect.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -121,7 +130,7 @@ impl Proxy {
 fn of_file(path: &Path) -> Result<AdminSettings, Failure> {
     let name = path.display();
     let nobody = |why: &dyn fmt::Display| Failure::Nobody(format!("{name} does not say whom to ask: {why}"));
-    let reading = file::read(path).map_err(|fault| nobody(&fault.message))?;
+    let reading = files::read(path).map_err(|fault| nobody(&fault.message))?;
     let table = match config::compile(&name.to_string(), &reading.bytes) {
         Ok(compiled) => compiled.table.admin,
         // What runs is an earlier text: its endpoint is most likely the same.
@@ -149,14 +158,10 @@ impl fmt::Display for Admin {
     }
 }
 
-/// Both kinds of stream.
-trait Stream: Read + Write {}
-impl<S: Read + Write> Stream for S {}
-
 impl Admin {
     /// Asks for a value: `/v1/status`. Waits for the answer as long as it takes.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        self.value(&self.exchange("GET", path, b"")?)
+        self.value(&self.exchange(Method::GET, path, b"")?)
     }
 
     /// Tells it something, and waits for what came of it.
@@ -168,79 +173,90 @@ impl Admin {
 
     /// The same with a body that is no JSON.
     pub fn post_bytes<T: DeserializeOwned>(&self, path: &str, body: &[u8]) -> Result<T, Failure> {
-        self.value(&self.exchange("POST", path, body)?)
+        self.value(&self.exchange(Method::POST, path, body)?)
     }
 
     /// The body of an answer that is what was asked for.
-    pub fn exchange(&self, method: &str, path: &str, body: &[u8]) -> Result<Vec<u8>, Failure> {
+    pub fn exchange(&self, method: Method, path: &str, body: &[u8]) -> Result<Vec<u8>, Failure> {
         let silent = |error| Failure::Silent(self.to_string(), error);
-        let mut stream = self.connect().map_err(silent)?;
+        let strange = |why: String| Failure::Strange(self.to_string(), why);
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(silent)?;
+        let (status, body) = runtime.block_on(async {
+            let request = self.request(method, path, body).map_err(|error| strange(error.to_string()))?;
+            match &self.at {
+                At::Unix(path) => {
+                    let stream = UnixStream::connect(path).await.map_err(silent)?;
+                    self.ask(stream, request).await
+                }
+                At::Tcp(addr) => {
+                    let stream = connect(addr).await.map_err(silent)?;
+                    self.ask(stream, request).await
+                }
+            }
+        })?;
+        if status.is_success() {
+            return Ok(body);
+        }
+        match serde_json::from_slice(&body) {
+            Ok(problem) => Err(Failure::Refused(status.as_u16(), problem)),
+            Err(_) => Err(strange(format!("HTTP status {}", status.as_u16()))),
+        }
+    }
+
+    fn request(&self, method: Method, path: &str, body: &[u8]) -> http::Result<Request<Full<Bytes>>> {
         let host = match &self.at {
             At::Tcp(addr) => addr,
             At::Unix(_) => "localhost",
         };
-        let token = match &self.token {
-            Some(token) => format!("Authorization: Bearer {}\r\n", token.reveal()),
-            None => String::new(),
-        };
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {host}\r\n{token}Content-Length: {}\r\nConnection: close\r\n\r\n",
-            body.len()
-        );
-        // An answer may come before all was taken, and then the writing fails: the answer says why.
-        let written = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
-        let mut answer = Vec::new();
-        let read = stream.read_to_end(&mut answer);
-        if answer.is_empty() {
-            written.map_err(silent)?;
-            read.map_err(silent)?;
-            return Err(silent(io::ErrorKind::UnexpectedEof.into()));
+        let mut request = Request::builder().method(method).uri(path);
+        request = request.header(header::HOST, host).header(header::CONNECTION, "close");
+        if let Some(token) = &self.token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {}", token.reveal()));
         }
-        let (status, body) = self.parted(answer)?;
-        if status == 200 || status == 202 {
-            return Ok(body);
-        }
-        match serde_json::from_slice(&body) {
-            Ok(problem) => Err(Failure::Refused(status, problem)),
-            Err(_) => Err(Failure::Strange(self.to_string(), format!("HTTP status {status}"))),
-        }
+        request.body(Full::new(Bytes::copy_from_slice(body)))
     }
 
-    fn connect(&self) -> io::Result<Box<dyn Stream>> {
-        match &self.at {
-            At::Unix(path) => Ok(Box::new(UnixStream::connect(path)?)),
-            At::Tcp(addr) => {
-                let mut last = io::ErrorKind::NotFound.into();
-                for addr in addr.to_socket_addrs()? {
-                    match TcpStream::connect_timeout(&addr, CONNECT) {
-                        Ok(stream) => return Ok(Box::new(stream)),
-                        Err(error) => last = error,
-                    }
-                }
-                Err(last)
-            }
-        }
-    }
-
-    /// The status and the body of an answer.
-    fn parted(&self, mut answer: Vec<u8>) -> Result<(u16, Vec<u8>), Failure> {
-        let strange = |why: &str| Failure::Strange(self.to_string(), why.to_owned());
-        let mut fields = [httparse::EMPTY_HEADER; 32];
-        let mut head = httparse::Response::new(&mut fields);
-        let Ok(httparse::Status::Complete(whole)) = head.parse(&answer) else {
-            return Err(strange("this is no HTTP"));
+    /// One request, and its answer: the status and the body.
+    async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: S,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(StatusCode, Vec<u8>), Failure> {
+        // Where nothing came there is nobody; what came and is no answer is strange.
+        let failed = |error: hyper::Error| match error.is_parse() || error.is_incomplete_message() {
+            true if error.is_parse() => Failure::Strange(self.to_string(), "this is no HTTP".to_owned()),
+            _ => Failure::Silent(self.to_string(), io::Error::other(error)),
         };
-        let status = head.code.unwrap_or_default();
-        let length = head.headers.iter().find(|field| field.name.eq_ignore_ascii_case("content-length"));
-        let length = length.and_then(|field| std::str::from_utf8(field.value).ok()?.parse::<usize>().ok());
-        let body = answer.split_off(whole);
-        match length {
-            Some(length) if length != body.len() => Err(strange("the answer was cut off")),
-            _ => Ok((status, body)),
+        let (mut sender, connection) = http1::handshake(HttpIo::new(stream)).await.map_err(failed)?;
+        let answer = async {
+            let answer = sender.send_request(request).await.map_err(failed)?;
+            let (status, body) = (answer.status(), answer.into_body());
+            let cut_off = |_| Failure::Strange(self.to_string(), "the answer was cut off".to_owned());
+            Ok((status, body.collect().await.map_err(cut_off)?.to_bytes().into()))
+        };
+        let mut answer = pin!(answer);
+        tokio::select! {
+            answer = &mut answer => return answer,
+            // Its end is told to the answer as well.
+            _ = connection => {}
         }
+        answer.await
     }
 
     fn value<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Failure> {
         serde_json::from_slice(body).map_err(|error| Failure::Strange(self.to_string(), error.to_string()))
     }
+}
+
+/// Connects to the first address that takes it.
+async fn connect(addr: &str) -> io::Result<TcpStream> {
+    let mut last = io::ErrorKind::NotFound.into();
+    for addr in lookup_host(addr).await? {
+        match timeout(CONNECT, TcpStream::connect(addr)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => last = error,
+            Err(_) => last = io::ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(last)
 }

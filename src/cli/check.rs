@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use super::progress::patiently;
 use crate::config::{self, Compiled, Report};
-use crate::server::{credentials, file, lists};
+use crate::files;
+use crate::server::{credentials, lists};
 
 /// Reads a file and shows every fault in it; nothing is started.
 #[derive(Debug, clap::Args)]
@@ -22,7 +23,7 @@ impl Args {
     pub fn run(&self) -> ExitCode {
         let name = self.file.display().to_string();
         let compiled = patiently("reading", || -> Result<(Compiled, Vec<String>), Report> {
-            let compiled = file::read(&self.file)
+            let compiled = files::read(&self.file)
                 .map_err(|fault| Report::about_file(&name, fault))
                 .and_then(|reading| config::compile(&name, &reading.bytes))
                 .and_then(|compiled| lists::read(&compiled).map(|_| compiled))?;

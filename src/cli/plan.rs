@@ -11,7 +11,7 @@ use super::progress::patiently;
 use super::table;
 use crate::admin::api::{Plan, PlannedRoute, ProbeResult, UpstreamProbe};
 use crate::config::Report;
-use crate::server::file;
+use crate::files;
 
 /// Shows what a file would change of what runs, how many open connections that touches, and whether its new ports, names and
 /// upstreams can be had. Changes nothing
@@ -38,7 +38,7 @@ pub struct Args {
 pub fn run(args: &Args) -> ExitCode {
     let text = match &args.file {
         None => None,
-        Some(path) => match file::read(path) {
+        Some(path) => match files::read(path) {
             Ok(reading) => Some(reading.bytes),
             Err(fault) => {
                 return refused(&Report::about_file(&path.display().to_string(), fault).render(false));

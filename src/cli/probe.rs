@@ -64,7 +64,7 @@ pub struct Args {
 }
 
 fn target(text: &str) -> Result<UpstreamAddr, String> {
-    let spec: UpstreamSpec = text.parse().map_err(|error: crate::model::AddrError| {
+    let spec: UpstreamSpec = text.parse().map_err(|error: crate::model::Fault| {
         let help = &error.help;
         format!("{error}: {help}")
     })?;

@@ -1,10 +1,10 @@
 //! `[admin]`: from what was typed to what it means; and how its secrets stay out of every picture.
 
 use super::file;
-use super::report::{Fault, Placed};
+use super::report::Placed;
 use super::route::{At, Draft, address};
 use super::section::{self, Place};
-use crate::model::{AdminSettings, ListenSpec, Protocol, Secret};
+use crate::model::{AdminSettings, Fault, ListenSpec, Protocol, Secret};
 
 /// A shorter secret could be guessed.
 const SHORTEST: usize = 16;

@@ -8,13 +8,13 @@ use toml::de::DeValue;
 
 use super::file::{self, OrTable};
 use super::proxy_protocol;
-use super::report::{Fault, Placed};
+use super::report::Placed;
 use super::route::{At, address};
 use super::schema::Section;
 use super::section::{self, Place};
 use super::settings;
 use super::tls;
-use crate::model::{AddrError, Bandwidth, Clients, Limits, Network, NetworkList, Networks, WhenFull};
+use crate::model::{Bandwidth, Clients, Fault, Limits, Network, NetworkList, Networks, WhenFull};
 
 /// Reads the keys of a table over those that hold without it.
 pub(super) fn read(place: Place<'_>, base: &Clients, faults: &mut Vec<Placed>) -> Clients {
@@ -96,7 +96,7 @@ fn count(
 }
 
 /// A text that means something, or "off". `None` where the key is absent or has a fault.
-fn or_off<T: FromStr<Err = AddrError>>(
+fn or_off<T: FromStr<Err = Fault>>(
     place: Place<'_>,
     key: &str,
     typed: Option<file::Text>,

@@ -8,11 +8,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 use std::path::Path;
 
-use super::report::{Fault, Placed};
+use super::report::Placed;
 use super::route::{At, Draft};
 use super::selector::{self, SharedAddresses};
 use super::suggest::list;
-use crate::model::{ListenSpec, Ports, Protocol, UpstreamSpec};
+use crate::model::{Fault, ListenSpec, Ports, Protocol, UpstreamSpec};
 
 const WILD4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 const WILD6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);

@@ -7,8 +7,9 @@ use toml::de::{DeTable, DeValue};
 use toml_parser::Source;
 use toml_parser::lexer::TokenKind;
 
-use super::report::{Fault, Placed, Report};
+use super::report::{Placed, Report};
 use super::syntax::{self, Complaint};
+use crate::model::Fault;
 
 /// Parts of a dotted key at most. The parser bounds brackets and braces by itself, but not `a.a.a`, and a table is
 /// dropped by recursion.

@@ -6,13 +6,13 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::file::{self, Health, HealthOrOff, Text};
-use super::report::{Fault, Placed};
+use super::report::Placed;
 use super::schema::Section;
 use super::section::{self, Place, kind};
 use super::settings::{self, Spans};
 use super::suggest::nearest;
 use crate::model::health::MOST_IN_A_ROW;
-use crate::model::{HealthCheck, OnVanish, PayloadError, Policy, WhenDown, units};
+use crate::model::{Fault, HealthCheck, OnVanish, Policy, WhenDown, units};
 
 /// The shortest interval.
 const SHORTEST: Duration = Duration::from_millis(100);
@@ -124,7 +124,7 @@ fn number(
 }
 
 /// What is sent, or expected.
-fn payload<T: FromStr<Err = PayloadError>>(
+fn payload<T: FromStr<Err = Fault>>(
     place: Place<'_>,
     key: &str,
     typed: Option<Text>,

@@ -36,10 +36,10 @@ use toml::de::{DeTable, DeValue};
 
 pub use files::network_list;
 pub use plan::{Binding, Delta, Plan, key_changes};
-pub use report::{Fault, Report};
+pub use report::Report;
 pub use schema::schema;
 
-use crate::model::{AdminSettings, ListenAddr, ListenSpec, Policy, Table};
+use crate::model::{AdminSettings, Fault, ListenAddr, ListenSpec, Policy, Table};
 use report::Placed;
 use route::{At, Draft};
 use schema::Section;

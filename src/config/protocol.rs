@@ -2,11 +2,11 @@
 
 use super::file;
 use super::proxy_protocol;
-use super::report::{Fault, Placed};
+use super::report::Placed;
 use super::route::{At, Draft};
 use super::section::Place;
 use crate::model::table::UDP_IDLE;
-use crate::model::{ListenSpec, Policy, Protocol, Tls, UpstreamSpec, WhenDown};
+use crate::model::{Fault, ListenSpec, Policy, Protocol, Tls, UpstreamSpec, WhenDown};
 
 /// Keys that say something about connections only, or that do nothing for sessions yet.
 const OF_TCP: &[&str] = &[

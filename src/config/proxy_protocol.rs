@@ -7,12 +7,14 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::file::{self, OrTable};
-use super::report::{Fault, Placed};
+use super::report::Placed;
 use super::route::{At, address};
 use super::schema::Section;
 use super::section::{self, Place};
 use super::settings;
-use crate::model::{AcceptProxy, Headed, Protocol, ProxyProtocol, ProxyVersion, TrustedSender, Untrusted};
+use crate::model::{
+    AcceptProxy, Fault, HeaderOn, Protocol, ProxyProtocol, ProxyVersion, TrustedSender, Untrusted,
+};
 
 /// How long a header may take where nothing else is said.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -54,8 +56,8 @@ pub(super) fn read(
         file::ProxyVersion::V2 => ProxyVersion::V2,
     });
     let datagrams = match typed.datagrams {
-        Some(file::Headed::First) => Headed::First,
-        Some(file::Headed::Each) | None => Headed::Each,
+        Some(file::HeaderOn::First) => HeaderOn::First,
+        Some(file::HeaderOn::Each) | None => HeaderOn::Each,
     };
     if table.is_empty() {
         let cure = "write { accept = true, trusted = [\"10.0.0.0/8\"] }, { send = \"v2\" } or \"off\"";

@@ -5,22 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::{admin, picture};
-
-/// One fault: what is wrong, and the cure.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// What is wrong, without a full stop.
-    pub message: String,
-    /// What to do about it.
-    pub help: String,
-}
-
-impl Fault {
-    /// A fault and its cure.
-    pub fn new(message: impl Into<String>, help: impl Into<String>) -> Fault {
-        Fault { message: message.into(), help: help.into() }
-    }
-}
+use crate::model::Fault;
 
 /// The longest text of a fault, in characters. Longer ones quote a value that nobody wants to read whole.
 const LONGEST: usize = 300;

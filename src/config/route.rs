@@ -10,14 +10,14 @@ use toml::de::{DeTable, DeValue};
 
 use super::file;
 use super::protocol;
-use super::report::{Fault, Placed};
+use super::report::Placed;
 use super::schema::{self, Section};
 use super::section::{self, Place};
 use super::selector::{self, Serves};
 use super::settings;
 use super::tls;
 use super::upstreams;
-use crate::model::{AddrError, ListenSpec, Policy, Protocol, Route, UpstreamEntry, UpstreamSpec};
+use crate::model::{Fault, ListenSpec, Policy, Protocol, Route, UpstreamEntry, UpstreamSpec};
 
 /// A value and its place in the text.
 #[derive(Clone, Debug)]
@@ -139,7 +139,7 @@ pub(super) fn listed(place: Place<'_>, key: &str, entries: Option<usize>, faults
 }
 
 /// Reads one address, of the value that it was typed as.
-pub(super) fn address<T: FromStr<Err = AddrError>>(
+pub(super) fn address<T: FromStr<Err = Fault>>(
     place: Place<'_>,
     key: &str,
     typed: &file::Text,

@@ -6,9 +6,10 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
-use super::report::{Fault, Placed};
+use super::report::Placed;
 use super::schema::{self, Section};
 use super::suggest::{list, nearest};
+use crate::model::Fault;
 
 /// A table of the document, for finding places in it.
 #[derive(Clone, Copy)]

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
 use super::file;
-use super::report::{Fault, Placed};
+use super::report::Placed;
 use super::route::{At, Draft, address};
 use super::section::Place;
 use super::settings;
-use crate::model::{ListenSpec, Selector, ServerName, WhenDown, WhenFull};
+use crate::model::{Fault, ListenSpec, Selector, ServerName, WhenDown, WhenFull};
 
 /// What a route serves, each entry with its place.
 #[derive(Debug, Default)]

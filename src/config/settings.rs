@@ -10,11 +10,13 @@ use super::clients;
 use super::file::{self, Format, Relay, Text};
 use super::health;
 use super::protocol;
-use super::report::{Fault, Placed};
+use super::report::Placed;
 use super::section::{Place, kind};
 use super::suggest::nearest;
 use crate::model::upstream::LONGEST_SLOW_START;
-use crate::model::{Balance, LogFormat, LogSettings, LogTarget, OnChange, OnDown, Policy, RelayMode, units};
+use crate::model::{
+    Balance, Fault, LogFormat, LogSettings, LogTarget, OnChange, OnDown, Policy, RelayMode, units,
+};
 
 /// A text, unless its quotes are missing.
 pub(super) fn text<'a>(
@@ -157,12 +159,7 @@ impl Spans<'_, '_> {
         None
     }
 
-    fn note<T>(
-        &mut self,
-        key: &str,
-        typed: &Text,
-        read: impl Fn(&str) -> Result<T, units::DurationError>,
-    ) -> Option<T> {
+    fn note<T>(&mut self, key: &str, typed: &Text, read: impl Fn(&str) -> Result<T, Fault>) -> Option<T> {
         let value = self.place.table.get(key)?;
         let number = matches!(value.get_ref(), DeValue::Integer(_) | DeValue::Float(_));
         let fault = if number && !typed.0.starts_with('-') {

@@ -5,8 +5,9 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::report::{Fault, Placed};
+use super::report::Placed;
 use super::suggest::nearest;
+use crate::model::Fault;
 
 /// What the parser found wrong.
 pub(super) struct Complaint {

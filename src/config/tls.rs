@@ -7,13 +7,13 @@ use toml::de::DeValue;
 
 use super::clients::path;
 use super::file::{self, OrTable, Text};
-use super::report::{Fault, Placed};
+use super::report::Placed;
 use super::route::Draft;
 use super::schema::Section;
 use super::section::{self, Place};
 use super::settings;
 use crate::model::selector::ServerName;
-use crate::model::{Pair, RelayMode, ServeTls, Tls, UpstreamSpec, UpstreamTls};
+use crate::model::{Fault, Pair, RelayMode, ServeTls, Tls, UpstreamSpec, UpstreamTls};
 
 const EXAMPLE: &str =
     "{ cert = \"app.pem\", key = \"app.key\" } to end TLS here, { upstream = true } to begin it here";

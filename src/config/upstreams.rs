@@ -5,12 +5,12 @@ use std::ops::Range;
 use toml::de::DeValue;
 
 use super::file;
-use super::report::{Fault, Placed};
+use super::report::Placed;
 use super::route::{At, address, listed};
 use super::schema::Section;
 use super::section::{self, Place};
 use crate::model::upstream::LARGEST_WEIGHT;
-use crate::model::{UpstreamEntry, UpstreamSpec};
+use crate::model::{Fault, UpstreamEntry, UpstreamSpec};
 
 /// Reads the entries. Each is placed at its address.
 pub(super) fn read(

@@ -1,7 +1,7 @@
 //! Addresses as they are bound and dialled.
 
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 /// One address that a listening socket is bound to.
@@ -89,6 +89,14 @@ impl Peer {
     /// A peer from what the kernel says, with IPv4-mapped addresses normalised.
     pub fn from_ip(addr: SocketAddr) -> Self {
         Peer::Ip(SocketAddr::new(addr.ip().to_canonical(), addr.port()))
+    }
+
+    /// Its address, where it has one.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Peer::Ip(addr) => Some(addr.ip()),
+            Peer::Unix(_) => None,
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use super::AddrError;
+use super::fault::Fault;
 
 /// The addresses that share a prefix. An IPv4-mapped network is its IPv4 one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,10 +59,10 @@ impl fmt::Display for Network {
 }
 
 impl FromStr for Network {
-    type Err = AddrError;
+    type Err = Fault;
 
     /// Reads `"10.0.0.0/8"`, `"2001:db8::/32"`, or one address.
-    fn from_str(text: &str) -> Result<Self, AddrError> {
+    fn from_str(text: &str) -> Result<Self, Fault> {
         let (host, prefix) = match text.split_once('/') {
             Some((host, prefix)) => (host, Some(prefix)),
             None => (text, None),
@@ -76,7 +76,7 @@ impl FromStr for Network {
             Some(digits) => match digits.parse::<u8>() {
                 Ok(prefix) if prefix <= most && digits.bytes().all(|b| b.is_ascii_digit()) => prefix,
                 _ => {
-                    return Err(AddrError::new(
+                    return Err(Fault::new(
                         format!("`/{digits}` is not a prefix length of `{host}`"),
                         format!("write a number from 0 to {most}: \"{addr}/{most}\" is the one address"),
                     ));
@@ -85,7 +85,7 @@ impl FromStr for Network {
         };
         let network = Network::of(addr, prefix);
         if network.addr != addr {
-            return Err(AddrError::new(
+            return Err(Fault::new(
                 format!("`{text}` has bits set beyond its prefix"),
                 format!("write \"{network}\" for the network, \"{addr}\" for the one address"),
             ));
@@ -97,7 +97,7 @@ impl FromStr for Network {
     }
 }
 
-fn not_a_network(text: &str, host: &str) -> AddrError {
+fn not_a_network(text: &str, host: &str) -> Fault {
     let help = if host.contains('*') {
         "write the network with its prefix length: \"10.1.0.0/16\" for 10.1.*.*"
     } else if host
@@ -108,7 +108,7 @@ fn not_a_network(text: &str, host: &str) -> AddrError {
     } else {
         "write a network (\"10.0.0.0/8\", \"2001:db8::/32\") or an address; names are not looked up here"
     };
-    AddrError::new(format!("`{text}` is not a network"), help)
+    Fault::new(format!("`{text}` is not a network"), help)
 }
 
 /// A set of addresses: ranges in order, that neither touch nor overlap. A look-up is one binary search.
@@ -188,7 +188,7 @@ pub struct BadLine {
     /// Where the word stands in the text, in bytes.
     pub at: std::ops::Range<usize>,
     /// Why it is none.
-    pub error: AddrError,
+    pub error: Fault,
 }
 
 /// Reads a list: one network a line; `#` begins a comment. `Err`: every line that is none, at most a thousand.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use regex_lite::{Regex, RegexBuilder};
 
+use super::fault::Fault;
 use super::units;
 
 /// The largest `rise` and `fall`.
@@ -79,37 +80,22 @@ impl Payload {
     }
 }
 
-/// Why a text is no payload or no expectation, and what to write instead.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct PayloadError {
-    message: String,
-    /// What to write instead.
-    pub help: String,
-}
-
-impl PayloadError {
-    fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
-        PayloadError { message: message.into(), help: help.into() }
-    }
-}
-
 impl FromStr for Payload {
-    type Err = PayloadError;
+    type Err = Fault;
 
-    fn from_str(text: &str) -> Result<Self, PayloadError> {
+    fn from_str(text: &str) -> Result<Self, Fault> {
         let bytes = match text.strip_prefix("hex:") {
             Some(hex) => unhex(hex)?,
             None => text.as_bytes().to_vec(),
         };
         if bytes.is_empty() {
-            return Err(PayloadError::new(
+            return Err(Fault::new(
                 "it is empty",
                 "write text (\"PING\\r\\n\"), bytes (\"hex:0d0a\"), or remove the key",
             ));
         }
         if bytes.len() > LONGEST_SEND {
-            return Err(PayloadError::new(
+            return Err(Fault::new(
                 format!("it has {} bytes", bytes.len()),
                 format!("the most is {LONGEST_SEND}"),
             ));
@@ -118,16 +104,16 @@ impl FromStr for Payload {
     }
 }
 
-fn unhex(text: &str) -> Result<Vec<u8>, PayloadError> {
+fn unhex(text: &str) -> Result<Vec<u8>, Fault> {
     let digits: Vec<char> = text.chars().filter(|c| !c.is_whitespace()).collect();
     if let Some(wrong) = digits.iter().find(|c| !c.is_ascii_hexdigit()) {
-        return Err(PayloadError::new(
+        return Err(Fault::new(
             format!("`{wrong}` is not a hexadecimal digit"),
             "write two digits for each byte: \"hex:50 49 4e 47\"",
         ));
     }
     if digits.len() % 2 == 1 {
-        return Err(PayloadError::new(
+        return Err(Fault::new(
             format!("{} hexadecimal digits are no whole bytes", digits.len()),
             "write two digits for each byte: \"hex:0d0a\"",
         ));
@@ -165,18 +151,18 @@ impl Expect {
 }
 
 impl FromStr for Expect {
-    type Err = PayloadError;
+    type Err = Fault;
 
-    fn from_str(text: &str) -> Result<Self, PayloadError> {
+    fn from_str(text: &str) -> Result<Self, Fault> {
         let Some(source) = text.strip_prefix("regex:") else { return text.parse().map(Expect::Bytes) };
         let regex = RegexBuilder::new(source).size_limit(1 << 20).build().map_err(|error| {
-            PayloadError::new(
+            Fault::new(
                 format!("`{source}` is not a regular expression: {error}"),
                 "write one like \"regex:^HTTP/1\\\\.[01] 2\", or plain text without `regex:`",
             )
         })?;
         if regex.is_match("") {
-            return Err(PayloadError::new(
+            return Err(Fault::new(
                 format!("`{source}` fits every answer, even an empty one"),
                 "write what a healthy upstream answers, or remove the key: then a connect is enough",
             ));

@@ -1,12 +1,13 @@
-//! Floor 1: validated values, and nothing that acts on them.
+//! Layer 1: validated values, and nothing that acts on them.
 //!
-//! A value of this room is right by construction: whoever holds a [`ListenAddr`] or a [`Route`] need not check it
+//! A value of this module is right by construction: whoever holds a [`ListenAddr`] or a [`Route`] need not check it
 //! again. No I/O, no clock, no log; text comes in through `FromStr` and fails with an error that carries the cure.
 
 pub mod addr;
 mod admin;
 pub mod cidr;
 pub mod clients;
+mod fault;
 pub mod health;
 pub mod outcome;
 pub mod proxy_protocol;
@@ -22,12 +23,13 @@ pub use addr::{ListenAddr, Peer, UpstreamAddr};
 pub use admin::{AdminSettings, Secret};
 pub use cidr::{Network, NetworkSet};
 pub use clients::{Clients, Limits, NetworkList, Networks, WhenFull};
-pub use health::{Expect, HealthCheck, OnVanish, Payload, PayloadError, WhenDown};
+pub use fault::Fault;
+pub use health::{Expect, HealthCheck, OnVanish, Payload, WhenDown};
 pub use outcome::{Blame, DataPath, Outcome};
-pub use proxy_protocol::{AcceptProxy, Headed, ProxyProtocol, ProxyVersion, TrustedSender, Untrusted};
+pub use proxy_protocol::{AcceptProxy, HeaderOn, ProxyProtocol, ProxyVersion, TrustedSender, Untrusted};
 pub use rate::{Bandwidth, ByteRate, Rate};
 pub use selector::{Selector, ServerName};
-pub use spec::{AddrError, ListenSpec, Ports, UpstreamSpec};
+pub use spec::{ListenSpec, Ports, UpstreamSpec};
 pub use table::{LogFormat, LogSettings, LogTarget, OnChange, Policy, Protocol, RelayMode, Route, Table};
 pub use tls::{Credentials, Pair, Part, ServeTls, Tls, UpstreamTls};
 pub use upstream::{Balance, OnDown, UpstreamEntry};

@@ -6,7 +6,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{AddrError, Network, Networks, Peer, Protocol, units};
+use super::fault::Fault;
+use super::{Network, Networks, Peer, Protocol, units};
 
 /// What a route has to do with the PROXY protocol. `Default`: nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,14 +17,14 @@ pub struct ProxyProtocol {
     /// It is sent to the upstream.
     pub send: Option<ProxyVersion>,
     /// Of UDP: which datagrams of a session have it.
-    pub datagrams: Headed,
+    pub datagrams: HeaderOn,
 }
 
 impl ProxyProtocol {
     /// What of it a route of a protocol has: of UDP there is no version 1, and none is read.
     pub fn of(self, protocol: Protocol) -> Self {
         match protocol {
-            Protocol::Tcp => ProxyProtocol { datagrams: Headed::Each, ..self },
+            Protocol::Tcp => ProxyProtocol { datagrams: HeaderOn::Each, ..self },
             Protocol::Udp => ProxyProtocol {
                 accept: None,
                 send: self.send.filter(|version| *version == ProxyVersion::V2),
@@ -97,15 +98,15 @@ pub enum TrustedSender {
 }
 
 impl FromStr for TrustedSender {
-    type Err = AddrError;
+    type Err = Fault;
 
-    fn from_str(text: &str) -> Result<Self, AddrError> {
+    fn from_str(text: &str) -> Result<Self, Fault> {
         if text.starts_with("unix:") {
             return if text == "unix:" {
                 Ok(TrustedSender::Unix)
             } else {
                 let cure = "write \"unix:\" alone, for whoever can open the socket of the route";
-                Err(AddrError::new(format!("`{text}` says more than can be known of a sender"), cure))
+                Err(Fault::new(format!("`{text}` says more than can be known of a sender"), cure))
             };
         }
         text.parse().map(TrustedSender::Network)
@@ -133,7 +134,7 @@ pub enum ProxyVersion {
 
 /// Which datagrams of a session have a header. The protocol's text does not say, and receivers differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Headed {
+pub enum HeaderOn {
     /// Each, as PowerDNS, BIND, Knot, Unbound and go-mmproxy expect it: a datagram may be lost, or overtaken, and each
     /// must be understood by itself.
     #[default]
@@ -159,8 +160,8 @@ impl fmt::Display for ProxyProtocol {
             None => Ok(()),
         }?;
         match self.datagrams {
-            Headed::Each => Ok(()),
-            Headed::First => f.write_str(" with the first datagram"),
+            HeaderOn::Each => Ok(()),
+            HeaderOn::First => f.write_str(" with the first datagram"),
         }
     }
 }

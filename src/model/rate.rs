@@ -5,7 +5,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::AddrError;
+use super::fault::Fault;
 
 /// So many in a time, and so many at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,24 +57,24 @@ impl fmt::Display for Rate {
 }
 
 impl FromStr for Rate {
-    type Err = AddrError;
+    type Err = Fault;
 
     /// Reads `"20/s"`, `"100/m"`, `"20/s burst 50"`. Without a burst: as many at once as in the time.
-    fn from_str(text: &str) -> Result<Self, AddrError> {
+    fn from_str(text: &str) -> Result<Self, Fault> {
         let wrong = || {
             let cure =
                 "write how many in a second, a minute or an hour: \"20/s\", \"100/m\", \"20/s burst 50\"";
-            AddrError::new(format!("`{text}` is not a rate"), cure)
+            Fault::new(format!("`{text}` is not a rate"), cure)
         };
-        let number = |digits: &str| -> Result<NonZeroU32, AddrError> {
+        let number = |digits: &str| -> Result<NonZeroU32, Fault> {
             let legal = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
             match digits.parse::<u32>().map(NonZeroU32::new) {
                 Ok(Some(number)) if number.get() <= 1_000_000 => Ok(number),
-                Ok(None) => Err(AddrError::new(
+                Ok(None) => Err(Fault::new(
                     format!("with `{text}` no client could come in"),
                     "write a number from 1; to keep all out, remove the route",
                 )),
-                _ if legal => Err(AddrError::new(format!("`{digits}` is too many"), "the most is 1000000")),
+                _ if legal => Err(Fault::new(format!("`{digits}` is too many"), "the most is 1000000")),
                 _ => Err(wrong()),
             }
         };
@@ -140,12 +140,12 @@ impl fmt::Display for ByteRate {
 }
 
 impl FromStr for ByteRate {
-    type Err = AddrError;
+    type Err = Fault;
 
     /// Reads `"10 MiB/s"`, `"500 kB/s"`, `"100 Mbit/s"`.
-    fn from_str(text: &str) -> Result<Self, AddrError> {
+    fn from_str(text: &str) -> Result<Self, Fault> {
         let wrong = || {
-            AddrError::new(
+            Fault::new(
                 format!("`{text}` is not a bandwidth"),
                 "write a number and its unit: \"10 MiB/s\", \"500 kB/s\", \"100 Mbit/s\"",
             )
@@ -161,11 +161,11 @@ impl FromStr for ByteRate {
         let bytes = number.saturating_mul(bits) / 8;
         match NonZeroU64::new(bytes) {
             Some(rate) if (Self::LEAST..=Self::MOST).contains(&bytes) => Ok(ByteRate(rate)),
-            Some(_) if bytes > Self::MOST => Err(AddrError::new(
+            Some(_) if bytes > Self::MOST => Err(Fault::new(
                 format!("`{text}` is too much"),
                 "the most is \"1024 GiB/s\"; for no limit write \"off\"",
             )),
-            _ => Err(AddrError::new(format!("`{text}` is too little"), "the least is \"100 B/s\"")),
+            _ => Err(Fault::new(format!("`{text}` is too little"), "the least is \"100 B/s\"")),
         }
     }
 }

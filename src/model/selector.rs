@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::AddrError;
+use super::fault::Fault;
 
 /// What a route serves of the clients of its address. `Default`: the rest, whatever no other route serves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,10 +47,10 @@ impl fmt::Display for ServerName {
 }
 
 impl FromStr for ServerName {
-    type Err = AddrError;
+    type Err = Fault;
 
-    fn from_str(text: &str) -> Result<Self, AddrError> {
-        let wrong = |why: &str, cure: &str| Err(AddrError::new(format!("`{text}` {why}"), cure));
+    fn from_str(text: &str) -> Result<Self, Fault> {
+        let wrong = |why: &str, cure: &str| Err(Fault::new(format!("`{text}` {why}"), cure));
         let (below, name) = match text.strip_prefix("*.") {
             Some(name) => (true, name),
             None => (false, text),

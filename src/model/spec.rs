@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::addr::{ListenAddr, UpstreamAddr};
+use super::fault::Fault;
 
 /// A run of ports, at least one, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,23 +54,22 @@ impl fmt::Display for Ports {
 }
 
 impl FromStr for Ports {
-    type Err = AddrError;
+    type Err = Fault;
 
-    fn from_str(text: &str) -> Result<Self, AddrError> {
-        let port = |text: &str| -> Result<u16, AddrError> {
+    fn from_str(text: &str) -> Result<Self, Fault> {
+        let port = |text: &str| -> Result<u16, Fault> {
             if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
-                return Err(AddrError::new(
+                return Err(Fault::new(
                     format!("`{text}` is not a port number"),
                     "a port is a number from 1 to 65535",
                 ));
             }
             match text.parse::<u16>() {
-                Ok(0) => Err(AddrError::new("port 0 cannot be used".into(), "give a port from 1 to 65535")),
+                Ok(0) => Err(Fault::new("port 0 cannot be used", "give a port from 1 to 65535")),
                 Ok(port) => Ok(port),
-                Err(_) => Err(AddrError::new(
-                    format!("port {text} is too large"),
-                    "a port is a number from 1 to 65535",
-                )),
+                Err(_) => {
+                    Err(Fault::new(format!("port {text} is too large"), "a port is a number from 1 to 65535"))
+                }
             }
         };
         let (first, last) = match text.split_once('-') {
@@ -77,7 +77,7 @@ impl FromStr for Ports {
             None => (port(text)?, port(text)?),
         };
         if last < first {
-            return Err(AddrError::new(
+            return Err(Fault::new(
                 format!("the port range {first}-{last} runs backwards"),
                 format!("write it as {last}-{first}"),
             ));
@@ -150,25 +150,25 @@ impl fmt::Display for ListenSpec {
 }
 
 impl FromStr for ListenSpec {
-    type Err = AddrError;
+    type Err = Fault;
 
-    fn from_str(text: &str) -> Result<Self, AddrError> {
+    fn from_str(text: &str) -> Result<Self, Fault> {
         match split(text)? {
             Split::Unix(path) => Ok(ListenSpec::Unix(path)),
             Split::Ports(ports) => Ok(ListenSpec::Any(ports)),
             Split::HostPorts(host, ports) => match host.parse::<IpAddr>() {
                 Ok(ip) => Ok(ListenSpec::Ip(ip, ports)),
-                Err(_) if host == "localhost" => Err(AddrError::new(
-                    "a listener needs an address, not the name `localhost`".into(),
+                Err(_) if host == "localhost" => Err(Fault::new(
+                    "a listener needs an address, not the name `localhost`",
                     format!(
                         "write \"127.0.0.1:{ports}\", or [\"127.0.0.1:{ports}\", \"[::1]:{ports}\"] for both families"
                     ),
                 )),
-                Err(_) if host == "*" || host.is_empty() => Err(AddrError::new(
+                Err(_) if host == "*" || host.is_empty() => Err(Fault::new(
                     format!("`{text}` has no address before the port"),
                     format!("write \"{ports}\" for every interface, IPv4 and IPv6"),
                 )),
-                Err(_) => Err(AddrError::new(
+                Err(_) => Err(Fault::new(
                     format!("`{host}` is not an IP address, and a listener needs one"),
                     format!(
                         "write \"{ports}\" for every interface, or an address of this host: \"127.0.0.1:{ports}\""
@@ -229,17 +229,17 @@ impl fmt::Display for UpstreamSpec {
 }
 
 impl FromStr for UpstreamSpec {
-    type Err = AddrError;
+    type Err = Fault;
 
-    fn from_str(text: &str) -> Result<Self, AddrError> {
+    fn from_str(text: &str) -> Result<Self, Fault> {
         match split(text)? {
             Split::Unix(path) => Ok(UpstreamSpec::Unix(path)),
-            Split::Ports(ports) => Err(AddrError::new(
+            Split::Ports(ports) => Err(Fault::new(
                 format!("`{text}` has no host"),
                 format!("an upstream needs a host: \"127.0.0.1:{ports}\" or \"name:{ports}\""),
             )),
             Split::HostPorts(host, ports) => match host.parse::<IpAddr>() {
-                Ok(ip) if ip.is_unspecified() => Err(AddrError::new(
+                Ok(ip) if ip.is_unspecified() => Err(Fault::new(
                     format!("`{ip}` is not an address that can be dialled"),
                     format!("for this host write \"127.0.0.1:{ports}\""),
                 )),
@@ -251,26 +251,26 @@ impl FromStr for UpstreamSpec {
 }
 
 /// Checks a host name by the letters that resolvers take (RFC 1123, and `_`, which containers' names have).
-fn host_name(host: &str) -> Result<String, AddrError> {
+fn host_name(host: &str) -> Result<String, Fault> {
     if host.is_empty() {
-        return Err(AddrError::new("there is no host before the port".into(), "write \"host:port\""));
+        return Err(Fault::new("there is no host before the port", "write \"host:port\""));
     }
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if let Some(wrong) = host.chars().find(|c| !legal(*c)) {
-        return Err(AddrError::new(
+        return Err(Fault::new(
             format!("`{host}` is not a host name: `{wrong}` cannot stand in one"),
             "write \"host:port\"; a name has letters, digits, `-`, `_` and `.`",
         ));
     }
     let labels_fit = host.trim_end_matches('.').split('.').all(|label| (1..=63).contains(&label.len()));
     if host.len() > 253 || !labels_fit {
-        return Err(AddrError::new(
+        return Err(Fault::new(
             format!("`{host}` is not a host name"),
             "each part between dots has 1 to 63 letters, the whole name at most 253",
         ));
     }
     if host.split('.').all(|label| label.bytes().all(|b| b.is_ascii_digit())) {
-        return Err(AddrError::new(
+        return Err(Fault::new(
             format!("`{host}` is not an IPv4 address"),
             "an IPv4 address is four numbers from 0 to 255",
         ));
@@ -287,31 +287,31 @@ enum Split<'a> {
 /// Longest path of a Unix socket that fits Linux's `sockaddr_un` (108 bytes with the closing zero).
 const UNIX_PATH_MAX: usize = 107;
 
-fn split(text: &str) -> Result<Split<'_>, AddrError> {
+fn split(text: &str) -> Result<Split<'_>, Fault> {
     if text.is_empty() {
-        return Err(AddrError::new("the address is empty".into(), "write \"host:port\""));
+        return Err(Fault::new("the address is empty", "write \"host:port\""));
     }
     if let Some(path) = text.strip_prefix("unix:") {
         return if path.is_empty() {
-            Err(AddrError::new("`unix:` has no path".into(), "write \"unix:/run/app.sock\""))
+            Err(Fault::new("`unix:` has no path", "write \"unix:/run/app.sock\""))
         } else if !path.starts_with('/') {
-            Err(AddrError::new(
+            Err(Fault::new(
                 format!("`{path}` is not an absolute path"),
                 "write \"unix:/run/app.sock\", from the root",
             ))
         } else if path.len() > UNIX_PATH_MAX {
-            Err(AddrError::new(
+            Err(Fault::new(
                 format!("the path of this Unix socket has {} bytes", path.len()),
                 "the kernel takes at most 107",
             ))
         } else if path.contains('\0') {
-            Err(AddrError::new("the path has a NUL byte".into(), "remove it"))
+            Err(Fault::new("the path has a NUL byte", "remove it"))
         } else {
             Ok(Split::Unix(path.into()))
         };
     }
     if text.contains("://") {
-        return Err(AddrError::new(
+        return Err(Fault::new(
             format!("`{text}` is a URL"),
             "Portway forwards TCP, not HTTP: write only \"host:port\"",
         ));
@@ -320,22 +320,19 @@ fn split(text: &str) -> Result<Split<'_>, AddrError> {
         let Some((host, ports)) = rest.split_once("]:") else {
             let (host, port) = rest.split_once(']').unwrap_or((rest, ""));
             let port = if port.is_empty() { "port" } else { port };
-            return Err(AddrError::new(
-                format!("`{text}` has no port"),
-                format!("write \"[{host}]:{port}\""),
-            ));
+            return Err(Fault::new(format!("`{text}` has no port"), format!("write \"[{host}]:{port}\"")));
         };
         return match host.parse::<Ipv6Addr>() {
             Ok(_) => Ok(Split::HostPorts(host, ports.parse()?)),
-            Err(_) if host.contains('%') => Err(AddrError::new(
+            Err(_) if host.contains('%') => Err(Fault::new(
                 format!("`{host}` has a zone, which is not supported"),
                 "use an address without `%zone`",
             )),
-            Err(_) => Err(AddrError::new(format!("`{host}` is not an IPv6 address"), "write \"[::1]:port\"")),
+            Err(_) => Err(Fault::new(format!("`{host}` is not an IPv6 address"), "write \"[::1]:port\"")),
         };
     }
     match text.rsplit_once(':') {
-        Some((host, ports)) if host.contains(':') => Err(AddrError::new(
+        Some((host, ports)) if host.contains(':') => Err(Fault::new(
             format!("`{text}` is ambiguous: an IPv6 address stands in brackets"),
             match host.parse::<Ipv6Addr>() {
                 Ok(_) => format!("write \"[{host}]:{ports}\""),
@@ -344,21 +341,6 @@ fn split(text: &str) -> Result<Split<'_>, AddrError> {
         )),
         Some((host, ports)) => Ok(Split::HostPorts(host, ports.parse()?)),
         None if text.bytes().all(|b| b.is_ascii_digit() || b == b'-') => Ok(Split::Ports(text.parse()?)),
-        None => Err(AddrError::new(format!("`{text}` has no port"), format!("write \"{text}:port\""))),
-    }
-}
-
-/// Why a text is not an address, a network or a rate, and what to write instead.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct AddrError {
-    message: String,
-    /// What to write instead.
-    pub help: String,
-}
-
-impl AddrError {
-    pub(super) fn new(message: String, help: impl Into<String>) -> Self {
-        AddrError { message, help: help.into() }
+        None => Err(Fault::new(format!("`{text}` has no port"), format!("write \"{text}:port\""))),
     }
 }

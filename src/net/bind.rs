@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket as RawSocket, Type};
 
-use super::{Acceptor, tune};
+use super::Acceptor;
+use super::options::tune;
 use crate::model::ListenAddr;
 use crate::model::addr::WILDCARDS;
 
@@ -20,18 +21,18 @@ const BACKLOG: i32 = 65_535;
 
 /// A socket that listens. Clients wait in its queue until an [`Acceptor`] takes them.
 #[derive(Debug)]
-pub enum Listener {
+pub enum StreamListener {
     /// TCP over IPv4, IPv6 or both.
     Tcp(Arc<OwnedFd>),
     /// A Unix socket, and its file where it is ours.
     Unix(Arc<OwnedFd>, Option<SocketFile>),
 }
 
-impl Listener {
+impl StreamListener {
     /// Has the runtime of the caller wait for connections. The queue stays one, however many wait for it.
     pub fn acceptor(&self) -> io::Result<Acceptor> {
         match self {
-            Listener::Tcp(socket) | Listener::Unix(socket, _) => Acceptor::new(socket),
+            StreamListener::Tcp(socket) | StreamListener::Unix(socket, _) => Acceptor::new(socket),
         }
     }
 
@@ -40,16 +41,16 @@ impl Listener {
     /// remembers that the port was shared: a program of the same user that asks for SO_REUSEPORT could still join.)
     pub fn share_port(&self, on: bool) -> io::Result<()> {
         match self {
-            Listener::Tcp(listener) => SockRef::from(listener).set_reuse_port(on),
-            Listener::Unix(..) => Ok(()),
+            StreamListener::Tcp(listener) => SockRef::from(listener).set_reuse_port(on),
+            StreamListener::Unix(..) => Ok(()),
         }
     }
 
     /// Sets what accepted sockets inherit.
     pub fn set_keepalive(&self, keepalive: Option<Duration>) -> io::Result<()> {
         match self {
-            Listener::Tcp(listener) => tune(&SockRef::from(listener), keepalive),
-            Listener::Unix(..) => Ok(()),
+            StreamListener::Tcp(listener) => tune(&SockRef::from(listener), keepalive),
+            StreamListener::Unix(..) => Ok(()),
         }
     }
 }
@@ -92,7 +93,7 @@ pub struct Bound {
 }
 
 /// Takes an address. Fails as the system calls do; nothing is left behind then. `shared`: beside a socket that shares
-/// its port ([`Listener::share_port`]), which it must do until this one listens.
+/// its port ([`StreamListener::share_port`]), which it must do until this one listens.
 pub fn bind(addr: &ListenAddr, shared: bool) -> io::Result<Bound> {
     match addr {
         ListenAddr::Any(port) => match tcp((WILDCARDS.1, *port).into(), false, shared) {
@@ -117,14 +118,14 @@ impl Bound {
     }
 
     /// Begins to take connections into the kernel's queue. Another program may have begun on the same port first.
-    pub fn listen(self, keepalive: Option<Duration>) -> io::Result<Listener> {
+    pub fn listen(self, keepalive: Option<Duration>) -> io::Result<StreamListener> {
         let Bound { socket, file } = self;
         socket.listen(BACKLOG)?;
         let listener = match file {
-            Some(file) => Listener::Unix(Arc::new(socket.into()), Some(file)),
+            Some(file) => StreamListener::Unix(Arc::new(socket.into()), Some(file)),
             None => {
                 socket.set_reuse_port(false)?;
-                Listener::Tcp(Arc::new(socket.into()))
+                StreamListener::Tcp(Arc::new(socket.into()))
             }
         };
         listener.set_keepalive(keepalive)?;

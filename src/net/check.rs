@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use tokio::time::{Instant, timeout_at};
 
 use super::dial::{DialOptions, DialTls};
-use super::{DialError, Leg, dial};
+use super::error::{is_local, plain};
+use super::{DialError, StreamRef, dial};
 use crate::model::{Expect, HealthCheck, UpstreamAddr};
 
 /// The most of an answer that is looked at.
@@ -27,15 +28,16 @@ pub enum CheckError {
 pub async fn check(
     upstream: &UpstreamAddr,
     check: &HealthCheck,
-    (tls, before): (Option<DialTls<'_>>, &[u8]),
+    tls: Option<DialTls<'_>>,
+    before_tls: &[u8],
 ) -> Result<(), CheckError> {
     let failed = |why: String| Err(CheckError::Failed(why));
     let ends = Instant::now() + check.timeout;
-    let options = DialOptions { timeout: check.timeout, keepalive: None, before };
+    let options = DialOptions { timeout: check.timeout, keepalive: None, before_tls };
     let tls = tls.filter(|_| check.port.is_none());
     let mut stream = match dial(&at_port(upstream, check.port), options, tls).await {
         Ok((stream, _)) => stream,
-        Err(DialError::Connect(_, error)) if super::is_local(&error) => {
+        Err(DialError::Connect(_, error)) if is_local(&error) => {
             return Err(CheckError::Denied(error));
         }
         Err(error) => return failed(error.to_string()),
@@ -43,24 +45,24 @@ pub async fn check(
     let Some(expect) = &check.expect else {
         if stream.session.is_some() {
             // Where it fails it has come to its end already.
-            drop(timeout_at(ends, stream.leg().end()).await);
+            drop(timeout_at(ends, stream.as_ref().end()).await);
         }
         return Ok(());
     };
     let send = check.send.as_ref().map_or(&[][..], |send| send.bytes());
     let mut answer = Vec::new();
-    match timeout_at(ends, ask(stream.leg(), send, expect, &mut answer)).await {
+    match timeout_at(ends, ask(stream.as_ref(), send, expect, &mut answer)).await {
         Ok(Ok(true)) => Ok(()),
         Ok(Ok(false)) if answer.is_empty() => failed("it closed without an answer".to_owned()),
         Ok(Ok(false)) => failed(format!("it answered {}", shown(&answer))),
-        Ok(Err(error)) => failed(super::plain(&error)),
+        Ok(Err(error)) => failed(plain(&error)),
         Err(_) if answer.is_empty() => failed("no answer in time".to_owned()),
         Err(_) => failed(format!("it answered {} and no more in time", shown(&answer))),
     }
 }
 
 /// Whether the answer has what is expected in it. Reads on until it has, or there is no more.
-async fn ask(mut leg: Leg<'_>, send: &[u8], expect: &Expect, answer: &mut Vec<u8>) -> io::Result<bool> {
+async fn ask(mut leg: StreamRef<'_>, send: &[u8], expect: &Expect, answer: &mut Vec<u8>) -> io::Result<bool> {
     leg.send_all(send).await?;
     loop {
         let got = leg.recv_into(answer).await?;

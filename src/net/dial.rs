@@ -8,9 +8,10 @@ use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::error::plain;
 use super::tcp::Tcp;
-use super::tls::{self, Connector, TlsError};
-use super::{Socket, Stream, plain};
+use super::tls::{self, TlsConnector, TlsError};
+use super::{Socket, Stream};
 use crate::model::{Peer, UpstreamAddr};
 
 /// How to dial.
@@ -21,14 +22,14 @@ pub struct DialOptions<'a> {
     /// TCP keepalive of the new socket.
     pub keepalive: Option<Duration>,
     /// What is sent before TLS begins, where it does.
-    pub before: &'a [u8],
+    pub before_tls: &'a [u8],
 }
 
 /// The TLS that is to be spoken to an upstream.
 #[derive(Clone, Copy, Debug)]
 pub struct DialTls<'a> {
     /// How.
-    pub connector: &'a Connector,
+    pub connector: &'a TlsConnector,
     /// The name that it must have.
     pub name: &'a str,
 }
@@ -79,7 +80,7 @@ pub async fn dial(
         return Ok((Stream { socket, session: None }, peer));
     };
     let begin = Box::pin(async {
-        socket.send_all(options.before).await.map_err(TlsError::Io)?;
+        socket.send_all(options.before_tls).await.map_err(TlsError::Io)?;
         tls::connect(&socket, connector, name).await
     });
     match timeout_at(ends, begin).await.unwrap_or(Err(TlsError::Late)) {

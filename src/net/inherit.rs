@@ -16,7 +16,7 @@ use std::time::Duration;
 use listenfd::ListenFd;
 use socket2::SockRef;
 
-use super::Listener;
+use super::StreamListener;
 use super::datagram::DatagramSocket;
 use crate::model::ListenAddr;
 
@@ -128,7 +128,11 @@ impl Inherited {
     }
 
     /// A listener over the socket for `addr`, if one came in. Fails as duplicating a descriptor does.
-    pub fn listen(&self, addr: &ListenAddr, keepalive: Option<Duration>) -> Option<io::Result<Listener>> {
+    pub fn listen(
+        &self,
+        addr: &ListenAddr,
+        keepalive: Option<Duration>,
+    ) -> Option<io::Result<StreamListener>> {
         self.sockets[self.find(addr, false)?].listen(keepalive)
     }
 
@@ -160,21 +164,21 @@ impl Inlet {
     }
 
     /// `None`: it is a UDP socket.
-    fn listen(&self, keepalive: Option<Duration>) -> Option<io::Result<Listener>> {
+    fn listen(&self, keepalive: Option<Duration>) -> Option<io::Result<StreamListener>> {
         let listener = self.duplicate()?;
         Some(listener.and_then(|listener| listener.set_keepalive(keepalive).map(|()| listener)))
     }
 
-    fn duplicate(&self) -> Option<io::Result<Listener>> {
+    fn duplicate(&self) -> Option<io::Result<StreamListener>> {
         Some(match &self.socket {
             Passed::Tcp(socket) => socket.try_clone().and_then(|socket| {
                 socket.set_nonblocking(true)?;
-                Ok(Listener::Tcp(Arc::new(socket.into())))
+                Ok(StreamListener::Tcp(Arc::new(socket.into())))
             }),
             Passed::Unix(socket) => socket.try_clone().and_then(|socket| {
                 socket.set_nonblocking(true)?;
                 // The file is its maker's.
-                Ok(Listener::Unix(Arc::new(socket.into()), None))
+                Ok(StreamListener::Unix(Arc::new(socket.into()), None))
             }),
             Passed::Udp(_) => return None,
         })

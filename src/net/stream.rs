@@ -3,7 +3,7 @@
 use std::io;
 
 use super::Socket;
-use super::tls::{Filling, Session, TlsError};
+use super::tls::{OutBuf, Session, TlsError};
 
 /// A connected socket, and the TLS on it.
 #[derive(Debug)]
@@ -16,25 +16,25 @@ pub struct Stream {
 
 impl Stream {
     /// For reading and writing.
-    pub fn leg(&mut self) -> Leg<'_> {
-        Leg { socket: &self.socket, session: self.session.as_deref_mut() }
+    pub fn as_ref(&mut self) -> StreamRef<'_> {
+        StreamRef { socket: &self.socket, session: self.session.as_deref_mut() }
     }
 }
 
 /// The same, of two owners.
 #[derive(Debug)]
-pub struct Leg<'a> {
+pub struct StreamRef<'a> {
     /// The socket.
     pub socket: &'a Socket,
     /// The TLS on it.
     pub session: Option<&'a mut Session>,
 }
 
-impl Leg<'_> {
+impl StreamRef<'_> {
     /// Writes all of it.
     pub async fn send_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         let Some(session) = &mut self.session else { return self.socket.send_all(bytes).await };
-        let mut sealed = Filling::default();
+        let mut sealed = OutBuf::default();
         session.seal(bytes, &mut sealed).map_err(failed)?;
         self.socket.send_all(sealed.filled()).await
     }
@@ -50,7 +50,7 @@ impl Leg<'_> {
                 return Err(failed(TlsError::Truncated));
             }
             session.put_back(&mut records);
-            let (mut carried, mut answers) = (Filling::default(), Filling::default());
+            let (mut carried, mut answers) = (OutBuf::default(), OutBuf::default());
             let opened = session.open(&mut records, &mut carried, &mut answers);
             self.socket.send_all(answers.filled()).await?;
             bytes.extend_from_slice(carried.filled());
@@ -65,7 +65,7 @@ impl Leg<'_> {
     /// Says that no more comes.
     pub async fn end(&mut self) -> io::Result<()> {
         if let Some(session) = &mut self.session {
-            let mut sealed = Filling::default();
+            let mut sealed = OutBuf::default();
             session.seal_end(&mut sealed).map_err(failed)?;
             self.socket.send_all(sealed.filled()).await?;
         }

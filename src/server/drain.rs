@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::Server;
+use super::running::Server;
 use crate::net::Inherited;
 use crate::tasks::Scope;
 
@@ -12,13 +12,11 @@ impl Server {
     /// Closes every listening socket; those of UDP take no new sessions, and close with their last one. What waits in their queues is reset by the kernel and can try elsewhere; where
     /// systemd holds a socket as well, it waits for the next start.
     pub async fn close_listeners(&mut self) {
-        for open in self.doors.values() {
-            open.front.stop();
+        self.listeners.values().for_each(|socket| socket.stop());
+        for socket in std::mem::take(&mut self.listeners).into_values() {
+            socket.close().await;
         }
-        for open in std::mem::take(&mut self.doors).into_values() {
-            open.front.close().await;
-        }
-        self.datagrams.drain();
+        self.udp.drain();
         self.inherited = Inherited::default();
     }
 
@@ -30,7 +28,7 @@ impl Server {
 
     /// The longest `drain_timeout` of the routes that have open connections.
     pub fn longest_drain(&self) -> Duration {
-        self.open_scopes().map(|(patience, _)| patience).max().unwrap_or_default()
+        self.open_scopes().map(|(at_most, _)| at_most).max().unwrap_or_default()
     }
 
     /// The owners of open connections, with their `drain_timeout`.
@@ -49,10 +47,10 @@ impl Server {
     pub async fn drain(&self) -> usize {
         let cut = Arc::new(AtomicUsize::new(0));
         let drains = self.root.child();
-        for (patience, scope) in self.open_scopes() {
+        for (at_most, scope) in self.open_scopes() {
             let (scope, cut) = (scope.clone(), cut.clone());
             drains.spawn(async move {
-                cut.fetch_add(scope.drain(patience).await, Ordering::Relaxed);
+                cut.fetch_add(scope.drain(at_most).await, Ordering::Relaxed);
             });
         }
         drains.finished().await;

@@ -1,22 +1,22 @@
-//! How others look at what runs, and ask for changes of it: they send a request, and the one task that owns the
-//! [`Server`](super::Server) answers between two edits.
+//! How others look at what runs, and ask for changes of it: they send a request, and the one task that owns what
+//! runs answers between two edits.
 
-use std::io;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::edit::History;
-use super::trial::Trial;
-use crate::config::{Compiled, Report};
-use crate::model::{AdminSettings, Route};
-use crate::net::{Acceptor, Listener, Socket};
-use crate::proxy::{DatagramDoor, Gate, Lead, Shared};
+use super::admin_socket::AdminListener;
+use super::descriptors::Shares;
+use super::history::{FileView, Reloaded};
+use crate::config::{Compiled, Plan, Report};
+use crate::model::{AdminSettings, Fault, Limits, ListenAddr, LogSettings, Protocol, Route};
+use crate::proxy::record::Shared;
+use crate::proxy::route::{LiveRoute, RouteState};
+use crate::proxy::udp::UdpListener;
+use crate::state::Totals;
 use crate::tasks::Scope;
-
-/// Connections that the admin endpoint has at most. Their descriptors, and that of one more, are kept for it.
-pub const ADMIN_CONNECTIONS: usize = 16;
 
 /// Requests that may wait. More wait with those who ask.
 const QUEUE: usize = 16;
@@ -28,38 +28,9 @@ pub struct Handle {
     /// What all connections share: what is open is seen here without asking.
     pub shared: Arc<Shared>,
     /// The admin endpoint, as the file has it now.
-    pub admin: watch::Receiver<Option<Arc<AdminDoor>>>,
+    pub admin: watch::Receiver<Option<Arc<AdminListener>>>,
     /// The owner of what serves it.
     pub scope: Scope,
-}
-
-/// The admin endpoint of the file.
-#[derive(Debug)]
-pub struct AdminDoor {
-    /// Who may do what there.
-    pub settings: AdminSettings,
-    /// Its socket, which an edit that leaves `listen` alone does not touch.
-    pub socket: Arc<AdminSocket>,
-}
-
-/// The listening socket of the endpoint.
-#[derive(Debug)]
-pub struct AdminSocket {
-    acceptor: Acceptor,
-    /// Removes the file of a Unix socket at the end.
-    _listener: Listener,
-}
-
-impl AdminSocket {
-    /// The runtime of the caller waits for its connections. Fails as epoll_ctl(2) does.
-    pub(super) fn new(listener: Listener) -> io::Result<Self> {
-        Ok(AdminSocket { acceptor: listener.acceptor()?, _listener: listener })
-    }
-
-    /// Takes the next connection.
-    pub async fn accept(&self) -> io::Result<Socket> {
-        Ok(self.acceptor.accept().await?.here()?.0)
-    }
 }
 
 /// What may be asked. Whoever gives up waiting has dropped the receiver.
@@ -71,7 +42,7 @@ pub(super) enum Request {
     Reload(oneshot::Sender<Reloaded>),
     /// Of one route, or of all: then the process ends.
     Drain(Option<String>, oneshot::Sender<Option<Draining>>),
-    Try(Box<Compiled>, oneshot::Sender<Result<Trial, Report>>),
+    DryRun(Box<Compiled>, oneshot::Sender<Result<DryRun, Report>>),
 }
 
 /// Connections have time to end.
@@ -80,7 +51,7 @@ pub struct Draining {
     /// How many they are.
     pub open: usize,
     /// How much time they have.
-    pub patience: Duration,
+    pub at_most: Duration,
 }
 
 /// The process is ending, and answers no more.
@@ -91,7 +62,7 @@ pub struct Stopping;
 impl Handle {
     pub(super) fn new(
         shared: Arc<Shared>,
-        admin: watch::Receiver<Option<Arc<AdminDoor>>>,
+        admin: watch::Receiver<Option<Arc<AdminListener>>>,
         scope: Scope,
     ) -> (Handle, mpsc::Receiver<Request>) {
         let (requests, receiver) = mpsc::channel(QUEUE);
@@ -119,8 +90,8 @@ impl Handle {
     }
 
     /// What a file would change.
-    pub async fn try_plan(&self, compiled: Compiled) -> Result<Result<Trial, Report>, Stopping> {
-        self.ask(|reply| Request::Try(Box::new(compiled), reply)).await
+    pub async fn dry_run(&self, compiled: Compiled) -> Result<Result<DryRun, Report>, Stopping> {
+        self.ask(|reply| Request::DryRun(Box::new(compiled), reply)).await
     }
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Stopping> {
@@ -148,10 +119,9 @@ pub struct View {
     /// Routes that are no more, and have open connections.
     pub removed: Vec<RouteView>,
     /// Clients that no route serves.
-    pub nobody: Option<Arc<Gate>>,
-    /// What is counted of all routes that were ever there, but for those above: connections opened and closed, bytes up and
-    /// down.
-    pub past: [u64; 4],
+    pub nobody: Option<Arc<RouteState>>,
+    /// What is counted of all routes that were ever there, but for those above.
+    pub past: Totals,
     /// How many sockets it listens on.
     pub listeners: usize,
     /// Descriptors that it may have.
@@ -160,41 +130,53 @@ pub struct View {
     pub log_lines_lost: u64,
 }
 
-/// The file of a running proxy.
-#[derive(Clone, Debug)]
-pub struct FileView {
-    /// Its path.
-    pub name: String,
-    /// What became of its edits.
-    pub history: History,
-    /// Why it is not what runs.
-    pub pending: Option<super::edit::Pending>,
-    /// It was replaced where that cannot be seen.
-    pub stale: bool,
-}
-
 /// One route.
 #[derive(Debug)]
 pub struct RouteView {
     /// As the file has it, or had it last.
     pub route: Arc<Route>,
     /// What is counted of it.
-    pub gate: Arc<Gate>,
-    /// Where each of its addresses leads.
-    pub leads: Vec<Arc<Lead>>,
+    pub state: Arc<RouteState>,
+    /// The route at each of its addresses.
+    pub at: Vec<Arc<LiveRoute>>,
     /// Its UDP listeners.
-    pub datagrams: Vec<Arc<DatagramDoor>>,
+    pub udp: Vec<Arc<UdpListener>>,
     /// Open connections of earlier texts.
     pub retired: usize,
 }
 
-/// What became of a file that was read because somebody asked.
-#[derive(Clone, Debug)]
-pub enum Reloaded {
-    /// It runs; what has changed, in one line. None: it says the same as before.
-    Taken(u64, Option<String>),
-    /// It does not.
-    Refused(u64, Report),
-    /// There is none.
-    NoFile(u64),
+/// What an edit would do to what runs.
+#[derive(Debug)]
+pub struct DryRun {
+    /// The generation that it was compared with.
+    pub generation: u64,
+    /// What would change.
+    pub plan: Plan,
+    /// As it runs.
+    pub log: LogSettings,
+    /// As it runs.
+    pub limits: Limits,
+    /// As it runs.
+    pub admin: Option<AdminSettings>,
+    /// Open connections of each route that would be removed or changed.
+    pub open: BTreeMap<String, usize>,
+    /// Each address that would be listened on anew.
+    pub listeners: Vec<TriedListener>,
+    /// Descriptors for all but connections.
+    pub descriptors_needed: usize,
+    /// Descriptors that there may be.
+    pub descriptors: usize,
+    /// What would fit beside.
+    pub fits: Shares,
+}
+
+/// An address that a plan would listen on.
+#[derive(Debug)]
+pub struct TriedListener {
+    /// Connections or datagrams.
+    pub protocol: Protocol,
+    /// The address.
+    pub addr: ListenAddr,
+    /// Why it cannot be listened on.
+    pub fault: Option<Fault>,
 }

@@ -1,22 +1,18 @@
-//! Lists of networks in files of their own: read with the edit that names them, and watched as long as a route needs
-//! them. A list that cannot be read is never put into force: the one before stays.
+//! Lists of networks in files of their own: read with the edit that names them, and followed as long as a route needs them.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::Notify;
-use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::edit::cut_off;
-use super::file;
-use super::followed::Followed;
-use super::watch::decide::{How, Look, Running, Text, Verdict, verdict};
-use super::watch::{self, Events, Reading, Watch};
-use crate::config::{Compiled, Fault, Report, network_list};
-use crate::model::{NetworkSet, Table};
-use crate::proxy::{Lists, LiveList};
+use crate::config::{Compiled, Report, network_list};
+use crate::files::{
+    self, FileState, FollowedFile, Followers, FsEventSource, How, Pending, Reading, Refused, Seen, look,
+};
+use crate::model::{Fault, NetworkSet, Table};
+use crate::proxy::route::{Lists, LiveList};
 use crate::tasks::Scope;
 
 /// A list that was read.
@@ -26,7 +22,7 @@ pub struct ReadList {
     written: PathBuf,
     path: PathBuf,
     text: Arc<[u8]>,
-    look: Look,
+    state: FileState,
     set: NetworkSet,
 }
 
@@ -64,8 +60,8 @@ fn read_all(compiled: &Compiled, files: BTreeSet<PathBuf>) -> Result<Vec<ReadLis
 
 fn read_one(written: PathBuf, folder: &Path) -> Result<ReadList, Wrong> {
     let path = folder.join(&written);
-    let look = watch::look(&path);
-    let text = match file::read(&path) {
+    let state = look(&path);
+    let text = match files::read(&path) {
         Ok(reading) => reading.bytes,
         Err(fault) => {
             let message = format!("the list {}: {}", path.display(), fault.message);
@@ -73,142 +69,102 @@ fn read_one(written: PathBuf, folder: &Path) -> Result<ReadList, Wrong> {
         }
     };
     let set = network_list(&path.display().to_string(), &text).map_err(Wrong::Lines)?;
-    Ok(ReadList { written, path, text: text.into(), look, set })
+    Ok(ReadList { written, path, text: text.into(), state, set })
 }
 
 /// The lists that are in force.
 #[derive(Debug)]
 pub(super) struct ListFiles {
-    followed: Followed<PathBuf>,
-    events: Events,
+    followers: Followers<PathBuf>,
+    events: FsEventSource,
 }
 
 impl ListFiles {
     /// None yet.
-    pub fn new(events: Events) -> Self {
-        ListFiles { followed: Followed::default(), events }
+    pub fn new(events: FsEventSource) -> Self {
+        ListFiles { followers: Followers::new("the lists"), events }
     }
 
     /// Reads the lists that the file names and that are not in force yet. Changes nothing.
     pub async fn prepare(&self, compiled: &Compiled) -> Result<Vec<ReadList>, Report> {
-        self.followed.read_new(needed(&compiled.table), compiled, ("the lists", read_all)).await
+        self.followers.read_new(needed(&compiled.table), compiled, read_all).await
     }
 
-    /// Puts lists into force, and watches them from now on.
+    /// Puts lists into force, and follows them from now on.
     pub fn begin(&mut self, read: Vec<ReadList>, lists: &mut Lists, owner: &Scope) {
-        for ReadList { written, path, text, look, set } in read {
+        for ReadList { written, path, text, state, set } in read {
             let list = Arc::new(LiveList::from_pointee(set));
-            let running = Running { text, file: look.ok() };
-            let mut watch = Watch::new(&path, look, &self.events);
-            watch.begin();
-            let follower = Follower {
-                name: path.display().to_string(),
-                last: Ok(running.text.clone()),
-                running,
-                refused: false,
-                snatched: None,
-                list: list.clone(),
-            };
+            let mut file = FollowedFile::new(&path, text.clone(), state, &self.events, list.clone());
+            file.begin();
             lists.insert(written.clone(), list);
-            self.followed.begin(written, owner, |asked| follow(watch, follower, asked));
+            self.followers.begin(written, owner, |asked| follow(file, asked));
         }
     }
 
     /// Forgets the lists that no route needs any more.
     pub fn forget_unused(&mut self, table: &Table, lists: &mut Lists) {
-        if self.followed.is_empty() {
+        if self.followers.is_empty() {
             return;
         }
         let needed = needed(table);
         lists.retain(|path, _| needed.contains(path));
-        self.followed.keep(&needed);
+        self.followers.keep(&needed);
     }
 
     /// Reads every list again, whatever it looks like.
     pub fn ask(&self) {
-        self.followed.ask();
+        self.followers.ask();
     }
 }
 
-/// Watches one list.
-async fn follow(mut watch: Watch, mut follower: Follower, asked: Arc<Notify>) {
+async fn follow(mut file: FollowedFile<Arc<LiveList>>, asked: Arc<Notify>) {
     loop {
-        let reading = tokio::select! {
-            reading = watch.next() => reading,
-            () = asked.notified() => {
-                watch.ask();
-                continue;
-            }
-        };
-        let now = Instant::now();
-        watch.pace.judged(reading.look, reading.how, now);
-        if reading.text.is_err() {
-            watch.pace.unreadable(now);
+        tokio::select! {
+            reading = file.next() => take_in(&mut file, reading),
+            () = asked.notified() => file.ask(),
         }
-        follower.take_in(reading);
     }
 }
 
-/// What of one list is in force, and what was last seen of its file.
-struct Follower {
-    name: String,
-    running: Running,
-    last: Text,
-    refused: bool,
-    snatched: Option<Text>,
-    list: Arc<LiveList>,
+/// An edit of a list.
+fn take_in(file: &mut FollowedFile<Arc<LiveList>>, mut reading: Reading) {
+    let text = match file.see(&mut reading) {
+        Seen::Known => return,
+        Seen::Runs => return log_healed(file.took(&reading, file.running().clone()), file.name()),
+        Seen::Faulty(report) => return refuse(file, &reading, report),
+        Seen::Text(text) => text,
+    };
+    let emptied = text.is_empty() && !file.running().is_empty() && reading.how != How::Asked;
+    let list = if emptied {
+        let cure = "if nobody is meant, write a line with a comment: # nobody";
+        Err(Report::about_file(file.name(), Fault::new("the list is empty", cure)))
+    } else {
+        network_list(file.name(), &text)
+    };
+    match list {
+        Err(report) => refuse(file, &reading, report),
+        Ok(set) => {
+            let ranges = set.len();
+            file.target.store(Arc::new(set));
+            // Its pending fault is healed, and this says so.
+            drop(file.took(&reading, text));
+            info!(file = file.name(), ranges, "list taken over");
+        }
+    }
 }
 
-impl Follower {
-    /// The rules of the routes' file hold here too: what looks cut off does not count, and what is wrong changes nothing.
-    fn take_in(&mut self, mut reading: Reading) {
-        if reading.how == How::Snatched && self.snatched.as_ref() == Some(&reading.text) {
-            reading.how = How::Settled;
-        }
-        let emptied =
-            reading.text.as_ref().is_ok_and(|text| text.is_empty()) && !self.running.text.is_empty();
-        let report = match verdict(&reading.text, reading.look, reading.how, &self.running, &self.last) {
-            Verdict::Known => return,
-            Verdict::Runs => return self.took(&reading, None),
-            Verdict::Unreadable(fault) => Report::about_file(&self.name, fault),
-            Verdict::CutOff(cut) => cut_off(&self.name, &reading.text, cut),
-            Verdict::New(_) if emptied && reading.how != How::Asked => Report::about_file(
-                &self.name,
-                Fault::new("the list is empty", "if nobody is meant, write a line with a comment: # nobody"),
-            ),
-            Verdict::New(text) => match network_list(&self.name, &text) {
-                Ok(set) => return self.took(&reading, Some((text, set))),
-                Err(report) => report,
-            },
-        };
-        if reading.how == How::Snatched {
-            self.snatched = Some(reading.text);
-            return;
-        }
-        self.snatched = None;
-        self.refused = true;
-        self.last = reading.text;
+fn refuse(file: &mut FollowedFile<Arc<LiveList>>, reading: &Reading, report: Report) {
+    if file.refuse(reading, report.clone(), false) == Refused::New {
         warn!(
             headline = report.headline(),
             report = %report,
             "list refused: the one before stays in force, until the file is mended"
         );
     }
+}
 
-    /// A new list is in force, or the file says again what is.
-    fn took(&mut self, reading: &Reading, new: Option<(Arc<[u8]>, NetworkSet)>) {
-        self.snatched = None;
-        self.last = reading.text.clone();
-        self.running.file = reading.look.ok();
-        let changed = new.is_some();
-        if let Some((text, set)) = new {
-            let ranges = set.len();
-            self.list.store(Arc::new(set));
-            self.running.text = text;
-            info!(file = self.name, ranges, "list taken over");
-        }
-        if std::mem::take(&mut self.refused) && !changed {
-            info!(file = self.name, "list healed: what is in force is what the file says");
-        }
+fn log_healed(healed: Option<Pending>, name: &str) {
+    if healed.is_some() {
+        info!(file = name, "list healed: what is in force is what the file says");
     }
 }

@@ -17,7 +17,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
 
 use crate::model::{LogFormat, LogSettings, LogTarget};
-use crate::proxy::AccessLog;
+use crate::proxy::record::AccessLog;
 use crate::sink::{Event, Sink, Target};
 
 /// How long the end of the process waits for a log that nobody reads.
@@ -93,7 +93,7 @@ impl Logs {
                 Err(error) => warn!(%error, "cannot start the access log: it stays as it was"),
             }
         }
-        self.access.lead_to(self.access_sink.clone().map(|sink| (sink, settings.format)));
+        self.access.write_to(self.access_sink.clone().map(|sink| (sink, settings.format)));
         self.settings = settings.clone();
     }
 
@@ -294,8 +294,7 @@ mod tests {
             upstream: None,
             outcome: Outcome::ConnectFailed,
             detail: None,
-            up: 0,
-            down: 0,
+            bytes: crate::state::Bytes::default(),
             datagrams: None,
             connect: None,
             duration: Duration::ZERO,

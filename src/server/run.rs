@@ -9,20 +9,19 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
-use super::Server;
+use super::descriptors::{Descriptors, Shares};
 use super::edit::Edits;
-use super::handle::{Draining, Handle, Reloaded, Request, View};
-use super::limits::Limits;
+use super::handle::{Draining, DryRun, Handle, Request, View};
+use super::history::Reloaded;
 use super::log::Logs;
+use super::running::Server;
 use super::signals::{Signals, Told};
 use super::systemd::Manager;
-use super::trial::Trial;
-use super::watch::Events;
-use super::watch::decide::How;
 use crate::config::{Compiled, Report};
+use crate::files::{FsEventSource, How};
 use crate::net::{Inherited, use_low_ports};
-use crate::proxy::Shared;
-use crate::tasks::{Crew, Scope};
+use crate::proxy::record::Shared;
+use crate::tasks::{Scope, WorkerPool};
 
 /// Where the table comes from.
 #[derive(Clone, Debug)]
@@ -58,7 +57,7 @@ pub fn main<A: Future<Output = ()> + Send + 'static>(
     // And before it: threads have what their parent had.
     use_low_ports();
     let logs = Logs::start()?;
-    // Connections have a thread for each core, each with a runtime of its own ([`Crew`]); this thread has the rest: edits,
+    // Connections have a thread for each core, each with a runtime of its own ([`WorkerPool`]); this thread has the rest: edits,
     // checks, names, the admin endpoint. Measured with tests/bench on two cores, against one runtime whose threads share
     // their work: 7.4 and 8.6 µs of processor time per request, 43 and 49 per connection, 18.8 and 24.3 per request at a
     // given rate; on one core 8.3 and 8.8 per request, and no difference per connection. What is given up: a connection
@@ -68,10 +67,10 @@ pub fn main<A: Future<Output = ()> + Send + 'static>(
     // The allocator is the system's: with mimalloc 8,000 held connections took 0.25 KiB less each, and all else 10 MiB more;
     // once they had closed, 30 to 34 MiB were left against 28.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (crew, threads) = Crew::start()?;
+    let (workers, threads) = WorkerPool::start()?;
     let started = SystemTime::now();
-    let mut life = Life { limits: Limits::raise(), unused: Vec::new(), logs, started };
-    let ended = runtime.block_on(life.serve(source, (inherited, crew), admin));
+    let mut life = Life { descriptors: Descriptors::raise(), unused: Vec::new(), logs, started };
+    let ended = runtime.block_on(life.serve(source, (inherited, workers), admin));
     // A look-up in the system's resolver cannot be called off, and must not hold up the end.
     runtime.shutdown_timeout(Duration::ZERO);
     threads.stop();
@@ -95,7 +94,7 @@ enum Then {
 
 /// What lives as long as the process.
 struct Life {
-    limits: Limits,
+    descriptors: Descriptors,
     logs: Logs,
     /// The inherited sockets that were named as unused.
     unused: Vec<String>,
@@ -106,13 +105,13 @@ impl Life {
     async fn serve<A: Future<Output = ()> + Send + 'static>(
         &mut self,
         source: Source,
-        (inherited, crew): (Inherited, Crew),
+        (inherited, workers): (Inherited, WorkerPool),
         admin: impl FnOnce(Handle) -> A,
     ) -> Result<(), Failure> {
         // First of all: a signal that comes during the start is carried out after it.
         let signals = Signals::listen(matches!(source, Source::File(_)))?;
         let manager = Manager::from_env();
-        let events = Events::default();
+        let events = FsEventSource::default();
         let (mut edits, compiled) = match source {
             Source::Fixed(compiled) => (None, *compiled),
             Source::File(path) => {
@@ -126,11 +125,11 @@ impl Life {
         // Before the first connection.
         self.logs.apply(&compiled.table.log);
         let listeners = compiled.table.sockets();
-        self.limits.warn_if_few(listeners, compiled.table.admin.is_some());
-        let (connections, sessions) = self.limits.shares(&compiled.table, listeners);
-        let shared = Arc::new(Shared::new(crew, self.logs.access(), connections));
+        self.descriptors.warn_if_few(listeners, compiled.table.admin.is_some());
+        let Shares { connections, sessions } = self.descriptors.shares(&compiled.table, listeners);
+        let shared = Arc::new(Shared::new(workers, self.logs.access(), connections));
         shared.sessions.resize(sessions);
-        self.limits.make_room(sessions);
+        self.descriptors.make_room(sessions);
         let mut server = Server::new(shared, inherited, events);
         server.apply(&compiled).await.map_err(Failure::Sockets)?;
         self.applied(&server);
@@ -221,35 +220,36 @@ impl Life {
                 waiting.push(reply);
             }
             (Request::Reload(reply), None) => drop(reply.send(Reloaded::NoFile(server.generation()))),
-            (Request::Try(compiled, reply), _) => drop(reply.send(self.try_plan(server, &compiled).await)),
+            (Request::DryRun(compiled, reply), _) => drop(reply.send(self.dry_run(server, &compiled).await)),
             (Request::Drain(None, reply), _) => {
-                let (open, patience) = (server.connections(), server.longest_drain());
-                drop(reply.send(Some(Draining { open, patience })));
+                let (open, at_most) = (server.connections(), server.longest_drain());
+                drop(reply.send(Some(Draining { open, at_most })));
                 return Then::Stop;
             }
             (Request::Drain(Some(route), reply), edits) => {
                 let drained = server.drain_route(&route).await;
-                if let Some((connections, patience)) = drained {
+                if let Some((connections, at_most)) = drained {
                     edits.into_iter().for_each(Edits::diverge);
                     self.applied(server);
-                    let at_most = humantime::format_duration(patience);
+                    let at_most = humantime::format_duration(at_most);
                     let generation = server.generation();
                     info!(generation, route, connections, %at_most, "the route was taken out, and drains");
                 }
-                drop(reply.send(drained.map(|(open, patience)| Draining { open, patience })));
+                drop(reply.send(drained.map(|(open, at_most)| Draining { open, at_most })));
             }
         }
         Then::GoOn
     }
 
     /// What a file would change, and whether it fits.
-    async fn try_plan(&self, server: &Server, compiled: &Compiled) -> Result<Trial, Report> {
-        let mut trial = server.try_plan(compiled).await?;
+    async fn dry_run(&self, server: &Server, compiled: &Compiled) -> Result<DryRun, Report> {
+        let mut dry_run = server.dry_run(compiled).await?;
         let listeners = compiled.table.sockets();
-        trial.fits = self.limits.shares(&compiled.table, listeners);
-        let needed = self.limits.needed(listeners, compiled.table.admin.is_some());
-        trial.descriptors = (needed, self.limits.descriptors());
-        Ok(trial)
+        dry_run.fits = self.descriptors.shares(&compiled.table, listeners);
+        let needed = self.descriptors.needed(listeners, compiled.table.admin.is_some());
+        dry_run.descriptors_needed = needed;
+        dry_run.descriptors = self.descriptors.limit();
+        Ok(dry_run)
     }
 
     fn view(&self, server: &Server, edits: Option<&Edits>, draining: bool) -> View {
@@ -265,7 +265,7 @@ impl Life {
             removed,
             nobody,
             listeners: server.listeners(),
-            descriptors: self.limits.descriptors(),
+            descriptors: self.descriptors.limit(),
             log_lines_lost: self.logs.lost(),
         }
     }
@@ -273,10 +273,10 @@ impl Life {
     /// What follows every edit that was carried out, and the start.
     fn applied(&mut self, server: &Server) {
         self.logs.apply(&server.table().log);
-        let (connections, sessions) = self.limits.shares(server.table(), server.listeners());
-        server.shared.budget.resize(connections, server.table().limits);
+        let Shares { connections, sessions } = self.descriptors.shares(server.table(), server.listeners());
+        server.shared.connections.resize(connections, server.table().limits);
         server.shared.sessions.resize(sessions);
-        self.limits.make_room(sessions);
+        self.descriptors.make_room(sessions);
         let unused = server.unused_inherited();
         for socket in unused.iter().filter(|socket| !self.unused.contains(socket)) {
             warn!(
@@ -296,11 +296,11 @@ impl Life {
     /// Closes the listeners at once, and lets connections end; a second signal ends them.
     async fn stop(&self, server: &mut Server, edits: Option<&Edits>, outside: &mut Outside) {
         server.close_listeners().await;
-        server.sum_up();
-        let (connections, patience) = (server.connections(), server.longest_drain());
-        outside.manager.stopping(patience, format_args!("draining {connections} connections"));
+        server.log_turned_away();
+        let (connections, at_most) = (server.connections(), server.longest_drain());
+        outside.manager.stopping(at_most, format_args!("draining {connections} connections"));
         if connections > 0 {
-            info!(connections, at_most = %humantime::format_duration(patience), "draining");
+            info!(connections, at_most = %humantime::format_duration(at_most), "draining");
         }
         if let Some(cut) = self.drain(server, edits, outside).await {
             info!(finished = connections.saturating_sub(cut), cut, "stopped");
@@ -326,7 +326,7 @@ impl Life {
                     Request::View(reply) => drop(reply.send(self.view(server, edits, true))),
                     Request::Alive(reply) => drop(reply.send(true)),
                     // Whoever asks hears that it is stopping.
-                    Request::Reload(_) | Request::Drain(..) | Request::Try(..) => {}
+                    Request::Reload(_) | Request::Drain(..) | Request::DryRun(..) => {}
                 },
                 () = outside.manager.watched() => {}
             }

@@ -9,7 +9,7 @@ mod parts;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-pub use parts::{Admission, Answer, Counts, Ended, Ends, FlowId, Stage, Terms};
+pub use parts::{Answer, Counts, Ended, Ends, FlowId, Placement, Stage, Terms};
 
 /// The sessions of a listener, each with what the caller keeps of it.
 #[derive(Debug)]
@@ -92,16 +92,16 @@ impl<S> Flows<S> {
 
     /// Whether one more session may be opened. `room`: whether the bounds outside of this table leave a place;
     /// `asking`: how many sessions without an answer there may be.
-    pub fn admit(&mut self, room: bool, asking: usize) -> Admission<S> {
+    pub fn admit(&mut self, room: bool, asking: usize) -> Placement<S> {
         if self.asking() >= asking.max(1) {
-            return Admission::Open(self.evict(Stage::Asking));
+            return Placement::Open(self.evict(Stage::Asking));
         }
         if room {
-            return Admission::Open(None);
+            return Placement::Open(None);
         }
         match self.evict(Stage::Asking).or_else(|| self.evict(Stage::Answered)) {
-            None => Admission::Full,
-            evicted => Admission::Open(evicted),
+            None => Placement::Full,
+            evicted => Placement::Open(evicted),
         }
     }
 

@@ -1,13 +1,70 @@
 //! What went through a route or an upstream: counters that only grow, read while they are written.
 
+use std::ops::AddAssign;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::model::Outcome;
 
-/// Connections and bytes.
-#[derive(Debug, Default)]
+/// Bytes, by their direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bytes {
+    /// From the client to the upstream.
+    pub up: u64,
+    /// From the upstream to the client.
+    pub down: u64,
+}
+
+impl AddAssign for Bytes {
+    fn add_assign(&mut self, more: Bytes) {
+        self.up += more.up;
+        self.down += more.down;
+    }
+}
+
+/// Datagrams and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Volume {
+    /// How many.
+    pub datagrams: u64,
+    /// How long they are together.
+    pub bytes: u64,
+}
+
+impl AddAssign for Volume {
+    fn add_assign(&mut self, more: Volume) {
+        self.datagrams += more.datagrams;
+        self.bytes += more.bytes;
+    }
+}
+
+/// What was counted at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Connections that were opened.
+    pub opened: u64,
+    /// Those of them that have ended. Never more than `opened`.
+    pub closed: u64,
+    /// What they have moved.
+    pub bytes: Bytes,
+}
+
+impl AddAssign for Totals {
+    fn add_assign(&mut self, more: Totals) {
+        self.opened += more.opened;
+        self.closed += more.closed;
+        self.bytes += more.bytes;
+    }
+}
+
+/// Tells tallies apart.
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+
+/// The counters of a route or of an upstream.
+#[derive(Debug)]
 pub struct Tally {
+    /// No other tally of this process has it.
+    id: u64,
     opened: AtomicU64,
     closed: AtomicU64,
     /// Bytes of connections that have ended: up, down.
@@ -17,16 +74,34 @@ pub struct Tally {
     failed: AtomicU64,
 }
 
+impl Default for Tally {
+    fn default() -> Self {
+        Tally {
+            id: NEXT_ID.fetch_add(1, Relaxed),
+            opened: AtomicU64::new(0),
+            closed: AtomicU64::new(0),
+            bytes: Default::default(),
+            shown: Default::default(),
+            failed: AtomicU64::new(0),
+        }
+    }
+}
+
 impl Tally {
+    /// No other tally of this process has it.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
     /// One more connection.
     pub fn opened(&self) {
         self.opened.fetch_add(1, Relaxed);
     }
 
-    /// One of them has ended, with so many bytes up and down.
-    pub fn closed(&self, (up, down): (u64, u64)) {
-        self.bytes[0].fetch_add(up, Relaxed);
-        self.bytes[1].fetch_add(down, Relaxed);
+    /// One of them has ended, with so many bytes.
+    pub fn closed(&self, bytes: Bytes) {
+        self.bytes[0].fetch_add(bytes.up, Relaxed);
+        self.bytes[1].fetch_add(bytes.down, Relaxed);
         self.closed.fetch_add(1, Relaxed);
     }
 
@@ -40,22 +115,24 @@ impl Tally {
         self.failed.load(Relaxed)
     }
 
-    /// Connections that were opened, and those of them that have ended.
-    pub fn connections(&self) -> (u64, u64) {
+    /// All connections, and the bytes of those that have ended.
+    pub fn ended(&self) -> Totals {
         let closed = self.closed.load(Relaxed);
-        (self.opened.load(Relaxed).max(closed), closed)
+        Totals {
+            opened: self.opened.load(Relaxed).max(closed),
+            closed,
+            bytes: Bytes { up: self.bytes[0].load(Relaxed), down: self.bytes[1].load(Relaxed) },
+        }
     }
 
-    /// Bytes of connections that have ended, up and down.
-    pub fn bytes(&self) -> (u64, u64) {
-        (self.bytes[0].load(Relaxed), self.bytes[1].load(Relaxed))
-    }
-
-    /// Bytes of all connections, where those of the ended ones were read before `live` was. A connection that ended between
-    /// the two looks is missing in both: what is said is no less than what was said before.
-    pub fn all_bytes(&self, ended: (u64, u64), live: (u64, u64)) -> (u64, u64) {
+    /// All connections, and the bytes of all: `ended` are those of the ended ones, read before `open`, those of the open
+    /// ones. A connection that ended between the two looks is missing in both, so what is said is no less than what was
+    /// said before.
+    pub fn all(&self, ended: Bytes, open: Bytes) -> Totals {
         let most = |shown: &AtomicU64, now: u64| shown.fetch_max(now, Relaxed).max(now);
-        (most(&self.shown[0], ended.0 + live.0), most(&self.shown[1], ended.1 + live.1))
+        let up = most(&self.shown[0], ended.up + open.up);
+        let down = most(&self.shown[1], ended.down + open.down);
+        Totals { bytes: Bytes { up, down }, ..self.ended() }
     }
 }
 
@@ -76,8 +153,8 @@ pub struct Meter {
 pub struct End {
     /// How it ended.
     pub outcome: Outcome,
-    /// Bytes up and down.
-    pub bytes: (u64, u64),
+    /// What it has moved.
+    pub bytes: Bytes,
     /// From accept to a connected upstream, where there was one.
     pub connect: Option<Duration>,
     /// From accept to the end.
@@ -162,14 +239,14 @@ mod tests {
 
     #[test]
     fn bytes_never_shrink_where_a_connection_ends_between_two_looks() {
-        let tally = Tally::default();
+        let (tally, bytes) = (Tally::default(), |up, down| Bytes { up, down });
         tally.opened();
-        assert_eq!(tally.all_bytes(tally.bytes(), (100, 7)), (100, 7));
+        assert_eq!(tally.all(tally.ended().bytes, bytes(100, 7)).bytes, bytes(100, 7));
         // It is out of the table, and not counted yet.
-        assert_eq!(tally.all_bytes(tally.bytes(), (0, 0)), (100, 7));
-        tally.closed((120, 9));
-        assert_eq!(tally.all_bytes(tally.bytes(), (0, 0)), (120, 9));
-        assert_eq!(tally.connections(), (1, 1));
+        assert_eq!(tally.all(tally.ended().bytes, bytes(0, 0)).bytes, bytes(100, 7));
+        tally.closed(bytes(120, 9));
+        let all = tally.all(tally.ended().bytes, bytes(0, 0));
+        assert_eq!(all, Totals { opened: 1, closed: 1, bytes: bytes(120, 9) });
     }
 
     #[test]
@@ -177,7 +254,7 @@ mod tests {
         let meter = Meter::default();
         let end = |outcome, connect: Option<u64>, seconds| End {
             outcome,
-            bytes: (1, 2),
+            bytes: Bytes { up: 1, down: 2 },
             connect: connect.map(Duration::from_millis),
             duration: Duration::from_secs(seconds),
         };
@@ -191,6 +268,6 @@ mod tests {
         assert_eq!((all, sum), (2, 40.001));
         let (below, all, _) = meter.duration.read();
         assert_eq!((below[3], below[4], below[11], all), ((1.0, 1), (5.0, 2), (86_400.0, 2), 3));
-        assert_eq!(meter.tally.bytes(), (3, 6));
+        assert_eq!(meter.tally.ended().bytes, Bytes { up: 3, down: 6 });
     }
 }

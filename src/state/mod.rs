@@ -1,4 +1,4 @@
-//! Floor 2: the memory of the running proxy. Pure: `now` and chance are arguments, nothing is resolved, dialled or
+//! Layer 2: the memory of the running proxy. Pure: `now` and chance are arguments, nothing is resolved, dialled or
 //! logged.
 //!
 //! [`Upstream`] is what is known of one address, whatever route leads there; it outlives edits. [`Pool`] is what one
@@ -11,6 +11,8 @@ pub mod flows;
 mod hash;
 pub mod health;
 pub mod limits;
+mod lock;
+mod log_once;
 pub mod meter;
 pub mod names;
 mod pool;
@@ -20,7 +22,9 @@ mod upstream;
 pub use bucket::Bucket;
 pub use checked::{Checked, Turn};
 pub use limits::{ClientKey, Crowd, Rates};
-pub use meter::{Meter, Tally};
+pub use lock::lock;
+pub use log_once::LogOnce;
+pub use meter::{Bytes, Meter, Tally, Totals, Volume};
 pub use names::Answers;
 pub use pool::{Member, NameOf, Pool, Step, Walk};
 pub use sni::ServedNames;

@@ -3,7 +3,7 @@
 //! A scope can be killed, and its children with it. The same drain serves a stop signal, a removed route and a changed
 //! one.
 
-mod crew;
+mod workers;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,7 +16,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-pub use crew::{Crew, Seat, Threads, Worker, most_acceptors};
+pub use workers::{Worker, WorkerPool, WorkerSlot, WorkerThreads, most_acceptors};
 
 /// An owner of tasks.
 #[derive(Clone, Debug, Default)]
@@ -41,7 +41,7 @@ impl Scope {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let task = self.tracker.track_future(Mortal { kill: self.kill.clone().cancelled_owned(), task });
+        let task = self.tracker.track_future(Scoped { kill: self.kill.clone().cancelled_owned(), task });
         #[allow(clippy::disallowed_methods, reason = "the one place")]
         let task = tokio::spawn(task);
         Task(task.abort_handle())
@@ -69,8 +69,8 @@ impl Scope {
     }
 
     /// Something that belongs to the scope as a task does, until it is dropped: a drain waits for it.
-    pub fn hold(&self) -> Held {
-        Held(self.tracker.token())
+    pub fn hold(&self) -> ScopeToken {
+        ScopeToken(self.tracker.token())
     }
 
     /// How many tasks are running, and things held.
@@ -119,12 +119,12 @@ impl Drop for KillOnDrop {
 
 /// A part of a scope that is no task.
 #[derive(Debug)]
-pub struct Held(#[expect(dead_code, reason = "it is its drop that counts")] TaskTrackerToken);
+pub struct ScopeToken(#[expect(dead_code, reason = "it is its drop that counts")] TaskTrackerToken);
 
 pin_project! {
     /// A task that ends with its scope. By hand: an async block keeps room for `task` twice, for where it comes in and for
     /// where it is awaited, and each connection has one (1.3 KiB).
-    struct Mortal<F> {
+    struct Scoped<F> {
         #[pin]
         kill: WaitForCancellationFutureOwned,
         #[pin]
@@ -132,7 +132,7 @@ pin_project! {
     }
 }
 
-impl<F: Future<Output = ()>> Future for Mortal<F> {
+impl<F: Future<Output = ()>> Future for Scoped<F> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use portway::state::flows::{Admission, Answer, Ended, Ends, FlowId, Flows, Stage, Terms};
+use portway::state::flows::{Answer, Ended, Ends, FlowId, Flows, Placement, Stage, Terms};
 
 /// A session as the list has it.
 struct Plain {
@@ -96,12 +96,12 @@ impl Story {
             (false, false) => oldest(Stage::Asking).or_else(|| oldest(Stage::Answered)),
         };
         match self.flows.admit(room, self.asking) {
-            Admission::Full => {
+            Placement::Full => {
                 assert!(!room && self.plain.iter().all(|plain| plain.stage == Stage::Settled));
                 return;
             }
-            Admission::Open(None) => assert!(gives_way.is_none() && room),
-            Admission::Open(ended) => self.ended(gives_way.unwrap(), ended),
+            Placement::Open(None) => assert!(gives_way.is_none() && room),
+            Placement::Open(ended) => self.ended(gives_way.unwrap(), ended),
         }
         let replies = [None, None, Some(1), Some(2)][usize::from(kind / 8 % 4)];
         let terms = Terms { idle: Duration::from_secs([6, 60][usize::from(value % 2)]), replies };

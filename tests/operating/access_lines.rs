@@ -8,8 +8,8 @@ use std::time::Duration;
 use portway::model::{
     DataPath, ListenAddr, ListenSpec, LogFormat, Outcome, Peer, Policy, Route, UpstreamAddr, UpstreamSpec,
 };
-use portway::proxy::access_log::line;
-use portway::proxy::record::Record;
+use portway::proxy::record::{Connected, Datagrams, Record, line};
+use portway::state::Bytes;
 
 const RULER: &str = "----------------------------------------\n";
 
@@ -58,7 +58,7 @@ fn record(input: &str) -> Record {
         let key = line.split_once(" = ").unwrap_or_else(|| panic!("no `key = value`: {line}")).0;
         assert!(known.split(' ').any(|known| known == key), "no key of a record: {key}");
     }
-    let led = or("upstream", "10.0.0.9:3000");
+    let written = or("upstream", "10.0.0.9:3000");
     let label = or("outcome", "client-closed");
     let outcome = Outcome::ALL.into_iter().find(|outcome| outcome.label() == label).unwrap();
     Record {
@@ -73,17 +73,18 @@ fn record(input: &str) -> Record {
         }),
         listener: listener(&or("listener", "8080")).into(),
         client: peer(&or("client", "203.0.113.7:50123")),
-        upstream: (led != "none")
-            .then(|| (upstream(&led).into(), peer(&get("peer").map_or(led.clone(), unescape)))),
+        upstream: (written != "none").then(|| Connected {
+            written: upstream(&written).into(),
+            peer: peer(&get("peer").map_or(written.clone(), unescape)),
+        }),
         outcome,
         detail: get("detail").map(unescape),
-        up: or("up", "517").parse().unwrap(),
-        down: or("down", "20481").parse().unwrap(),
+        bytes: Bytes { up: or("up", "517").parse().unwrap(), down: or("down", "20481").parse().unwrap() },
         datagrams: get("datagrams").map(|text| {
             let (up, down) = text.split_once(' ').unwrap();
-            (up.parse().unwrap(), down.parse().unwrap())
+            Datagrams { up: up.parse().unwrap(), down: down.parse().unwrap() }
         }),
-        connect: (led != "none").then(|| micros(&or("connect_us", "312"))),
+        connect: (written != "none").then(|| micros(&or("connect_us", "312"))),
         duration: micros(&or("duration_us", "1123456")),
         path: DataPath::ALL.into_iter().find(|path| path.label() == or("path", "copy")).unwrap(),
     }

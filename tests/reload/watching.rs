@@ -7,7 +7,7 @@ use super::harness::*;
 
 /// A file by which the log tells of every look.
 fn with_looks(file: &str) -> String {
-    file.replacen("[[route]]", "level = \"info,portway::server::watch=debug\"\n[[route]]", 1)
+    file.replacen("[[route]]", "level = \"info,portway::files::watch=debug\"\n[[route]]", 1)
 }
 
 /// D7: one edit is one reload, and the looks that follow are quiet.

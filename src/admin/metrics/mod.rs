@@ -6,7 +6,7 @@ mod routes;
 mod text;
 
 use super::http::Answer;
-use super::render::Snapshot;
+use super::snapshot::Snapshot;
 use text::{Form, Page};
 
 /// Every metric, in the form that the scraper prefers.
@@ -15,5 +15,5 @@ pub(super) fn answer(snapshot: &Snapshot, accept: &str) -> Answer {
     let mut page = Page::new(form);
     proxy::write(&mut page, snapshot);
     routes::write(&mut page, snapshot);
-    Answer { status: 200, kind: form.kind(), body: page.finish().into_bytes(), more: "" }
+    Answer { status: 200, kind: form.kind(), body: page.finish().into_bytes(), more: &[] }
 }

@@ -2,12 +2,13 @@
 
 use std::time::SystemTime;
 
-use super::super::render::{self, Snapshot};
+use super::super::render::status;
+use super::super::snapshot::Snapshot;
 use super::text::{Kind, Page};
-use crate::server::edit::Judged;
+use crate::server::history::Judged;
 
 pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
-    let (view, status) = (&snapshot.view, render::status(snapshot));
+    let (view, status) = (&snapshot.view, status::status(snapshot));
     page.family("portway_info", Kind::Gauge, "The version of Portway; always 1.")
         .sample(&[("version", &status.version)], 1);
     page.family("process_start_time_seconds", Kind::Gauge, "When the process was started, since the epoch.")

@@ -1,16 +1,17 @@
 //! The metrics of routes and of their upstreams.
 
 use super::super::api::{Route, RouteState, Upstream, UpstreamState};
-use super::super::render::{self, Snapshot};
+use super::super::render;
+use super::super::snapshot::Snapshot;
 use super::text::{Kind, Page};
 use crate::model::Outcome;
 
 pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
-    let routes = render::routes(snapshot).routes;
+    let routes = render::routes::routes(snapshot).routes;
     connections(page, &routes);
     turned_away(page, &routes);
     times(page, snapshot);
-    upstreams(page, &render::upstreams(snapshot).upstreams);
+    upstreams(page, &render::upstreams::upstreams(snapshot).upstreams);
 }
 
 fn connections(page: &mut Page, routes: &[Route]) {
@@ -88,7 +89,7 @@ fn turned_away(page: &mut Page, routes: &[Route]) {
 fn times(page: &mut Page, snapshot: &Snapshot) {
     let metered = || {
         let routes = snapshot.every_route();
-        routes.filter_map(|view| Some((view.route.name.as_str(), view.gate.metered()?)))
+        routes.filter_map(|view| Some((view.route.name.as_str(), view.state.metered()?)))
     };
     page.family("portway_route_connect_seconds", Kind::Histogram, "From accept to a connected upstream.");
     for (route, meter) in metered() {

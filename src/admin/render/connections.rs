@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use super::super::api::{Connection, Connections, Filter, Problem, Sockets, Tcp};
 use super::super::query;
-use super::{count, moment, seconds};
+use super::super::units::{count, moment, seconds};
 use crate::model::{DataPath, Network, Peer, units};
 use crate::net::{Socket, TcpView};
-use crate::proxy::Open;
+use crate::proxy::record::OpenConnection;
 use crate::server::Handle;
+use crate::state::Bytes;
 
 /// Connections on a page, where the query says nothing, and at most.
 const PAGE: (usize, usize) = (100, 1000);
@@ -45,7 +46,7 @@ impl Wanted {
         Ok(Wanted { route: filter.route.clone(), client: client.transpose()?, older: older.transpose()? })
     }
 
-    pub fn is(&self, open: &Open) -> bool {
+    pub fn is(&self, open: &OpenConnection) -> bool {
         if self.older.is_some_and(|older| open.age() < older) {
             return false;
         }
@@ -60,7 +61,7 @@ impl Wanted {
                 matches!(&known.client, Peer::Ip(addr) if network.contains(addr.ip()))
             }
         };
-        of_client && self.route.as_ref().is_none_or(|route| known.account.route.name == *route)
+        of_client && self.route.as_ref().is_none_or(|route| known.owner.route.name == *route)
     }
 }
 
@@ -91,12 +92,12 @@ pub(in super::super) fn connections(handle: &Handle, query: &str) -> Result<Conn
     })
 }
 
-fn connection(open: &Open, tcp: bool) -> Connection {
+fn connection(open: &OpenConnection, tcp: bool) -> Connection {
     let [client, upstream] = open.sockets();
     let look = |socket: Option<&Socket>| socket.and_then(TcpView::of);
     let views = [look(client.as_deref()), look(upstream.as_deref())];
     let known = open.known();
-    let (bytes_up, bytes_down) = open.traffic.bytes();
+    let Bytes { up: bytes_up, down: bytes_down } = open.traffic.bytes();
     let path = match (open.is_session(), &known.upstream) {
         (_, None) => DataPath::None,
         (true, _) => DataPath::Datagram,
@@ -109,12 +110,12 @@ fn connection(open: &Open, tcp: bool) -> Connection {
     Connection {
         id: open.id,
         protocol: if open.is_session() { "udp" } else { "tcp" }.to_owned(),
-        route: known.account.route.name.clone(),
-        generation: known.account.generation,
+        route: known.owner.route.name.clone(),
+        generation: known.owner.generation,
         client: known.client.to_string(),
         listener: open.listener.to_string(),
-        upstream: known.upstream.as_ref().map(|(written, _)| written.to_string()),
-        peer: known.upstream.as_ref().map(|(_, peer)| peer.to_string()),
+        upstream: known.upstream.as_ref().map(|connected| connected.written.to_string()),
+        peer: known.upstream.as_ref().map(|connected| connected.peer.to_string()),
         started: moment(open.started()),
         age: seconds(age),
         idle: idle.map(seconds),

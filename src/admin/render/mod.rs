@@ -1,35 +1,6 @@
 //! What is known of the running proxy, as values of the API.
 
-mod connections;
-mod routes;
-mod snapshot;
-mod status;
-mod upstreams;
-
-use std::time::{Duration, SystemTime};
-
-pub(super) use connections::{Wanted, connections};
-pub(super) use routes::routes;
-pub(super) use snapshot::Snapshot;
-pub(super) use status::status;
-pub(super) use upstreams::upstreams;
-
-/// A moment, as it is written: RFC 3339, UTC, to the millisecond.
-fn moment(time: SystemTime) -> String {
-    humantime::format_rfc3339_millis(time).to_string()
-}
-
-/// How long ago that was, in seconds; 0 where the clock was set back.
-fn ago(time: SystemTime) -> f64 {
-    SystemTime::now().duration_since(time).map_or(0.0, seconds)
-}
-
-/// Seconds, to the microsecond.
-pub(super) fn seconds(time: Duration) -> f64 {
-    // Exact up to 285 years.
-    time.as_micros() as f64 / 1e6
-}
-
-pub(super) fn count(number: usize) -> u64 {
-    u64::try_from(number).unwrap_or(u64::MAX)
-}
+pub(super) mod connections;
+pub(super) mod routes;
+pub(super) mod status;
+pub(super) mod upstreams;

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use tokio::time::Instant;
 
 use super::super::api::{Route, RouteState, Routes};
-use super::{Snapshot, count};
+use super::super::snapshot::Snapshot;
+use super::super::units::count;
+use super::upstreams;
 use crate::server::handle::RouteView;
 
 pub(in super::super) fn routes(snapshot: &Snapshot) -> Routes {
@@ -20,7 +22,7 @@ pub(in super::super) fn routes(snapshot: &Snapshot) -> Routes {
             reason,
             traffic: snapshot.of_route(view),
             outcomes: outcomes(view),
-            turned_away: view.gate.turned_away().map(|(key, clients)| (key.to_owned(), clients)).collect(),
+            turned_away: view.state.turned_away().map(|(key, clients)| (key.to_owned(), clients)).collect(),
             retired: count(view.retired),
             dropped: dropped(view),
         }
@@ -31,13 +33,13 @@ pub(in super::super) fn routes(snapshot: &Snapshot) -> Routes {
 }
 
 fn outcomes(view: &RouteView) -> BTreeMap<String, u64> {
-    let outcomes = view.gate.metered().into_iter().flat_map(|meter| meter.outcomes());
+    let outcomes = view.state.metered().into_iter().flat_map(|meter| meter.outcomes());
     outcomes.map(|(outcome, connections)| (outcome.label().to_owned(), connections)).collect()
 }
 
 fn dropped(view: &RouteView) -> BTreeMap<String, u64> {
     let mut dropped = BTreeMap::new();
-    for (reason, datagrams) in view.datagrams.iter().flat_map(|door| door.dropped()) {
+    for (reason, datagrams) in view.udp.iter().flat_map(|listener| listener.dropped()) {
         if datagrams > 0 {
             *dropped.entry(reason.to_owned()).or_default() += datagrams;
         }
@@ -49,17 +51,17 @@ fn dropped(view: &RouteView) -> BTreeMap<String, u64> {
 pub(super) fn state(view: &RouteView) -> (RouteState, Option<String>) {
     let now = Instant::now().into_std();
     let (mut up, mut down, mut reason) = (false, false, None);
-    for lead in &view.leads {
-        let candidates = lead.candidates();
+    for live in &view.at {
+        let candidates = live.candidates();
         for (member, candidate) in candidates.pool.members().iter().zip(candidates.list()) {
             if member.is_up(now) {
                 up = true;
             } else {
                 down = true;
-                reason = reason.or_else(|| super::upstreams::reason(candidate));
+                reason = reason.or_else(|| upstreams::reason(candidate));
             }
         }
-        for (name, error) in lead.unresolved() {
+        for (name, error) in live.unresolved() {
             down = true;
             reason = reason.or_else(|| Some(format!("{name}: {error}")));
         }

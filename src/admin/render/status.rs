@@ -3,10 +3,11 @@
 use super::super::api::{
     Limits, Pending, Phase, Reload, ReloadOutcome, RouteCounts, RouteState, Status, Use,
 };
-use super::{Snapshot, ago, count, moment, routes};
+use super::super::snapshot::Snapshot;
+use super::super::units::{ago, count, moment};
+use super::routes;
 use crate::net::relay::pipes;
-use crate::server::edit::Judged;
-use crate::server::handle::FileView;
+use crate::server::history::{FileView, Judged};
 
 pub(in super::super) fn status(snapshot: &Snapshot) -> Status {
     let view = &snapshot.view;
@@ -32,7 +33,7 @@ pub(in super::super) fn status(snapshot: &Snapshot) -> Status {
         traffic: snapshot.total(),
         turned_away: snapshot
             .every_route()
-            .flat_map(|route| route.gate.turned_away())
+            .flat_map(|route| route.state.turned_away())
             .map(|(_, clients)| clients)
             .sum(),
         limits: limits(snapshot),
@@ -86,7 +87,7 @@ fn limits(snapshot: &Snapshot) -> Limits {
     let shared = &snapshot.handle.shared;
     Limits {
         descriptors: used((descriptors(), snapshot.view.descriptors)),
-        connections: used(shared.budget.used()),
+        connections: used(shared.connections.used()),
         sessions: used(shared.sessions.used()),
         pipes: used(pipes()),
     }

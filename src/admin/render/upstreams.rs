@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use tokio::time::Instant;
 
 use super::super::api::{Address, Check, Upstream, UpstreamState, Upstreams};
-use super::{Snapshot, count, seconds};
-use crate::proxy::Candidate;
+use super::super::snapshot::Snapshot;
+use super::super::units::{count, seconds};
+use crate::proxy::route::Candidate;
 use crate::server::handle::RouteView;
 
 /// So many addresses of one entry are listed: a range of ports may have tens of thousands.
@@ -23,14 +24,14 @@ pub(super) fn of_route(snapshot: &Snapshot, view: &RouteView) -> Vec<Upstream> {
     // Of each entry; listeners share their addresses, and what is known of them.
     let mut found: Vec<BTreeMap<String, Address>> = vec![BTreeMap::new(); view.route.upstream.len()];
     let mut unresolved: BTreeMap<String, String> = BTreeMap::new();
-    for lead in &view.leads {
-        let candidates = lead.candidates();
+    for live in &view.at {
+        let candidates = live.candidates();
         for (member, candidate) in candidates.pool.members().iter().zip(candidates.list()) {
             let Some(found) = found.get_mut(candidate.entry) else { continue };
-            let key = candidate.live.state.addr().to_string();
+            let key = candidate.endpoint.state.addr().to_string();
             found.entry(key).or_insert_with_key(|key| address(key, candidate, member.is_up(now), now));
         }
-        unresolved.extend(lead.unresolved().map(|(name, error)| (name.to_string(), error)));
+        unresolved.extend(live.unresolved().map(|(name, error)| (name.to_string(), error)));
     }
     let entries = view.route.upstream.iter().zip(found);
     entries
@@ -43,7 +44,7 @@ pub(super) fn of_route(snapshot: &Snapshot, view: &RouteView) -> Vec<Upstream> {
                 _ => UpstreamState::Degraded,
             };
             let of_name = || unresolved.get(&entry.spec.at(0).to_string()).cloned();
-            let tally = view.gate.tally(&entry.spec);
+            let tally = view.state.tally(&entry.spec);
             let more = found.len().saturating_sub(LISTED);
             Upstream {
                 route: view.route.name.clone(),
@@ -64,7 +65,7 @@ pub(super) fn of_route(snapshot: &Snapshot, view: &RouteView) -> Vec<Upstream> {
 }
 
 fn address(shown: &str, candidate: &Candidate, up: bool, now: std::time::Instant) -> Address {
-    let upstream = &candidate.live.state;
+    let upstream = &candidate.endpoint.state;
     Address {
         address: shown.to_owned(),
         up,
@@ -89,6 +90,6 @@ pub(super) fn reason(candidate: &Candidate) -> Option<String> {
     let checked = candidate.check.as_ref().filter(|check| !check.state.is_up());
     let checked = checked.and_then(|check| check.state.reason());
     checked
-        .map(|why| format!("{}: {why}", candidate.live.state.addr()))
-        .or_else(|| candidate.live.state.reason())
+        .map(|why| format!("{}: {why}", candidate.endpoint.state.addr()))
+        .or_else(|| candidate.endpoint.state.reason())
 }

@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Paragraph, Row, Table, TableState, Wrap};
 
 use super::screen::{Mode, Screen, TABS, Tab};
-use super::sheet::{Column, Mark, Sheet};
+use super::view::{Column, Mark, TableView};
 use crate::admin::api::{Phase, ReloadOutcome, Status};
 use crate::cli::table::{bytes, count, cut, span};
 
@@ -48,8 +48,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, screen: &mut Screen, colour: bool) {
         }
     }
     frame.render_widget(tab_line(screen, paint), tabs);
-    let said = match screen.sheet() {
-        Some(sheet) => table(frame, body, (&sheet, screen), paint),
+    let said = match screen.view() {
+        Some(view) => table(frame, body, (&view, screen), paint),
         None if screen.tab == Tab::Faults => faults(frame, body, screen),
         None => String::new(),
     };
@@ -147,10 +147,15 @@ fn tab_line(screen: &Screen, paint: Paint) -> Line<'static> {
 }
 
 /// Draws a table; what there is to say of its chosen row.
-fn table(frame: &mut Frame<'_>, area: Rect, (sheet, screen): (&Sheet, &mut Screen), paint: Paint) -> String {
+fn table(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    (view, screen): (&TableView, &mut Screen),
+    paint: Paint,
+) -> String {
     screen.page = usize::from(area.height.saturating_sub(1)).max(1);
     let shown: Vec<(usize, &Column)> =
-        sheet.columns.iter().enumerate().filter(|(_, column)| area.width >= column.from).collect();
+        view.columns.iter().enumerate().filter(|(_, column)| area.width >= column.from).collect();
     screen.width = area.width;
     let sort = screen.sort();
     let fixed: u16 =
@@ -165,7 +170,7 @@ fn table(frame: &mut Frame<'_>, area: Rect, (sheet, screen): (&Sheet, &mut Scree
         aligned(format!("{}{arrow}", column.title), column.right)
     };
     let header = Row::new(shown.iter().map(title)).style(paint.strong());
-    let rows = sheet.rows.iter().map(|row| {
+    let rows = view.rows.iter().map(|row| {
         let cells = shown.iter().map(|(at, column)| {
             let text = row.cells.get(*at).map(|cell| cell.text.as_str()).unwrap_or_default();
             // What is cut off must show.
@@ -181,9 +186,9 @@ fn table(frame: &mut Frame<'_>, area: Rect, (sheet, screen): (&Sheet, &mut Scree
         false => Constraint::Length(column.width),
     });
     let widget = Table::new(rows, widths).header(header).row_highlight_style(paint.chosen());
-    let mut state = TableState::default().with_selected((!sheet.rows.is_empty()).then_some(screen.row()));
+    let mut state = TableState::default().with_selected((!view.rows.is_empty()).then_some(screen.row()));
     frame.render_stateful_widget(widget, area, &mut state);
-    match sheet.rows.get(screen.row()) {
+    match view.rows.get(screen.row()) {
         Some(row) => row.note.clone(),
         None if screen.filter.is_empty() => "nothing here".to_owned(),
         None => "the filter leaves nothing (Esc: show all)".to_owned(),

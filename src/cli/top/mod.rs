@@ -7,10 +7,10 @@ mod ask;
 mod draw;
 mod rates;
 mod screen;
-mod sheet;
-mod sheets;
 #[cfg(test)]
 mod tests;
+mod view;
+mod views;
 
 use std::io::{self, IsTerminal, Write, stdout};
 use std::process::ExitCode;

@@ -3,8 +3,8 @@
 
 use super::View;
 use super::rates::Rates;
-use super::sheet::{Sheet, Sort};
-use super::sheets;
+use super::view::{Sort, TableView};
+use super::views;
 
 /// What is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,15 +162,15 @@ impl Screen {
     }
 
     /// The table that is looked at.
-    pub(super) fn sheet(&self) -> Option<Sheet> {
+    pub(super) fn view(&self) -> Option<TableView> {
         let view = self.view.as_ref()?;
-        let sheet = match self.tab {
-            Tab::Routes => sheets::routes(view, &self.rates, self.plain),
-            Tab::Upstreams => sheets::upstreams(view, &self.rates),
-            Tab::Connections => sheets::connections(view, &self.rates),
+        let view = match self.tab {
+            Tab::Routes => views::routes(view, &self.rates, self.plain),
+            Tab::Upstreams => views::upstreams(view, &self.rates),
+            Tab::Connections => views::connections(view, &self.rates),
             Tab::Faults => return None,
         };
-        Some(sheet.arranged(&self.filter, self.sort()))
+        Some(view.arranged(&self.filter, self.sort()))
     }
 
     /// The chosen row of the table.
@@ -188,22 +188,22 @@ impl Screen {
 
     /// After rows have moved: the chosen one stays chosen; if it is gone, the one in its place is.
     fn keep_place(&mut self) {
-        let Some(sheet) = self.sheet() else { return };
+        let Some(view) = self.view() else { return };
         let Some(place) = self.places.get_mut(self.tab as usize) else { return };
-        let found = sheet.rows.iter().position(|row| Some(&row.key) == place.key.as_ref());
-        place.row = found.unwrap_or(place.row).min(sheet.rows.len().saturating_sub(1));
-        place.key = sheet.rows.get(place.row).map(|row| row.key.clone());
+        let found = view.rows.iter().position(|row| Some(&row.key) == place.key.as_ref());
+        place.row = found.unwrap_or(place.row).min(view.rows.len().saturating_sub(1));
+        place.key = view.rows.get(place.row).map(|row| row.key.clone());
     }
 
     fn go(&mut self, to: impl FnOnce(usize, usize) -> usize) {
-        let Some(sheet) = self.sheet() else {
+        let Some(view) = self.view() else {
             self.scroll = to(self.scroll, self.page).min(10_000);
             return;
         };
-        let last = sheet.rows.len().saturating_sub(1);
+        let last = view.rows.len().saturating_sub(1);
         let Some(place) = self.places.get_mut(self.tab as usize) else { return };
         place.row = to(place.row, self.page).min(last);
-        place.key = sheet.rows.get(place.row).map(|row| row.key.clone());
+        place.key = view.rows.get(place.row).map(|row| row.key.clone());
     }
 
     /// Does what a key says.
@@ -281,7 +281,7 @@ impl Screen {
 
     /// Sorts by the next column, or by the one before; numbers with the largest first.
     fn sort_by(&mut self, step: isize) {
-        let Some(columns) = self.sheet().map(|sheet| sheet.columns) else { return };
+        let Some(columns) = self.view().map(|view| view.columns) else { return };
         let Some(place) = self.places.get_mut(self.tab as usize) else { return };
         let count = columns.len() as isize;
         let mut column = place.sort.column;
@@ -320,14 +320,14 @@ impl Screen {
             self.message = Some("only connections can be killed: go to 3".to_owned());
             return;
         }
-        let Some(sheet) = self.sheet() else { return };
+        let Some(view) = self.view() else { return };
         if all && self.filter.is_empty() {
             self.message = Some("X kills what a filter leaves: write one with /".to_owned());
             return;
         }
         let rows: Vec<_> = match all {
-            true => sheet.rows.iter().collect(),
-            false => sheet.rows.get(self.row()).into_iter().collect(),
+            true => view.rows.iter().collect(),
+            false => view.rows.get(self.row()).into_iter().collect(),
         };
         let ids: Vec<u64> = rows.iter().filter_map(|row| row.key.parse().ok()).collect();
         let question = match rows.as_slice() {

@@ -180,7 +180,7 @@ fn a_kill_is_asked_for_first_and_is_of_the_row_that_was_chosen() {
     assert_eq!(screen.key(Key::Char('y')), Act::Nothing);
     // Sorted otherwise, the same row stays chosen.
     keys(&mut screen, "sr");
-    assert_eq!(screen.sheet().unwrap().rows[screen.row()].key, "11");
+    assert_eq!(screen.view().unwrap().rows[screen.row()].key, "11");
     // All of a filter; without one it is refused.
     keys(&mut screen, "X");
     assert!(screen.message.as_deref().unwrap().contains("filter"));
@@ -196,7 +196,7 @@ fn rows_are_sorted_and_filtered_and_the_chosen_one_is_kept() {
     let mut screen = watching(3);
     keys(&mut screen, "3");
     let order = |screen: &Screen| -> Vec<String> {
-        screen.sheet().unwrap().rows.iter().map(|row| row.key.clone()).collect()
+        screen.view().unwrap().rows.iter().map(|row| row.key.clone()).collect()
     };
     assert_eq!(order(&screen), ["5", "11", "3", "8"]);
     // The next column that is shown: around, to the id, the largest first.

@@ -57,7 +57,7 @@ pub(super) fn parse(text: &str) -> Result<ListenAddr, String> {
     {
         return Ok(ListenAddr::Ip(addr));
     }
-    let spec: ListenSpec = text.parse().map_err(|error: crate::model::AddrError| {
+    let spec: ListenSpec = text.parse().map_err(|error: crate::model::Fault| {
         let help = &error.help;
         format!("{error}: {help}")
     })?;

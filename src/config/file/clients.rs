@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::tls::Tls;
-use super::{Headed, List, ProxyVersion, Scalar, Span, Text, Texts, Untrusted, WhenFull};
+use super::{HeaderOn, List, ProxyVersion, Scalar, Span, Text, Texts, Untrusted, WhenFull};
 
 /// The client's side: of `[defaults]`, and of each route.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -68,7 +68,7 @@ pub(in crate::config) struct ProxyProtocol {
     pub send: Option<ProxyVersion>,
     /// Of a udp route: which datagrams of a session begin with the header, each or the first.
     #[schemars(extend("default" = "each"))]
-    pub datagrams: Option<Headed>,
+    pub datagrams: Option<HeaderOn>,
 }
 
 /// "off".

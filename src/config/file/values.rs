@@ -28,7 +28,7 @@ words!(/** `on_down` */ OnDown: Keep Cut);
 words!(/** `when_full` */ WhenFull: Reset Wait);
 words!(/** `proxy_protocol.untrusted` */ Untrusted: Refuse Plain);
 words!(/** `proxy_protocol.send` */ ProxyVersion: V1 V2);
-words!(/** `proxy_protocol.datagrams` */ Headed: Each First);
+words!(/** `proxy_protocol.datagrams` */ HeaderOn: Each First);
 words!(/** `on_vanish` */ OnVanish: Keep Drain Cut);
 
 /// A text. Numbers and booleans are taken too: `compile` sees in the document that the quotes are missing, and says so.

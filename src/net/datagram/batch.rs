@@ -1,4 +1,4 @@
-//! Buffers for many datagrams, and the trains in them.
+//! Buffers for many datagrams, and the runs in them.
 
 use std::fmt;
 use std::io::{self, IoSliceMut};
@@ -13,7 +13,7 @@ const BUFFER: usize = 1 << 16;
 const TRAIN: usize = 64;
 /// And as many bytes: with the headers they must fit into 64 KiB.
 const TRAIN_BYTES: usize = 65_000;
-/// Longer segments do not fit into the frames of most networks, where the kernel refuses the whole train.
+/// Longer segments do not fit into the frames of most networks, where the kernel refuses the whole segments.
 const SEGMENT: usize = 1_472;
 
 /// Buffers for what one call brings. Touched memory is kept, so it belongs to a thread and not to a listener.
@@ -26,7 +26,7 @@ pub struct Batch {
 
 /// Datagrams of one sender, of one size but for the last, which may be shorter.
 #[derive(Clone, Copy, Debug)]
-pub struct Train<'b> {
+pub struct Segments<'b> {
     /// Who sent them.
     pub from: SocketAddr,
     /// The address that they were sent to.
@@ -41,20 +41,20 @@ pub struct Train<'b> {
     pub datagrams: u64,
 }
 
-impl<'b> Train<'b> {
+impl<'b> Segments<'b> {
     /// One datagram.
-    pub fn single(from: SocketAddr, to: Option<IpAddr>, data: &'b [u8]) -> Train<'b> {
-        Train { from, to, ecn: None, data, segment: data.len(), datagrams: 1 }
+    pub fn single(from: SocketAddr, to: Option<IpAddr>, data: &'b [u8]) -> Segments<'b> {
+        Segments { from, to, ecn: None, data, segment: data.len(), datagrams: 1 }
     }
 
     /// The same with a header before each, made in this buffer.
-    pub fn headed<'h>(&self, header: &[u8], buffer: &'h mut Vec<u8>) -> Train<'h> {
+    pub fn headed<'h>(&self, header: &[u8], buffer: &'h mut Vec<u8>) -> Segments<'h> {
         buffer.clear();
         for datagram in self.each() {
             buffer.extend_from_slice(header);
             buffer.extend_from_slice(datagram);
         }
-        Train { data: buffer, segment: self.segment + header.len(), ..*self }
+        Segments { data: buffer, segment: self.segment + header.len(), ..*self }
     }
 
     /// Whether the kernel still takes it as one where each datagram is so much longer.
@@ -64,10 +64,10 @@ impl<'b> Train<'b> {
     }
 
     /// The first datagram, and the others.
-    pub fn split_first(&self) -> (Train<'b>, Option<Train<'b>>) {
+    pub fn split_first(&self) -> (Segments<'b>, Option<Segments<'b>>) {
         let (first, others) = self.data.split_at(self.segment.min(self.data.len()));
-        let rest = Train { data: others, datagrams: self.datagrams - 1, ..*self };
-        (Train { data: first, datagrams: 1, ..*self }, (rest.datagrams > 0).then_some(rest))
+        let rest = Segments { data: others, datagrams: self.datagrams - 1, ..*self };
+        (Segments { data: first, datagrams: 1, ..*self }, (rest.datagrams > 0).then_some(rest))
     }
 
     /// Each datagram.
@@ -115,15 +115,15 @@ impl Batch {
         Ok(self.filled)
     }
 
-    /// What came, in its order: datagrams of one sender that followed each other are one train.
-    pub fn trains(&mut self, mut each: impl FnMut(Train<'_>)) {
+    /// What came, in its order: datagrams of one sender that followed each other are one segments.
+    pub fn runs(&mut self, mut each: impl FnMut(Segments<'_>)) {
         let Batch { buffers, metas, filled, joined } = self;
         let metas = &metas[..*filled];
         let bytes = |at: usize| &buffers[at * BUFFER..][..metas[at].len.min(BUFFER)];
         let mut at = 0;
         while at < metas.len() {
             let meta = &metas[at];
-            let count = train(&metas[at..]);
+            let count = segments(&metas[at..]);
             let mut data = bytes(at);
             if count > 1 {
                 joined.clear();
@@ -133,14 +133,14 @@ impl Batch {
             let segment = meta.stride;
             let datagrams = if segment == 0 { 1 } else { data.len().div_ceil(segment) as u64 };
             let (from, to, ecn) = (meta.addr, meta.dst_ip, meta.ecn);
-            each(Train { from, to, ecn, data, segment, datagrams });
+            each(Segments { from, to, ecn, data, segment, datagrams });
             at += count;
         }
     }
 }
 
 /// How many of these, from the first on, go together.
-fn train(metas: &[RecvMeta]) -> usize {
+fn segments(metas: &[RecvMeta]) -> usize {
     let Some(first) = metas.first() else { return 0 };
     let size = first.stride;
     if size == 0 || size > SEGMENT || first.len % size != 0 {
@@ -173,8 +173,8 @@ mod tests {
         meta
     }
 
-    /// The trains of datagrams: sender, size and stride of each.
-    fn trains(all: &[(u16, usize, usize)]) -> Vec<(u16, u64, usize)> {
+    /// The runs of datagrams: sender, size and stride of each.
+    fn runs(all: &[(u16, usize, usize)]) -> Vec<(u16, u64, usize)> {
         let mut batch = Batch::default();
         for (at, (port, len, stride)) in all.iter().enumerate() {
             batch.metas[at] = meta(*port, *len, *stride);
@@ -182,10 +182,10 @@ mod tests {
         }
         batch.filled = all.len();
         let (mut found, mut bytes) = (Vec::new(), Vec::new());
-        batch.trains(|train| {
-            assert_eq!(train.each().count() as u64, train.datagrams);
-            found.push((train.from.port(), train.datagrams, train.segment));
-            bytes.extend_from_slice(train.data);
+        batch.runs(|segments| {
+            assert_eq!(segments.each().count() as u64, segments.datagrams);
+            found.push((segments.from.port(), segments.datagrams, segments.segment));
+            bytes.extend_from_slice(segments.data);
         });
         let expected: Vec<u8> = all
             .iter()
@@ -198,22 +198,19 @@ mod tests {
 
     #[test]
     fn neighbours_of_one_sender_and_one_size_are_a_train() {
-        assert_eq!(trains(&[(1, 9, 9), (1, 9, 9), (2, 9, 9), (1, 9, 9)]), [(1, 2, 9), (2, 1, 9), (1, 1, 9)]);
-        // A shorter one is the last of its train; a longer one begins another.
-        assert_eq!(
-            trains(&[(1, 9, 9), (1, 5, 5), (1, 9, 9), (1, 10, 10)]),
-            [(1, 2, 9), (1, 1, 9), (1, 1, 10)]
-        );
+        assert_eq!(runs(&[(1, 9, 9), (1, 9, 9), (2, 9, 9), (1, 9, 9)]), [(1, 2, 9), (2, 1, 9), (1, 1, 9)]);
+        // A shorter one is the last of its segments; a longer one begins another.
+        assert_eq!(runs(&[(1, 9, 9), (1, 5, 5), (1, 9, 9), (1, 10, 10)]), [(1, 2, 9), (1, 1, 9), (1, 1, 10)]);
         // The kernel has merged some already.
-        assert_eq!(trains(&[(1, 27, 9), (1, 9, 9), (1, 20, 9), (1, 9, 9)]), [(1, 7, 9), (1, 1, 9)]);
+        assert_eq!(runs(&[(1, 27, 9), (1, 9, 9), (1, 20, 9), (1, 9, 9)]), [(1, 7, 9), (1, 1, 9)]);
         // Nothing is a datagram too.
         assert_eq!(
-            trains(&[(1, 0, 0), (1, 0, 0), (1, 3, 3), (1, 0, 0)]),
+            runs(&[(1, 0, 0), (1, 0, 0), (1, 3, 3), (1, 0, 0)]),
             [(1, 1, 0), (1, 1, 0), (1, 1, 3), (1, 1, 0)]
         );
         // Too long for a frame, and too many for a call.
-        assert_eq!(trains(&[(1, 1500, 1500), (1, 1500, 1500)]), [(1, 1, 1500), (1, 1, 1500)]);
-        assert_eq!(trains(&[(1, 63, 1), (1, 1, 1), (1, 1, 1)]), [(1, 64, 1), (1, 1, 1)]);
-        assert_eq!(trains(&[(1, 64_768, 1472), (1, 1472, 1472)]), [(1, 44, 1472), (1, 1, 1472)]);
+        assert_eq!(runs(&[(1, 1500, 1500), (1, 1500, 1500)]), [(1, 1, 1500), (1, 1, 1500)]);
+        assert_eq!(runs(&[(1, 63, 1), (1, 1, 1), (1, 1, 1)]), [(1, 64, 1), (1, 1, 1)]);
+        assert_eq!(runs(&[(1, 64_768, 1472), (1, 1472, 1472)]), [(1, 44, 1472), (1, 1, 1472)]);
     }
 }

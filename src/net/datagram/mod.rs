@@ -7,7 +7,7 @@ mod batch;
 mod options;
 mod poller;
 
-pub use batch::{Batch, Train};
+pub use batch::{Batch, Segments};
 pub use poller::{Poller, Ready};
 
 use std::io;
@@ -21,6 +21,7 @@ use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
 
 use crate::model::ListenAddr;
 use crate::model::addr::WILDCARDS;
+use crate::state::Volume;
 
 /// Room for datagrams while their reader is busy. The kernel cuts it to `net.core.rmem_max`, and takes memory only for what
 /// waits there.
@@ -39,19 +40,20 @@ pub struct DatagramSocket {
 #[derive(Debug, Default)]
 pub struct Sent {
     /// Datagrams and bytes that left.
-    pub sent: (u64, u64),
+    pub sent: Volume,
     /// Datagrams that could not, and the first reason.
     pub failed: Option<(u64, io::Error)>,
 }
 
 impl Sent {
     /// Both together.
-    pub fn and(self, other: Sent) -> Sent {
+    pub fn and(mut self, other: Sent) -> Sent {
         let failed = match (self.failed, other.failed) {
             (Some((one, reason)), Some((another, _))) => Some((one + another, reason)),
             (one, another) => one.or(another),
         };
-        Sent { sent: (self.sent.0 + other.sent.0, self.sent.1 + other.sent.1), failed }
+        self.sent += other.sent;
+        Sent { sent: self.sent, failed }
     }
 }
 
@@ -89,8 +91,8 @@ impl DatagramSocket {
 
     /// The address that a client has written to, where the socket has several. A broadcast cannot be answered from its
     /// own address.
-    pub fn local(&self, train: &Train<'_>) -> Option<IpAddr> {
-        let ip = train.to.filter(|_| self.bound.ip().is_unspecified())?;
+    pub fn local(&self, segments: &Segments<'_>) -> Option<IpAddr> {
+        let ip = segments.to.filter(|_| self.bound.ip().is_unspecified())?;
         let plain = ip.to_canonical();
         let broadcast = matches!(plain, IpAddr::V4(v4) if v4.is_broadcast());
         (!plain.is_multicast() && !broadcast).then_some(ip)
@@ -102,51 +104,51 @@ impl DatagramSocket {
     }
 
     /// Sends to a client, from an address of the socket where it has several.
-    pub fn send(&self, train: &Train<'_>, client: SocketAddr, from: Option<IpAddr>) -> Sent {
-        let plain = from.is_none() && train.ecn.is_none();
-        self.send_each(train, |data, segment| {
+    pub fn send(&self, segments: &Segments<'_>, client: SocketAddr, from: Option<IpAddr>) -> Sent {
+        let plain = from.is_none() && segments.ecn.is_none();
+        self.send_each(segments, |data, segment| {
             if plain && segment.is_none() {
                 return whole(rustix::net::sendto(&self.socket, data, SendFlags::NOSIGNAL, &client));
             }
-            self.transmit(self.socket.as_fd(), train, (data, segment), (client, from))
+            self.transmit(self.socket.as_fd(), segments, (data, segment), (client, from))
         })
     }
 
     /// Sends through the connected socket of a session, whose peer this is.
-    pub fn send_through(&self, socket: &OwnedFd, train: &Train<'_>, peer: SocketAddr) -> Sent {
-        self.send_each(train, |data, segment| {
-            if train.ecn.is_none() && segment.is_none() {
+    pub fn send_through(&self, socket: &OwnedFd, segments: &Segments<'_>, peer: SocketAddr) -> Sent {
+        self.send_each(segments, |data, segment| {
+            if segments.ecn.is_none() && segment.is_none() {
                 return whole(rustix::net::send(socket, data, SendFlags::NOSIGNAL));
             }
-            self.transmit(socket.as_fd(), train, (data, segment), (peer, None))
+            self.transmit(socket.as_fd(), segments, (data, segment), (peer, None))
         })
     }
 
-    /// Sends a train in one call; and, where the kernel or the way does not take it so, each of its datagrams.
+    /// Sends a segments in one call; and, where the kernel or the way does not take it so, each of its datagrams.
     fn send_each(
         &self,
-        train: &Train<'_>,
+        segments: &Segments<'_>,
         mut send: impl FnMut(&[u8], Option<usize>) -> io::Result<()>,
     ) -> Sent {
         let mut result = Sent::default();
-        // quinn notes a kernel that has refused such a train.
-        if train.datagrams > 1 && self.state.max_gso_segments() > 1 {
-            match send(train.data, Some(train.segment)) {
+        // quinn notes a kernel that has refused such a segments.
+        if segments.datagrams > 1 && self.state.max_gso_segments() > 1 {
+            match send(segments.data, Some(segments.segment)) {
                 Ok(()) => {
-                    result.sent = (train.datagrams, train.data.len() as u64);
+                    result.sent = Volume { datagrams: segments.datagrams, bytes: segments.data.len() as u64 };
                     return result;
                 }
                 Err(error) if !is_for_offload(&error) => {
-                    result.failed = Some((train.datagrams, error));
+                    result.failed = Some((segments.datagrams, error));
                     return result;
                 }
                 Err(_) => {}
             }
         }
-        for datagram in train.each() {
+        for datagram in segments.each() {
             match send(datagram, None) {
                 Ok(()) => {
-                    result.sent = (result.sent.0 + 1, result.sent.1 + datagram.len() as u64);
+                    result.sent += Volume { datagrams: 1, bytes: datagram.len() as u64 };
                 }
                 Err(error) => match &mut result.failed {
                     Some((count, _)) => *count += 1,
@@ -160,11 +162,11 @@ impl DatagramSocket {
     fn transmit(
         &self,
         socket: BorrowedFd<'_>,
-        train: &Train<'_>,
+        segments: &Segments<'_>,
         (contents, segment_size): (&[u8], Option<usize>),
         (destination, src_ip): (SocketAddr, Option<IpAddr>),
     ) -> io::Result<()> {
-        let transmit = Transmit { destination, ecn: train.ecn, contents, segment_size, src_ip };
+        let transmit = Transmit { destination, ecn: segments.ecn, contents, segment_size, src_ip };
         self.state.try_send(UdpSockRef::from(&socket), &transmit)
     }
 

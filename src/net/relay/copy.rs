@@ -1,4 +1,4 @@
-//! The path that serves every pair of streams: tokio's `copy_bidirectional` over wrapped ones.
+//! The path that serves every state of streams: tokio's `copy_bidirectional` over wrapped ones.
 //!
 //! `copy_bidirectional` returns at the first error and drops what the other direction still held, so a wrapper never
 //! shows it one: it latches the error, reads as an end from then on, and swallows what can no longer be written.
@@ -10,27 +10,26 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional_with_sizes};
 
-use super::ending::Pair;
-use super::{Ending, Moved, Patience, Side, Traffic, supervise};
+use super::ending::Ending;
+use super::rules::Timeouts;
+use super::side::{Side, Sockets};
+use super::state::RelayState;
+use super::supervise::supervise;
+use super::traffic::{Moved, Traffic};
 use crate::net::Socket;
 
 /// Bytes of buffer per direction.
-pub(super) const BUFFER: usize = 16 * 1024;
+const BUFFER: usize = 16 * 1024;
 
 /// Moves bytes until the connection has ended.
-pub(super) async fn run(
-    client: &Socket,
-    upstream: &Socket,
-    patience: &Patience,
-    traffic: &Traffic,
-) -> Ending {
-    let pair = Pair::new(traffic, patience);
-    pair.note(Moved::Copied);
-    let mut client_end = End { socket: client, side: Side::Client, pair: &pair };
-    let mut upstream_end = End { socket: upstream, side: Side::Upstream, pair: &pair };
+pub(super) async fn run(sockets: Sockets<'_>, timeouts: &Timeouts, traffic: &Traffic) -> Ending {
+    let state = RelayState::new(traffic, timeouts);
+    state.note(Moved::Copied);
+    let mut client_end = End { socket: sockets.client, side: Side::Client, state: &state };
+    let mut upstream_end = End { socket: sockets.upstream, side: Side::Upstream, state: &state };
     let mut copy = pin!(copy_bidirectional_with_sizes(&mut client_end, &mut upstream_end, BUFFER, BUFFER));
     let mut moving = true;
-    supervise(&pair, (client, upstream), patience, |cx| {
+    supervise(&state, sockets, timeouts, |cx| {
         // Its own result says nothing: the ends never show it an error.
         moving = moving && copy.as_mut().poll(cx).is_pending();
     })
@@ -38,18 +37,18 @@ pub(super) async fn run(
 }
 
 /// One side of the copy.
-pub(super) struct End<'a> {
-    pub socket: &'a Socket,
-    pub side: Side,
-    pub pair: &'a Pair<'a>,
+struct End<'a> {
+    socket: &'a Socket,
+    side: Side,
+    state: &'a RelayState<'a>,
 }
 
 impl AsyncRead for End<'_> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match ready!(self.socket.poll_recv(cx, buf)) {
             Ok(0) => {}
-            Ok(_) => self.pair.received(),
-            Err(error) => self.pair.failed(self.side, &error),
+            Ok(_) => self.state.received(),
+            Err(error) => self.state.failed(self.side, &error),
         }
         Poll::Ready(Ok(()))
     }
@@ -57,18 +56,18 @@ impl AsyncRead for End<'_> {
 
 impl AsyncWrite for End<'_> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        if self.pair.is_dead(self.side) {
+        if self.state.is_dead(self.side) {
             return Poll::Ready(Ok(data.len()));
         }
         let sent = self.socket.poll_send(cx, data);
-        self.pair.hold(self.side.other(), sent.is_pending());
+        self.state.hold(self.side.other(), sent.is_pending());
         match ready!(sent) {
             Ok(n) => {
-                self.pair.sent_to(self.side, n);
+                self.state.sent_to(self.side, n);
                 Poll::Ready(Ok(n))
             }
             Err(error) => {
-                self.pair.failed(self.side, &error);
+                self.state.failed(self.side, &error);
                 Poll::Ready(Ok(data.len()))
             }
         }
@@ -81,13 +80,13 @@ impl AsyncWrite for End<'_> {
     /// The other side has ended. A FIN is passed on; a reset is not turned into one.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         let other = self.side.other();
-        if !self.pair.is_dead(other)
-            && !self.pair.is_dead(self.side)
+        if !self.state.is_dead(other)
+            && !self.state.is_dead(self.side)
             && let Err(error) = self.socket.shutdown_write()
         {
-            self.pair.failed(self.side, &error);
+            self.state.failed(self.side, &error);
         }
-        self.pair.ended(other);
+        self.state.ended(other);
         Poll::Ready(Ok(()))
     }
 }

@@ -13,9 +13,13 @@ use rustix::io::Errno;
 use tokio::io::{Interest, ReadBuf};
 use tokio::task::yield_now;
 
-use super::ending::Pair;
+use super::ending::Ending;
 use super::pipe::{Pipe, User, has_bytes};
-use super::{Ending, Moved, Patience, Side, Traffic, supervise};
+use super::rules::Timeouts;
+use super::side::{Side, Sockets};
+use super::state::RelayState;
+use super::supervise::supervise;
+use super::traffic::{Moved, Traffic};
 use crate::net::Socket;
 
 /// The buffer that the connections of a thread share.
@@ -37,25 +41,25 @@ thread_local! {
 
 /// Moves bytes until the connection has ended. `splice_first`: through pipes from the first byte.
 pub(super) async fn run(
-    (client, upstream): (&Socket, &Socket),
-    patience: &Patience,
+    sockets: Sockets<'_>,
+    timeouts: &Timeouts,
     traffic: &Traffic,
     splice_first: bool,
 ) -> Ending {
-    let pair = Pair::new(traffic, patience);
-    let flow = |side, from, to| Flow {
+    let state = RelayState::new(traffic, timeouts);
+    let flow = |side: Side| Flow {
         side,
-        from,
-        to,
+        from: sockets.of(side),
+        to: sockets.of(side.other()),
         held: Held::Nothing,
         bulk: if splice_first { ALWAYS } else { 0 },
         pipe_user: None,
         can_splice: true,
-        pair: &pair,
+        state: &state,
     };
-    let mut up = flow(Side::Client, client, upstream);
-    let mut down = flow(Side::Upstream, upstream, client);
-    supervise(&pair, (client, upstream), patience, |cx| {
+    let mut up = flow(Side::Client);
+    let mut down = flow(Side::Upstream);
+    supervise(&state, sockets, timeouts, |cx| {
         up.turn(cx);
         down.turn(cx);
     })
@@ -73,9 +77,9 @@ struct Flow<'a> {
     bulk: u8,
     /// From the first pipe on.
     pipe_user: Option<User>,
-    /// Cleared when the kernel will not splice this pair.
+    /// Cleared when the kernel will not splice this state.
     can_splice: bool,
-    pair: &'a Pair<'a>,
+    state: &'a RelayState<'a>,
 }
 
 /// Bytes that were read and not yet taken by the other side.
@@ -94,7 +98,7 @@ impl Flow<'_> {
     /// Moves what can be moved now, up to one [`TURN`].
     fn turn(&mut self, cx: &mut Context<'_>) {
         let mut moved = 0;
-        while !self.pair.has_ended(self.side) && moved < TURN {
+        while !self.state.has_ended(self.side) && moved < TURN {
             match self.step(cx) {
                 Poll::Ready(n) => moved += n,
                 Poll::Pending => return,
@@ -111,7 +115,7 @@ impl Flow<'_> {
     fn step(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
         match &mut self.held {
             Held::Bytes(rest) => {
-                let n = ready!(send(self.pair, self.side, self.to, cx, &rest.bytes[rest.sent..]));
+                let n = ready!(send(self.state, self.side, self.to, cx, &rest.bytes[rest.sent..]));
                 rest.sent += n;
                 if rest.sent == rest.bytes.len() {
                     self.held = Held::Nothing;
@@ -120,13 +124,13 @@ impl Flow<'_> {
             }
             Held::Piped(_) => self.empty_pipe(cx),
             Held::Nothing
-                if self.bulk >= BULK_AFTER && self.can_splice && !self.pair.is_dead(self.side.other()) =>
+                if self.bulk >= BULK_AFTER && self.can_splice && !self.state.is_dead(self.side.other()) =>
             {
                 self.pipe_user.get_or_insert_with(User::begin);
                 match Pipe::take() {
                     Some(pipe) => self.fill_pipe(cx, pipe),
                     None => {
-                        self.pair.note(Moved::NoPipe);
+                        self.state.note(Moved::NoPipe);
                         self.pass(cx)
                     }
                 }
@@ -144,11 +148,11 @@ impl Flow<'_> {
                 Ok(n) => n,
                 Err(error) => return Poll::Ready(self.end(Some(error))),
             };
-            self.pair.received();
+            self.state.received();
             self.grade(n);
             let mut sent = 0;
             while sent < n {
-                match send(self.pair, self.side, self.to, cx, &buf.filled()[sent..]) {
+                match send(self.state, self.side, self.to, cx, &buf.filled()[sent..]) {
                     Poll::Ready(more) => sent += more,
                     Poll::Pending => {
                         let rest = Rest { bytes: buf.filled()[sent..].to_vec(), sent: 0 };
@@ -196,8 +200,8 @@ impl Flow<'_> {
                 Poll::Ready(self.end(None))
             }
             Poll::Ready(Ok(n)) => {
-                self.pair.received();
-                self.pair.note(Moved::Spliced);
+                self.state.received();
+                self.state.note(Moved::Spliced);
                 self.grade(n);
                 self.held = Held::Piped(Box::new(pipe));
                 self.empty_pipe(cx)
@@ -207,7 +211,7 @@ impl Flow<'_> {
                 match error.raw_os_error().map(Errno::from_raw_os_error) {
                     Some(Errno::INVAL | Errno::NOMEM | Errno::NOBUFS) => {
                         self.can_splice = false;
-                        self.pair.note(Moved::NoSplice);
+                        self.state.note(Moved::NoSplice);
                         Poll::Ready(0)
                     }
                     _ => Poll::Ready(self.end(Some(error))),
@@ -220,15 +224,15 @@ impl Flow<'_> {
         let Held::Piped(pipe) = &mut self.held else { return Poll::Ready(0) };
         let other = self.side.other();
         let mut moved = 0;
-        while !pipe.is_empty() && !self.pair.is_dead(other) {
+        while !pipe.is_empty() && !self.state.is_dead(other) {
             let sent = self.to.poll_call(cx, Interest::WRITABLE, || pipe.drain(self.to));
-            self.pair.hold(self.side, sent.is_pending());
+            self.state.hold(self.side, sent.is_pending());
             match ready!(sent) {
                 Ok(n) => {
-                    self.pair.sent_to(other, n);
+                    self.state.sent_to(other, n);
                     moved += n;
                 }
-                Err(error) => self.pair.failed(other, &error),
+                Err(error) => self.state.failed(other, &error),
             }
         }
         if let Held::Piped(pipe) = std::mem::replace(&mut self.held, Held::Nothing) {
@@ -241,34 +245,34 @@ impl Flow<'_> {
     fn end(&mut self, error: Option<io::Error>) -> usize {
         let other = self.side.other();
         if let Some(error) = error {
-            self.pair.failed(self.side, &error);
+            self.state.failed(self.side, &error);
         }
-        if !self.pair.is_dead(self.side)
-            && !self.pair.is_dead(other)
+        if !self.state.is_dead(self.side)
+            && !self.state.is_dead(other)
             && let Err(error) = self.to.shutdown_write()
         {
-            self.pair.failed(other, &error);
+            self.state.failed(other, &error);
         }
-        self.pair.ended(self.side);
+        self.state.ended(self.side);
         0
     }
 }
 
 /// Sends to a side that may be dead: then the bytes are swallowed, so that its own direction can still end.
-fn send(pair: &Pair<'_>, from: Side, to: &Socket, cx: &mut Context<'_>, data: &[u8]) -> Poll<usize> {
+fn send(state: &RelayState<'_>, from: Side, to: &Socket, cx: &mut Context<'_>, data: &[u8]) -> Poll<usize> {
     let other = from.other();
-    if pair.is_dead(other) {
+    if state.is_dead(other) {
         return Poll::Ready(data.len());
     }
     let sent = to.poll_send(cx, data);
-    pair.hold(from, sent.is_pending());
+    state.hold(from, sent.is_pending());
     match ready!(sent) {
         Ok(n) => {
-            pair.sent_to(other, n);
+            state.sent_to(other, n);
             Poll::Ready(n)
         }
         Err(error) => {
-            pair.failed(other, &error);
+            state.failed(other, &error);
             Poll::Ready(data.len())
         }
     }

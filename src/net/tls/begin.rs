@@ -4,18 +4,18 @@ use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
 
-use super::{Acceptor, Connector, Session, TlsError};
+use super::{Session, TlsAcceptor, TlsConnector, TlsError};
 use crate::net::Socket;
 
 /// Serves TLS to a client, whose first bytes may have been read already. It is the caller's to bound the time.
-pub async fn accept(socket: &Socket, acceptor: &Acceptor, first: Vec<u8>) -> Result<Session, TlsError> {
+pub async fn accept(socket: &Socket, acceptor: &TlsAcceptor, first: Vec<u8>) -> Result<Session, TlsError> {
     let connection = UnbufferedServerConnection::new(acceptor.config().clone());
     let session = Session::server(connection?);
     shake(socket, session, first).await
 }
 
 /// Begins TLS with a server, which must be the one of this name.
-pub async fn connect(socket: &Socket, connector: &Connector, name: &str) -> Result<Session, TlsError> {
+pub async fn connect(socket: &Socket, connector: &TlsConnector, name: &str) -> Result<Session, TlsError> {
     // A dot at the end is for the resolver; no certificate has it.
     let name = name.strip_suffix('.').unwrap_or(name).to_owned();
     let name = ServerName::try_from(name.clone()).map_err(|_| TlsError::NoName(name))?;

@@ -6,7 +6,7 @@ use std::io;
 use rustls::pki_types::{ServerName, UnixTime};
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible};
 
-use crate::net::plain;
+use crate::net::error::plain;
 
 /// Why there is no TLS with a peer, or no longer. What is said of the peer calls it "it".
 #[derive(Debug)]

@@ -1,5 +1,5 @@
 //! TLS on a socket: who speaks it ([`Session`]), how it begins ([`accept`], [`connect`]), and what it needs from files
-//! ([`Acceptor`], [`Connector`]).
+//! ([`TlsAcceptor`], [`TlsConnector`]).
 //!
 //! rustls does the protocol. It is driven through its unbuffered interface, because a relay wants the socket for itself
 //! beside the session (its errors, its queues), reads for many records at once into a buffer that all connections of a
@@ -13,6 +13,6 @@ mod setup;
 
 pub use begin::{accept, connect};
 pub use fault::TlsError;
-pub(super) use session::Filling;
+pub(super) use session::OutBuf;
 pub use session::Session;
-pub use setup::{Acceptor, Connector, PairText, Unfit, system_roots, validity};
+pub use setup::{PairText, TlsAcceptor, TlsConnector, Unfit, system_roots, validity};

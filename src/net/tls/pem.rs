@@ -3,7 +3,7 @@
 use rustls::pki_types::pem::{Error, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::config::Fault;
+use crate::model::Fault;
 
 /// The certificates of a file, at least one.
 pub(super) fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, Fault> {

@@ -21,7 +21,7 @@ pub struct Session {
     /// What the records of a handshake carried beside it.
     early: Vec<u8>,
     /// Records that were made and wait to be sent.
-    outgoing: Filling,
+    outgoing: OutBuf,
     /// The peer has said that no more comes.
     has_ended: bool,
     /// Why it came to no good end.
@@ -41,12 +41,12 @@ impl std::fmt::Debug for Session {
 
 /// Bytes in a buffer that is larger than they are, so that it need not be cleared for the next ones.
 #[derive(Debug, Default)]
-pub(in crate::net) struct Filling {
+pub(in crate::net) struct OutBuf {
     bytes: Vec<u8>,
     filled: usize,
 }
 
-impl Filling {
+impl OutBuf {
     /// Room for so many more.
     pub fn room(&mut self, wanted: usize) -> &mut [u8] {
         if self.bytes.len() < self.filled + wanted {
@@ -112,7 +112,7 @@ impl Session {
             incoming: Vec::new(),
             is_fresh: false,
             early: Vec::new(),
-            outgoing: Filling::default(),
+            outgoing: OutBuf::default(),
             has_ended: false,
             fault: None,
         }
@@ -161,7 +161,7 @@ impl Session {
     }
 
     /// Records that were made beside those of [`Session::seal`], such as the answer to a change of keys.
-    pub(super) fn take_outgoing(&mut self) -> Filling {
+    pub(super) fn take_outgoing(&mut self) -> OutBuf {
         take(&mut self.outgoing)
     }
 
@@ -227,8 +227,8 @@ impl Session {
     pub(in crate::net) fn open(
         &mut self,
         records: &mut [u8],
-        carried: &mut Filling,
-        out: &mut Filling,
+        carried: &mut OutBuf,
+        out: &mut OutBuf,
     ) -> Result<(), Error> {
         carried.extend(&take(&mut self.early));
         let mut at = 0;
@@ -248,21 +248,21 @@ impl Session {
     }
 
     /// Puts bytes into records.
-    pub(in crate::net) fn seal(&mut self, bytes: &[u8], out: &mut Filling) -> Result<(), Error> {
+    pub(in crate::net) fn seal(&mut self, bytes: &[u8], out: &mut OutBuf) -> Result<(), Error> {
         self.put(Seal::Bytes(bytes), out)
     }
 
     /// Makes the last record: `close_notify`.
-    pub(in crate::net) fn seal_end(&mut self, out: &mut Filling) -> Result<(), Error> {
+    pub(in crate::net) fn seal_end(&mut self, out: &mut OutBuf) -> Result<(), Error> {
         self.put(Seal::End, out)
     }
 
-    fn put(&mut self, what: Seal<'_>, out: &mut Filling) -> Result<(), Error> {
+    fn put(&mut self, what: Seal<'_>, out: &mut OutBuf) -> Result<(), Error> {
         let before = take(&mut self.outgoing);
         out.extend(before.filled());
         // They go to and fro: what is kept holds places that the connection remembers.
         let mut incoming = take(&mut self.incoming);
-        let (mut at, mut early) = (0, Filling::default());
+        let (mut at, mut early) = (0, OutBuf::default());
         let result = loop {
             let rest = incoming.get_mut(at..).unwrap_or_default();
             let (used, step) = self.connection.step(rest, what, out, Some(&mut early));
@@ -286,8 +286,8 @@ impl Connection {
         &mut self,
         records: &mut [u8],
         seal: Seal<'_>,
-        out: &mut Filling,
-        carried: Option<&mut Filling>,
+        out: &mut OutBuf,
+        carried: Option<&mut OutBuf>,
     ) -> (usize, Result<Step, Error>) {
         match self {
             Connection::Server(connection) => {
@@ -304,8 +304,8 @@ impl Connection {
 fn step<D>(
     status: UnbufferedStatus<'_, '_, D>,
     seal: Seal<'_>,
-    out: &mut Filling,
-    carried: Option<&mut Filling>,
+    out: &mut OutBuf,
+    carried: Option<&mut OutBuf>,
 ) -> (usize, Result<Step, Error>) {
     let UnbufferedStatus { mut discard, state } = status;
     let step = match state {

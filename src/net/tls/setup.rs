@@ -10,7 +10,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, Error, RootCertStore, ServerConfig};
 
 use super::pem;
-use crate::config::Fault;
+use crate::model::Fault;
 use crate::wire::certificate::Certificate;
 
 /// Named, so that nothing depends on which one a program has installed.
@@ -18,11 +18,11 @@ static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(aws_l
 
 /// How clients are served TLS.
 #[derive(Clone, Debug)]
-pub struct Acceptor(Arc<ServerConfig>);
+pub struct TlsAcceptor(Arc<ServerConfig>);
 
 /// How TLS begins with upstreams.
 #[derive(Clone, Debug)]
-pub struct Connector(Arc<ClientConfig>);
+pub struct TlsConnector(Arc<ClientConfig>);
 
 /// Which of the files does not fit, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,9 +40,9 @@ pub enum Unfit {
 /// The text of `cert` and of `key`.
 pub type PairText<'t> = (&'t [u8], &'t [u8]);
 
-impl Acceptor {
+impl TlsAcceptor {
     /// `authority`: whose certificates clients must have. `alpn`: the protocols that are offered, the best first.
-    pub fn new(pair: PairText<'_>, authority: Option<&[u8]>, alpn: &[String]) -> Result<Acceptor, Unfit> {
+    pub fn new(pair: PairText<'_>, authority: Option<&[u8]>, alpn: &[String]) -> Result<TlsAcceptor, Unfit> {
         let resolver = SingleCertAndKey::from(certified(pair)?);
         let builder =
             ServerConfig::builder_with_provider(PROVIDER.clone()).with_safe_default_protocol_versions();
@@ -61,7 +61,7 @@ impl Acceptor {
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.clone().into_bytes()).collect();
         // Without state. Its keys live as long as these files: whom other ones would refuse has no ticket for them.
         config.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| Unfit::Key(internal(&error)))?;
-        Ok(Acceptor(Arc::new(config)))
+        Ok(TlsAcceptor(Arc::new(config)))
     }
 
     pub(super) fn config(&self) -> &Arc<ServerConfig> {
@@ -69,14 +69,14 @@ impl Acceptor {
     }
 }
 
-impl Connector {
+impl TlsConnector {
     /// `pair`: what we show to a server that asks for it. `authority`: whose certificates servers must have; else those of
     /// `system`.
     pub fn new(
         pair: Option<PairText<'_>>,
         authority: Option<&[u8]>,
         system: impl FnOnce() -> Result<RootCertStore, Fault>,
-    ) -> Result<Connector, Unfit> {
+    ) -> Result<TlsConnector, Unfit> {
         let roots = match authority {
             Some(text) => roots(text)?,
             None => system().map_err(Unfit::System)?,
@@ -92,7 +92,7 @@ impl Connector {
             }
         };
         config.resumption = Resumption::in_memory_sessions(SESSIONS);
-        Ok(Connector(Arc::new(config)))
+        Ok(TlsConnector(Arc::new(config)))
     }
 
     pub(super) fn config(&self) -> &Arc<ClientConfig> {

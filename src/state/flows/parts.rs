@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use crate::state::{Bytes, Volume};
+
 /// A session without an answer lives for this part of the idle time,
 const ASKING_PART: u32 = 4;
 /// and for this at least, where the idle time is not shorter itself.
@@ -71,12 +73,19 @@ pub struct Counts {
     pub questions: u64,
     /// Datagrams of the upstream.
     pub answers: u64,
-    /// Datagrams and bytes that were sent to the upstream.
-    pub up: (u64, u64),
+    /// What was sent to the upstream.
+    pub up: Volume,
     /// The same to the client.
-    pub down: (u64, u64),
+    pub down: Volume,
     /// Datagrams that could not be passed on.
     pub dropped: u64,
+}
+
+impl Counts {
+    /// Bytes that were sent, both ways.
+    pub fn bytes(&self) -> Bytes {
+        Bytes { up: self.up.bytes, down: self.down.bytes }
+    }
 }
 
 /// A session that has ended.
@@ -94,7 +103,7 @@ pub struct Ended<S> {
 
 /// What a new session may do.
 #[derive(Debug)]
-pub enum Admission<S> {
+pub enum Placement<S> {
     /// It may be opened; this one had to make room.
     Open(Option<Ended<S>>),
     /// There is no room, and nobody may be displaced.

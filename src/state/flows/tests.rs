@@ -60,13 +60,13 @@ fn the_longest_silent_without_an_answer_makes_room_first_and_a_settled_one_never
     // 2 is the oldest, but has just asked again.
     flows.ask(&ends(2), 1, now);
     let mut evicted = Vec::new();
-    while let Admission::Open(Some(ended)) = flows.admit(false, 100) {
+    while let Placement::Open(Some(ended)) = flows.admit(false, 100) {
         evicted.push((ended.ends.client.port(), ended.stage));
     }
     let expected = [(3, Stage::Asking), (4, Stage::Asking), (5, Stage::Asking), (2, Stage::Asking)];
     assert_eq!(evicted, [&expected[..], &[(1, Stage::Answered)]].concat());
-    assert!(matches!(flows.admit(false, 100), Admission::Full));
-    assert!(matches!(flows.admit(true, 100), Admission::Open(None)));
+    assert!(matches!(flows.admit(false, 100), Placement::Full));
+    assert!(matches!(flows.admit(true, 100), Placement::Open(None)));
     assert_eq!(flows.stage(ids[0]), Some(Stage::Settled));
 }
 
@@ -74,10 +74,10 @@ fn the_longest_silent_without_an_answer_makes_room_first_and_a_settled_one_never
 fn sessions_without_an_answer_have_a_bound_of_their_own() {
     let (start, mut flows) = (Instant::now(), Flows::default());
     for n in 0..10 {
-        assert!(matches!(flows.admit(true, 10), Admission::Open(None)));
+        assert!(matches!(flows.admit(true, 10), Placement::Open(None)));
         flows.open(ends(n), TERMS, start, ());
     }
-    let Admission::Open(Some(ended)) = flows.admit(true, 10) else { panic!() };
+    let Placement::Open(Some(ended)) = flows.admit(true, 10) else { panic!() };
     assert_eq!((ended.ends, flows.asking()), (ends(0), 9));
 }
 

@@ -1,0 +1,112 @@
+//! One look at everything that is counted.
+
+use std::collections::HashMap;
+
+use super::api::Traffic;
+use crate::server::Handle;
+use crate::server::handle::{RouteView, Stopping, View};
+use crate::state::{Bytes, Tally, Totals};
+
+/// What runs at one moment, with the bytes of what is open.
+pub(super) struct Snapshot {
+    pub view: View,
+    pub handle: Handle,
+    /// Bytes of ended connections, by the id of their tally.
+    ended: HashMap<u64, Bytes>,
+    /// The same of open ones.
+    live: HashMap<u64, Bytes>,
+    /// Connections, and UDP sessions.
+    pub open: (usize, usize),
+}
+
+impl Snapshot {
+    pub async fn take(handle: &Handle) -> Result<Snapshot, Stopping> {
+        let view = handle.view().await?;
+        let mut snapshot = Snapshot {
+            view,
+            handle: handle.clone(),
+            ended: HashMap::new(),
+            live: HashMap::new(),
+            open: (0, 0),
+        };
+        // Before the open ones: what ends meanwhile is missing for a moment, and never counted twice.
+        let states = snapshot.every_route().map(|route| &route.state).chain(&snapshot.view.nobody);
+        let mut ended = HashMap::new();
+        for state in states {
+            if let Some(meter) = state.metered() {
+                ended.insert(meter.tally.id(), meter.tally.ended().bytes);
+            }
+        }
+        for route in snapshot.every_route() {
+            for upstream in &route.route.upstream {
+                let tally = route.state.tally(&upstream.spec);
+                ended.insert(tally.id(), tally.ended().bytes);
+            }
+        }
+        snapshot.ended = ended;
+        snapshot.look_at_open();
+        Ok(snapshot)
+    }
+
+    fn look_at_open(&mut self) {
+        let (live, open) = (&mut self.live, &mut self.open);
+        self.handle.shared.open.each(|connection| {
+            match connection.is_session() {
+                true => open.1 += 1,
+                false => open.0 += 1,
+            }
+            let bytes = connection.traffic.bytes();
+            let mut add = |tally: &Tally| *live.entry(tally.id()).or_default() += bytes;
+            let known = connection.known();
+            if let Some(meter) = known.owner.state.metered() {
+                add(&meter.tally);
+            }
+            if let Some(tally) = known.tally() {
+                add(tally);
+            }
+        });
+    }
+
+    /// Routes in force, and those whose last connections end.
+    pub fn every_route(&self) -> impl Iterator<Item = &RouteView> {
+        self.view.routes.iter().chain(&self.view.removed)
+    }
+
+    /// What went through a route or an upstream.
+    pub fn traffic(&self, tally: &Tally) -> Traffic {
+        let ended = self.ended.get(&tally.id()).copied().unwrap_or_default();
+        let live = self.live.get(&tally.id()).copied().unwrap_or_default();
+        traffic(tally.all(ended, live))
+    }
+
+    /// What went through a route: nothing, where nobody ever came.
+    pub fn of_route(&self, route: &RouteView) -> Traffic {
+        route.state.metered().map(|meter| self.traffic(&meter.tally)).unwrap_or_default()
+    }
+
+    /// What went through everything that was ever there.
+    pub fn total(&self) -> Traffic {
+        let nobody = self.view.nobody.as_ref().and_then(|state| state.metered());
+        let nobody = nobody.map(|meter| self.traffic(&meter.tally));
+        let all = self.every_route().map(|route| self.of_route(route)).chain(nobody);
+        all.fold(traffic(self.view.past), |sum, more| Traffic {
+            open: sum.open + more.open,
+            opened: sum.opened + more.opened,
+            closed: sum.closed + more.closed,
+            bytes_up: sum.bytes_up + more.bytes_up,
+            bytes_down: sum.bytes_down + more.bytes_down,
+        })
+    }
+}
+
+/// As the API has it.
+fn traffic(totals: Totals) -> Traffic {
+    let Totals { opened, closed, bytes } = totals;
+    Traffic {
+        open: opened.saturating_sub(closed),
+        opened,
+        closed,
+        bytes_up: bytes.up,
+        bytes_down: bytes.down,
+    }
+}

@@ -1,0 +1,182 @@
+//! FsEventSource of the file system, as hints to look soon. They say nothing that is relied on, and may fail to come at all.
+//!
+//! All files share one source: a user has few inotify instances (`fs.inotify.max_user_instances`, often 128), each of them
+//! is a thread of notify's, and a host may have hundreds of certificates.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use notify::{Config, ErrorKind, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use rustix::io::Errno;
+use tokio::sync::mpsc::{Receiver, channel};
+use tracing::{info, warn};
+
+use super::folders::Place;
+use super::watch_table::WatchTable;
+use crate::state::lock;
+
+/// With more folders that nobody needs any more the watcher is made anew.
+const FORGOTTEN: usize = 64;
+
+/// The source of hints for all files.
+#[derive(Clone, Debug, Default)]
+pub struct FsEventSource {
+    /// Locked before the table. Never by notify's thread, which must answer the calls that are made meanwhile.
+    source: Arc<Mutex<Source>>,
+    table: Arc<Mutex<WatchTable>>,
+}
+
+#[derive(Debug, Default)]
+struct Source {
+    watcher: Option<RecommendedWatcher>,
+    /// The faults that were told of, each until there is none: of a folder, or, without one, of all.
+    told: BTreeMap<PathBuf, String>,
+}
+
+/// What hints at changes of one file.
+#[derive(Debug)]
+pub(super) struct FsEvents {
+    events: FsEventSource,
+    watcher_id: u64,
+    hints: Receiver<()>,
+}
+
+impl FsEvents {
+    pub fn new(events: &FsEventSource) -> Self {
+        // One hint is as good as a hundred: what does not fit is not missed.
+        let (sender, hints) = channel(1);
+        let watcher_id = events.table().join(sender);
+        FsEvents { events: events.clone(), watcher_id, hints }
+    }
+
+    /// Resolves when there is reason to look.
+    pub async fn next(&mut self) {
+        self.hints.recv().await;
+    }
+
+    /// Forgets the hints so far: a look is about to be made.
+    pub fn clear(&mut self) {
+        while self.hints.try_recv().is_ok() {}
+    }
+
+    /// Watches these places from now on. Whether they were watched already.
+    pub fn watch(&mut self, places: Vec<Place>) -> bool {
+        self.events.watch(self.watcher_id, places)
+    }
+}
+
+impl Drop for FsEvents {
+    fn drop(&mut self) {
+        self.events.table().leave(self.watcher_id);
+    }
+}
+
+impl FsEventSource {
+    fn source(&self) -> MutexGuard<'_, Source> {
+        lock(&self.source)
+    }
+
+    fn table(&self) -> MutexGuard<'_, WatchTable> {
+        lock(&self.table)
+    }
+
+    /// Nothing is ever taken back from the watcher: it answers only once it has read all events, and that may be never where
+    /// reading makes another (strace(1) of this process, written to a watched folder).
+    fn watch(&self, watcher_id: u64, places: Vec<Place>) -> bool {
+        let mut source = self.source();
+        if let Some(error) = self.table().failure() {
+            source.watcher = None;
+            source.failed(Path::new(""), error);
+        }
+        if self.table().forgotten() > FORGOTTEN {
+            source.watcher = None;
+        }
+        let Some(new) = self.table().change(watcher_id, places, source.watcher.is_some()) else {
+            return true;
+        };
+        if new.is_empty() {
+            return false;
+        }
+        let Some(watcher) = source.watcher(&self.table) else {
+            self.table().forget_all();
+            return false;
+        };
+        let watch = |path| watcher.watch(path, RecursiveMode::NonRecursive);
+        let watched: Vec<_> = new.iter().map(PathBuf::as_path).map(watch).collect();
+        for (path, result) in new.iter().zip(watched) {
+            match result {
+                Ok(()) => {
+                    source.healed(path);
+                    // Whoever has looked before it was watched looks once more.
+                    self.table().hint_of(path);
+                }
+                Err(error) => {
+                    self.table().strike(path);
+                    // Gone since it was seen: the next look sees other folders.
+                    if !matches!(error.kind, ErrorKind::PathNotFound) {
+                        source.failed(path, why(&error));
+                    }
+                }
+            }
+        }
+        false
+    }
+}
+
+impl Source {
+    fn watcher(&mut self, table: &Arc<Mutex<WatchTable>>) -> Option<&mut RecommendedWatcher> {
+        if self.watcher.is_none() {
+            match watcher(table.clone()) {
+                Ok(watcher) => {
+                    self.watcher = Some(watcher);
+                    self.healed(Path::new(""));
+                }
+                Err(error) => self.failed(Path::new(""), why(&error)),
+            }
+        }
+        self.watcher.as_mut()
+    }
+
+    fn failed(&mut self, folder: &Path, error: String) {
+        if !self.told.values().any(|told| *told == error) {
+            warn!(error, "the file system cannot tell of changes: the file is looked at every 2 s instead");
+        }
+        self.told.insert(folder.to_owned(), error);
+    }
+
+    fn healed(&mut self, folder: &Path) {
+        if self.told.remove(folder).is_some() && self.told.is_empty() {
+            info!("the file system tells of changes again");
+        }
+    }
+}
+
+fn watcher(table: Arc<Mutex<WatchTable>>) -> notify::Result<RecommendedWatcher> {
+    let heard = move |event: notify::Result<notify::Event>| {
+        // Reading the file is an event too. Never act on those, or every look causes the next one.
+        if matches!(&event, Ok(event) if matches!(event.kind, EventKind::Access(_))) {
+            return;
+        }
+        let mut table = lock(&table);
+        match event {
+            // The kernel had no room for all events.
+            Ok(event) if event.need_rescan() => table.hint_all(),
+            Ok(event) => event.paths.iter().for_each(|path| table.heard(path)),
+            Err(error) => table.fail(why(&error)),
+        }
+    };
+    RecommendedWatcher::new(heard, Config::default())
+}
+
+/// What a person can do about it, where something can be done (inotify(7)).
+fn why(error: &notify::Error) -> String {
+    match &error.kind {
+        ErrorKind::MaxFilesWatch => "no inotify watch is left: raise fs.inotify.max_user_watches".to_owned(),
+        ErrorKind::Io(io) if io.raw_os_error() == Some(Errno::MFILE.raw_os_error()) => {
+            "no inotify instance is left: raise fs.inotify.max_user_instances (or the limit of open files)"
+                .to_owned()
+        }
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,206 @@
+//! Who wants to hear of which places, and which folders are watched for them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use tokio::sync::mpsc::Sender;
+
+use super::folders::{Folder, Place};
+
+#[derive(Debug, Default)]
+pub(super) struct WatchTable {
+    /// Each folder once, under one of its paths: inotify knows it by its inode.
+    watched: Vec<Folder>,
+    watchers: BTreeMap<u64, Watcher>,
+    next: u64,
+    /// How many were watched for nobody but those who have left.
+    forgotten: usize,
+    /// Why the watcher has failed.
+    failed: Option<String>,
+}
+
+/// Somebody who wants to hear of places.
+#[derive(Debug)]
+struct Watcher {
+    places: Vec<Place>,
+    hints: Sender<()>,
+}
+
+impl WatchTable {
+    pub fn join(&mut self, hints: Sender<()>) -> u64 {
+        self.next += 1;
+        self.watchers.insert(self.next, Watcher { places: Vec::new(), hints });
+        self.next
+    }
+
+    pub fn leave(&mut self, id: u64) {
+        self.watchers.remove(&id);
+        self.forget_unneeded();
+    }
+
+    /// What a id wants to hear of from now on. The folders that must be watched for it; `None` where it has heard of all
+    /// that already. `watcher`: whether there is one, which knows what is watched.
+    pub fn change(&mut self, id: u64, places: Vec<Place>, watcher: bool) -> Option<Vec<PathBuf>> {
+        if !watcher {
+            self.forget_all();
+        }
+        let id = self.watchers.get_mut(&id)?;
+        let is_watched = |place: &Place| self.watched.iter().any(|folder| folder.is_same(&place.folder));
+        if id.places == places && places.iter().all(is_watched) {
+            return None;
+        }
+        id.places = places;
+        self.forget_unneeded();
+        let mut new = Vec::new();
+        for place in self.watchers.values().flat_map(|id| &id.places) {
+            if !self.watched.iter().any(|folder| folder.is_same(&place.folder)) {
+                new.push(place.folder.path.clone());
+                self.watched.push(place.folder.clone());
+            }
+        }
+        Some(new)
+    }
+
+    fn forget_unneeded(&mut self) {
+        let WatchTable { watched, watchers, forgotten, .. } = self;
+        let before = watched.len();
+        let places = watchers.values().flat_map(|id| &id.places);
+        watched.retain(|folder| places.clone().any(|place| place.folder.is_same(folder)));
+        *forgotten += before - watched.len();
+    }
+
+    /// Folders that the watcher still watches, and nobody needs.
+    pub fn forgotten(&self) -> usize {
+        self.forgotten
+    }
+
+    /// A folder could not be watched.
+    pub fn strike(&mut self, path: &Path) {
+        self.watched.retain(|folder| folder.path != path);
+    }
+
+    /// Nothing is watched.
+    pub fn forget_all(&mut self) {
+        self.watched.clear();
+        self.forgotten = 0;
+    }
+
+    /// Tells all who have places in a folder.
+    pub fn hint_of(&self, path: &Path) {
+        let Some(folder) = self.watched.iter().find(|folder| folder.path == path) else { return };
+        self.hint(|place| place.folder.is_same(folder));
+    }
+
+    /// Something has happened to this path.
+    pub fn heard(&mut self, path: &Path) {
+        if let Some(at) = self.watched.iter().position(|folder| folder.path == path) {
+            // A watch dies with its folder: one that was moved, or removed and made again, needs another.
+            let folder = self.watched.swap_remove(at);
+            self.hint(|place| place.folder.is_same(&folder));
+        }
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return };
+        if let Some(folder) = self.watched.iter().find(|folder| folder.path == parent) {
+            self.hint(|place| place.name == name && place.folder.is_same(folder));
+        }
+    }
+
+    /// The watcher has failed.
+    pub fn fail(&mut self, why: String) {
+        self.failed = Some(why);
+        self.hint_all();
+    }
+
+    /// Why the watcher has failed, if it has since this was asked last.
+    pub fn failure(&mut self) -> Option<String> {
+        self.failed.take()
+    }
+
+    pub fn hint_all(&self) {
+        self.hint(|_| true);
+    }
+
+    fn hint(&self, concerns: impl Fn(&Place) -> bool) {
+        for id in self.watchers.values().filter(|id| id.places.iter().any(&concerns)) {
+            // A full channel holds a hint already.
+            let _ = id.hints.try_send(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::{Receiver, channel};
+
+    use super::*;
+
+    fn place(path: &str, inode: u64, name: &str) -> Place {
+        Place { folder: Folder { path: path.into(), identity: (1, inode) }, name: name.into() }
+    }
+
+    fn id(table: &mut WatchTable, places: Vec<Place>) -> (u64, Receiver<()>, Option<Vec<PathBuf>>) {
+        let (sender, hints) = channel(1);
+        let id = table.join(sender);
+        let new = table.change(id, places, true);
+        (id, hints, new)
+    }
+
+    fn paths(paths: &[&str]) -> Vec<PathBuf> {
+        paths.iter().map(PathBuf::from).collect()
+    }
+
+    #[test]
+    fn only_who_wants_to_hear_of_a_name_is_told() {
+        let mut table = WatchTable::default();
+        let (a_id, mut a, change) = id(&mut table, vec![place("/etc", 7, "a"), place("/etc/now", 8, "a")]);
+        assert_eq!(change, Some(paths(&["/etc", "/etc/now"])));
+        let (b_id, mut b, change) = id(&mut table, vec![place("/etc", 7, "b")]);
+        assert_eq!(change, Some(paths(&[])));
+        table.heard(Path::new("/etc/a"));
+        assert_eq!((a.try_recv().is_ok(), b.try_recv().is_ok()), (true, false));
+        table.heard(Path::new("/etc/b"));
+        assert_eq!((a.try_recv().is_ok(), b.try_recv().is_ok()), (false, true));
+        for elsewhere in ["/etc/c", "/other/a", "/", "/etc/now/b"] {
+            table.heard(Path::new(elsewhere));
+        }
+        assert_eq!((a.try_recv().is_ok(), b.try_recv().is_ok()), (false, false));
+        table.hint_all();
+        assert_eq!((a.try_recv().is_ok(), b.try_recv().is_ok()), (true, true));
+        // What nobody needs any more is no longer watched; what another needs is.
+        // A folder that is watched anew: both look once more. A new name has not been heard of, also where its folder is.
+        table.hint_of(Path::new("/etc"));
+        assert_eq!((a.try_recv().is_ok(), b.try_recv().is_ok()), (true, true));
+        assert_eq!(table.change(b_id, vec![place("/etc", 7, "c")], true), Some(paths(&[])));
+        assert_eq!(table.change(b_id, vec![place("/etc", 7, "c")], true), None);
+        table.leave(b_id);
+        assert_eq!((table.watched.len(), table.forgotten()), (2, 0));
+        table.leave(a_id);
+        assert_eq!((table.watched.len(), table.forgotten()), (0, 2));
+    }
+
+    #[test]
+    fn a_folder_of_two_paths_is_watched_under_one() {
+        let mut table = WatchTable::default();
+        let (_, mut a, _) = id(&mut table, vec![place("/etc", 7, "a")]);
+        let (_, mut b, change) = id(&mut table, vec![place("/mnt/etc", 7, "b")]);
+        assert_eq!(change, Some(paths(&[])));
+        table.heard(Path::new("/etc/b"));
+        assert_eq!((a.try_recv().is_ok(), b.try_recv().is_ok()), (false, true));
+    }
+
+    #[test]
+    fn a_folder_that_was_shaken_or_replaced_is_watched_again() {
+        let mut table = WatchTable::default();
+        let wanted = || vec![place("/etc/portway", 7, "a")];
+        let (at, mut hints, _) = id(&mut table, wanted());
+        table.heard(Path::new("/etc/portway"));
+        assert!(hints.try_recv().is_ok());
+        let change = table.change(at, wanted(), true);
+        assert_eq!(change, Some(paths(&["/etc/portway"])));
+        assert!(table.change(at, wanted(), true).is_none());
+        let change = table.change(at, vec![place("/etc/portway", 8, "a")], true);
+        assert_eq!((change, table.forgotten()), (Some(paths(&["/etc/portway"])), 1));
+        // A watcher that was made anew watches nothing yet.
+        let change = table.change(at, vec![place("/etc/portway", 8, "a")], false);
+        assert_eq!(change, Some(paths(&["/etc/portway"])));
+    }
+}

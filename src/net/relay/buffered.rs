@@ -1,0 +1,288 @@
+//! The path for sockets of which one at least has TLS on it: what is read is opened, and sealed again, in buffers that the
+//! connections of a thread share. With a connection stays only what the other side would not take yet, and the beginning
+//! of a record.
+//!
+//! `close_notify` is the FIN of this path. A side that ends without it has failed: what it had to say may be cut off.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::ReadBuf;
+use tokio::task::yield_now;
+
+use super::bound::Bound;
+use super::ending::Ending;
+use super::rules::RelayRules;
+use super::side::{Side, Streams};
+use super::state::RelayState;
+use super::supervise::supervise;
+use super::traffic::{Moved, Traffic};
+use crate::net::tls::{OutBuf, Session, TlsError};
+use crate::net::{Socket, StreamRef};
+
+/// What is read at once: some records of TLS, which have 16 KiB and a little more.
+const READ: usize = 64 * 1024;
+/// Bytes that a direction moves before it lets others have the thread.
+const TURN: usize = READ;
+
+/// The buffers that the connections of a thread share.
+struct Shared {
+    /// As read.
+    raw: Vec<u8>,
+    /// As carried.
+    carried: OutBuf,
+    /// As it is to be sent.
+    sealed: OutBuf,
+}
+
+thread_local! {
+    static SHARED: RefCell<Shared> = RefCell::new(Shared {
+        raw: vec![0; READ],
+        carried: OutBuf::default(),
+        sealed: OutBuf::default(),
+    });
+}
+
+/// Moves bytes until the connection has ended, and no more than the bandwidth allows.
+pub(super) async fn run(streams: Streams<'_>, rules: &RelayRules<'_>, traffic: &Traffic) -> Ending {
+    let state = RelayState::new(traffic, &rules.timeouts);
+    state.note(if streams.has_tls() { Moved::Layered } else { Moved::Copied });
+    let sockets = streams.sockets();
+    let mut client = End::new(Side::Client, streams.client, Bound::new(rules.bandwidth.up));
+    let mut upstream = End::new(Side::Upstream, streams.upstream, Bound::new(rules.bandwidth.down));
+    supervise(&state, sockets, &rules.timeouts, |cx| {
+        turn(&mut client, &mut upstream, cx, &state);
+        turn(&mut upstream, &mut client, cx, &state);
+        // Reading may have made records that answer: a change of keys, tickets.
+        let _ = client.flush(cx, &state);
+        let _ = upstream.flush(cx, &state);
+    })
+    .await
+}
+
+/// One side.
+struct End<'a> {
+    side: Side,
+    socket: &'a Socket,
+    session: Option<&'a mut Session>,
+    /// The bound on what is read from here.
+    bound: Bound,
+    rest: Rest,
+    /// Nothing more is to be read.
+    is_read: bool,
+    /// The end was put behind what is to be sent.
+    is_ending: bool,
+}
+
+/// What is to be sent, and was not taken yet.
+#[derive(Default)]
+struct Rest {
+    bytes: Vec<u8>,
+    sent: usize,
+    /// Carried bytes in it that were not counted yet.
+    owed: usize,
+}
+
+/// Moves what can be moved now, up to one [`TURN`].
+fn turn(from: &mut End<'_>, to: &mut End<'_>, cx: &mut Context<'_>, state: &RelayState<'_>) {
+    let mut moved = 0;
+    while !state.has_ended(from.side) && moved < TURN {
+        match step(from, to, cx, state) {
+            Poll::Ready(n) => moved += n,
+            Poll::Pending => return,
+        }
+    }
+    if moved >= TURN {
+        // As in `plain`: by waking ourselves the other sockets would be looked at too seldom.
+        let _ = pin!(yield_now()).poll(cx);
+    }
+}
+
+/// Reads once and sends that. Ready with the bytes that were read; pending when a socket has to become ready first.
+fn step(from: &mut End<'_>, to: &mut End<'_>, cx: &mut Context<'_>, state: &RelayState<'_>) -> Poll<usize> {
+    let flushed = to.flush(cx, state);
+    state.hold(from.side, flushed.is_pending());
+    ready!(flushed);
+    if from.is_read {
+        ready!(pass_end(from, to, cx, state));
+        return Poll::Ready(0);
+    }
+    SHARED.with_borrow_mut(|shared| {
+        let Shared { raw, carried, sealed } = shared;
+        carried.clear();
+        let n = match ready!(from.read(cx, raw, carried)) {
+            Ok(0) => {
+                from.is_read = true;
+                0
+            }
+            Ok(n) => n,
+            Err(error) => {
+                state.failed(from.side, &error);
+                from.is_read = true;
+                0
+            }
+        };
+        if n > 0 {
+            state.received();
+        }
+        if !carried.filled().is_empty() {
+            to.send(carried.filled(), sealed, cx, state);
+            state.hold(from.side, !to.rest.is_empty());
+        }
+        Poll::Ready(n)
+    })
+}
+
+/// An end is passed on as one; an error is not: a reset will follow.
+fn pass_end(from: &End<'_>, to: &mut End<'_>, cx: &mut Context<'_>, state: &RelayState<'_>) -> Poll<()> {
+    if !state.is_dead(from.side) && !state.is_dead(to.side) {
+        if !std::mem::replace(&mut to.is_ending, true) {
+            to.seal_end(state);
+        }
+        ready!(to.flush(cx, state));
+        if !state.is_dead(to.side)
+            && let Err(error) = to.socket.shutdown_write()
+        {
+            state.failed(to.side, &error);
+        }
+    }
+    state.ended(from.side);
+    Poll::Ready(())
+}
+
+impl<'a> End<'a> {
+    fn new(side: Side, leg: StreamRef<'a>, bound: Bound) -> Self {
+        let StreamRef { socket, session } = leg;
+        End { side, socket, session, bound, rest: Rest::default(), is_read: false, is_ending: false }
+    }
+
+    /// Reads once, and opens what came. 0: an end.
+    fn read(
+        &mut self,
+        cx: &mut Context<'_>,
+        raw: &mut Vec<u8>,
+        carried: &mut OutBuf,
+    ) -> Poll<io::Result<usize>> {
+        let Some(session) = &mut self.session else {
+            let room = ready!(self.bound.poll_room(cx, READ));
+            let mut buf = ReadBuf::new(carried.room(READ).get_mut(..room).unwrap_or_default());
+            let n = ready!(self.socket.poll_recv(cx, &mut buf))?;
+            carried.advance(n);
+            self.bound.take(n);
+            return Poll::Ready(Ok(n));
+        };
+        let fresh = session.holds_bytes();
+        let kept = session.kept();
+        if raw.len() < kept + READ {
+            raw.resize(kept + READ, 0);
+        }
+        let n = if fresh {
+            0
+        } else {
+            let room = ready!(self.bound.poll_room(cx, READ));
+            let mut buf = ReadBuf::new(raw.get_mut(kept..kept + room).unwrap_or_default());
+            let n = ready!(self.socket.poll_recv(cx, &mut buf))?;
+            self.bound.take(n);
+            if n == 0 {
+                session.fails(TlsError::Truncated);
+                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            }
+            n
+        };
+        session.put_back(raw);
+        let mut answers = OutBuf::default();
+        let opened = session.open(raw.get_mut(..kept + n).unwrap_or_default(), carried, &mut answers);
+        self.rest.bytes.extend_from_slice(answers.filled());
+        match opened {
+            Ok(()) if session.has_ended() => {
+                self.is_read = true;
+                // Not an end of its own: there may be bytes before it.
+                Poll::Ready(Ok(n.max(1)))
+            }
+            Ok(()) => Poll::Ready(Ok(n.max(1))),
+            Err(error) => {
+                session.fails(TlsError::Tls(error));
+                Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+            }
+        }
+    }
+
+    /// Sends carried bytes; nothing was left to be sent before. What is not taken is kept.
+    fn send(&mut self, carried: &[u8], sealed: &mut OutBuf, cx: &mut Context<'_>, state: &RelayState<'_>) {
+        if state.is_dead(self.side) {
+            return;
+        }
+        self.rest.owed += carried.len();
+        let bytes = match &mut self.session {
+            None => carried,
+            Some(session) => {
+                sealed.clear();
+                if let Err(error) = session.seal(carried, sealed) {
+                    session.fails(TlsError::Tls(error));
+                    state.failed(self.side, &io::ErrorKind::ConnectionReset.into());
+                    return;
+                }
+                sealed.filled()
+            }
+        };
+        let mut sent = 0;
+        while let Some(left @ [_, ..]) = bytes.get(sent..) {
+            match self.socket.poll_send(cx, left) {
+                Poll::Ready(Ok(n)) => {
+                    self.rest.count(n, self.side, state);
+                    sent += n;
+                }
+                Poll::Ready(Err(error)) => return state.failed(self.side, &error),
+                Poll::Pending => return self.rest.bytes.extend_from_slice(left),
+            }
+        }
+    }
+
+    /// Puts `close_notify` behind what is to be sent.
+    fn seal_end(&mut self, state: &RelayState<'_>) {
+        let Some(session) = &mut self.session else { return };
+        let mut out = OutBuf::default();
+        match session.seal_end(&mut out) {
+            Ok(()) => self.rest.bytes.extend_from_slice(out.filled()),
+            Err(error) => {
+                session.fails(TlsError::Tls(error));
+                state.failed(self.side, &io::ErrorKind::ConnectionReset.into());
+            }
+        }
+    }
+
+    /// Sends what was left. What a dead side would not take is swallowed, so that the other direction can still end.
+    fn flush(&mut self, cx: &mut Context<'_>, state: &RelayState<'_>) -> Poll<()> {
+        while let Some(left @ [_, ..]) = self.rest.bytes.get(self.rest.sent..) {
+            if state.is_dead(self.side) {
+                break;
+            }
+            match ready!(self.socket.poll_send(cx, left)) {
+                Ok(n) => {
+                    self.rest.sent += n;
+                    self.rest.count(n, self.side, state);
+                }
+                Err(error) => state.failed(self.side, &error),
+            }
+        }
+        if !self.rest.bytes.is_empty() {
+            self.rest = Rest::default();
+        }
+        Poll::Ready(())
+    }
+}
+
+impl Rest {
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// The kernel took so many bytes. Records are longer than what they carry, so none stays uncounted.
+    fn count(&mut self, n: usize, side: Side, state: &RelayState<'_>) {
+        let carried = n.min(self.owed);
+        self.owed -= carried;
+        state.sent_to(side, carried);
+    }
+}

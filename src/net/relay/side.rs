@@ -1,0 +1,56 @@
+//! The two ends of a relay.
+
+use crate::net::{Socket, StreamRef};
+
+/// One of the two peers of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The peer that connected to us.
+    Client,
+    /// The peer that we connected to.
+    Upstream,
+}
+
+impl Side {
+    pub(super) fn other(self) -> Side {
+        match self {
+            Side::Client => Side::Upstream,
+            Side::Upstream => Side::Client,
+        }
+    }
+}
+
+/// The sockets of both ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sockets<'a> {
+    pub client: &'a Socket,
+    pub upstream: &'a Socket,
+}
+
+impl<'a> Sockets<'a> {
+    pub fn of(self, side: Side) -> &'a Socket {
+        match side {
+            Side::Client => self.client,
+            Side::Upstream => self.upstream,
+        }
+    }
+}
+
+/// Both ends, each with its TLS where it has any.
+#[derive(Debug)]
+pub struct Streams<'a> {
+    /// Towards the client.
+    pub client: StreamRef<'a>,
+    /// Towards the upstream.
+    pub upstream: StreamRef<'a>,
+}
+
+impl<'a> Streams<'a> {
+    pub(super) fn sockets(&self) -> Sockets<'a> {
+        Sockets { client: self.client.socket, upstream: self.upstream.socket }
+    }
+
+    pub(super) fn has_tls(&self) -> bool {
+        self.client.session.is_some() || self.upstream.session.is_some()
+    }
+}

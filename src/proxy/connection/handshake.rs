@@ -1,0 +1,73 @@
+//! The TLS handshake with a client, where TLS ends here.
+
+use std::io;
+use std::mem::take;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::client::Client;
+use super::preamble::{Preamble, hello};
+use crate::model::{Outcome, ProxyVersion};
+use crate::net::tls::{self, Session, TlsError};
+use crate::proxy::record::RecordGuard;
+use crate::proxy::route::LiveRoute;
+
+/// How long a client has to read why it was refused.
+const PARTING: Duration = Duration::from_secs(1);
+
+/// Begins TLS with a client of a route that has a certificate.
+pub(super) async fn accept(
+    client: &mut Client,
+    live: &LiveRoute,
+    preamble: Option<&mut Preamble>,
+) -> Result<(), Outcome> {
+    let (Some(_), Some(preamble)) = (&live.route.policy.clients.tls.clients, preamble) else {
+        return Ok(());
+    };
+    match Box::pin(handshake(client, live, preamble)).await {
+        Ok(session) => preamble.session = Some(session),
+        Err(outcome) => {
+            if outcome == Outcome::BadTls {
+                // A reset could overtake the alert that says what is wrong.
+                Box::pin(client.socket.socket.part(PARTING)).await;
+                client.socket.ended_cleanly();
+            }
+            return Err(outcome);
+        }
+    }
+    Ok(())
+}
+
+async fn handshake(
+    client: &mut Client,
+    live: &LiveRoute,
+    preamble: &mut Preamble,
+) -> Result<Box<Session>, Outcome> {
+    // Its files were read before the route came to run.
+    let acceptor = live.acceptor.as_ref().ok_or(Outcome::Internal)?.load_full();
+    let policy = &live.route.policy.clients;
+    let (socket, deadline) = (&client.socket.socket, Instant::now() + policy.sniff_timeout);
+    if preamble.hello.is_none() && policy.proxy_protocol.send == Some(ProxyVersion::V2) {
+        // The header to the upstream says what the client asks for.
+        preamble.hello = hello(socket, &mut preamble.first, deadline).await?;
+    }
+    let first = take(&mut preamble.first);
+    let accepted = timeout_at(deadline, tls::accept(socket, &acceptor, first)).await;
+    let accepted = accepted.unwrap_or(Err(TlsError::Late));
+    accepted.map(Box::new).map_err(|error| failed(&error, &mut client.guard))
+}
+
+/// How a connection ends whose TLS did not begin.
+fn failed(error: &TlsError, guard: &mut RecordGuard) -> Outcome {
+    match error {
+        // So a load balancer looks whether we live.
+        TlsError::Silent => Outcome::ClientClosed,
+        TlsError::Io(error) if error.kind() == io::ErrorKind::ConnectionReset => Outcome::ClientReset,
+        TlsError::Io(_) => Outcome::ClientLost,
+        error => {
+            guard.note(&format!("the client: {error}"));
+            Outcome::BadTls
+        }
+    }
+}

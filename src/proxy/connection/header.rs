@@ -1,0 +1,91 @@
+//! What an upstream gets before the relay begins: who the client is, and the bytes that it has sent already.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::preamble::Preamble;
+use crate::model::{Outcome, Peer, ProxyVersion};
+use crate::net::{Socket, StreamRef};
+use crate::proxy::record::RecordGuard;
+use crate::proxy::route::LiveRoute;
+use crate::wire::client_hello::ClientHello;
+use crate::wire::proxy::{self, Addresses, Header, Notes};
+
+/// What says to an upstream who the client is, where the route sends that.
+pub(super) fn of(
+    client: &Socket,
+    live: &LiveRoute,
+    preamble: Option<&Preamble>,
+    guard: &RecordGuard,
+) -> Vec<u8> {
+    let Some(version) = live.route.policy.clients.proxy_protocol.send else { return Vec::new() };
+    let header = preamble.and_then(|preamble| preamble.header.as_ref());
+    let addresses = addresses(&guard.client(), client, header);
+    if version == ProxyVersion::V1 {
+        return proxy::write_v1(&addresses);
+    }
+    let mut notes = header.map(|header| header.notes.clone()).unwrap_or_default();
+    if let Some(hello) = preamble.and_then(|preamble| preamble.hello.as_ref()) {
+        note_hello(&mut notes, hello, &live.route.selector.alpn);
+    }
+    if let Some(session) = preamble.and_then(|preamble| preamble.session.as_ref()) {
+        notes.ssl = Some(session.described().note());
+        notes.alpn = session.protocol().map(<[u8]>::to_vec);
+    }
+    notes.unique_id.get_or_insert_with(|| guard.unique_id().into_bytes());
+    proxy::write_v2(&Header { addresses, notes }, false)
+}
+
+/// Sends to a connected upstream what it gets before the relay begins: a header, and what was read of the client already.
+pub(super) async fn send(
+    client: &Socket,
+    mut upstream: StreamRef<'_>,
+    bytes: &[u8],
+    at_most: Duration,
+) -> Result<(), Outcome> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    // The kernel's buffer takes it at once, unless somebody has made that very small.
+    let sent = timeout(at_most, upstream.send_all(bytes));
+    let sent = tokio::select! {
+        biased;
+        sent = sent => sent,
+        () = client.failed() => return Err(Outcome::ClientReset),
+    };
+    match sent {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(Outcome::UpstreamReset),
+        Err(_) => Err(Outcome::UpstreamLost),
+    }
+}
+
+/// What the client asks for. Its protocol, where that is sure: which of several the server takes, is not known here.
+fn note_hello(notes: &mut Notes, hello: &ClientHello, served: &[String]) {
+    notes.authority = hello.server_name.clone().map(String::into_bytes).or(notes.authority.take());
+    let of_route =
+        hello.alpn.iter().find(|offered| served.iter().any(|served| served.as_bytes() == *offered));
+    let only = hello.alpn.first().filter(|_| hello.alpn.len() == 1);
+    notes.alpn = of_route.or(only).cloned().or(notes.alpn.take());
+}
+
+/// Between whom a connection is, as the next proxy or the upstream is to hear it.
+fn addresses(client: &Peer, socket: &Socket, header: Option<&Header>) -> Addresses {
+    if let Some(Header { addresses, .. }) = header {
+        match addresses {
+            // What nobody said, we say: who connects to us.
+            Addresses::Own | Addresses::Unknown => {}
+            addresses => return addresses.clone(),
+        }
+    }
+    let path = |peer: &Peer| match peer {
+        Peer::Unix(Some(path)) => path.as_os_str().as_encoded_bytes().to_vec(),
+        _ => Vec::new(),
+    };
+    match (client, socket.local()) {
+        (Peer::Ip(client), Some(Peer::Ip(server))) => Addresses::between(*client, server),
+        (Peer::Unix(_), Some(local @ Peer::Unix(_))) => Addresses::Unix(path(client), path(&local)),
+        _ => Addresses::Unknown,
+    }
+}

@@ -1,0 +1,60 @@
+//! `when_down = "hold 10s"`: a client waits for an upstream to come back.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::attempt::ForClient;
+use super::walk::{Dialed, walk};
+use crate::model::Outcome;
+use crate::proxy::record::RecordGuard;
+use crate::proxy::route::LiveRoute;
+
+/// One of those who wait tries so often, for all.
+const TRY_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Waits until an upstream is connected, for so long. `failed`: why that did not go at once.
+pub(super) async fn until_back(
+    client: ForClient<'_>,
+    live: &LiveRoute,
+    at_most: Duration,
+    failed: Outcome,
+    guard: &mut RecordGuard,
+) -> Result<Dialed, Outcome> {
+    let ends = Instant::now() + at_most;
+    // Before the first try: what comes meanwhile is not missed.
+    let (mut served, mut news) = (live.held.subscribe(), live.news());
+    let Ok(_place) = live.held.places.try_acquire() else {
+        guard.failed_attempt("too many clients wait for an upstream");
+        return Err(failed);
+    };
+    let mut came_back = async || {
+        loop {
+            tokio::select! {
+                _ = served.changed() => return,
+                _ = news.changed() => if live.is_any_up() { return },
+            }
+        }
+    };
+    let connected = async {
+        loop {
+            let scout = tokio::select! {
+                biased;
+                () = came_back() => None,
+                scout = live.held.scout.acquire() => scout.ok(),
+            };
+            if scout.is_some() {
+                tokio::select! {
+                    () = came_back() => {}
+                    () = sleep(TRY_INTERVAL) => {}
+                }
+            }
+            live.held.turn().await;
+            match walk(client, live, guard).await {
+                Err(Outcome::ConnectFailed | Outcome::Limited) => {}
+                ended => return ended,
+            }
+        }
+    };
+    timeout_at(ends, connected).await.unwrap_or(Err(failed))
+}

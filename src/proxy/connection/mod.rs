@@ -1,0 +1,72 @@
+//! The story of one connection, told in [`serve`]; each step is a file of its own.
+
+mod admit;
+mod attempt;
+mod client;
+mod connect;
+mod cut;
+mod handshake;
+mod header;
+mod hold;
+mod preamble;
+mod race;
+mod relay;
+mod reset;
+mod walk;
+
+use std::sync::Arc;
+
+pub(super) use admit::Arrival;
+
+use super::record::Shared;
+use super::route::{Listener, LiveRoute};
+use client::Client;
+use preamble::Preamble;
+
+/// The whole life of one connection: admit → preamble → route → connect → relay → record.
+///
+/// The accept loop awaits the first step, which may wait for a place but never for the client. All else is a task of the
+/// first route of the address, and of the route that serves the client once that is known.
+pub(super) async fn serve(arrival: Arrival, listener: &Listener, shared: &Arc<Shared>) {
+    let Some(mut client) = admit::admit(arrival, listener, shared).await else { return };
+    let worker = client.permits.slot.worker().clone();
+    let _on_its_thread = worker.enter();
+    let (open, first) = (client.guard.opened().clone(), client.frontend.first().clone());
+    let scope = first.connections.clone();
+
+    open.runs_as(scope.spawn(small(async move {
+        let found = async {
+            let mut preamble = preamble::read(&mut client).await?;
+            let live = preamble::route(&mut client, preamble.as_deref_mut()).await?;
+            admit::admit_by_preamble(&mut client, &live, preamble.as_deref())?;
+            Ok((live, preamble))
+        };
+        match found.await {
+            Ok((live, preamble)) if Arc::ptr_eq(&live, &first) => {
+                converse(&mut client, &live, preamble).await
+            }
+            Ok((live, preamble)) => {
+                let (open, scope) = (client.guard.opened().clone(), live.connections.clone());
+                open.runs_as(scope.spawn(async move { converse(&mut client, &live, preamble).await }));
+            }
+            Err(outcome) => client.guard.ended(outcome),
+        }
+    })));
+
+    async fn converse(client: &mut Client, live: &LiveRoute, mut preamble: Option<Box<Preamble>>) {
+        let ended = async {
+            handshake::accept(client, live, preamble.as_deref_mut()).await?;
+            client.guard.admitted();
+            let mut upstream = connect::connect(client, live, preamble).await?;
+            relay::run(client, live, &mut upstream).await
+        };
+        let outcome = ended.await.unwrap_or_else(|outcome| outcome);
+        client.guard.ended(outcome);
+    }
+}
+
+/// A task is as large as the largest branch of its future, and each idle connection has one.
+fn small<F: Future>(task: F) -> F {
+    const { assert!(size_of::<F>() <= 880, "the task of a connection is too large") };
+    task
+}

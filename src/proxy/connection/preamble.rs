@@ -1,0 +1,199 @@
+//! What is read of a client before its route is known: a PROXY header, a TLS hello. Nothing of it is kept from the upstream:
+//! what follows a header is sent first.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::client::Client;
+use crate::model::{AcceptProxy, Outcome, Peer};
+use crate::net::Socket;
+use crate::net::tls::Session;
+use crate::proxy::record::RecordGuard;
+use crate::proxy::route::{Frontend, LiveRoute, SniRouter};
+use crate::wire::client_hello::{ClientHello, Progress, Sniffer};
+use crate::wire::proxy::{self, Addresses, Header};
+
+/// What a client has sent so far.
+#[derive(Debug, Default)]
+pub(super) struct Preamble {
+    /// What a proxy before us has said of it.
+    pub header: Option<Header>,
+    /// What it asks for.
+    pub hello: Option<ClientHello>,
+    /// Its own first bytes: the upstream's, once there is one.
+    pub first: Vec<u8>,
+    /// Its TLS, where that ends here.
+    pub session: Option<Box<Session>>,
+}
+
+impl Preamble {
+    /// Whether the upstream is to get something that was read already.
+    pub fn holds_bytes(&self) -> bool {
+        !self.first.is_empty() || self.session.as_ref().is_some_and(|session| session.holds_bytes())
+    }
+}
+
+/// Reads the PROXY header of a sender that is trusted to send one. `None`: nothing has to be read of this client.
+pub(super) async fn read(client: &mut Client) -> Result<Option<Box<Preamble>>, Outcome> {
+    let peer = client.guard.client();
+    if !client.frontend.reads_first(&peer) {
+        return Ok(None);
+    }
+    let mut preamble = Box::<Preamble>::default();
+    if let Some(accept) = client.frontend.reads_header_of(&peer) {
+        let (socket, guard) = (&client.socket.socket, &mut client.guard);
+        let header = Box::pin(header(socket, accept, guard, &mut preamble.first)).await?;
+        if let Some(named) = named(&header) {
+            guard.identified(&named);
+        }
+        preamble.header = Some(header);
+    }
+    Ok(Some(preamble))
+}
+
+/// The route that serves a client. Where several share the address, its hello is read, and chooses one.
+pub(super) async fn route(
+    client: &mut Client,
+    preamble: Option<&mut Preamble>,
+) -> Result<Arc<LiveRoute>, Outcome> {
+    match (&*client.frontend, preamble) {
+        (Frontend::Sni(router), Some(preamble)) => {
+            let deadline = Instant::now() + client.frontend.policy().clients.sniff_timeout;
+            let socket = &client.socket.socket;
+            Box::pin(choose(router, socket, preamble, deadline, &mut client.guard)).await
+        }
+        (frontend, _) => Ok(frontend.first().clone()),
+    }
+}
+
+async fn choose(
+    router: &SniRouter,
+    socket: &Socket,
+    preamble: &mut Preamble,
+    deadline: Instant,
+    guard: &mut RecordGuard,
+) -> Result<Arc<LiveRoute>, Outcome> {
+    let mut sniffer = Sniffer::default();
+    let (live, why) = loop {
+        match sniffer.look(&preamble.first) {
+            Progress::Hello(hello) => {
+                let live = router.route(hello.server_name.as_deref(), &hello.alpn);
+                let why = match &hello.server_name {
+                    Some(name) => format!("the client asks for {name}"),
+                    None => "the client asks for no server name".to_owned(),
+                };
+                preamble.hello = Some(hello);
+                break (live, why);
+            }
+            Progress::Other => break (router.rest(), "the client does not begin TLS".to_owned()),
+            Progress::More => {}
+        }
+        match more(socket, &mut preamble.first, deadline).await {
+            More::Bytes => {}
+            More::Failed(outcome) => return Err(outcome),
+            // It may still wait for an answer.
+            More::End => break (router.rest(), "the client ended before it asked for a server".to_owned()),
+            More::Late => break (router.rest(), "the client did not begin TLS in time".to_owned()),
+        }
+    };
+    let Some(live) = live else {
+        guard.note(&why);
+        return Err(Outcome::NoRoute);
+    };
+    guard.routed(live);
+    Ok(live.clone())
+}
+
+/// What a client asks for that must begin TLS. `None`: it does not.
+pub(super) async fn hello(
+    socket: &Socket,
+    first: &mut Vec<u8>,
+    deadline: Instant,
+) -> Result<Option<ClientHello>, Outcome> {
+    let mut sniffer = Sniffer::default();
+    loop {
+        match sniffer.look(first) {
+            Progress::Hello(hello) => return Ok(Some(hello)),
+            Progress::Other => return Ok(None),
+            Progress::More => {}
+        }
+        match more(socket, first, deadline).await {
+            More::Bytes => {}
+            More::Failed(outcome) => return Err(outcome),
+            More::End | More::Late => return Ok(None),
+        }
+    }
+}
+
+/// Who the client is, where the header names one.
+fn named(header: &Header) -> Option<Peer> {
+    match &header.addresses {
+        Addresses::Ip(client, _) => Some(Peer::from_ip(*client)),
+        Addresses::Unix(path, _) => {
+            let path = std::str::from_utf8(path).ok().filter(|path| !path.is_empty());
+            Some(Peer::Unix(path.map(Into::into)))
+        }
+        Addresses::Own | Addresses::Unknown => None,
+    }
+}
+
+/// Reads a header; what came after it stays in `first`.
+async fn header(
+    socket: &Socket,
+    accept: &AcceptProxy,
+    guard: &mut RecordGuard,
+    first: &mut Vec<u8>,
+) -> Result<Header, Outcome> {
+    let deadline = Instant::now() + accept.timeout;
+    loop {
+        match proxy::parse(first) {
+            Ok(Some((header, length))) => {
+                first.drain(..length);
+                return Ok(header);
+            }
+            Ok(None) => {}
+            Err(wrong) => {
+                guard.note(&wrong.to_string());
+                return Err(Outcome::BadHeader);
+            }
+        }
+        match more(socket, first, deadline).await {
+            More::Bytes => {}
+            More::Failed(outcome) => return Err(outcome),
+            // So a load balancer looks whether we live.
+            More::End if first.is_empty() => return Err(Outcome::ClientClosed),
+            More::End => {
+                guard.note("the client ended within its PROXY header");
+                return Err(Outcome::BadHeader);
+            }
+            More::Late => {
+                guard.note("no whole PROXY header came in time");
+                return Err(Outcome::BadHeader);
+            }
+        }
+    }
+}
+
+/// What one read has brought.
+enum More {
+    Bytes,
+    /// FIN.
+    End,
+    /// The deadline.
+    Late,
+    Failed(Outcome),
+}
+
+async fn more(socket: &Socket, bytes: &mut Vec<u8>, deadline: Instant) -> More {
+    match timeout_at(deadline, socket.recv_into(bytes)).await {
+        Ok(Ok(0)) => More::End,
+        Ok(Ok(_)) => More::Bytes,
+        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => {
+            More::Failed(Outcome::ClientReset)
+        }
+        Ok(Err(_)) => More::Failed(Outcome::ClientLost),
+        Err(_) => More::Late,
+    }
+}

@@ -1,0 +1,61 @@
+//! The relay of a connection, and how it ended.
+
+use std::future::pending;
+
+use super::client::Client;
+use super::connect::Upstream;
+use super::cut::CutSignal;
+use crate::model::Outcome;
+use crate::net::relay::{Ending, RelayRules, Side, Timeouts, relay};
+use crate::proxy::route::LiveRoute;
+
+/// Moves bytes until the connection has ended, or is cut.
+pub(super) async fn run(
+    client: &mut Client,
+    live: &LiveRoute,
+    upstream: &mut Upstream,
+) -> Result<Outcome, Outcome> {
+    let policy = &live.route.policy;
+    let rules = RelayRules {
+        mode: policy.relay,
+        bandwidth: &policy.clients.bandwidth,
+        timeouts: Timeouts {
+            idle: policy.idle_timeout,
+            half_close: policy.half_close_timeout,
+            keepalive: policy.keepalive,
+        },
+    };
+    let (streams, cut) = upstream.streams(&client.socket.socket);
+    let ending = tokio::select! {
+        biased;
+        ending = relay(streams, &rules, client.guard.traffic()) => ending,
+        outcome = is_cut(cut), if cut.is_some() => return Err(outcome),
+    };
+    if let Ending::Closed(_) = ending {
+        client.socket.ended_cleanly();
+        upstream.socket.ended_cleanly();
+    }
+    upstream.note_faults(&mut client.guard);
+    Ok(outcome(ending))
+}
+
+/// In a box: few routes want it, and each connection would be larger by it.
+async fn is_cut(cut: &mut Option<Box<CutSignal>>) -> Outcome {
+    match cut {
+        Some(cut) => Box::pin(cut.wait()).await,
+        None => pending().await,
+    }
+}
+
+fn outcome(ending: Ending) -> Outcome {
+    match ending {
+        Ending::Closed(Side::Client) => Outcome::ClientClosed,
+        Ending::Closed(Side::Upstream) => Outcome::UpstreamClosed,
+        Ending::Reset(Side::Client) => Outcome::ClientReset,
+        Ending::Reset(Side::Upstream) => Outcome::UpstreamReset,
+        Ending::Lost(Side::Client) => Outcome::ClientLost,
+        Ending::Lost(Side::Upstream) => Outcome::UpstreamLost,
+        Ending::Idle => Outcome::Idle,
+        Ending::HalfClose => Outcome::HalfCloseTimeout,
+    }
+}

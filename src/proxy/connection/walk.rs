@@ -1,0 +1,141 @@
+//! The walk through the candidates of a route, until one is connected.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::attempt::{Connection, ForClient, note_failed};
+use super::cut::{CutSignal, Downs};
+use super::race::race;
+use crate::model::Outcome;
+use crate::net::dial::DialOptions;
+use crate::net::relay::Side;
+use crate::net::{Socket, Stream};
+use crate::proxy::record::{Connected, RecordGuard};
+use crate::proxy::route::{Candidates, LiveRoute};
+use crate::state::{Load, Step, Walk};
+
+/// How long a connected upstream is watched for a reset, where there is another to try instead. What takes a connection for
+/// one that is not there yet (a container's port, say) resets it at once.
+const EARLY: Duration = Duration::from_secs(1);
+
+/// How long a client that found no address to connect waits for the next look-up: names are looked up once a second at the
+/// most.
+const NEXT_LOOK_UP: Duration = Duration::from_secs(2);
+
+/// A connected upstream.
+pub(super) struct Dialed {
+    pub stream: Stream,
+    /// Its share of the upstream's load, given back when the connection has ended.
+    pub load: Load,
+    /// What ends it from outside.
+    pub cut: Option<Box<CutSignal>>,
+}
+
+/// Walks through all candidates. Where none connects and names are among them, once more through what their next look-up
+/// brings: to its clients a server that has just moved is not gone.
+pub(super) async fn walk(
+    client: ForClient<'_>,
+    live: &LiveRoute,
+    guard: &mut RecordGuard,
+) -> Result<Dialed, Outcome> {
+    let candidates = live.candidates();
+    let at_most = match candidates.list() {
+        // No look-up has ever brought one: the first may be under way.
+        [] => live.route.policy.connect_timeout,
+        _ => match walk_once(client, live, &candidates, guard).await {
+            Err(Outcome::ConnectFailed) if live.has_names() => NEXT_LOOK_UP,
+            ended => return ended,
+        },
+    };
+    let others = live.others_than(&candidates, at_most).await;
+    let ended = if Arc::ptr_eq(&others, &candidates) {
+        Err(Outcome::ConnectFailed)
+    } else {
+        walk_once(client, live, &others, guard).await
+    };
+    if ended.is_err() {
+        for (written, error) in live.unresolved() {
+            guard.failed_attempt(&format!("{written}: the name does not resolve: {error}"));
+        }
+    }
+    ended
+}
+
+/// No byte of the client has been delivered yet: whatever goes wrong here, the next candidate may have it.
+async fn walk_once(
+    client: ForClient<'_>,
+    live: &LiveRoute,
+    candidates: &Candidates,
+    guard: &mut RecordGuard,
+) -> Result<Dialed, Outcome> {
+    let policy = &live.route.policy;
+    let (timeout, keepalive) = (policy.connect_timeout, policy.keepalive);
+    let options = DialOptions { timeout, keepalive, before_tls: client.before_tls };
+    let mut walk = Walk::new(guard.client().ip(), fastrand::u64(..));
+    let mut tried = false;
+    while let Some(step) = candidates.pool.next(&mut walk, Instant::now().into_std()) {
+        tried = true;
+        let connected = if candidates.pool.has_others(step.index) {
+            Box::pin(race(candidates, &mut walk, step, options, guard)).await
+        } else {
+            alone(candidates, step, options, guard).await
+        };
+        let Some(Connection { index, stream, peer, load, checked_downs }) = connected else { continue };
+        let Some(candidate) = candidates.get(index) else { break };
+        // Who speaks TLS is there.
+        let is_sure = client.holds_bytes || stream.session.is_some();
+        if !is_sure && candidates.pool.has_left(&walk) {
+            match early_reset(client.socket, &stream.socket).await {
+                None => {}
+                Some(Side::Upstream) => {
+                    guard.failed_attempt(&format!("{peer}: reset before a byte"));
+                    continue;
+                }
+                Some(Side::Client) => {
+                    stream.socket.reset();
+                    return Err(Outcome::ClientReset);
+                }
+            }
+        }
+        let downs = Downs { connects: load.downs(), checks: checked_downs };
+        let cut = CutSignal::of(candidate, policy, &peer, downs);
+        guard.connected(Connected { written: candidate.written.clone(), peer }, &candidate.tally);
+        live.held.wake();
+        return Ok(Dialed { stream, load, cut });
+    }
+    if let Some(candidate) = walk.full().and_then(|index| candidates.get(index)) {
+        let addr = candidate.endpoint.state.addr();
+        guard.failed_attempt(&format!("{addr}: has all the connections that it takes"));
+    }
+    Err(if tried || walk.full().is_none() { Outcome::ConnectFailed } else { Outcome::Limited })
+}
+
+async fn alone(
+    candidates: &Candidates,
+    step: Step,
+    options: DialOptions<'_>,
+    guard: &mut RecordGuard,
+) -> Option<Connection> {
+    let candidate = candidates.get(step.index)?;
+    let (begun, checked_downs) = (Instant::now(), candidate.checked_downs());
+    match candidate.endpoint.attempt(step.attempt, options).await {
+        Ok((stream, peer, load)) => Some(Connection { index: step.index, stream, peer, load, checked_downs }),
+        Err(error) => {
+            note_failed(candidate, &error, begun.elapsed(), guard);
+            None
+        }
+    }
+}
+
+/// Who resets before a byte has gone either way. Ends with the first byte or end of either side, so that nobody waits for
+/// it.
+async fn early_reset(client: &Socket, upstream: &Socket) -> Option<Side> {
+    tokio::select! {
+        biased;
+        seen = upstream.stirs() => seen.is_err().then_some(Side::Upstream),
+        seen = client.stirs() => seen.is_err().then_some(Side::Client),
+        () = sleep(EARLY) => None,
+    }
+}

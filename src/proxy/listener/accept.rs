@@ -1,0 +1,89 @@
+//! The accept loop of one listener. It awaits no peer, and no error ends it.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use tokio::time::{Instant, sleep};
+use tracing::{info, warn};
+
+use crate::net::{Accepted, Acceptor};
+use crate::proxy::connection::{self, Arrival};
+use crate::proxy::record::Shared;
+use crate::proxy::route::Listener;
+use crate::tasks::{Worker, WorkerPool};
+
+/// How long accepting pauses when the system has no more to give.
+const PAUSE: Duration = Duration::from_millis(200);
+/// So many aborted connections in a row are no clients any more, but a fault that must not cost a processor.
+const ABORTED_IN_A_ROW: u32 = 64;
+
+/// Takes connections until its task is ended.
+pub(super) async fn serve(
+    acceptor: Acceptor,
+    worker: Arc<Worker>,
+    listener: Arc<Listener>,
+    shared: Arc<Shared>,
+) {
+    let mut aborted = 0_u32;
+    loop {
+        let accepted = acceptor.accept().await;
+        match accepted.and_then(|accepted| arrive(accepted, &shared.workers, &worker)) {
+            Ok(arrival) => {
+                aborted = 0;
+                if listener.failing.ends(Instant::now().into_std()) {
+                    info!(listener = %listener.addr, "accepting again");
+                }
+                connection::serve(arrival, &listener, &shared).await;
+            }
+            Err(error) if of_one_client(&error) => {
+                aborted = aborted.wrapping_add(1);
+                if aborted.is_multiple_of(ABORTED_IN_A_ROW) {
+                    pause().await;
+                }
+            }
+            Err(error) => {
+                if listener.failing.begins(Instant::now().into_std()) {
+                    warn!(listener = %listener.addr, %error, "cannot accept: trying again until it works");
+                }
+                pause().await;
+            }
+        }
+    }
+}
+
+/// A client's socket on the thread that will serve it.
+fn arrive(accepted: Accepted, workers: &WorkerPool, near: &Arc<Worker>) -> io::Result<Arrival> {
+    let slot = workers.slot(near);
+    let (socket, peer) = {
+        let _on_its_thread = slot.worker().enter();
+        accepted.here()?
+    };
+    Ok(Arrival { slot, socket, peer })
+}
+
+async fn pause() {
+    Box::pin(sleep(PAUSE)).await;
+}
+
+/// Errors that concern the one connection that was to be accepted (accept(2): "treat like EAGAIN by retrying").
+fn of_one_client(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(
+        errno,
+        Some(
+            Errno::CONNABORTED
+                | Errno::PROTO
+                | Errno::INTR
+                | Errno::NETDOWN
+                | Errno::NOPROTOOPT
+                | Errno::HOSTDOWN
+                | Errno::NONET
+                | Errno::HOSTUNREACH
+                | Errno::OPNOTSUPP
+                | Errno::NETUNREACH
+                | Errno::PERM
+        )
+    )
+}

@@ -1,0 +1,278 @@
+//! The listening socket of a listener, and `when_down = "refuse"`: it is closed while no upstream is up.
+
+use std::future::pending;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
+use tracing::{info, warn};
+
+use super::accept;
+use crate::model::{WhenDown, units};
+use crate::net::dial::DialOptions;
+use crate::net::{Acceptor, StreamListener, bind};
+use crate::proxy::record::Shared;
+use crate::proxy::route::{Frontend, Listener, LiveRoute};
+use crate::state::{LogOnce, Walk, lock};
+use crate::tasks::{Scope, Worker, WorkerPool};
+
+/// How often the upstreams of a closed listener are tried, where no check does it.
+const TRY_INTERVAL: Duration = Duration::from_secs(1);
+/// How often an address is asked for again that another program has taken meanwhile.
+const BIND_INTERVAL: Duration = Duration::from_millis(500);
+
+/// A listening address, its socket, and the tasks that take its connections.
+#[derive(Debug)]
+pub struct ListenSocket {
+    listener: Arc<Listener>,
+    shared: Arc<Shared>,
+    /// `None` while it is closed.
+    socket: ArcSwapOption<StreamListener>,
+    /// It is ours alone: closing it makes clients see a closed port. One that systemd holds as well stays open.
+    closable: bool,
+    tasks: Mutex<Tasks>,
+    edited: Notify,
+}
+
+/// What works for a listener.
+#[derive(Debug)]
+struct Tasks {
+    owner: Scope,
+    /// Those who take connections while the socket is open.
+    accepting: Scope,
+    /// Who closes it and opens it again, once a route has wanted that.
+    closing: Option<Scope>,
+}
+
+/// Those who will take the connections of a socket: each waits on its own thread.
+#[derive(Debug)]
+pub struct Acceptors(Vec<(Arc<Worker>, Acceptor)>);
+
+impl Acceptors {
+    /// At a socket that nobody else accepts from; `listeners`: how many there are. Fails as epoll_ctl(2) does.
+    pub fn at(socket: &StreamListener, workers: &WorkerPool, listeners: usize) -> io::Result<Self> {
+        let acceptor = |worker: Arc<Worker>| {
+            let acceptor = {
+                let _on_its_thread = worker.enter();
+                socket.acceptor()?
+            };
+            Ok((worker, acceptor))
+        };
+        workers.acceptors(listeners).map(acceptor).collect::<io::Result<_>>().map(Acceptors)
+    }
+}
+
+impl ListenSocket {
+    /// Of a socket that listens. What works for it belongs to `owner`.
+    pub fn new(
+        listener: Listener,
+        socket: StreamListener,
+        closable: bool,
+        owner: &Scope,
+        shared: &Arc<Shared>,
+    ) -> Arc<Self> {
+        let tasks = Tasks { owner: owner.clone(), accepting: owner.child(), closing: None };
+        Arc::new(ListenSocket {
+            listener: Arc::new(listener),
+            shared: shared.clone(),
+            socket: ArcSwapOption::from_pointee(socket),
+            closable,
+            tasks: Mutex::new(tasks),
+            edited: Notify::new(),
+        })
+    }
+
+    /// The address, and what it serves.
+    pub fn listener(&self) -> &Listener {
+        &self.listener
+    }
+
+    /// The socket, while it is open.
+    pub fn socket(&self) -> Option<Arc<StreamListener>> {
+        self.socket.load_full()
+    }
+
+    /// Takes connections from now on, and closes and opens the socket as the route wants it, until
+    /// [`ListenSocket::close`].
+    pub fn begin(self: &Arc<Self>, acceptors: Acceptors) {
+        self.accept(acceptors);
+        self.edited();
+    }
+
+    /// Serves the next connections by something else: same socket, same queue.
+    pub fn serve(self: &Arc<Self>, frontend: Frontend) {
+        self.listener.serve(frontend);
+        self.edited();
+    }
+
+    fn edited(self: &Arc<Self>) {
+        self.edited.notify_one();
+        let mut tasks = lock(&self.tasks);
+        if tasks.closing.is_none() && self.listener.frontend().policy().when_down == WhenDown::Refuse {
+            let closing = tasks.owner.child();
+            closing.spawn(self.clone().close_and_open());
+            tasks.closing = Some(closing);
+        }
+    }
+
+    /// Takes no more connections. [`ListenSocket::close`] waits until that is so.
+    pub fn stop(&self) {
+        let tasks = lock(&self.tasks);
+        tasks.closing.iter().for_each(Scope::kill);
+        tasks.accepting.kill();
+    }
+
+    /// Closes the socket for good; what waits in its queue is reset.
+    pub async fn close(&self) {
+        let closing = lock(&self.tasks).closing.take();
+        if let Some(closing) = closing {
+            closing.drain(Duration::ZERO).await;
+        }
+        self.shut().await;
+        self.listener.close();
+    }
+
+    fn accept(&self, acceptors: Acceptors) {
+        let tasks = lock(&self.tasks);
+        for (worker, acceptor) in acceptors.0 {
+            let on_its_thread = worker.clone();
+            let _on_its_thread = on_its_thread.enter();
+            let (listener, shared) = (self.listener.clone(), self.shared.clone());
+            tasks.accepting.spawn(accept::serve(acceptor, worker, listener, shared));
+        }
+    }
+
+    /// Ends those who take connections, and closes the socket with the last of them.
+    async fn shut(&self) {
+        let accepting = lock(&self.tasks).accepting.clone();
+        accepting.kill();
+        accepting.finished().await;
+        self.socket.store(None);
+    }
+
+    async fn close_and_open(self: Arc<Self>) {
+        let mut told = false;
+        loop {
+            self.must_close(&mut told).await;
+            self.stay_closed().await;
+        }
+    }
+
+    /// Closes the socket until an upstream is back.
+    async fn stay_closed(&self) {
+        self.shut().await;
+        let listener = &*self.listener.addr;
+        warn!(%listener, "no upstream can be had: the listening socket is closed until one is back");
+        let closed = Instant::now();
+        self.may_open().await;
+        let (socket, acceptors) = self.open().await;
+        {
+            let mut tasks = lock(&self.tasks);
+            tasks.accepting = tasks.owner.child();
+        }
+        self.socket.store(Some(Arc::new(socket)));
+        self.accept(acceptors);
+        info!(%listener, closed_for = %units::show_millis(closed.elapsed()), "listening again");
+    }
+
+    /// Resolves when the route says so, and no upstream is up.
+    async fn must_close(&self, told: &mut bool) {
+        loop {
+            let frontend = self.listener.frontend();
+            if frontend.policy().when_down != WhenDown::Refuse {
+                // Not to be kept from its end by who waits for another.
+                drop(frontend);
+                self.edited.notified().await;
+            } else if self.is_deserted(frontend.first(), told).await {
+                return;
+            }
+        }
+    }
+
+    /// Resolves when no upstream is up, or with `false` when the listener may serve something else.
+    async fn is_deserted(&self, live: &LiveRoute, told: &mut bool) -> bool {
+        let mut news = live.news();
+        loop {
+            if !live.is_any_up() {
+                if self.closable {
+                    return true;
+                }
+                if !std::mem::replace(told, true) {
+                    warn!(
+                        listener = %self.listener.addr,
+                        "no upstream can be had, but this socket comes from outside and stays open: clients are reset"
+                    );
+                }
+            }
+            tokio::select! {
+                _ = news.changed() => {}
+                () = self.edited.notified() => return false,
+            }
+        }
+    }
+
+    /// Resolves when an upstream is back, or an edit has the listener open whatever happens.
+    async fn may_open(&self) {
+        loop {
+            let frontend = self.listener.frontend();
+            let live = frontend.first();
+            let mut news = live.news();
+            if live.route.policy.when_down != WhenDown::Refuse || live.is_any_up() {
+                return;
+            }
+            let tried = async {
+                if live.route.policy.health.is_some() {
+                    // The checks find it out.
+                    pending::<()>().await;
+                }
+                sleep(TRY_INTERVAL).await;
+                try_all(live).await;
+            };
+            tokio::select! {
+                _ = news.changed() => {}
+                () = self.edited.notified() => {}
+                () = tried => {}
+            }
+        }
+    }
+
+    /// Opens the socket again. Another program may have taken its address meanwhile: then until it gives it back.
+    async fn open(&self) -> (StreamListener, Acceptors) {
+        let (listener, failing) = (&*self.listener.addr, LogOnce::default());
+        loop {
+            let keepalive = self.listener.frontend().policy().keepalive;
+            let open = || {
+                let socket = bind(listener, false)?.listen(keepalive)?;
+                let acceptors = Acceptors::at(&socket, &self.shared.workers, 1)?;
+                Ok::<_, io::Error>((socket, acceptors))
+            };
+            match open() {
+                Ok(open) => return open,
+                Err(error) => {
+                    if failing.begins(Instant::now().into_std()) {
+                        warn!(%listener, %error, "cannot listen again: trying until it works");
+                    }
+                    sleep(BIND_INTERVAL).await;
+                }
+            }
+        }
+    }
+}
+
+/// Connects once to each candidate until one answers, as a client would, and closes again.
+async fn try_all(live: &LiveRoute) {
+    let candidates = live.candidates();
+    let policy = &live.route.policy;
+    let mut walk = Walk::new(None, fastrand::u64(..));
+    while let Some(step) = candidates.pool.next(&mut walk, Instant::now().into_std()) {
+        let Some(candidate) = candidates.get(step.index) else { return };
+        let before_tls = candidate.endpoint.own_header();
+        let options = DialOptions { timeout: policy.connect_timeout, keepalive: None, before_tls };
+        if candidate.endpoint.attempt(step.attempt, options).await.is_ok() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! The access log: one [`Record`], one line.
+
+use std::fmt::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use serde::{Serialize, Serializer};
+
+use super::{Connected, Record};
+use crate::model::{ListenAddr, LogFormat, Peer, UpstreamAddr};
+use crate::sink::Sink;
+
+/// Where records go: nowhere, until it is told. Clones are the same log.
+#[derive(Clone, Debug, Default)]
+pub struct AccessLog {
+    out: Arc<ArcSwapOption<Out>>,
+}
+
+#[derive(Debug)]
+struct Out {
+    sink: Arc<Sink>,
+    format: LogFormat,
+}
+
+impl AccessLog {
+    /// From now on records go there, in this look; `None`: nowhere.
+    pub fn write_to(&self, target: Option<(Arc<Sink>, LogFormat)>) {
+        self.out.store(target.map(|(sink, format)| Arc::new(Out { sink, format })));
+    }
+
+    /// Hands a record over. Never blocks: what cannot be written is counted as lost.
+    pub fn write(&self, record: &Record) {
+        if let Some(out) = &*self.out.load() {
+            out.sink.write(line(record, out.format).as_bytes());
+        }
+    }
+}
+
+/// A record as one line, with its line feed.
+pub fn line(record: &Record, format: LogFormat) -> String {
+    let mut line = match format {
+        LogFormat::Text => text(record),
+        // Of these fields none fails to serialize.
+        LogFormat::Json => serde_json::to_string(&Json::of(record)).unwrap_or_default(),
+    };
+    line.push('\n');
+    line
+}
+
+fn text(record: &Record) -> String {
+    let mut line = String::with_capacity(320);
+    let _ = write!(line, "{} id={}", ended(record), record.id);
+    field(&mut line, "route", &record.route.name);
+    field(&mut line, "client", &record.client);
+    field(&mut line, "listener", &record.listener);
+    match &record.upstream {
+        Some(connected) => field(&mut line, "upstream", &connected.written),
+        None => line.push_str(" upstream=-"),
+    }
+    if let Some(peer) = peer(record) {
+        field(&mut line, "peer", peer);
+    }
+    field(&mut line, "outcome", record.outcome);
+    field(&mut line, "blame", record.outcome.blame());
+    field(&mut line, "up", record.bytes.up);
+    field(&mut line, "down", record.bytes.down);
+    if let Some(datagrams) = record.datagrams {
+        field(&mut line, "up_datagrams", datagrams.up);
+        field(&mut line, "down_datagrams", datagrams.down);
+    }
+    match record.connect {
+        Some(connect) => field(&mut line, "connect_ms", Millis(connect)),
+        None => line.push_str(" connect_ms=-"),
+    }
+    field(&mut line, "duration_ms", Millis(record.duration));
+    field(&mut line, "path", record.path.label());
+    if let Some(detail) = &record.detail {
+        field(&mut line, "detail", detail);
+    }
+    line
+}
+
+/// Appends ` key=value`, the value in quotes where it would not stand as one word without.
+fn field(line: &mut String, key: &str, value: impl fmt::Display) {
+    // Writing to a string cannot fail.
+    let _ = write!(line, " {key}=");
+    let start = line.len();
+    let _ = write!(line, "{value}");
+    let value = &line[start..];
+    let plain = |c: char| !c.is_control() && !c.is_whitespace() && !matches!(c, '"' | '\\' | '=');
+    if !value.is_empty() && value != "-" && value.chars().all(plain) {
+        return;
+    }
+    let value = line.split_off(start);
+    line.push('"');
+    for c in value.chars() {
+        match c {
+            '"' | '\\' => line.extend(['\\', c]),
+            '\n' => line.push_str("\\n"),
+            '\r' => line.push_str("\\r"),
+            '\t' => line.push_str("\\t"),
+            c if c.is_control() || (c.is_whitespace() && c != ' ') => {
+                let _ = write!(line, "\\u{{{:x}}}", u32::from(c));
+            }
+            c => line.push(c),
+        }
+    }
+    line.push('"');
+}
+
+/// The look of a record in JSON. Keys of the text, in its order; what is not known is `null`.
+#[derive(Serialize)]
+struct Json<'a> {
+    timestamp: Shown<humantime::Rfc3339Timestamp>,
+    id: u64,
+    route: &'a str,
+    client: Shown<&'a Peer>,
+    listener: Shown<&'a ListenAddr>,
+    upstream: Option<Shown<&'a UpstreamAddr>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<Shown<&'a Peer>>,
+    outcome: &'static str,
+    blame: &'static str,
+    up: u64,
+    down: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    up_datagrams: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    down_datagrams: Option<u64>,
+    connect_ms: Option<f64>,
+    duration_ms: f64,
+    path: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+}
+
+impl<'a> Json<'a> {
+    fn of(record: &'a Record) -> Self {
+        Json {
+            timestamp: Shown(ended(record)),
+            id: record.id,
+            route: &record.route.name,
+            client: Shown(&record.client),
+            listener: Shown(&record.listener),
+            upstream: record.upstream.as_ref().map(|connected| Shown(&*connected.written)),
+            peer: peer(record).map(Shown),
+            outcome: record.outcome.label(),
+            blame: record.outcome.blame().label(),
+            up: record.bytes.up,
+            down: record.bytes.down,
+            up_datagrams: record.datagrams.map(|datagrams| datagrams.up),
+            down_datagrams: record.datagrams.map(|datagrams| datagrams.down),
+            connect_ms: record.connect.map(|connect| Millis(connect).number()),
+            duration_ms: Millis(record.duration).number(),
+            path: record.path.label(),
+            detail: record.detail.as_deref(),
+        }
+    }
+}
+
+/// A string in JSON, as it is displayed.
+struct Shown<T>(T);
+
+impl<T: fmt::Display> Serialize for Shown<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+/// The end of a connection, by the clock on the wall: RFC 3339, UTC.
+fn ended(record: &Record) -> humantime::Rfc3339Timestamp {
+    humantime::format_rfc3339_millis(record.started + record.duration)
+}
+
+/// The address that was connected, where it is not the upstream as written.
+fn peer(record: &Record) -> Option<&Peer> {
+    let Connected { written, peer } = record.upstream.as_ref()?;
+    let same = match (&**written, peer) {
+        (UpstreamAddr::Ip(written), Peer::Ip(connected)) => written == connected,
+        (UpstreamAddr::Unix(written), Peer::Unix(connected)) => Some(written) == connected.as_ref(),
+        _ => false,
+    };
+    (!same).then_some(peer)
+}
+
+/// Milliseconds, to the microsecond.
+struct Millis(Duration);
+
+impl Millis {
+    fn number(&self) -> f64 {
+        // Exact up to 285 years.
+        self.0.as_micros() as f64 / 1000.0
+    }
+}
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.3}", self.number())
+    }
+}

@@ -1,0 +1,78 @@
+//! What all connections and sessions of the process share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::Record;
+use super::access_log::AccessLog;
+use super::open::OpenTable;
+use crate::proxy::route::{ConnectionLimit, RouteState, SessionLimit};
+use crate::state::Tally;
+use crate::state::meter::End;
+use crate::tasks::WorkerPool;
+
+/// Made once per process.
+#[derive(Debug)]
+pub struct Shared {
+    /// The threads that serve connections.
+    pub workers: WorkerPool,
+    /// Where records go.
+    pub access_log: AccessLog,
+    /// How many connections the descriptors allow.
+    pub connections: ConnectionLimit,
+    /// How many UDP sessions they allow: none, until the server says so.
+    pub sessions: Arc<SessionLimit>,
+    /// What is open now.
+    pub open: OpenTable,
+    next_id: AtomicU64,
+    /// Drawn at the start: with the number of a connection it is a name that no other process gives.
+    nonce: u64,
+    killed: AtomicBool,
+}
+
+impl Shared {
+    /// `connections`: how many may be open at once.
+    pub fn new(workers: WorkerPool, access_log: AccessLog, connections: usize) -> Self {
+        Shared {
+            workers,
+            access_log,
+            connections: ConnectionLimit::new(connections),
+            sessions: Arc::default(),
+            open: OpenTable::default(),
+            next_id: AtomicU64::new(1),
+            nonce: fastrand::u64(..),
+            killed: AtomicBool::new(false),
+        }
+    }
+
+    /// From now on a connection whose task is ended counts as killed, not as drained.
+    pub fn kill(&self) {
+        self.killed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether [`Shared::kill`] was called.
+    pub fn is_killed(&self) -> bool {
+        self.killed.load(Ordering::Relaxed)
+    }
+
+    /// A name that no other connection has, of whatever process: its end is the `id` of the access log.
+    pub fn unique_id(&self, id: u64) -> String {
+        format!("{:016x}-{id}", self.nonce)
+    }
+
+    /// A number that no other connection of this process has.
+    pub fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Everything that reports reads a connection that has ended from here. It must have left [`Shared::open`] before:
+    /// nobody may count its bytes twice.
+    pub fn file(&self, record: &Record, state: &RouteState, tally: Option<&Tally>) {
+        let Record { outcome, connect, duration, bytes, .. } = *record;
+        state.meter().closed(&End { outcome, bytes, connect, duration });
+        if let Some(tally) = tally {
+            tally.closed(bytes);
+        }
+        self.access_log.write(record);
+    }
+}

@@ -1,0 +1,61 @@
+//! Who may come in, by the lists of a route.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::model::{Clients, NetworkList, NetworkSet, Networks, Peer};
+
+/// A list from a file, as the file is now.
+pub type LiveList = ArcSwap<NetworkSet>;
+
+/// The lists from files, by the path as the routes' file has it.
+pub type Lists = BTreeMap<PathBuf, Arc<LiveList>>;
+
+/// Who may come in.
+#[derive(Debug, Default)]
+pub struct Access {
+    allow: Option<List>,
+    deny: Option<List>,
+}
+
+#[derive(Debug)]
+enum List {
+    Here(Arc<Networks>),
+    File(Arc<LiveList>),
+}
+
+impl List {
+    fn new(list: &NetworkList, files: &Lists) -> Self {
+        match list {
+            NetworkList::Here(networks) => List::Here(networks.clone()),
+            // Every file was read before its route came to run.
+            NetworkList::File(path) => List::File(files.get(path).cloned().unwrap_or_default()),
+        }
+    }
+
+    fn contains(&self, ip: IpAddr) -> bool {
+        match self {
+            List::Here(networks) => networks.set().contains(ip),
+            List::File(list) => list.load().contains(ip),
+        }
+    }
+}
+
+impl Access {
+    /// As a route has it; `files` are the lists that it may name.
+    pub fn new(clients: &Clients, files: &Lists) -> Self {
+        let list = |list: &Option<NetworkList>| list.as_ref().map(|list| List::new(list, files));
+        Access { allow: list(&clients.allow), deny: list(&clients.deny) }
+    }
+
+    /// Whether it lets a client in. One without an address came through a Unix socket: its file says who may.
+    pub fn admits(&self, client: &Peer) -> bool {
+        let Peer::Ip(client) = client else { return true };
+        let denied = self.deny.as_ref().is_some_and(|list| list.contains(client.ip()));
+        !denied && self.allow.as_ref().is_none_or(|list| list.contains(client.ip()))
+    }
+}

@@ -1,0 +1,62 @@
+//! A client's place among those of a route.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::refusal::Refusal;
+use super::state::RouteState;
+use crate::model::{Clients, Peer};
+use crate::state::{ClientKey, lock};
+
+/// The place of one connection, given back when it is dropped.
+#[derive(Debug)]
+pub struct Admission {
+    state: Arc<RouteState>,
+    /// Where the connections of a client are counted by themselves.
+    client: Option<ClientKey>,
+}
+
+impl Admission {
+    /// A place within the limits of the route and, where it is known who the client is, within its own.
+    pub fn admit(state: &Arc<RouteState>, limits: &Clients, client: Option<&Peer>) -> Result<Self, Refusal> {
+        let most = limits.max_connections.unwrap_or(u32::MAX);
+        let more = |open: u32| (open < most).then_some(open + 1);
+        if state.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
+            return Err(Refusal::Route);
+        }
+        let mut admission = Admission { state: state.clone(), client: None };
+        if let Some(client) = client {
+            // Whom a header names is not hidden.
+            state.note_origin(client);
+            admission.identify(limits, client)?;
+        }
+        Ok(admission)
+    }
+
+    /// Counts the connection as one of this client, within the limits of a client. A client that comes through a Unix
+    /// socket has no address, and no limit of its own.
+    pub fn identify(&mut self, limits: &Clients, client: &Peer) -> Result<(), Refusal> {
+        let Some(ip) = client.ip() else { return Ok(()) };
+        if let Some(most) = limits.max_connections_per_client {
+            let client = ClientKey::of(ip);
+            if !lock(&self.state.crowd).enter(client, most) {
+                return Err(Refusal::Client);
+            }
+            self.client = Some(client);
+        }
+        match limits.rate_per_client {
+            Some(rate) if !self.state.rates.enter(self.state.number, ip, rate) => Err(Refusal::Rate),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        if let Some(client) = self.client {
+            lock(&self.state.crowd).leave(client);
+        }
+        self.state.open.fetch_sub(1, Ordering::Relaxed);
+        self.state.freed.notify_waiters();
+    }
+}

@@ -1,0 +1,246 @@
+//! A route as it runs: its policy, its upstreams and the owner of its connections.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+use super::access::Access;
+use super::candidates::{Candidate, Candidates, Entry};
+use super::hold::HoldQueue;
+use super::refusal::Refusal;
+use super::registry::RouteRegistry;
+use super::state::RouteState;
+use crate::config::Binding;
+use crate::model::{AcceptProxy, Peer, Route, UpstreamAddr, UpstreamEntry, WhenFull};
+use crate::proxy::upstream::{LiveAcceptor, LiveConnector, Name, TlsKey, Upstreams};
+use crate::state::{Member, Pool};
+use crate::tasks::Scope;
+
+/// A route as one reading of the file had it, at one listener.
+#[derive(Debug)]
+pub struct LiveRoute {
+    /// What the file says.
+    pub route: Arc<Route>,
+    /// Who may come in.
+    pub access: Access,
+    /// What is remembered of the route.
+    pub state: Arc<RouteState>,
+    /// The generation that has this text of the route.
+    pub generation: u64,
+    /// The owner of its connections: `on_change` acts on them through it.
+    pub connections: Scope,
+    /// How its clients are served TLS, where TLS ends here.
+    pub acceptor: Option<Arc<LiveAcceptor>>,
+    /// How TLS begins with its upstreams, where it begins here.
+    connector: Option<Arc<LiveConnector>>,
+    /// Those who wait for an upstream to come back.
+    pub held: HoldQueue,
+    entries: Vec<Entry>,
+    upstreams: Arc<Upstreams>,
+    now: ArcSwap<Candidates>,
+    /// No listener serves it any more; connections that are being made may still need it.
+    retired: AtomicBool,
+    /// The owner of the task that gathers new addresses, where the route has one.
+    keeper: Option<Scope>,
+}
+
+/// What a [`LiveRoute`] is made with, beside what the file says of it.
+#[derive(Debug)]
+pub struct RunsAs<'a> {
+    /// The owner of its connections.
+    pub connections: Scope,
+    /// The generation that has this text of it.
+    pub generation: u64,
+    /// Every upstream.
+    pub upstreams: &'a Arc<Upstreams>,
+}
+
+impl Drop for LiveRoute {
+    fn drop(&mut self) {
+        self.keeper.iter().for_each(Scope::kill);
+    }
+}
+
+impl LiveRoute {
+    /// The route of a listener. Its checks begin at once.
+    pub fn new(binding: &Binding, runs_as: RunsAs<'_>, registry: &mut RouteRegistry) -> Arc<Self> {
+        let RunsAs { connections, generation, upstreams } = runs_as;
+        let route = binding.route.clone();
+        let state = registry.state(&route.name);
+        let entry = |entry: &UpstreamEntry| {
+            let addr = entry.spec.at(binding.offset);
+            let name = match &addr {
+                UpstreamAddr::Name(host, _) => Some(upstreams.name(host)),
+                UpstreamAddr::Ip(_) | UpstreamAddr::Unix(_) => None,
+            };
+            Entry { addr: Arc::new(addr), name, tally: state.tally(&entry.spec) }
+        };
+        let entries: Vec<Entry> = route.upstream.iter().map(entry).collect();
+        let keeps = route.policy.health.is_some() && entries.iter().any(|entry| entry.name.is_some());
+        let keeper = keeps.then(|| upstreams.scope().child());
+        let clients = &route.policy.clients;
+        let live = Arc::new(LiveRoute {
+            entries,
+            access: Access::new(clients, &registry.lists),
+            state,
+            generation,
+            acceptor: registry.tls.acceptor(&clients.tls),
+            connector: registry.tls.connector(&clients.tls),
+            connections,
+            held: HoldQueue::default(),
+            upstreams: upstreams.clone(),
+            now: ArcSwap::from_pointee(Candidates::none()),
+            retired: AtomicBool::new(false),
+            keeper,
+            route,
+        });
+        drop(live.candidates());
+        if let Some(keeper) = &live.keeper {
+            keeper.spawn(keep_checked(Arc::downgrade(&live), upstreams.clone()));
+        }
+        live
+    }
+
+    /// Whether the lists let a client in. One that they do not is counted.
+    pub fn admits(&self, client: &Peer) -> bool {
+        let admitted = self.access.admits(client);
+        if !admitted {
+            self.state.refused(Refusal::Denied, client);
+        }
+        admitted
+    }
+
+    /// How the PROXY header of this sender is read, if it sends one.
+    pub fn reads_header_of(&self, sender: &Peer) -> Option<&AcceptProxy> {
+        let accept = self.route.policy.clients.proxy_protocol.accept.as_deref();
+        accept.filter(|accept| accept.trusted.includes(sender))
+    }
+
+    /// Whether a client for whom there is no place waits for one.
+    pub fn may_keep_waiting(&self) -> bool {
+        self.route.policy.clients.when_full == WhenFull::Wait
+    }
+
+    /// No listener serves it any more: its checks end, as far as no other route wants them.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::SeqCst);
+        self.keeper.iter().for_each(Scope::kill);
+        self.now.store(Arc::new(Candidates::none()));
+    }
+
+    /// The addresses that may be tried now.
+    pub fn candidates(&self) -> Arc<Candidates> {
+        let version = self.names().map(|name| name.version()).sum();
+        let now = self.now.load_full();
+        if now.version == version {
+            return now;
+        }
+        let new = Arc::new(self.gather(version));
+        if !self.retired.load(Ordering::SeqCst) {
+            self.now.store(new.clone());
+            // An edit may have retired it meanwhile.
+            if self.retired.load(Ordering::SeqCst) {
+                self.now.store(Arc::new(Candidates::none()));
+            }
+        }
+        new
+    }
+
+    /// Whether one of them is up, as far as is known; a name that was not answered yet counts as one that is.
+    pub fn is_any_up(&self) -> bool {
+        self.candidates().pool.is_any_up(Instant::now().into_std()) || self.awaits_a_name()
+    }
+
+    fn gather(&self, version: u64) -> Candidates {
+        let (mut list, mut members) = (Vec::new(), Vec::new());
+        let policy = &self.route.policy;
+        for (group, (entry, spec)) in self.entries.iter().zip(&self.route.upstream).enumerate() {
+            for (addr, of) in entry.addresses(group) {
+                let tls = match (self.tls_key(entry), &self.connector) {
+                    (None, _) => None,
+                    (Some(key), Some(connector)) => Some((key, connector.clone())),
+                    // Never without the TLS that is wanted.
+                    (Some(_), None) => continue,
+                };
+                let endpoint = self.upstreams.address(addr, tls.clone());
+                let tls = tls.map(|(key, _)| key);
+                let check = policy.health.as_ref();
+                let check = check.map(|how| self.upstreams.check(&endpoint, tls, how));
+                members.push(Member {
+                    weight: spec.weight,
+                    backup: spec.backup,
+                    most: spec.max_connections,
+                    check: check.as_ref().map(|check| check.state.clone()),
+                    of,
+                    ..Member::plain(endpoint.state.clone())
+                });
+                let (name, written, tally) = (entry.name.clone(), entry.addr.clone(), entry.tally.clone());
+                list.push(Candidate { endpoint, check, name, written, entry: group, tally });
+            }
+        }
+        Candidates { pool: Pool::new(members, policy.balance, policy.slow_start), list, version }
+    }
+
+    /// What the TLS of the route makes of an upstream.
+    fn tls_key(&self, entry: &Entry) -> Option<TlsKey> {
+        let clients = &self.route.policy.clients;
+        let tls = clients.tls.upstream.as_ref()?;
+        Some(TlsKey::new(tls, &entry.addr, clients.proxy_protocol.send))
+    }
+
+    /// Whether an upstream is a name.
+    pub fn has_names(&self) -> bool {
+        self.names().next().is_some()
+    }
+
+    fn names(&self) -> impl Iterator<Item = &Arc<Name>> {
+        self.entries.iter().filter_map(|entry| entry.name.as_ref())
+    }
+
+    /// Whether a name was not answered yet.
+    pub fn awaits_a_name(&self) -> bool {
+        self.names().any(|name| name.is_unknown())
+    }
+
+    /// The names that have no address, each as written and with the reason.
+    pub fn unresolved(&self) -> impl Iterator<Item = (&UpstreamAddr, String)> {
+        self.entries.iter().filter_map(|entry| {
+            let name = entry.name.as_ref().filter(|name| name.addrs().is_empty())?;
+            Some((&*entry.addr, name.error().unwrap_or_default()))
+        })
+    }
+
+    /// Other candidates than these, as soon as a name has another answer; the same, when each name was looked up once
+    /// more, or when that takes longer than `at_most`.
+    pub async fn others_than(&self, known: &Candidates, at_most: Duration) -> Arc<Candidates> {
+        let (asked, mut news) = (Instant::now(), self.news());
+        self.names().for_each(|name| name.ask());
+        let wait = async {
+            while self.candidates().version == known.version
+                && !self.names().all(|name| name.was_looked_up_since(asked))
+                && news.changed().await.is_ok()
+            {}
+        };
+        // Over: what there is now.
+        drop(timeout(at_most, wait).await);
+        self.candidates()
+    }
+
+    /// Hears of upstreams that went down or came back, and of names that changed.
+    pub fn news(&self) -> watch::Receiver<()> {
+        self.upstreams.news().subscribe()
+    }
+}
+
+/// Begins the checks of addresses as names bring them, also while no client comes.
+async fn keep_checked(live: Weak<LiveRoute>, upstreams: Arc<Upstreams>) {
+    let mut news = upstreams.news().subscribe();
+    while news.changed().await.is_ok() {
+        let Some(live) = live.upgrade() else { return };
+        drop(live.candidates());
+    }
+}

@@ -1,0 +1,29 @@
+//! Routes as they run: who may come in, who has a place, which addresses their upstreams stand for.
+
+mod access;
+mod admission;
+mod candidates;
+mod frontend;
+mod hold;
+mod limit;
+mod listener;
+mod live;
+mod origins;
+mod rates;
+mod refusal;
+mod registry;
+mod session_limit;
+mod state;
+
+pub use access::{Access, Lists, LiveList};
+pub use admission::Admission;
+pub use candidates::{Candidate, Candidates};
+pub use frontend::{Frontend, NO_ROUTE, SniRouter};
+pub use hold::HoldQueue;
+pub use limit::ConnectionLimit;
+pub use listener::Listener;
+pub use live::{LiveRoute, RunsAs};
+pub use refusal::Refusal;
+pub use registry::RouteRegistry;
+pub use session_limit::{SessionLimit, SessionPermit};
+pub use state::RouteState;

@@ -1,0 +1,12 @@
+//! UDP listeners and their sessions: `sessions` tells what happens to a datagram. One task serves a listener with all its
+//! sessions, and waits for none of them.
+
+mod drops;
+mod header;
+mod listener;
+mod serve;
+mod session;
+mod sessions;
+
+pub use listener::UdpListener;
+pub use serve::serve;

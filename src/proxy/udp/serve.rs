@@ -1,0 +1,114 @@
+//! The task of a UDP listener.
+
+use std::future::{pending, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::listener::{Follows, UdpListener};
+use super::sessions::UdpSessions;
+use crate::net::datagram::Ready;
+use crate::proxy::record::Shared;
+use crate::proxy::route::LiveRoute;
+
+/// Sessions end at most this much late: so many timers are one.
+const GRAIN: Duration = Duration::from_millis(50);
+/// At a stop a session need not be silent for longer than this: its client has nothing under way.
+const SILENCE: Duration = Duration::from_secs(2);
+/// How long serving pauses when the system has no more to give.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Serves a listener until it is closed and its last session has ended.
+pub async fn serve(listener: Arc<UdpListener>, shared: Arc<Shared>) {
+    let mut sessions = UdpSessions::new(listener.clone(), shared);
+    let mut news = None;
+    let mut ready = Ready::default();
+    let mut timer = pin!(sleep_until(Instant::now()));
+    let mut route_ends: Vec<RouteEnd> = Vec::new();
+    let mut changed = true;
+    loop {
+        if std::mem::take(&mut changed) {
+            let live = listener.live();
+            // One channel for all leads: to subscribe anew would miss what was told meanwhile.
+            news = news.or_else(|| live.as_ref().map(|live| live.news()));
+            if sessions.follow(live.clone()) {
+                route_ends.extend(live.map(RouteEnd::of));
+            }
+            let Follows { cut, hurry, .. } = *listener.follows();
+            if listener.signal.kills.swap(false, Ordering::SeqCst) {
+                sessions.cut_killed();
+            }
+            if cut {
+                sessions.cut_all();
+            }
+            if hurry {
+                sessions.hurry(SILENCE);
+            }
+        }
+        if sessions.is_over() && listener.ends() {
+            return;
+        }
+        if let Some(next) = sessions.next_deadline().map(Instant::from_std) {
+            let soonest = Instant::now() + GRAIN;
+            if timer.is_elapsed() || next + GRAIN < timer.deadline() {
+                timer.as_mut().reset(next.max(soonest));
+            }
+        }
+        let waits = !timer.is_elapsed();
+        tokio::select! {
+            biased;
+            () = listener.signal.changed.notified() => changed = true,
+            at = ended(&mut route_ends) => sessions.cut(&route_ends.swap_remove(at).live),
+            () = heard(&mut news) => sessions.look_again(),
+            () = timer.as_mut(), if waits => sessions.expire(),
+            event = listener.poller.wait(&mut ready) => match event {
+                Ok(()) => sessions.turn(&ready),
+                Err(_) => sleep(PAUSE).await,
+            },
+            () = yield_now(), if sessions.has_more() => sessions.go_on(),
+        }
+        route_ends.retain(|end| end.is_of_use());
+    }
+}
+
+/// Resolves when there is news of upstreams.
+async fn heard(news: &mut Option<watch::Receiver<()>>) {
+    let Some(news) = news else { return pending().await };
+    if news.changed().await.is_err() {
+        // Nobody is left to tell.
+        pending().await
+    }
+}
+
+/// What a lead's owner may say: its sessions are to end.
+struct RouteEnd {
+    live: Arc<LiveRoute>,
+    killed: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl RouteEnd {
+    fn of(live: Arc<LiveRoute>) -> RouteEnd {
+        let killed = Box::pin(live.connections.killed());
+        RouteEnd { live, killed }
+    }
+
+    /// Whether anybody but this order knows the lead.
+    fn is_of_use(&self) -> bool {
+        Arc::strong_count(&self.live) > 1
+    }
+}
+
+/// Resolves when sessions are to end; the place of the order.
+async fn ended(route_ends: &mut [RouteEnd]) -> usize {
+    poll_fn(|cx| {
+        let told = route_ends.iter_mut().position(|end| end.killed.as_mut().poll(cx).is_ready());
+        told.map_or(Poll::Pending, Poll::Ready)
+    })
+    .await
+}

@@ -1,0 +1,245 @@
+//! One session: to which upstream it leads, and what is known of it when it has ended.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::header::Upstream;
+use crate::model::{DataPath, ListenAddr, Outcome, Peer, UpstreamAddr};
+use crate::net::datagram::Segments;
+use crate::proxy::record::{Connected, Datagrams, OpenConnection, Record};
+use crate::proxy::route::{Candidate, Candidates, LiveRoute, SessionPermit};
+use crate::state::flows::Ended;
+use crate::state::{Attempt, Load, Tally, Walk};
+
+/// So many first datagrams of a session are kept, for a name that is being looked up or for another upstream,
+const KEPT: usize = 4;
+/// and so many bytes.
+const KEPT_BYTES: usize = 4096;
+/// A longer story of failed upstreams is cut.
+const DETAIL: usize = 1000;
+
+/// A session towards its upstream.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub live: Arc<LiveRoute>,
+    pub upstream: Option<Upstream>,
+    /// The last read brought as much as it could.
+    pub busy: bool,
+    /// The first datagrams, until an answer has come.
+    kept: Vec<Box<[u8]>>,
+    walk: Walk,
+    /// The addresses that its walk goes through, once there are any.
+    candidates: Option<Arc<Candidates>>,
+    /// The one that is being tried, or was.
+    candidate: Option<usize>,
+    attempt: Option<Attempt>,
+    load: Option<Load>,
+    /// What others may see of it.
+    pub open: Arc<OpenConnection>,
+    errors: String,
+    _permit: SessionPermit,
+}
+
+/// Where a session may turn next.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// To this address.
+    Try(SocketAddr),
+    /// Nowhere until a name is known.
+    Wait,
+    /// Nowhere.
+    Over(Outcome),
+}
+
+impl Session {
+    /// A session that leads nowhere yet. `chance` is any number.
+    pub(super) fn new(
+        live: Arc<LiveRoute>,
+        client: SocketAddr,
+        permit: SessionPermit,
+        open: Arc<OpenConnection>,
+    ) -> Self {
+        Session {
+            walk: Walk::new(Some(client.ip()), fastrand::u64(..)),
+            live,
+            upstream: None,
+            busy: false,
+            kept: Vec::new(),
+            candidates: None,
+            candidate: None,
+            attempt: None,
+            load: None,
+            open,
+            errors: String::new(),
+            _permit: permit,
+        }
+    }
+
+    /// Where to turn. What is tried in vain is told with [`Session::failed`].
+    pub(super) fn next(&mut self, now: Instant) -> Next {
+        if let (Some(attempt), Some(candidate)) = (self.attempt.take(), self.candidate()) {
+            candidate.endpoint.refused(attempt, &self.errors);
+            candidate.tally.failed();
+        }
+        loop {
+            let candidates = self.candidates.get_or_insert_with(|| self.live.candidates()).clone();
+            if candidates.list().is_empty() {
+                self.candidates = None;
+                return self.unresolved();
+            }
+            let Some(step) = candidates.pool.next(&mut self.walk, now) else {
+                let tried = self.candidate.is_some();
+                return Next::Over(if tried { Outcome::ConnectFailed } else { Outcome::Limited });
+            };
+            (self.candidate, self.attempt) = (Some(step.index), Some(step.attempt));
+            // No file leads to a Unix socket by UDP, and a name stands for its addresses.
+            if let Some(UpstreamAddr::Ip(addr)) =
+                self.candidate().map(|candidate| candidate.endpoint.state.addr())
+            {
+                return Next::Try(*addr);
+            }
+        }
+    }
+
+    /// No name has an address: it waits for those that were not answered yet.
+    fn unresolved(&mut self) -> Next {
+        let unresolved: Vec<_> = self.live.unresolved().map(|(name, why)| (name.to_string(), why)).collect();
+        // None: an answer came between the two looks, and its news will.
+        if unresolved.is_empty() || self.live.awaits_a_name() {
+            return Next::Wait;
+        }
+        for (name, why) in unresolved {
+            self.note_error(&format!("{name}: the name does not resolve: {why}"));
+        }
+        Next::Over(Outcome::ConnectFailed)
+    }
+
+    /// It has a socket towards the address that is tried now.
+    pub(super) fn leads_to(&mut self, upstream: Upstream) {
+        self.upstream = Some(upstream);
+        self.open.known().upstream = self.connected();
+    }
+
+    /// What is counted of the upstream that it was led to, of which it is one of the connections from now on at the latest.
+    pub(super) fn tally(&self) -> Option<Arc<Tally>> {
+        self.upstream.as_ref()?;
+        let mut known = self.open.known();
+        if known.tally.is_none() {
+            let tally = self.candidate()?.tally.clone();
+            tally.opened();
+            known.tally = Some(tally);
+        }
+        known.tally.clone()
+    }
+
+    /// Whether it waits for an address.
+    pub(super) fn waits(&self) -> bool {
+        self.upstream.is_none() && self.candidates.is_none()
+    }
+
+    /// Whether a refusal would lead it elsewhere.
+    pub(super) fn has_others(&self) -> bool {
+        self.candidates.as_ref().is_some_and(|candidates| candidates.list().len() > 1)
+    }
+
+    /// Keeps datagrams. Returns how many were too many.
+    pub(super) fn keep(&mut self, segments: &Segments<'_>) -> u64 {
+        let mut bytes: usize = self.kept.iter().map(|kept| kept.len()).sum();
+        let mut left = 0;
+        for datagram in segments.each() {
+            bytes += datagram.len();
+            if self.kept.len() < KEPT && bytes <= KEPT_BYTES && left == 0 {
+                self.kept.push(datagram.into());
+            } else {
+                left += 1;
+            }
+        }
+        left
+    }
+
+    /// What was kept, which is given back where it may be needed again.
+    pub(super) fn kept(&mut self) -> Vec<Box<[u8]>> {
+        std::mem::take(&mut self.kept)
+    }
+
+    /// See [`Session::kept`].
+    pub(super) fn keep_again(&mut self, kept: Vec<Box<[u8]>>) {
+        self.kept = kept;
+    }
+
+    /// An address was tried in vain.
+    pub(super) fn failed(&mut self, addr: SocketAddr, error: &io::Error) {
+        let text = error.to_string();
+        let plain = text.split(" (os error").next().unwrap_or_default().to_lowercase();
+        self.note_error(&format!("{}: {plain}", Peer::from_ip(addr)));
+        if let Some(name) = self.candidate().and_then(|candidate| candidate.name.as_ref()) {
+            name.ask();
+        }
+        self.upstream = None;
+    }
+
+    fn note_error(&mut self, why: &str) {
+        if self.errors.len() > DETAIL {
+            return;
+        }
+        let gap = if self.errors.is_empty() { "" } else { "; " };
+        self.errors.push_str(gap);
+        self.errors.push_str(why);
+    }
+
+    /// An answer came: the upstream lives.
+    pub(super) fn answered(&mut self) {
+        let Some(attempt) = self.attempt.take() else { return };
+        self.load = self.candidate().map(|candidate| candidate.endpoint.succeeded(attempt));
+        self.kept = Vec::new();
+        drop(self.tally());
+    }
+
+    /// The upstream refuses, after it had answered.
+    pub(super) fn lost(&self, error: &io::Error) {
+        if let Some(candidate) = self.candidate() {
+            candidate.endpoint.lost(error);
+        }
+    }
+
+    /// The upstream that it has a socket to.
+    fn connected(&self) -> Option<Connected> {
+        let peer = Peer::from_ip(self.upstream.as_ref()?.addr);
+        Some(Connected { written: self.candidate()?.written.clone(), peer })
+    }
+
+    fn candidate(&self) -> Option<&Candidate> {
+        self.candidates.as_ref()?.get(self.candidate?)
+    }
+}
+
+/// What there is to say of a session after its end.
+pub(super) fn record(
+    ended: &mut Ended<Session>,
+    listener: &Arc<ListenAddr>,
+    outcome: Outcome,
+    now: Instant,
+) -> Record {
+    let Ended { ends, state: session, counts, .. } = ended;
+    let upstream = session.connected();
+    if counts.dropped > 0 {
+        session.note_error(&format!("{} datagrams dropped", counts.dropped));
+    }
+    Record {
+        id: session.open.id,
+        started: session.open.started(),
+        route: session.live.route.clone(),
+        listener: listener.clone(),
+        client: Peer::from_ip(ends.client),
+        path: if upstream.is_some() { DataPath::Datagram } else { DataPath::None },
+        upstream,
+        outcome,
+        detail: (!session.errors.is_empty()).then(|| std::mem::take(&mut session.errors)),
+        bytes: counts.bytes(),
+        datagrams: Some(Datagrams { up: counts.up.datagrams, down: counts.down.datagrams }),
+        connect: None,
+        duration: now.saturating_duration_since(session.open.accepted.into_std()),
+    }
+}

@@ -1,0 +1,397 @@
+//! What happens to a datagram: it is led to its session, or opens one; it is sent on, or counted as dropped.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::drops::Reason;
+use super::header::{ProxyHeader, Upstream};
+use super::listener::{LISTENER, UdpListener};
+use super::session::{self, Next, Session};
+use crate::model::table::UDP_IDLE;
+use crate::model::{Outcome, Peer};
+use crate::net::datagram::{self, Batch, Ready, Segments};
+use crate::proxy::record::{OpenConnection, Shared};
+use crate::proxy::route::{LiveRoute, SessionPermit};
+use crate::state::flows::{Answer, Ended, Ends, FlowId, Flows, Placement, Stage, Terms};
+
+/// So many rounds of full reads follow each other before other tasks have their turn.
+const ROUNDS: usize = 8;
+/// Datagrams of a session that are read at once as long as it is quiet: one, and a look that there is no other.
+const QUIET: usize = 2;
+
+thread_local! {
+    /// Of a thread, not of a listener: its memory stays touched.
+    static BATCH: RefCell<Batch> = RefCell::default();
+}
+
+/// The sessions of one listener.
+pub(super) struct UdpSessions {
+    listener: Arc<UdpListener>,
+    shared: Arc<Shared>,
+    live: Option<Arc<LiveRoute>>,
+    flows: Flows<Session>,
+    /// Sockets that may have more than was read.
+    more: Vec<u64>,
+    now: Instant,
+    /// Room for datagrams with headers.
+    headed: Vec<u8>,
+}
+
+impl UdpSessions {
+    /// A sessions without sessions.
+    pub(super) fn new(listener: Arc<UdpListener>, shared: Arc<Shared>) -> UdpSessions {
+        // What came before there was anybody to read it is told of by no event.
+        let (flows, more) = (Flows::default(), vec![LISTENER]);
+        UdpSessions { listener, shared, live: None, flows, more, now: now(), headed: Vec::new() }
+    }
+
+    /// New sessions follow this route from now on. Returns whether it is another one.
+    pub(super) fn follow(&mut self, live: Option<Arc<LiveRoute>>) -> bool {
+        let same = match (&self.live, &live) {
+            (Some(old), Some(new)) => Arc::ptr_eq(old, new),
+            (None, None) => true,
+            _ => false,
+        };
+        self.live = live;
+        !same
+    }
+
+    /// Whether there is no session, and will be none.
+    pub(super) fn is_over(&self) -> bool {
+        self.live.is_none() && self.flows.is_empty()
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.flows.next_deadline()
+    }
+
+    /// Whether a round of reading has left something.
+    pub(super) fn has_more(&self) -> bool {
+        !self.more.is_empty()
+    }
+
+    /// Reads from the sockets that have something.
+    pub(super) fn turn(&mut self, ready: &Ready) {
+        let old = self.more.len();
+        let known = |more: &[u64], number| more[..old].contains(&number);
+        for number in ready.numbers() {
+            if !known(&self.more, number) {
+                self.more.push(number);
+            }
+        }
+        self.go_on();
+    }
+
+    /// Reads on, for some rounds.
+    pub(super) fn go_on(&mut self) {
+        self.now = now();
+        BATCH.with_borrow_mut(|batch| {
+            for _ in 0..ROUNDS {
+                for number in std::mem::take(&mut self.more) {
+                    let more = match number {
+                        LISTENER => self.take_in(batch),
+                        number => self.take_back(FlowId::from(number), batch),
+                    };
+                    if more {
+                        self.more.push(number);
+                    }
+                }
+                if self.more.is_empty() {
+                    break;
+                }
+            }
+        });
+        self.listener.drops.tell(&self.listener.addr, false);
+    }
+
+    /// Reads what clients have sent. Whether there may be more.
+    fn take_in(&mut self, batch: &mut Batch) -> bool {
+        match self.listener.socket.receive(batch, Batch::MOST) {
+            Ok(calls) => {
+                batch.runs(|segments| self.ask(&segments));
+                calls == Batch::MOST
+            }
+            // An error here is that of an answer that was sent before, and the call has taken it.
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        }
+    }
+
+    /// The story of what a client has sent.
+    fn ask(&mut self, segments: &Segments<'_>) {
+        let ends = Ends { client: segments.from, local: self.listener.socket.local(segments) };
+        let known = self.flows.ask(&ends, segments.datagrams, self.now);
+        let session = known.map_or_else(|| self.open(ends, segments), Ok);
+        match session {
+            Ok(id) => self.send_on(id, segments),
+            Err(reason) => self.listener.drops.add(reason, segments.datagrams),
+        }
+    }
+
+    /// Opens a session, if there is room for it or another gives way.
+    fn open(&mut self, ends: Ends, segments: &Segments<'_>) -> Result<FlowId, Reason> {
+        let live = self.live.clone().ok_or(Reason::Closing)?;
+        if !live.admits(&Peer::from_ip(ends.client)) {
+            return Err(Reason::Denied);
+        }
+        let sessions = &self.shared.sessions;
+        let mut permit = SessionPermit::take(sessions, &live);
+        match self.flows.admit(permit.is_some(), sessions.asking(&live)) {
+            Placement::Open(None) => {}
+            Placement::Open(Some(ended)) => {
+                self.record(ended, Outcome::Evicted);
+                permit = permit.or_else(|| SessionPermit::take(&self.shared.sessions, &live));
+            }
+            Placement::Full => return Err(Reason::Full),
+        }
+        let permit = permit.ok_or(Reason::Full)?;
+        let policy = &live.route.policy;
+        let terms = Terms { idle: policy.idle_timeout.unwrap_or(UDP_IDLE), replies: policy.max_replies };
+        let session = self.session(live, ends.client, permit);
+        let id = self.flows.open(ends, terms, self.now, session);
+        self.flows.ask(&ends, segments.datagrams, self.now);
+        if self.connect(id) { Ok(id) } else { Err(Reason::NoUpstream) }
+    }
+
+    /// A session that everybody may see.
+    fn session(&self, live: Arc<LiveRoute>, client: SocketAddr, permit: SessionPermit) -> Session {
+        let id = self.shared.next_id();
+        live.state.meter().tally.opened();
+        let open = Arc::new(OpenConnection::session(
+            id,
+            live.clone(),
+            &self.listener.addr,
+            Peer::from_ip(client),
+            &self.listener.signal,
+        ));
+        self.shared.open.add(&open);
+        Session::new(live, client, permit, open)
+    }
+
+    /// Sends datagrams of a client on, or keeps them until there is an upstream to send them to.
+    fn send_on(&mut self, id: FlowId, segments: &Segments<'_>) {
+        let asking = self.flows.stage(id) == Some(Stage::Asking);
+        let Some((session, _, counts)) = self.flows.get_mut(id) else { return };
+        let Some(upstream) = &mut session.upstream else {
+            let dropped = session.keep(segments);
+            counts.dropped += dropped;
+            return self.listener.drops.add(Reason::Resolving, dropped);
+        };
+        let sent = upstream.send(&self.listener.socket, segments, &mut self.headed);
+        counts.up += sent.sent;
+        session.open.moved(counts.bytes(), self.now);
+        if asking && session.has_others() {
+            session.keep(segments);
+        }
+        let Some((failed, error)) = sent.failed else { return };
+        if error.kind() == io::ErrorKind::ConnectionRefused && asking {
+            // It is the answer to an earlier datagram. These are among the kept ones, if it leads elsewhere.
+            return self.refused(id, &error);
+        }
+        counts.dropped += failed;
+        self.listener.drops.add(Reason::of(&error), failed);
+        if error.kind() == io::ErrorKind::ConnectionRefused {
+            self.refused(id, &error);
+        }
+    }
+
+    /// Reads what a session's upstream has answered. Whether there may be more.
+    fn take_back(&mut self, id: FlowId, batch: &mut Batch) -> bool {
+        let Some((session, ends, _)) = self.flows.get_mut(id) else { return false };
+        let Some(Upstream { socket, .. }) = &session.upstream else { return false };
+        let most = if session.busy { Batch::MOST } else { QUIET };
+        match self.listener.socket.receive_from(socket, batch, most) {
+            Ok(calls) => {
+                session.busy = calls == most;
+                batch.runs(|segments| self.answer(id, ends, &segments));
+                calls == most
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+            Err(error) => {
+                self.refused(id, &error);
+                true
+            }
+        }
+    }
+
+    /// The story of what an upstream has answered.
+    fn answer(&mut self, id: FlowId, ends: Ends, segments: &Segments<'_>) {
+        let Some(answer) = self.flows.answer(id, segments.datagrams, self.now) else { return };
+        let sent = self.listener.socket.send(segments, ends.client, ends.local);
+        let Some((session, _, counts)) = self.flows.get_mut(id) else { return };
+        counts.down += sent.sent;
+        session.open.moved(counts.bytes(), self.now);
+        if let Some((failed, error)) = sent.failed {
+            counts.dropped += failed;
+            self.listener.drops.add(Reason::of(&error), failed);
+        }
+        session.answered();
+        if answer == Answer::Last {
+            self.end(id, Outcome::Replied);
+        }
+    }
+
+    /// Leads a session to the next address that can be had, with what was kept for it. Whether it lives.
+    fn connect(&mut self, id: FlowId) -> bool {
+        loop {
+            let Some((session, ends, _)) = self.flows.get_mut(id) else { return false };
+            match session.next(self.now) {
+                Next::Wait => return true,
+                Next::Over(outcome) => {
+                    self.end(id, outcome);
+                    return false;
+                }
+                Next::Try(addr) => {
+                    let connected = datagram::connect(addr)
+                        .and_then(|socket| self.listener.poller.add(&socket, id.into()).map(|()| socket));
+                    match connected {
+                        Ok(socket) => {
+                            let header = header(session, &ends, &self.listener, &self.shared);
+                            session.leads_to(Upstream { socket, addr, header });
+                        }
+                        Err(error) => {
+                            session.failed(addr, &error);
+                            continue;
+                        }
+                    }
+                }
+            }
+            self.replay(id);
+            return true;
+        }
+    }
+
+    /// Sends what was kept to an upstream that has just been connected.
+    fn replay(&mut self, id: FlowId) {
+        let Some((session, ends, counts)) = self.flows.get_mut(id) else { return };
+        let kept = session.kept();
+        let Some(upstream) = &mut session.upstream else { return };
+        let mut refusal = None;
+        for datagram in &kept {
+            let segments = Segments::single(ends.client, None, datagram);
+            let sent = upstream.send(&self.listener.socket, &segments, &mut self.headed);
+            counts.up += sent.sent;
+            let Some((failed, error)) = sent.failed else { continue };
+            if error.kind() == io::ErrorKind::ConnectionRefused {
+                // The answer to the one before. The kernel says it once, and nothing may tell of it again.
+                refusal = Some(error);
+                break;
+            }
+            counts.dropped += failed;
+            self.listener.drops.add(Reason::of(&error), failed);
+        }
+        session.open.moved(counts.bytes(), self.now);
+        if session.has_others() {
+            session.keep_again(kept);
+        }
+        if let Some(error) = refusal {
+            self.refused(id, &error);
+        }
+    }
+
+    /// The upstream refuses: a session without an answer turns to the next one, any other ends.
+    fn refused(&mut self, id: FlowId, error: &io::Error) {
+        let stage = self.flows.stage(id);
+        let Some((session, ..)) = self.flows.get_mut(id) else { return };
+        if stage != Some(Stage::Asking) {
+            session.lost(error);
+            return self.end(id, Outcome::UpstreamRefused);
+        }
+        if let Some(addr) = session.upstream.as_ref().map(|upstream| upstream.addr) {
+            session.failed(addr, error);
+            self.connect(id);
+        }
+    }
+
+    /// There is news of upstreams: perhaps of an address that sessions wait for.
+    pub(super) fn look_again(&mut self) {
+        self.now = now();
+        for id in self.flows.of(Session::waits) {
+            self.connect(id);
+        }
+    }
+
+    /// Ends the sessions whose time is over.
+    pub(super) fn expire(&mut self) {
+        self.now = now();
+        while let Some(ended) = self.flows.expire(self.now) {
+            let unanswered = ended.stage == Stage::Asking;
+            self.record(ended, if unanswered { Outcome::Unanswered } else { Outcome::Idle });
+        }
+        self.listener.drops.tell(&self.listener.addr, false);
+    }
+
+    /// Ends the sessions of a lead.
+    pub(super) fn cut(&mut self, live: &Arc<LiveRoute>) {
+        self.now = now();
+        for id in self.flows.of(|session| Arc::ptr_eq(&session.live, live)) {
+            self.end(id, self.cut_short());
+        }
+    }
+
+    /// Ends the sessions that somebody has killed.
+    pub(super) fn cut_killed(&mut self) {
+        self.now = now();
+        for id in self.flows.of(|session| session.open.is_killed()) {
+            self.end(id, Outcome::Killed);
+        }
+    }
+
+    /// Ends each session after this much silence.
+    pub(super) fn hurry(&mut self, silence: Duration) {
+        self.flows.hurry(silence);
+    }
+
+    /// Ends all sessions.
+    pub(super) fn cut_all(&mut self) {
+        self.now = now();
+        for id in self.flows.of(|_| true) {
+            self.end(id, self.cut_short());
+        }
+    }
+
+    fn cut_short(&self) -> Outcome {
+        match std::thread::panicking() {
+            true => Outcome::Internal,
+            false if self.shared.is_killed() => Outcome::Killed,
+            false => Outcome::Drained,
+        }
+    }
+
+    fn end(&mut self, id: FlowId, outcome: Outcome) {
+        if let Some(ended) = self.flows.end(id) {
+            self.record(ended, outcome);
+        }
+    }
+
+    /// The session is a part of its scope until its record is written: whoever waits for it may end the process then.
+    fn record(&self, mut ended: Ended<Session>, outcome: Outcome) {
+        let record = session::record(&mut ended, &self.listener.addr, outcome, self.now);
+        let session = &ended.state;
+        self.shared.open.remove(record.id);
+        self.shared.file(&record, &session.live.state, session.tally().as_deref());
+    }
+}
+
+impl Drop for UdpSessions {
+    /// However its task ends, each session is told of.
+    fn drop(&mut self) {
+        self.cut_all();
+        self.listener.drops.tell(&self.listener.addr, true);
+    }
+}
+
+/// What the upstream of a session is to hear of its client.
+fn header(session: &Session, ends: &Ends, listener: &UdpListener, shared: &Shared) -> Option<ProxyHeader> {
+    let bound = listener.socket.addr();
+    let server = SocketAddr::new(ends.local.unwrap_or(bound.ip()), bound.port());
+    let proxy_protocol = &session.live.route.policy.clients.proxy_protocol;
+    ProxyHeader::new(proxy_protocol, ends.client, server, || shared.unique_id(session.open.id))
+}
+
+/// One look at the clock for many datagrams.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

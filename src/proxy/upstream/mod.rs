@@ -1,0 +1,18 @@
+//! Upstreams: what is known of each address, of each name and by each check, whatever route leads there. It outlives
+//! edits, and knows no route.
+
+mod checks;
+mod context;
+mod endpoint;
+mod names;
+mod news;
+mod registry;
+mod resolver;
+mod tls;
+
+pub use checks::Check;
+pub use endpoint::{AttemptError, Endpoint};
+pub use names::Name;
+pub use news::UpstreamNews;
+pub use registry::Upstreams;
+pub use tls::{LiveAcceptor, LiveConnector, TlsKey, TlsStore};

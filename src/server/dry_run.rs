@@ -1,0 +1,67 @@
+//! A plan that is only tried: what an edit would touch, and whether its sockets can be opened. Changes nothing.
+
+use super::bind_fault::bind_fault;
+use super::descriptors::Shares;
+use super::handle::{DryRun, TriedListener};
+use super::leaving::Leaving;
+use super::open::{is_beside_leaving, leaving};
+use super::running::Server;
+use crate::config::{Compiled, Plan, Report};
+use crate::model::{ListenAddr, Protocol};
+use crate::net::bind;
+
+impl Server {
+    /// What the file would change, as far as the server knows. Fails where a file that it names cannot be read.
+    pub async fn dry_run(&self, compiled: &Compiled) -> Result<DryRun, Report> {
+        let plan = Plan::between(&self.table, &compiled.table);
+        drop(self.lists.prepare(compiled).await?);
+        drop(self.credentials.prepare(compiled).await?);
+        let touched = plan.routes.removed.keys().chain(plan.routes.changed.keys());
+        let open = |name: &String| self.serving.get(name).map_or(0, |connections| connections.len());
+        Ok(DryRun {
+            generation: self.generation,
+            log: self.table.log.clone(),
+            limits: self.table.limits,
+            admin: self.table.admin.clone(),
+            open: touched.map(|name| (name.clone(), open(name))).collect(),
+            listeners: self.try_listeners(&plan),
+            plan,
+            descriptors_needed: 0,
+            descriptors: 0,
+            fits: Shares::default(),
+        })
+    }
+
+    /// Binds each address for a moment. Nobody is accepted on it: clients notice nothing.
+    fn try_listeners(&self, plan: &Plan) -> Vec<TriedListener> {
+        let mut tried = Vec::new();
+        let mut add = |protocol, addr: &ListenAddr, fault| {
+            tried.push(TriedListener { protocol, addr: addr.clone(), fault });
+        };
+        {
+            let leaving = leaving(self, plan);
+            let _shared =
+                Leaving::sharing(|on| leaving.iter().for_each(|socket| drop(socket.share_port(on))));
+            for addr in plan.listeners.added.keys() {
+                let passed = self.inherited.listen(addr, None).map(|passed| passed.map(drop));
+                let had = passed.unwrap_or_else(|| bind(addr, is_beside_leaving(plan, addr)).map(drop));
+                let in_the_way = self.inherited.in_the_way(addr);
+                let fault = had.err().map(|error| bind_fault(addr, &error, Protocol::Tcp, in_the_way));
+                add(Protocol::Tcp, addr, fault);
+            }
+        }
+        let faults = self.udp.prepare(&plan.datagrams, &self.inherited, &self.shared.workers).err();
+        let faults = faults.unwrap_or_default();
+        for addr in plan.datagrams.added.keys() {
+            let fault = faults.iter().find(|(of, _)| of == addr).map(|(_, fault)| fault.clone());
+            add(Protocol::Udp, addr, fault);
+        }
+        if let Some(Some(admin)) = &plan.admin
+            && self.admin.borrow().as_ref().is_none_or(|open| open.settings.listen != admin.listen)
+        {
+            let fault = |error| bind_fault(&admin.listen, &error, Protocol::Tcp, None);
+            add(Protocol::Tcp, &admin.listen, bind(&admin.listen, false).err().map(fault));
+        }
+        tried
+    }
+}

@@ -1,0 +1,166 @@
+//! The UDP listeners that exist now. An edit treats them as it treats the others: plan, prepare, commit.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+
+use super::bind_fault::bind_fault;
+use super::leaving::Leaving;
+use crate::config::{Binding, Delta};
+use crate::model::{Fault, ListenAddr, Protocol};
+use crate::net::Inherited;
+use crate::net::datagram::DatagramSocket;
+use crate::proxy::record::Shared;
+use crate::proxy::route::LiveRoute;
+use crate::proxy::udp::{self, UdpListener};
+use crate::tasks::{Scope, WorkerPool};
+
+/// Doors for the addresses of a plan, before anybody serves them.
+pub(super) type NewUdpListeners = BTreeMap<ListenAddr, Arc<UdpListener>>;
+
+/// With what the task of a listener is started.
+#[derive(Clone, Copy)]
+pub(super) struct Serves<'a> {
+    pub owner: &'a Scope,
+    pub shared: &'a Arc<Shared>,
+}
+
+/// The UDP listeners.
+#[derive(Debug, Default)]
+pub(super) struct UdpListeners {
+    open: BTreeMap<ListenAddr, Arc<UdpListener>>,
+    /// Closed ones, which lead as long as they have sessions.
+    closing: BTreeMap<ListenAddr, Weak<UdpListener>>,
+    /// The owners of the tasks of both.
+    tasks: BTreeMap<ListenAddr, Scope>,
+}
+
+impl UdpListeners {
+    /// How many are open.
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Those that are open.
+    pub(super) fn open(&self) -> impl Iterator<Item = &Arc<UdpListener>> {
+        self.open.values()
+    }
+
+    /// The addresses of those that are open.
+    pub(super) fn addrs(&self) -> impl Iterator<Item = &ListenAddr> {
+        self.open.keys()
+    }
+
+    /// Opens every new socket. May fail; changes nothing.
+    pub(super) fn prepare(
+        &self,
+        plan: &Delta<ListenAddr, Binding>,
+        inherited: &Inherited,
+        workers: &WorkerPool,
+    ) -> Result<NewUdpListeners, Vec<(ListenAddr, Fault)>> {
+        let added = |old: &ListenAddr| plan.added.keys().any(|new| old.overlaps(new));
+        let removed = plan.removed.keys().filter_map(|old| self.open.get(old).cloned());
+        let leaving = removed.chain(self.closing.values().filter_map(Weak::upgrade));
+        let leaving: Vec<Arc<UdpListener>> = leaving.filter(|listener| added(&listener.addr)).collect();
+        let _shared =
+            Leaving::sharing(|on| leaving.iter().for_each(|listener| drop(listener.socket.share_port(on))));
+        let mut opened = NewUdpListeners::new();
+        let mut faults = Vec::new();
+        for addr in plan.added.keys() {
+            // The socket of a route that was removed, and that still has sessions.
+            if let Some(listener) = self.closing.get(addr).and_then(Weak::upgrade) {
+                opened.insert(addr.clone(), listener);
+                continue;
+            }
+            let beside = leaving.iter().any(|listener| listener.addr.overlaps(addr));
+            let socket = inherited.datagrams(addr);
+            let socket = socket.unwrap_or_else(|| DatagramSocket::bind(addr, beside));
+            match socket.and_then(|socket| UdpListener::new(addr.clone(), socket, workers.next())) {
+                Ok(listener) => {
+                    opened.insert(addr.clone(), Arc::new(listener));
+                }
+                Err(error) => {
+                    let in_the_way = inherited.datagram_in_the_way(addr);
+                    faults.push((addr.clone(), bind_fault(addr, &error, Protocol::Udp, in_the_way)));
+                }
+            }
+        }
+        if faults.is_empty() { Ok(opened) } else { Err(faults) }
+    }
+
+    /// Ends what still has sessions at an address that a wider listener has taken over: the kernel gives a datagram to
+    /// the narrower socket, where a new client would find nobody.
+    async fn make_way(&self) {
+        for (addr, listener) in &self.closing {
+            let taken = |open: &ListenAddr| addr.overlaps(open) && width(addr) < width(open);
+            if !self.open.keys().any(taken) {
+                continue;
+            }
+            if let Some(listener) = listener.upgrade() {
+                listener.cut();
+            }
+            if let Some(task) = self.tasks.get(addr) {
+                task.finished().await;
+            }
+        }
+    }
+
+    /// Opens new listeners, closes those that left. `live` makes the route of a binding. Cannot fail.
+    pub(super) async fn commit(
+        &mut self,
+        plan: &Delta<ListenAddr, Binding>,
+        mut opened: NewUdpListeners,
+        mut live: impl FnMut(&Binding) -> Option<Arc<LiveRoute>>,
+        serves: Serves<'_>,
+    ) {
+        for addr in plan.removed.keys() {
+            if let Some(listener) = self.open.remove(addr) {
+                listener.close();
+                self.closing.insert(addr.clone(), Arc::downgrade(&listener));
+            }
+        }
+        for (addr, (_, new)) in &plan.changed {
+            if let Some(listener) = self.open.get(addr).cloned() {
+                self.serve(&listener, live(new), serves);
+            }
+        }
+        for (addr, binding) in &plan.added {
+            if let Some(listener) = opened.remove(addr) {
+                self.serve(&listener, live(binding), serves);
+                self.closing.remove(addr);
+                self.open.insert(addr.clone(), listener);
+            }
+        }
+        self.make_way().await;
+        let UdpListeners { open, closing, tasks } = self;
+        closing.retain(|_, listener| listener.strong_count() > 0);
+        tasks.retain(|addr, _| open.contains_key(addr) || closing.contains_key(addr));
+    }
+
+    /// New sessions of a listener follow this route. Starts its task where it has none.
+    fn serve(&mut self, listener: &Arc<UdpListener>, live: Option<Arc<LiveRoute>>, serves: Serves<'_>) {
+        let Some(live) = live else { return };
+        if listener.serve(live) {
+            let scope = serves.owner.child();
+            let _on_its_thread = listener.worker.enter();
+            scope.spawn(udp::serve(listener.clone(), serves.shared.clone()));
+            self.tasks.insert(ListenAddr::clone(&listener.addr), scope);
+        }
+    }
+
+    /// No new sessions at any of them, and time for those that are there.
+    pub(super) fn drain(&mut self) {
+        for (addr, listener) in std::mem::take(&mut self.open) {
+            self.closing.insert(addr, Arc::downgrade(&listener));
+        }
+        self.closing.values().filter_map(Weak::upgrade).for_each(|listener| listener.drain());
+    }
+}
+
+/// How much an address takes: one address, a family, or both.
+fn width(addr: &ListenAddr) -> u8 {
+    match addr {
+        ListenAddr::Any(_) => 2,
+        ListenAddr::Ip(addr) => u8::from(addr.ip().is_unspecified()),
+        ListenAddr::Unix(_) => 0,
+    }
+}

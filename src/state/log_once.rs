@@ -1,0 +1,51 @@
+//! A trouble that comes in many pieces, and that the log names twice: when it begins and when it is over.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use super::lock;
+
+/// A trouble is over after so long without a piece of it. Its return is then worth another message.
+const CALM: Duration = Duration::from_secs(5);
+
+/// One kind of trouble at one place.
+#[derive(Debug, Default)]
+pub struct LogOnce {
+    last: Mutex<Option<Instant>>,
+}
+
+impl LogOnce {
+    /// Notes a piece of the trouble. Returns whether it is the first, which is worth a message.
+    pub fn begins(&self, now: Instant) -> bool {
+        lock(&self.last).replace(now).is_none()
+    }
+
+    /// Notes that all is well. Returns whether that ends a trouble, which is worth a message.
+    pub fn ends(&self, now: Instant) -> bool {
+        lock(&self.last).take_if(|last| now.saturating_duration_since(*last) >= CALM).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trouble_is_named_when_it_begins_and_when_it_is_over() {
+        #[allow(clippy::disallowed_methods, reason = "a test needs some first instant")]
+        let mut now = Instant::now();
+        let trouble = LogOnce::default();
+        assert!(!trouble.ends(now));
+        assert!(trouble.begins(now));
+        for _ in 0..10 {
+            now += CALM / 2;
+            assert!(!trouble.begins(now));
+            now += CALM / 2;
+            assert!(!trouble.ends(now));
+        }
+        now += CALM / 2;
+        assert!(trouble.ends(now));
+        assert!(!trouble.ends(now));
+        assert!(trouble.begins(now));
+    }
+}
