@@ -107,7 +107,7 @@ fn planned(dry_run: &DryRun, name: &str, old: Option<&Route>, new: Option<&Route
         on_change: says.map(|policy| policy.on_change.label().to_owned()),
         drain_timeout: says
             .filter(|policy| policy.on_change == OnChange::Drain)
-            .map(|policy| seconds(policy.drain_timeout)),
+            .map(|policy| seconds(policy.timeouts.drain)),
     }
 }
 
@@ -233,7 +233,7 @@ async fn probe(route: &Route, addr: &UpstreamAddr) -> UpstreamProbe {
     probe.result = ProbeResult::Resolves;
     if route.policy.protocol == Protocol::Tcp {
         probe.result = ProbeResult::Refuses;
-        let timeout = PROBE_TIME.min(route.policy.connect_timeout);
+        let timeout = PROBE_TIME.min(route.policy.timeouts.connect);
         let options = DialOptions { timeout, keepalive: None, before_tls: &[] };
         for addr in &addresses {
             match dial(addr, options, None).await {

@@ -1,9 +1,10 @@
 //! `portway check`: reads the file and shows every fault; nothing is started.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::output::{colour, say};
 use super::progress::patiently;
 use crate::config::{self, Compiled, Report};
 use crate::files;
@@ -62,18 +63,4 @@ fn summary(name: &str, compiled: &Compiled) -> String {
     let routes = count(compiled.table.routes.len(), "route");
     let listeners = count(compiled.table.sockets(), "listener");
     format!("{name}: fine, {routes}, {listeners}\n")
-}
-
-/// Writes to standard output; code 1 where that fails.
-pub(super) fn say(out: &mut impl Write, text: &str) -> ExitCode {
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::from(1),
-    }
-}
-
-/// Whether to write in colour: to a terminal, unless the user asked for none (https://no-color.org).
-pub(super) fn colour(out: &impl IsTerminal) -> bool {
-    let asked_for_none = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    out.is_terminal() && !asked_for_none && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use clap_complete::shells::{Bash, Fish, Zsh};
 
-use super::check::say;
+use super::output::say;
 
 /// Prints the completions of the command line for a shell.
 #[derive(Debug, clap::Args)]

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::admin::{self, Admin, Failure};
-use super::check::say;
+use super::output::say;
 use super::table::{self, Table};
 use crate::admin::api::{Connection, Connections, Filter, Kill, Killed};
 use crate::admin::encoded;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::admin::{self, Admin, Failure};
-use super::check::say;
+use super::output::say;
 use super::progress::Progress;
 use super::table;
 use crate::admin::api::{Drain, Draining, RouteState, Routes, Status};

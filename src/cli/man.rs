@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
 
-use super::check::say;
+use super::output::say;
 
 /// Prints a page of the manual.
 #[derive(Debug, clap::Args)]

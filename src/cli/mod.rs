@@ -8,6 +8,7 @@ mod demo;
 mod drain;
 mod forward;
 mod man;
+mod output;
 mod plan;
 mod policy;
 mod probe;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::admin::{self, Admin, Failure};
-use super::check::say;
+use super::output::say;
 use super::progress::patiently;
 use super::table;
 use crate::admin::api::{Plan, PlannedRoute, ProbeResult, UpstreamProbe};

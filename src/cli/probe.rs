@@ -6,8 +6,6 @@
 //! Exit codes: 0 it connected (UDP: an answer arrived); 1 it could not (UDP: refused, or no answer); 2 the command
 //! line is wrong. How the connection ended later does not count: it is said in the last line.
 
-use std::fmt;
-use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -19,6 +17,9 @@ mod connect;
 mod datagram;
 mod explain;
 mod join;
+mod steps;
+
+use steps::Steps;
 
 /// How long a name or a connection may take.
 const TIMEOUT_TCP: Duration = Duration::from_secs(5);
@@ -114,45 +115,4 @@ async fn stream(addr: &UpstreamAddr, limit: Duration, steps: &Steps) -> bool {
         None => return false,
     }
     true
-}
-
-/// What the person reads. Where standard error is gone, nobody reads it, and that is no fault.
-#[derive(Debug)]
-struct Steps {
-    quiet: bool,
-}
-
-impl Steps {
-    fn say(&self, line: fmt::Arguments<'_>) {
-        if !self.quiet {
-            writeln!(io::stderr().lock(), "{line}").ok();
-        }
-    }
-
-    fn error(&self, line: fmt::Arguments<'_>) {
-        writeln!(io::stderr().lock(), "error: {line}").ok();
-    }
-}
-
-/// The time since an instant: `0.3 ms`, `1.234 s`.
-struct Since(Instant);
-
-impl fmt::Display for Since {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.0.elapsed().as_secs_f64();
-        if seconds < 1.0 { write!(f, "{:.1} ms", seconds * 1e3) } else { write!(f, "{seconds:.3} s") }
-    }
-}
-
-/// `1 address`, `2 addresses`.
-struct Count(u64, &'static str, &'static str);
-
-impl fmt::Display for Count {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.0, if self.0 == 1 { self.1 } else { self.2 })
-    }
-}
-
-fn bytes(count: u64) -> Count {
-    Count(count, "byte", "bytes")
 }

@@ -4,7 +4,7 @@ use std::io::{Write, stderr, stdout};
 use std::process::ExitCode;
 
 use super::admin;
-use super::check::say;
+use super::output::say;
 use super::table;
 use crate::admin::api::{ReloadOutcome, Reloaded};
 

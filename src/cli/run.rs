@@ -23,7 +23,7 @@ pub fn run(args: Args) -> ExitCode {
 
 /// Shows why nothing was started, and chooses the exit code.
 pub(super) fn exit(ended: Result<(), Failure>) -> ExitCode {
-    let colour = super::check::colour(&std::io::stderr());
+    let colour = super::output::colour(&std::io::stderr());
     let (text, code) = match ended {
         Ok(()) => return ExitCode::SUCCESS,
         Err(Failure::File(report)) => (report.render(colour), ExitCode::from(2)),

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::check::say;
+use super::output::say;
 use crate::config;
 
 /// Prints the JSON Schema of the file, for editors.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::process::ExitCode;
 
 use super::admin;
-use super::check::say;
+use super::output::say;
 use super::table::{self, Table};
 use crate::admin::api::{Phase, ReloadOutcome, Route, RouteState, Routes, Status};
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::check::say;
+use super::output::say;
 
 /// Rows under a heading.
 #[derive(Debug)]

@@ -8,7 +8,7 @@
 //! UDP on the same port: each datagram comes back as `NAME[PEER]: payload`, or as it was where both do not fit into one
 //! datagram. A Unix socket has the stream part only.
 //!
-//! It can be had in the same process, with [`Whoami::bind`] and [`Whoami::run`].
+//! It also runs inside another process, with [`Whoami::bind`] and [`Whoami::run`].
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -23,9 +23,11 @@ use crate::tasks::Scope;
 mod accept;
 mod bind;
 mod datagram;
+mod options;
 mod talk;
 
 pub use bind::BindError;
+pub use options::Options;
 
 /// How long open connections have to end by themselves after a stop signal.
 const GRACE: Duration = Duration::from_millis(500);
@@ -113,51 +115,31 @@ fn name(text: &str) -> Result<String, String> {
 /// Longest name, in bytes: it goes into every answer.
 const NAME_MAX: usize = 64;
 
-/// What a [`Whoami`] is to do.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Where; port 0 takes a free one.
-    pub listen: ListenAddr,
-    /// Echo as it is, without prefix or page.
-    pub raw: bool,
-    /// Before each answer; with `raw` once, before the first byte.
-    pub delay: Duration,
-    /// Stands in every answer.
-    pub name: String,
-}
-
-impl Options {
-    /// A backend that answers at once, under a name.
-    pub fn named(name: impl Into<String>, listen: ListenAddr) -> Self {
-        Options { listen, raw: false, delay: Duration::ZERO, name: name.into() }
-    }
-}
-
 /// A backend that is bound and not yet answering.
 #[derive(Debug)]
 pub struct Whoami {
-    door: bind::Door,
+    sockets: bind::Sockets,
     options: Arc<Options>,
 }
 
 impl Whoami {
     /// Binds its sockets. Must be called within a tokio runtime. Fails as the kernel does, with the cure.
     pub fn bind(options: Options) -> Result<Whoami, BindError> {
-        Ok(Whoami { door: bind::open(&options.listen)?, options: Arc::new(options) })
+        Ok(Whoami { sockets: bind::open(&options.listen)?, options: Arc::new(options) })
     }
 
     /// Where it listens, with the real port.
     pub fn addr(&self) -> &ListenAddr {
-        &self.door.addr
+        &self.sockets.addr
     }
 
     /// Answers from now on, in tasks of `scope`, until the scope is stopped; open connections end by themselves or
     /// with the scope.
     pub fn run(self, accepting: &Scope, talking: &Scope) {
-        if let Some(udp) = self.door.udp {
+        if let Some(udp) = self.sockets.udp {
             accepting.spawn(datagram::answer(udp, Arc::clone(&self.options), talking.clone()));
         }
-        accepting.spawn(accept::accept(self.door.stream, self.options, talking.clone()));
+        accepting.spawn(accept::accept(self.sockets.stream, self.options, talking.clone()));
     }
 }
 

@@ -1,21 +1,42 @@
-//! `[admin]`: from what was typed to what it means; and how its secrets stay out of every picture.
+//! `[admin]`.
 
-use super::file;
-use super::report::Placed;
-use super::route::{At, Draft, address};
-use super::section::{self, Place};
-use crate::model::{AdminSettings, Fault, ListenSpec, Protocol, Secret};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::place::{self, Place};
+use super::placed::{At, Placed};
+use super::read::address;
+use super::table_schema::typed_table;
+use super::values::Text;
+use crate::model::{AdminSettings, Fault, ListenSpec, Secret};
+
+/// `[admin]`: where a running proxy can be looked at, and told what to do. Without it: nowhere.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Admin {
+    /// "unix:/path" (mode 0600: who may open it may do everything), a loopback address with its port, or with a `token` any
+    /// address.
+    #[schemars(required, extend("examples" = ["unix:/run/portway/admin.sock"]))]
+    listen: Option<Text>,
+    /// Who shows it may read and change. Without it changing needs a Unix socket. At least 16 characters.
+    #[schemars(extend("examples" = ["kX3vW9qLr2TzP7sN"]))]
+    token: Option<Text>,
+    /// Who shows it may read. Without it reading needs the `token`, and on a loopback address nothing.
+    #[schemars(extend("examples" = ["b8HjM4yQc6RfD1gK"]))]
+    read_token: Option<Text>,
+}
+
+typed_table!(Admin);
 
 /// A shorter secret could be guessed.
 const SHORTEST: usize = 16;
 
 /// Reads the section. With the place of its `listen`.
 pub(super) fn read(place: Place<'_>, faults: &mut Vec<Placed>) -> Option<(AdminSettings, At<ListenSpec>)> {
-    section::unknown_keys(place, faults);
-    let typed: file::Admin = section::read(place, place.section, faults);
+    let typed: Admin = place::read(place, faults);
     let token = secret(place, "token", typed.token, faults);
     let read_token = secret(place, "read_token", typed.read_token, faults);
-    if !place.table.contains_key("listen") && !section::is_misspelt(place, "listen") {
+    if !place.table.contains_key("listen") && !place::is_misspelt(place, "listen") {
         let fault = Fault::new(
             "`[admin]` has no `listen`",
             "add a line like this: listen = \"unix:/run/portway/admin.sock\"",
@@ -41,12 +62,7 @@ pub(super) fn read(place: Place<'_>, faults: &mut Vec<Placed>) -> Option<(AdminS
     Some((settings, listen))
 }
 
-fn secret(
-    place: Place<'_>,
-    key: &str,
-    typed: Option<file::Text>,
-    faults: &mut Vec<Placed>,
-) -> Option<Secret> {
+fn secret(place: Place<'_>, key: &str, typed: Option<Text>, faults: &mut Vec<Placed>) -> Option<Secret> {
     let value = place.table.get(key)?;
     // Its message would quote it.
     let text = match value.get_ref().as_str() {
@@ -69,79 +85,4 @@ fn secret(
     let help = "write letters and digits, as `openssl rand -hex 16` gives them";
     faults.push(Placed::new(value.span(), Fault::new(fault, help)));
     None
-}
-
-/// A route and the endpoint cannot listen at one address.
-pub(super) fn overlaps(
-    (admin, place): (&AdminSettings, &At<ListenSpec>),
-    drafts: &[Draft],
-    faults: &mut Vec<Placed>,
-) {
-    let port = admin.listen.port();
-    for draft in drafts.iter().filter(|draft| draft.policy.protocol == Protocol::Tcp) {
-        for listen in &draft.listen {
-            let ports = listen.value.ports();
-            let at = |port: u16| ports.map_or(0, |ports| port.saturating_sub(ports.first()));
-            let offset = port.map_or(0, at);
-            if offset >= listen.value.count() || !listen.value.at(offset).overlaps(&admin.listen) {
-                continue;
-            }
-            let fault = Fault::new(
-                format!("the admin endpoint and a route both listen on {}", admin.listen),
-                "give one of them another address",
-            );
-            faults.push(Placed::new(place.at.clone(), fault).also(listen.at.clone(), "the route"));
-        }
-    }
-}
-
-/// The text as a picture may show it: with stars where a secret stands, and of the same length. `None`: it has none.
-pub(super) fn masked(text: &str) -> Option<String> {
-    let mut bytes = text.as_bytes().to_vec();
-    let mut at = 0;
-    let (mut inside, mut any) = (false, false);
-    for line in text.split_inclusive('\n') {
-        let trimmed = line.trim_start();
-        if trimmed.starts_with('[') {
-            inside = trimmed.trim_start_matches(['[', ' ']).starts_with("admin");
-        }
-        let inline = trimmed.starts_with("admin");
-        // What else stands there in quotes is taken for a secret: a misspelt key has one too.
-        if (inside || inline) && !trimmed.starts_with("listen") {
-            let from = if inline { secret_of_inline(line) } else { line.find('=').map(|equals| equals + 1) };
-            for byte in &mut bytes[at + from.unwrap_or(line.len())..at + line.len()] {
-                if !matches!(byte, b'\n' | b'\r' | b' ' | b'"' | b'\'' | b'{' | b'}' | b',' | b'=') {
-                    (*byte, any) = (b'*', true);
-                }
-            }
-        }
-        at += line.len();
-    }
-    // Stars and what was whole characters before.
-    any.then(|| String::from_utf8(bytes).unwrap_or_default())
-}
-
-/// Where the first key that may hold a secret begins in a line like `admin = { listen = "...", token = "..." }`.
-fn secret_of_inline(line: &str) -> Option<usize> {
-    line.find("tok").or_else(|| line.find(',')).or_else(|| line.find('='))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn secrets_are_masked_and_nothing_else_is() {
-        let text = "[log]\nlevel = \"info\"\n[admin]\nlisten = \"127.0.0.1:9180\"\ntoken = \"s3cret-s3cret-s3cret\"\n\
-                    tokn = 'ünicode' # comment\n[[route]]\nlisten = \"80\"\n";
-        let masked = masked(text).unwrap();
-        assert_eq!(masked.len(), text.len());
-        assert!(!masked.contains("s3cret") && !masked.contains("nicode"), "{masked}");
-        assert!(masked.contains("127.0.0.1:9180") && masked.contains("level = \"info\""), "{masked}");
-        assert!(masked.ends_with("[[route]]\nlisten = \"80\"\n"));
-        assert_eq!(super::masked("[[route]]\nlisten = \"80\"\n"), None);
-        let inline =
-            super::masked("admin = { listen = \"127.0.0.1:1\", token = \"s3cret-s3cret-s3cret\" }\n");
-        assert!(!inline.unwrap().contains("s3cret"));
-    }
 }

@@ -8,11 +8,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 use std::path::Path;
 
-use super::report::Placed;
-use super::route::{At, Draft};
-use super::selector::{self, SharedAddresses};
+use super::placed::{At, Placed};
+use super::route::Draft;
+use super::shared::{self, SharedAddresses};
 use super::suggest::list;
-use crate::model::{Fault, ListenSpec, Ports, Protocol, UpstreamSpec};
+use crate::model::{AdminSettings, Fault, ListenSpec, Ports, Protocol, UpstreamSpec};
 
 const WILD4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 const WILD6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
@@ -23,7 +23,7 @@ pub(super) fn check(drafts: &[Draft], faults: &mut Vec<Placed>) {
     // A TCP and a UDP socket may have the same port, and neither leads to the other.
     for protocol in [Protocol::Tcp, Protocol::Udp] {
         let drafts: Vec<&Draft> = drafts.iter().filter(|draft| draft.policy.protocol == protocol).collect();
-        let shared = selector::shared(&drafts, faults);
+        let shared = shared::find(&drafts, faults);
         let listeners = Listeners::of(&drafts, &shared);
         listeners.overlaps(faults);
         for draft in &drafts {
@@ -335,4 +335,29 @@ fn circle_fault(drafts: &[&Draft], circle: &[(usize, &Range<usize>)]) -> Placed 
     });
     let Some((at, label)) = turns.next() else { return Placed::new(0..0, fault) };
     turns.fold(Placed::new(at, fault).label(label), |placed, (at, label)| placed.also(at, label))
+}
+
+/// A route and the endpoint cannot listen at one address.
+pub(super) fn admin_overlaps(
+    admin: &AdminSettings,
+    place: &At<ListenSpec>,
+    drafts: &[Draft],
+    faults: &mut Vec<Placed>,
+) {
+    let port = admin.listen.port();
+    for draft in drafts.iter().filter(|draft| draft.policy.protocol == Protocol::Tcp) {
+        for listen in &draft.listen {
+            let ports = listen.value.ports();
+            let at = |port: u16| ports.map_or(0, |ports| port.saturating_sub(ports.first()));
+            let offset = port.map_or(0, at);
+            if offset >= listen.value.count() || !listen.value.at(offset).overlaps(&admin.listen) {
+                continue;
+            }
+            let fault = Fault::new(
+                format!("the admin endpoint and a route both listen on {}", admin.listen),
+                "give one of them another address",
+            );
+            faults.push(Placed::new(place.at.clone(), fault).also(listen.at.clone(), "the route"));
+        }
+    }
 }

@@ -4,16 +4,12 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
-use toml_parser::Source;
-use toml_parser::lexer::TokenKind;
 
-use super::report::{Placed, Report};
+use super::parse::{self, DEEPEST};
+use super::placed::Placed;
+use super::report::Report;
 use super::syntax::{self, Complaint};
 use crate::model::Fault;
-
-/// Parts of a dotted key at most. The parser bounds brackets and braces by itself, but not `a.a.a`, and a table is
-/// dropped by recursion.
-const DEEPEST: usize = 80;
 
 /// The text of a file, without a byte-order mark.
 pub(super) fn decode<'b>(name: &str, bytes: &'b [u8]) -> Result<&'b str, Report> {
@@ -54,56 +50,21 @@ pub(super) fn decode<'b>(name: &str, bytes: &'b [u8]) -> Result<&'b str, Report>
 
 /// The document, as far as it could be read, and the faults of its syntax.
 pub(super) fn parse(text: &str) -> (DeTable<'_>, Vec<Placed>) {
-    if let Some(at) = too_deep(text) {
-        let fault = Fault::new(
-            format!("the key has more than {DEEPEST} parts"),
-            "no key of Portway has dots in it: remove the line",
-        );
-        return (DeTable::new(), vec![Placed::new(at, fault)]);
-    }
-    let (document, errors) = recover(text);
+    let (document, errors) = match parse::document(text) {
+        Ok(parsed) => parsed,
+        Err(at) => {
+            let fault = Fault::new(
+                format!("the key has more than {DEEPEST} parts"),
+                "no key of Portway has dots in it: remove the line",
+            );
+            return (DeTable::new(), vec![Placed::new(at, fault)]);
+        }
+    };
     let complaints = errors
         .into_iter()
         .map(|error| Complaint { message: error.message().to_owned(), at: error.span().unwrap_or_default() });
     let faults = syntax::faults(text, &document, complaints.collect());
     (document, faults)
-}
-
-/// Parses what is worth it. A file of another kind, a log or a page, has a fault in each line, and the parser keeps them
-/// all: of a large file the beginning is looked at first, and where that is full of faults, the rest is not read.
-fn recover(text: &str) -> (DeTable<'_>, Vec<toml::de::Error>) {
-    const ENOUGH: usize = 200;
-    let mut size = 256 * 1024;
-    while size < text.len() {
-        let end = text[..text.floor_char_boundary(size)].rfind('\n').unwrap_or_default();
-        let (document, errors) = DeTable::parse_recoverable(&text[..end]);
-        if errors.len() > ENOUGH {
-            return (document.into_inner(), errors);
-        }
-        size *= 8;
-    }
-    let (document, errors) = DeTable::parse_recoverable(text);
-    (document.into_inner(), errors)
-}
-
-/// Where a dotted key has too many parts.
-fn too_deep(text: &str) -> Option<Range<usize>> {
-    let dots = |line: &str| line.bytes().filter(|byte| *byte == b'.').count();
-    if text.lines().all(|line| dots(line) < DEEPEST) {
-        return None;
-    }
-    let mut parts = 0;
-    for token in Source::new(text).lex() {
-        match token.kind() {
-            TokenKind::Dot => parts += 1,
-            TokenKind::Atom | TokenKind::Whitespace | TokenKind::BasicString | TokenKind::LiteralString => {}
-            _ => parts = 0,
-        }
-        if parts >= DEEPEST {
-            return Some(token.span().start()..token.span().end());
-        }
-    }
-    None
 }
 
 /// Drops the faults that touch a part of the file in which the syntax has one as well: they may be its echo. A part is

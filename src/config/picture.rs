@@ -6,7 +6,7 @@ use annotate_snippets::{
     AnnotationKind, Element, Level, Origin, Renderer, Snippet, normalize_untrusted_str, renderer::DecorStyle,
 };
 
-use super::report::Placed;
+use super::placed::Placed;
 
 /// How much of a line is underlined at most: the picture of a long line stays readable.
 const WIDEST: usize = 72;

@@ -6,7 +6,10 @@ use std::collections::btree_map::Entry;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::model::{AdminSettings, Limits, ListenAddr, LogSettings, OnChange, Protocol, Route, Table, units};
+use super::keys;
+use crate::model::{
+    AdminSettings, ListenAddr, LogSettings, OnChange, ProcessLimits, Protocol, Route, Table, units,
+};
 
 /// The difference of two maps.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,7 +101,7 @@ pub struct Plan {
     /// The new `[log]`, where it differs.
     pub log: Option<LogSettings>,
     /// The new `[limits]`, where it differs.
-    pub limits: Option<Limits>,
+    pub limits: Option<ProcessLimits>,
     /// The new `[admin]`, where it differs.
     pub admin: Option<Option<AdminSettings>>,
 }
@@ -223,12 +226,14 @@ fn changes(old: &Route, new: &Route) -> impl Iterator<Item = String> {
     key_changes(old, new).into_iter().map(|(key, old, new)| format!("{key} {old} -> {new}"))
 }
 
+/// Each key of a route with its value, both as the file has them.
+fn entries(route: &Route) -> impl Iterator<Item = (&'static str, String)> {
+    let addresses = [("listen", joined(&route.listen)), ("upstream", joined(&route.upstream))];
+    addresses.into_iter().chain(route.selector.entries()).chain(keys::entries(&route.policy))
+}
+
 /// Each key of a route that changes, with both values as the file has them.
 pub fn key_changes(old: &Route, new: &Route) -> Vec<(&'static str, String, String)> {
-    let entries = |route: &Route| {
-        let addresses = [("listen", joined(&route.listen)), ("upstream", joined(&route.upstream))];
-        addresses.into_iter().chain(route.selector.entries()).chain(route.policy.entries())
-    };
     let pairs = entries(old).zip(entries(new));
     pairs.filter(|(old, new)| old != new).map(|((key, old), (_, new))| (key, old, new)).collect()
 }
@@ -241,7 +246,7 @@ fn open_connections(route: &Route) -> String {
     };
     match route.policy.on_change {
         OnChange::Keep => format!("{what} go on"),
-        OnChange::Drain => format!("{what} have {} to end", units::show(route.policy.drain_timeout)),
+        OnChange::Drain => format!("{what} have {} to end", units::show(route.policy.timeouts.drain)),
         OnChange::Cut => format!("{what} are cut"),
     }
 }

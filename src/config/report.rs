@@ -4,7 +4,8 @@ use std::fmt::{self, Write};
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{admin, picture};
+use super::placed::Placed;
+use super::{picture, secrets};
 use crate::model::Fault;
 
 /// The longest text of a fault, in characters. Longer ones quote a value that nobody wants to read whole.
@@ -22,39 +23,6 @@ fn tidy(text: &mut String) {
     let head: String = text.chars().take(LONGEST / 2).collect();
     let tail: Vec<char> = text.chars().rev().take(LONGEST / 4).collect();
     *text = format!("{head} ... {}", tail.into_iter().rev().collect::<String>());
-}
-
-/// A fault and the places in the text that it is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Placed {
-    pub fault: Fault,
-    /// `None`: the file as a whole.
-    pub at: Option<Range<usize>>,
-    /// What stands beside the caret; may be empty.
-    pub label: String,
-    /// Other places, each with its label.
-    pub also: Vec<(Range<usize>, String)>,
-}
-
-impl Placed {
-    pub(super) fn new(at: Range<usize>, fault: Fault) -> Placed {
-        Placed { fault, at: Some(at), label: String::new(), also: Vec::new() }
-    }
-
-    /// About the file as a whole.
-    pub(super) fn whole(fault: Fault) -> Placed {
-        Placed { fault, at: None, label: String::new(), also: Vec::new() }
-    }
-
-    pub(super) fn label(mut self, label: impl Into<String>) -> Placed {
-        self.label = label.into();
-        self
-    }
-
-    pub(super) fn also(mut self, at: Range<usize>, label: impl Into<String>) -> Placed {
-        self.also.push((at, label.into()));
-        self
-    }
 }
 
 /// Every fault of one reading of a file.
@@ -80,11 +48,16 @@ impl Report {
     }
 
     pub(super) fn new(name: &str, text: Arc<str>, mut faults: Vec<Placed>) -> Report {
+        let masked = secrets::masked(&text);
         for Placed { fault, .. } in &mut faults {
-            tidy(&mut fault.message);
-            tidy(&mut fault.help);
+            for part in [&mut fault.message, &mut fault.help] {
+                for secret in masked.iter().flat_map(|masked| &masked.hidden) {
+                    *part = part.replace(secret.as_str(), "***");
+                }
+                tidy(part);
+            }
         }
-        let text = admin::masked(&text).map_or(text, Arc::from);
+        let text = masked.map_or(text, |masked| masked.text.into());
         faults.sort_by_key(|placed| placed.at.as_ref().map(|at| (at.start, at.end)));
         Report { name: name.to_owned(), text, faults }
     }

@@ -2,29 +2,20 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::str::FromStr;
 use std::sync::Arc;
 
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeTable;
 
-use super::file;
-use super::protocol;
-use super::report::Placed;
-use super::schema::{self, Section};
-use super::section::{self, Place};
+use super::keys;
+use super::own::Own;
+use super::place::{self, Place};
+use super::placed::{At, Placed};
+use super::read::{address, listed, text};
 use super::selector::{self, Serves};
-use super::settings;
-use super::tls;
+use super::unknown::{self, Table};
 use super::upstreams;
+use super::values::{List, Text};
 use crate::model::{Fault, ListenSpec, Policy, Protocol, Route, UpstreamEntry, UpstreamSpec};
-
-/// A value and its place in the text.
-#[derive(Clone, Debug)]
-pub(super) struct At<T> {
-    pub value: T,
-    pub at: Range<usize>,
-}
 
 /// A route as far as it could be read.
 pub(super) struct Draft {
@@ -71,32 +62,34 @@ pub(super) fn read(
     defaults: &Policy,
     faults: &mut Vec<Placed>,
 ) -> Draft {
-    let place = Place::new(Section::Route, table, header);
-    section::unknown_keys(place, faults);
-    let policy: file::Policy = section::read(place, Section::Policy, faults);
-    let route: file::Route = section::read(place, Section::Own, faults);
-    let mut policy = settings::policy(place, policy, defaults, faults);
-    protocol::policy(place, &mut policy, faults);
-    let mut draft = Draft {
+    let place = Place::new(unknown::route_schema(), table, header);
+    unknown::note(place, Table::Route, faults);
+    let own: Own = place::read(place, faults);
+    let mut policy = keys::read(place, defaults, faults);
+    keys::fit(place, &mut policy, &["sni", "alpn"], faults);
+    let listen = listeners(place, own.listen, faults);
+    let upstream = upstreams::read(place, own.upstream, faults);
+    let mut serves = selector::read(place, own.sni, own.alpn, faults);
+    keys::tls::fit_route(place, &mut policy, &mut serves.alpn, &upstream, faults);
+    let draft = Draft {
         header: place.header(),
-        name: name(place, route.name, faults),
-        listen: listeners(place, route.listen, faults),
-        upstream: upstreams::read(place, route.upstream, faults),
-        serves: selector::read(place, route.sni, route.alpn, faults),
+        name: name(place, own.name, faults),
+        listen,
+        upstream,
+        serves,
         policy,
         says_sniff_timeout: place.table.contains_key("sniff_timeout"),
     };
-    tls::fit(place, &mut draft, faults);
-    protocol::addresses(&draft, faults);
+    unix_of_udp(&draft, faults);
     same_size(&draft, faults);
     twice(&draft.upstream, faults);
     draft
 }
 
-fn name(place: Place<'_>, typed: Option<file::Text>, faults: &mut Vec<Placed>) -> Option<At<String>> {
+fn name(place: Place<'_>, typed: Option<Text>, faults: &mut Vec<Placed>) -> Option<At<String>> {
     const LONGEST: usize = 128;
     let value = place.table.get("name")?;
-    let text = settings::text("name", &typed?, value, faults)?.to_owned();
+    let text = text("name", &typed?, value, faults)?.to_owned();
     let fault = if text.trim().is_empty() {
         Fault::new("the name is empty", "give the route a name, or remove the line")
     } else if text.contains(char::is_control) {
@@ -112,53 +105,11 @@ fn name(place: Place<'_>, typed: Option<file::Text>, faults: &mut Vec<Placed>) -
     None
 }
 
-fn listeners(place: Place<'_>, typed: Option<file::List>, faults: &mut Vec<Placed>) -> Vec<At<ListenSpec>> {
+fn listeners(place: Place<'_>, typed: Option<List>, faults: &mut Vec<Placed>) -> Vec<At<ListenSpec>> {
     listed(place, "listen", typed.as_ref().map(|typed| typed.0.len()), faults);
     let typed = typed.map(|typed| typed.0).unwrap_or_default();
     let pairs = typed.iter().zip(place.items("listen"));
     pairs.filter_map(|(typed, value)| address(place, "listen", typed, value, faults)).collect()
-}
-
-/// A line that has the key, as it should be.
-fn example(section: Section, key: &str) -> String {
-    schema::example(section, key).map_or_else(|| key.to_owned(), |example| format!("{key} = {example}"))
-}
-
-/// Notes a list that is not there, or has no entries.
-pub(super) fn listed(place: Place<'_>, key: &str, entries: Option<usize>, faults: &mut Vec<Placed>) {
-    let example = || example(place.section, key);
-    if !place.table.contains_key(key) && !section::is_misspelt(place, key) {
-        let fault =
-            Fault::new(format!("the route has no `{key}`"), format!("add a line like this: {}", example()));
-        faults.push(Placed::new(place.header(), fault));
-    }
-    if entries == Some(0) {
-        let fault = Fault::new(format!("`{key}` is an empty list"), format!("write {}", example()));
-        faults.push(Placed::new(place.value(key), fault));
-    }
-}
-
-/// Reads one address, of the value that it was typed as.
-pub(super) fn address<T: FromStr<Err = Fault>>(
-    place: Place<'_>,
-    key: &str,
-    typed: &file::Text,
-    value: &Spanned<DeValue<'_>>,
-    faults: &mut Vec<Placed>,
-) -> Option<At<T>> {
-    let fault = match typed.0.parse::<T>() {
-        _ if value.get_ref().is_bool() => {
-            let message = format!("`{key}` takes text, not `{}`", typed.0);
-            Fault::new(message, format!("write {}", example(place.section, key)))
-        }
-        Ok(spec) => {
-            settings::text(key, typed, value, faults)?;
-            return Some(At { value: spec, at: value.span() });
-        }
-        Err(error) => Fault::new(error.to_string(), error.help),
-    };
-    faults.push(Placed::new(value.span(), fault));
-    None
 }
 
 /// A range of upstream ports has as many ports as each listener.
@@ -189,4 +140,21 @@ fn twice(upstream: &[At<UpstreamEntry>], faults: &mut Vec<Placed>) {
             faults.push(placed.also(first.clone(), "first here"));
         }
     }
+}
+
+/// Notes the Unix sockets of a UDP route.
+fn unix_of_udp(draft: &Draft, faults: &mut Vec<Placed>) {
+    if draft.policy.protocol == Protocol::Tcp {
+        return;
+    }
+    let listen = draft.listen.iter().filter(|listen| matches!(listen.value, ListenSpec::Unix(_))).map(place);
+    let upstream = draft.upstream.iter().filter(|entry| matches!(entry.value.spec, UpstreamSpec::Unix(_)));
+    for at in listen.chain(upstream.map(place)) {
+        let fault = Fault::new("a udp route cannot have a Unix socket", "write an address with a port");
+        faults.push(Placed::new(at, fault));
+    }
+}
+
+fn place<T>(entry: &At<T>) -> Range<usize> {
+    entry.at.clone()
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::report::Placed;
+use super::placed::Placed;
 use super::suggest::nearest;
 use crate::model::Fault;
 

@@ -1,21 +1,104 @@
 //! The entries of `upstream`: an address, or a table with an address and what it is to the others.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::ops::Range;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use toml::de::DeValue;
 
-use super::file;
-use super::report::Placed;
-use super::route::{At, address, listed};
-use super::schema::Section;
-use super::section::{self, Place};
+use super::place::{self, Place};
+use super::placed::{At, Placed};
+use super::read::{address, listed};
+use super::table_schema::typed_table;
+use super::values::{MaybeText, Text, TextOrTable};
 use crate::model::upstream::LARGEST_WEIGHT;
 use crate::model::{Fault, UpstreamEntry, UpstreamSpec};
+
+/// An upstream, and what it is to the others of its route.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Upstream {
+    /// "name:5432", "10.0.0.7:5432", "[::1]:5432", a range of ports, or "unix:/path".
+    #[schemars(required, extend("examples" = ["app-1.internal:3000"]))]
+    address: Option<Text>,
+    /// Its share beside the others: 1 to 1000.
+    #[schemars(range(min = 1, max = 1000), extend("default" = 1, "examples" = [2]))]
+    weight: Option<i64>,
+    /// It is used only where no other can be had.
+    #[schemars(extend("default" = false, "examples" = [true]))]
+    backup: Option<bool>,
+    /// How many connections it takes at once, from all routes together.
+    #[schemars(range(min = 1, max = 4_294_967_295_u32), extend("examples" = [100]))]
+    max_connections: Option<i64>,
+}
+
+typed_table!(Upstream);
+
+/// One upstream, or a list of them.
+#[derive(Clone, Debug)]
+pub(super) struct Upstreams(Vec<MaybeText>);
+
+struct ManyUpstreams;
+
+impl<'de> Visitor<'de> for ManyUpstreams {
+    type Value = Upstreams;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("text, a table or a list of them")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Upstreams, E> {
+        TextOrTable.visit_str(text).map(|one| Upstreams(vec![one]))
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Upstreams, E> {
+        TextOrTable.visit_i64(number).map(|one| Upstreams(vec![one]))
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Upstreams, E> {
+        TextOrTable.visit_f64(number).map(|one| Upstreams(vec![one]))
+    }
+
+    fn visit_bool<E: Error>(self, yes: bool) -> Result<Upstreams, E> {
+        TextOrTable.visit_bool(yes).map(|one| Upstreams(vec![one]))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<Upstreams, A::Error> {
+        TextOrTable.visit_map(table).map(|one| Upstreams(vec![one]))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Upstreams, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(items)).map(Upstreams)
+    }
+}
+
+impl<'de> Deserialize<'de> for Upstreams {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        input.deserialize_any(ManyUpstreams)
+    }
+}
+
+impl JsonSchema for Upstreams {
+    fn schema_name() -> Cow<'static, str> {
+        "Upstreams".into()
+    }
+
+    /// `TableSchema::table_of` finds the table.
+    fn json_schema(types: &mut SchemaGenerator) -> Schema {
+        let (text, table) = (types.subschema_for::<Text>(), types.subschema_for::<Upstream>());
+        let list = json_schema!({ "type": "array", "items": { "anyOf": [text, table] }, "minItems": 1 });
+        json_schema!({ "anyOf": [text, table, list] })
+    }
+}
 
 /// Reads the entries. Each is placed at its address.
 pub(super) fn read(
     place: Place<'_>,
-    typed: Option<file::Upstreams>,
+    typed: Option<Upstreams>,
     faults: &mut Vec<Placed>,
 ) -> Vec<At<UpstreamEntry>> {
     listed(place, "upstream", typed.as_ref().map(|typed| typed.0.len()), faults);
@@ -28,7 +111,7 @@ pub(super) fn read(
                 let spec: Option<At<UpstreamSpec>> = address(place, "upstream", text, value, faults);
                 spec.map(|spec| At { value: spec.value.into(), at: spec.at })
             }
-            (None, DeValue::Table(table)) => one(Place::new(Section::Upstream, table, value.span()), faults),
+            (None, DeValue::Table(table)) => one(Place::of::<Upstream>(table, value.span()), faults),
             (None, _) => None,
         };
         if entry.as_ref().is_some_and(|entry| entry.value.backup) {
@@ -51,12 +134,11 @@ pub(super) fn read(
 
 /// Reads one table.
 fn one(place: Place<'_>, faults: &mut Vec<Placed>) -> Option<At<UpstreamEntry>> {
-    section::unknown_keys(place, faults);
-    let typed: file::Upstream = section::read(place, Section::Upstream, faults);
+    let typed: Upstream = place::read(place, faults);
     let weight = number(place, "weight", typed.weight, LARGEST_WEIGHT, faults);
     let max_connections = number(place, "max_connections", typed.max_connections, u32::MAX, faults);
     let Some(value) = place.table.get("address") else {
-        if !section::is_misspelt(place, "address") {
+        if !place::is_misspelt(place, "address") {
             let fault = Fault::new("the upstream has no `address`", "write { address = \"app:3000\" }");
             faults.push(Placed::new(place.header(), fault));
         }

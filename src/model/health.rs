@@ -9,6 +9,7 @@ use regex_lite::{Regex, RegexBuilder};
 
 use super::fault::Fault;
 use super::units;
+use super::words::words;
 
 /// The largest `rise` and `fall`.
 pub const MOST_IN_A_ROW: u32 = 100;
@@ -215,26 +216,17 @@ impl fmt::Display for WhenDown {
     }
 }
 
-/// What becomes of the connections to an address that has left its name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnVanish {
-    /// They go on as they are.
-    #[default]
-    Keep,
-    /// They have `drain_timeout` to end by themselves.
-    Drain,
-    /// They are reset at once.
-    Cut,
-}
-
-impl OnVanish {
-    /// The word of the file.
-    pub fn label(self) -> &'static str {
-        match self {
-            OnVanish::Keep => "keep",
-            OnVanish::Drain => "drain",
-            OnVanish::Cut => "cut",
-        }
+words! {
+    /// What becomes of the connections to an address that has left its name.
+    #[derive(Default)]
+    pub enum OnVanish {
+        /// They go on as they are.
+        #[default]
+        Keep = "keep",
+        /// They have `drain_timeout` to end by themselves.
+        Drain = "drain",
+        /// They are reset at once.
+        Cut = "cut",
     }
 }
 

@@ -3,13 +3,16 @@
 //! A value of this module is right by construction: whoever holds a [`ListenAddr`] or a [`Route`] need not check it
 //! again. No I/O, no clock, no log; text comes in through `FromStr` and fails with an error that carries the cure.
 
+mod access;
 pub mod addr;
 mod admin;
 pub mod cidr;
-pub mod clients;
 mod fault;
 pub mod health;
+mod limits;
 pub mod outcome;
+pub mod policy;
+mod protocol;
 pub mod proxy_protocol;
 mod rate;
 pub mod selector;
@@ -18,18 +21,23 @@ pub mod table;
 pub mod tls;
 pub mod units;
 pub mod upstream;
+mod words;
 
+pub use access::{AccessRules, NetworkList, Networks};
 pub use addr::{ListenAddr, Peer, UpstreamAddr};
 pub use admin::{AdminSettings, Secret};
 pub use cidr::{Network, NetworkSet};
-pub use clients::{Clients, Limits, NetworkList, Networks, WhenFull};
 pub use fault::Fault;
 pub use health::{Expect, HealthCheck, OnVanish, Payload, WhenDown};
+pub use limits::{ClientLimits, ProcessLimits, WhenFull};
 pub use outcome::{Blame, DataPath, Outcome};
+pub use policy::{OnChange, Policy, RelayMode, Timeouts};
+pub use protocol::Protocol;
 pub use proxy_protocol::{AcceptProxy, HeaderOn, ProxyProtocol, ProxyVersion, TrustedSender, Untrusted};
 pub use rate::{Bandwidth, ByteRate, Rate};
 pub use selector::{Selector, ServerName};
 pub use spec::{ListenSpec, Ports, UpstreamSpec};
-pub use table::{LogFormat, LogSettings, LogTarget, OnChange, Policy, Protocol, RelayMode, Route, Table};
+pub use table::{LogFormat, LogSettings, LogTarget, Route, Table};
 pub use tls::{Credentials, Pair, Part, ServeTls, Tls, UpstreamTls};
 pub use upstream::{Balance, OnDown, UpstreamEntry};
+pub(crate) use words::words;

@@ -6,8 +6,13 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::access::Networks;
+use super::addr::Peer;
+use super::cidr::Network;
 use super::fault::Fault;
-use super::{Network, Networks, Peer, Protocol, units};
+use super::protocol::Protocol;
+use super::units;
+use super::words::words;
 
 /// What a route has to do with the PROXY protocol. `Default`: nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -113,34 +118,39 @@ impl FromStr for TrustedSender {
     }
 }
 
-/// What becomes of a client whose header would not be believed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Untrusted {
-    /// It is reset.
-    #[default]
-    Refuse,
-    /// It is a client like any other, and what it sends is its own.
-    Plain,
+words! {
+    /// What becomes of a client whose header would not be believed.
+    #[derive(Default)]
+    pub enum Untrusted {
+        /// It is reset.
+        #[default]
+        Refuse = "refuse",
+        /// It is a client like any other, and what it sends is its own.
+        Plain = "plain",
+    }
 }
 
-/// A version of the protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ProxyVersion {
-    /// A line of text.
-    V1,
-    /// Binary, with a checksum and notes.
-    V2,
+words! {
+    /// A version of the protocol.
+    pub enum ProxyVersion {
+        /// A line of text.
+        V1 = "v1",
+        /// Binary, with a checksum and notes.
+        V2 = "v2",
+    }
 }
 
-/// Which datagrams of a session have a header. The protocol's text does not say, and receivers differ.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum HeaderOn {
-    /// Each, as PowerDNS, BIND, Knot, Unbound and go-mmproxy expect it: a datagram may be lost, or overtaken, and each
-    /// must be understood by itself.
-    #[default]
-    Each,
-    /// The first, as Cloudflare Spectrum and frp send it: what expects that takes a second header for payload.
-    First,
+words! {
+    /// Which datagrams of a session have a header. The protocol's text does not say, and receivers differ.
+    #[derive(Default)]
+    pub enum HeaderOn {
+        /// Each, as PowerDNS, BIND, Knot, Unbound and go-mmproxy expect it: a datagram may be lost, or overtaken, and each
+        /// must be understood by itself.
+        #[default]
+        Each = "each",
+        /// The first, as Cloudflare Spectrum and frp send it: what expects that takes a second header for payload.
+        First = "first",
+    }
 }
 
 impl fmt::Display for ProxyProtocol {
@@ -154,8 +164,7 @@ impl fmt::Display for ProxyProtocol {
         }
         let gap = if self.accept.is_some() { ", " } else { "" };
         match self.send {
-            Some(ProxyVersion::V1) => write!(f, "{gap}send v1"),
-            Some(ProxyVersion::V2) => write!(f, "{gap}send v2"),
+            Some(version) => write!(f, "{gap}send {version}"),
             None if self.accept.is_none() => f.write_str("off"),
             None => Ok(()),
         }?;

@@ -59,3 +59,18 @@ pub fn show(value: Duration) -> String {
 pub fn show_millis(value: Duration) -> String {
     show(Duration::from_millis(u64::try_from(value.as_millis()).unwrap_or(u64::MAX)))
 }
+
+/// The same, and `"off"` for none.
+pub fn show_or_off(value: Option<Duration>) -> String {
+    or_off(value.map(show))
+}
+
+/// A value as it is displayed, and `"off"` for none.
+pub fn or_off(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "off".to_owned(), |value| value.to_string())
+}
+
+/// A value as it is displayed, and `"none"` for none.
+pub fn or_none(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "none".to_owned(), |value| value.to_string())
+}

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::UpstreamSpec;
+use super::spec::UpstreamSpec;
+use super::words::words;
 
 /// The largest weight.
 pub const LARGEST_WEIGHT: u32 = 1000;
@@ -46,51 +47,32 @@ impl fmt::Display for UpstreamEntry {
     }
 }
 
-/// Which of several upstreams a connection is led to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Balance {
-    /// In turn, by weight.
-    #[default]
-    RoundRobin,
-    /// The one with the fewest connections for its weight.
-    LeastConnections,
-    /// The better of two that chance gives.
-    RandomTwo,
-    /// By the client's address: the same one, as long as it can be had.
-    SourceHash,
-    /// The first of the list that can be had.
-    First,
-}
-
-impl Balance {
-    /// The word of the file.
-    pub fn label(self) -> &'static str {
-        match self {
-            Balance::RoundRobin => "round-robin",
-            Balance::LeastConnections => "least-connections",
-            Balance::RandomTwo => "random-two",
-            Balance::SourceHash => "source-hash",
-            Balance::First => "first",
-        }
+words! {
+    /// Which of several upstreams a connection is led to.
+    #[derive(Default)]
+    pub enum Balance {
+        /// In turn, by weight.
+        #[default]
+        RoundRobin = "round-robin",
+        /// The one with the fewest connections for its weight.
+        LeastConnections = "least-connections",
+        /// The better of two that chance gives.
+        RandomTwo = "random-two",
+        /// By the client's address: the same one, as long as it can be had.
+        SourceHash = "source-hash",
+        /// The first of the list that can be had.
+        First = "first",
     }
 }
 
-/// What becomes of the open connections of an upstream that went down.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnDown {
-    /// They go on as they are: those that work still work.
-    #[default]
-    Keep,
-    /// They are reset at once.
-    Cut,
-}
-
-impl OnDown {
-    /// The word of the file.
-    pub fn label(self) -> &'static str {
-        match self {
-            OnDown::Keep => "keep",
-            OnDown::Cut => "cut",
-        }
+words! {
+    /// What becomes of the open connections of an upstream that went down.
+    #[derive(Default)]
+    pub enum OnDown {
+        /// They go on as they are: those that work still work.
+        #[default]
+        Keep = "keep",
+        /// They are reset at once.
+        Cut = "cut",
     }
 }

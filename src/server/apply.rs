@@ -50,7 +50,7 @@ impl Server {
         table.routes.remove(name);
         let mut plan = Plan::between(&self.table, &table);
         Arc::make_mut(&mut drained.policy).on_change = OnChange::Drain;
-        let at_most = drained.policy.drain_timeout;
+        let at_most = drained.policy.timeouts.drain;
         plan.routes.removed.insert(name.to_owned(), Arc::new(drained));
         // No address is new.
         let opened = self.prepare(&plan).ok()?;
@@ -139,11 +139,11 @@ impl Server {
     fn serve(&mut self, addr: &ListenAddr, old: &Binding, new: &Binding) {
         let Some(frontend) = self.frontend(new) else { return };
         let Some(listener) = self.listeners.get(addr) else { return };
-        if old.route.policy.keepalive != new.route.policy.keepalive
+        if old.route.policy.timeouts.keepalive != new.route.policy.timeouts.keepalive
             && let Some(socket) = listener.socket()
         {
             // Setting an option on a live listening socket fails for no reason that a user could mend.
-            drop(socket.set_keepalive(new.route.policy.keepalive));
+            drop(socket.set_keepalive(new.route.policy.timeouts.keepalive));
         }
         listener.serve(frontend);
     }
@@ -165,7 +165,7 @@ impl Server {
             OnChange::Keep => {}
             OnChange::Cut => connections.kill(),
             OnChange::Drain => {
-                let (scope, at_most) = (connections.clone(), route.policy.drain_timeout);
+                let (scope, at_most) = (connections.clone(), route.policy.timeouts.drain);
                 self.root.spawn(async move {
                     scope.drain(at_most).await;
                 });

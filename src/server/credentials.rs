@@ -42,7 +42,7 @@ impl ReadCredentials {
 
 /// What a table needs.
 fn needed(table: &Table) -> BTreeSet<Credentials> {
-    table.routes.values().flat_map(|route| route.policy.clients.tls.credentials()).collect()
+    table.routes.values().flat_map(|route| route.policy.tls.credentials()).collect()
 }
 
 /// Reads what a file names, and shows the faults of what it cannot have. May block.

@@ -37,8 +37,8 @@ impl Server {
         let serving = self
             .serving
             .iter()
-            .filter_map(|(name, scope)| Some((routes.get(name)?.policy.drain_timeout, scope)));
-        let retired = self.retired.iter().map(|old| (old.route.policy.drain_timeout, &old.connections));
+            .filter_map(|(name, scope)| Some((routes.get(name)?.policy.timeouts.drain, scope)));
+        let retired = self.retired.iter().map(|old| (old.route.policy.timeouts.drain, &old.connections));
         serving.chain(retired).filter(|(_, scope)| !scope.is_empty())
     }
 

@@ -11,7 +11,7 @@ use super::admin_socket::AdminListener;
 use super::descriptors::Shares;
 use super::history::{FileView, Reloaded};
 use crate::config::{Compiled, Plan, Report};
-use crate::model::{AdminSettings, Fault, Limits, ListenAddr, LogSettings, Protocol, Route};
+use crate::model::{AdminSettings, Fault, ListenAddr, LogSettings, ProcessLimits, Protocol, Route};
 use crate::proxy::record::Shared;
 use crate::proxy::route::{LiveRoute, RouteState};
 use crate::proxy::udp::UdpListener;
@@ -155,7 +155,7 @@ pub struct DryRun {
     /// As it runs.
     pub log: LogSettings,
     /// As it runs.
-    pub limits: Limits,
+    pub limits: ProcessLimits,
     /// As it runs.
     pub admin: Option<AdminSettings>,
     /// Open connections of each route that would be removed or changed.

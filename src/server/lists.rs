@@ -34,7 +34,7 @@ enum Wrong {
 
 /// The files that a table needs.
 fn needed(table: &Table) -> BTreeSet<PathBuf> {
-    table.routes.values().flat_map(|route| route.policy.clients.files().cloned()).collect()
+    table.routes.values().flat_map(|route| route.policy.access.files().cloned()).collect()
 }
 
 /// Reads the lists that a file names, and shows the faults of those that it cannot have. May block.

@@ -40,7 +40,7 @@ pub(super) fn open_all(server: &Server, plan: &Plan) -> Result<NewListeners, Vec
     let mut opened = BTreeMap::new();
     let mut bound = Vec::new();
     for (addr, binding) in wanted {
-        let passed = inherited.listen(addr, binding.route.policy.keepalive);
+        let passed = inherited.listen(addr, binding.route.policy.timeouts.keepalive);
         let beside = is_beside_leaving(plan, addr);
         match passed.map_or_else(|| bind(addr, beside).map(Ok), |passed| passed.map(Err)) {
             Ok(Ok(socket)) => bound.push((addr, binding, socket)),
@@ -52,7 +52,7 @@ pub(super) fn open_all(server: &Server, plan: &Plan) -> Result<NewListeners, Vec
         return Err(faults);
     }
     for (addr, binding, socket) in bound {
-        match socket.listen(binding.route.policy.keepalive) {
+        match socket.listen(binding.route.policy.timeouts.keepalive) {
             Ok(listener) => drop(opened.insert(addr.clone(), listener)),
             Err(error) => or_fault(addr, error),
         }

@@ -70,7 +70,7 @@ pub fn main<A: Future<Output = ()> + Send + 'static>(
     let (workers, threads) = WorkerPool::start()?;
     let started = SystemTime::now();
     let mut life = Life { descriptors: Descriptors::raise(), unused: Vec::new(), logs, started };
-    let ended = runtime.block_on(life.serve(source, (inherited, workers), admin));
+    let ended = runtime.block_on(life.serve(source, inherited, workers, admin));
     // A look-up in the system's resolver cannot be called off, and must not hold up the end.
     runtime.shutdown_timeout(Duration::ZERO);
     threads.stop();
@@ -105,7 +105,8 @@ impl Life {
     async fn serve<A: Future<Output = ()> + Send + 'static>(
         &mut self,
         source: Source,
-        (inherited, workers): (Inherited, WorkerPool),
+        inherited: Inherited,
+        workers: WorkerPool,
         admin: impl FnOnce(Handle) -> A,
     ) -> Result<(), Failure> {
         // First of all: a signal that comes during the start is carried out after it.

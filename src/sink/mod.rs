@@ -1,133 +1,82 @@
-//! Floor 3: where log lines go. Handing a line over never blocks; a thread of its own writes.
+//! Layer 3: where log lines go. Handing a line over never blocks; a thread of its own writes.
 //!
 //! The queue is bounded in bytes, and what does not fit is lost and counted: a terminal that is stopped, a pipe that
 //! nobody reads or a full disk must not hold up a connection. May not log: it tells its owner ([`Event`]), who does.
 
+mod queue;
 mod writer;
 
 use std::io;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+pub use queue::{Event, Target, Tell};
+use queue::{Queue, count};
 use writer::Writer;
 
 /// Bytes that may wait: some 5,000 lines.
 const QUEUE: usize = 1 << 20;
 
-/// What a sink writes to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// Standard output.
-    Stdout,
-    /// Standard error.
-    Stderr,
-    /// A file, made if need be (mode 0640), and appended to.
-    File(PathBuf),
-}
-
-/// What the owner of a sink is told.
-#[derive(Debug)]
-pub enum Event<'a> {
-    /// Writing fails, for the first time since it worked.
-    Failing(&'a io::Error),
-    /// Writing works again. So many lines are missing here.
-    Lost(u64),
-}
-
-/// Hears of events, on the sink's thread. What it answers is written into the sink, at the place of the lost lines.
-pub type Tell = Box<dyn Fn(Event<'_>) -> Option<String> + Send>;
-
 /// A writer of lines. Dropping it writes what waits, and ends its thread.
 #[derive(Debug)]
 pub struct Sink {
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
-    /// There is something to do for the thread.
-    work: Condvar,
-    /// There is nothing left to do.
-    idle: Condvar,
-    lost: AtomicU64,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    queue: Vec<u8>,
-    /// Lines that did not fit since the thread last looked.
-    refused: u64,
-    reopen: bool,
-    closed: bool,
-    busy: bool,
+    queue: Arc<Queue>,
 }
 
 impl Sink {
     /// Starts the thread, which opens the target. Fails only if there can be no thread.
     pub fn open(target: Target, tell: Tell) -> io::Result<Sink> {
-        let shared = Arc::new(Shared::default());
+        let queue = Arc::new(Queue::default());
         // It opens the target before it looks at the queue.
-        shared.lock().busy = true;
-        let writer = Writer::new(shared.clone(), target, tell);
+        queue.lock().busy = true;
+        let writer = Writer::new(queue.clone(), target, tell);
         std::thread::Builder::new().name("log".into()).spawn(move || writer.run())?;
-        Ok(Sink { shared })
+        Ok(Sink { queue })
     }
 
     /// Hands lines over, each with its line feed. Never blocks.
     pub fn write(&self, lines: &[u8]) {
-        let mut state = self.shared.lock();
-        if state.queue.len() + lines.len() > QUEUE {
-            state.refused += count(lines);
-            self.shared.lost.fetch_add(count(lines), Ordering::Relaxed);
+        let mut waiting = self.queue.lock();
+        if waiting.lines.len() + lines.len() > QUEUE {
+            waiting.refused += count(lines);
+            self.queue.lost.fetch_add(count(lines), Ordering::Relaxed);
             return;
         }
-        state.queue.extend_from_slice(lines);
-        if !state.busy {
-            self.shared.work.notify_one();
+        waiting.lines.extend_from_slice(lines);
+        if !waiting.busy {
+            self.queue.work.notify_one();
         }
     }
 
     /// Opens a file target again: a log rotation has renamed it.
     pub fn reopen(&self) {
-        self.shared.lock().reopen = true;
-        self.shared.work.notify_one();
+        self.queue.lock().reopen = true;
+        self.queue.work.notify_one();
     }
 
-    /// Waits until all is written, for at most `patience`. Whether it is.
-    pub fn flush(&self, patience: Duration) -> bool {
-        let state = self.shared.lock();
+    /// Waits until all is written, for `at_most`. Whether it is.
+    pub fn flush(&self, at_most: Duration) -> bool {
+        let waiting = self.queue.lock();
         let waited = self
-            .shared
+            .queue
             .idle
-            .wait_timeout_while(state, patience, |state| state.busy || !state.queue.is_empty())
+            .wait_timeout_while(waiting, at_most, |waiting| waiting.busy || !waiting.lines.is_empty())
             .unwrap_or_else(PoisonError::into_inner);
         !waited.1.timed_out()
     }
 
     /// Lines that could not be written, since the start.
     pub fn lost(&self) -> u64 {
-        self.shared.lost.load(Ordering::Relaxed)
+        self.queue.lost.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for Sink {
     fn drop(&mut self) {
-        self.shared.lock().closed = true;
-        self.shared.work.notify_one();
+        self.queue.lock().closed = true;
+        self.queue.work.notify_one();
     }
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn count(lines: &[u8]) -> u64 {
-    lines.iter().filter(|&&byte| byte == b'\n').count() as u64
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-use super::{Event, Shared, State, Target, Tell, count};
+use super::queue::{Event, Queue, Target, Tell, Waiting, count};
 
 /// How long after a failed write the next one waits: what fails for long costs nothing and says little.
 const RETRY: Duration = Duration::from_secs(1);
@@ -23,7 +23,7 @@ struct News {
 
 /// Writes what the queue has.
 pub(super) struct Writer {
-    shared: Arc<Shared>,
+    queue: Arc<Queue>,
     target: Target,
     file: Option<File>,
     /// The last line written lacks its end.
@@ -35,8 +35,8 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub fn new(shared: Arc<Shared>, target: Target, tell: Tell) -> Self {
-        Writer { shared, target, file: None, cut: false, owed: 0, failing: false, tell }
+    pub fn new(queue: Arc<Queue>, target: Target, tell: Tell) -> Self {
+        Writer { queue, target, file: None, cut: false, owed: 0, failing: false, tell }
     }
 
     /// Until the sink is closed.
@@ -59,24 +59,24 @@ impl Writer {
 
     /// Waits for work and takes all of it. `None` when the sink is closed and empty.
     fn next(&self, batch: &mut Vec<u8>) -> Option<News> {
-        let mut state = self.shared.lock();
+        let mut waiting = self.queue.lock();
         if self.failing {
-            let nothing_new = |state: &mut State| !state.closed && !state.reopen;
-            let waited = self.shared.work.wait_timeout_while(state, RETRY, nothing_new);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let nothing_new = |waiting: &mut Waiting| !waiting.closed && !waiting.reopen;
+            let waited = self.queue.work.wait_timeout_while(waiting, RETRY, nothing_new);
+            waiting = waited.unwrap_or_else(PoisonError::into_inner).0;
         } else {
-            while state.queue.is_empty() && state.refused == 0 && !state.reopen && !state.closed {
-                state.busy = false;
-                self.shared.idle.notify_all();
-                state = self.shared.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            while waiting.lines.is_empty() && waiting.refused == 0 && !waiting.reopen && !waiting.closed {
+                waiting.busy = false;
+                self.queue.idle.notify_all();
+                waiting = self.queue.work.wait(waiting).unwrap_or_else(PoisonError::into_inner);
             }
         }
-        if state.closed && state.queue.is_empty() && state.refused == 0 {
+        if waiting.closed && waiting.lines.is_empty() && waiting.refused == 0 {
             return None;
         }
-        state.busy = true;
-        std::mem::swap(&mut state.queue, batch);
-        let State { refused, reopen, .. } = &mut *state;
+        waiting.busy = true;
+        std::mem::swap(&mut waiting.lines, batch);
+        let Waiting { refused, reopen, .. } = &mut *waiting;
         Some(News { refused: std::mem::take(refused), reopen: std::mem::take(reopen) })
     }
 
@@ -110,7 +110,7 @@ impl Writer {
             Err((written, error)) => {
                 let lost = count(&lines[written..]);
                 self.owed += lost;
-                self.shared.lost.fetch_add(lost, Ordering::Relaxed);
+                self.queue.lost.fetch_add(lost, Ordering::Relaxed);
                 if !std::mem::replace(&mut self.failing, true) {
                     (self.tell)(Event::Failing(&error));
                 }

@@ -1,8 +1,9 @@
 //! Which of several upstreams is next. Every rule here chooses one; asked again without it, it gives the next best.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use super::hash::{self, Rng};
+use super::lock::lock;
 
 /// An upstream that can be chosen.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +30,7 @@ impl Turns {
 
     /// Whose turn it is: each is owed its weight, and who is owed most pays for all.
     fn next(&self, seats: &[Seat]) -> Option<usize> {
-        let mut owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut owed = lock(&self.owed);
         let mut total = 0;
         let mut next: Option<(i64, usize)> = None;
         for seat in seats {

@@ -1,10 +1,11 @@
 //! What the active checks of one upstream have found.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::health::Checks;
+use super::lock::lock;
 
 /// An upstream as one kind of check sees it. Shared by every route that checks it alike.
 #[derive(Debug)]
@@ -94,7 +95,7 @@ impl Checked {
     }
 
     fn findings(&self) -> MutexGuard<'_, Findings> {
-        self.findings.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.findings)
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use super::health::{Change, Passive, Standing};
+use super::lock::lock;
 use crate::model::UpstreamAddr;
 
 /// One upstream address.
@@ -110,21 +111,21 @@ impl Upstream {
         (change, self.downs())
     }
 
-    fn failed(&self, begun: Instant, now: Instant, why: (&dyn fmt::Display, u64)) -> Change {
+    fn failed(&self, begun: Instant, now: Instant, why: &dyn fmt::Display, chance: u64) -> Change {
         let mut known = self.known();
-        let change = known.passive.failed(begun, now, why.1);
+        let change = known.passive.failed(begun, now, chance);
         self.calm.store(known.passive.is_calm(now), Ordering::Release);
         if let Change::Down(_) = change {
             self.downs.fetch_add(1, Ordering::Release);
         }
         if let Change::Down(_) | Change::StillDown(_) = change {
-            known.reason = Some(why.0.to_string());
+            known.reason = Some(why.to_string());
         }
         change
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
     }
 }
 
@@ -188,6 +189,6 @@ impl Attempt {
 
     /// It has failed, by the upstream's fault and for this reason. `chance` is any number.
     pub fn failed(self, now: Instant, why: &dyn fmt::Display, chance: u64) -> Change {
-        self.load.upstream.failed(self.begun, now, (why, chance))
+        self.load.upstream.failed(self.begun, now, why, chance)
     }
 }

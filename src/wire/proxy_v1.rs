@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::proxy::{Addresses, Header, Malformed, Notes};
+use super::proxy_header::{Addresses, Header, Malformed, Notes};
 
 /// How it begins.
 pub(super) const START: &[u8] = b"PROXY ";

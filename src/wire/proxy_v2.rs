@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::crc32c::crc32c;
-use super::proxy::{Addresses, Header, LONGEST, Malformed, Notes, Ssl};
+use super::proxy_header::{Addresses, Header, LONGEST, Malformed, Notes, Ssl};
 
 /// How it begins.
 pub(super) const START: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";

@@ -71,8 +71,14 @@ fn module(path: &Path) -> Option<Module> {
 
 impl File {
     fn read(path: &Path, text: &str) -> File {
-        let code: String =
-            text.lines().map(|line| line.split("//").next().unwrap_or_default().to_owned() + "\n").collect();
+        // To name a child, or who may see an item, imports nothing.
+        let declares = |line: &&str| line.ends_with(';') && line.split(' ').rev().nth(1) == Some("mod");
+        let code: String = text
+            .lines()
+            .map(|line| line.split("//").next().unwrap_or_default())
+            .filter(|line| !declares(line))
+            .map(|line| line.replace("(in crate::", "(in_") + "\n")
+            .collect();
         let code = code.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
         let (mut imports, mut body, mut rest) = (Vec::new(), String::new(), code);
         while let Some(at) = find_use(rest) {

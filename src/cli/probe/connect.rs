@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::{Instant, timeout};
 
-use super::{Count, Since, Steps, explain};
+use super::explain;
+use super::steps::{Count, Since, Steps};
 use crate::model::UpstreamAddr;
 
 /// A stream to the peer.

@@ -8,7 +8,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Stdin, 
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Count, Since, Steps, bytes, connect, explain};
+use super::steps::{Count, Since, Steps, bytes};
+use super::{connect, explain};
 use crate::model::{UpstreamAddr, units};
 
 /// Largest payload of a datagram over IPv4, in bytes; a longer line becomes several.

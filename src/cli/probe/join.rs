@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split, stdin, stdout};
 use tokio::time::{Instant, timeout};
 
-use super::{Since, Steps, bytes};
+use super::steps::{Since, Steps, bytes};
 
 /// After the peer's FIN: how long input may pause before the end. A FIN does not tell a peer that only ended its side
 /// from one that is gone, and a pipe may stay open for ever. A person at a terminal is not kept waiting at all.

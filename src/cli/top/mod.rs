@@ -92,7 +92,7 @@ fn watch(
     screen: &mut Screen,
     (mut asker, every): (Asker, Duration),
 ) -> io::Result<()> {
-    let colour = super::check::colour(&stdout());
+    let colour = super::output::colour(&stdout());
     let mut due = Instant::now() + every;
     loop {
         terminal.draw(|frame| draw::draw(frame, screen, colour))?;

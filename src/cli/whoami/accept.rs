@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Semaphore;
 
-use super::Options;
 use super::bind::Listener;
+use super::options::Options;
 use super::talk::{self, Ends};
 use crate::model::Peer;
 use crate::tasks::Scope;

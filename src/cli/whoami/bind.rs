@@ -70,7 +70,7 @@ pub(super) fn parse(text: &str) -> Result<ListenAddr, String> {
 
 /// What is bound.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(super) struct Sockets {
     /// With the real port.
     pub(super) addr: ListenAddr,
     pub(super) stream: Listener,
@@ -80,24 +80,24 @@ pub(super) struct Door {
 #[derive(Debug)]
 pub(super) enum Listener {
     Tcp(TcpListener),
-    Unix(UnixDoor),
+    Unix(UnixFile),
 }
 
 /// A Unix listener; its file goes with it.
 #[derive(Debug)]
-pub(super) struct UnixDoor {
+pub(super) struct UnixFile {
     pub(super) listener: UnixListener,
     path: PathBuf,
 }
 
-impl Drop for UnixDoor {
+impl Drop for UnixFile {
     fn drop(&mut self) {
         // It may be gone already; then there is nothing to do.
         std::fs::remove_file(&self.path).ok();
     }
 }
 
-pub(super) fn open(addr: &ListenAddr) -> Result<Door, BindError> {
+pub(super) fn open(addr: &ListenAddr) -> Result<Sockets, BindError> {
     let opened = match addr {
         ListenAddr::Unix(path) => open_unix(path),
         ListenAddr::Any(_) | ListenAddr::Ip(_) => open_ip(addr),
@@ -105,7 +105,7 @@ pub(super) fn open(addr: &ListenAddr) -> Result<Door, BindError> {
     opened.map_err(|source| BindError::Address { addr: addr.clone(), source })
 }
 
-fn open_ip(addr: &ListenAddr) -> io::Result<Door> {
+fn open_ip(addr: &ListenAddr) -> io::Result<Sockets> {
     let free_port = addr.port() == Some(0);
     let mut tries = 0;
     loop {
@@ -118,7 +118,7 @@ fn open_ip(addr: &ListenAddr) -> io::Result<Door> {
         };
         match ip_socket(&bound, Type::DGRAM) {
             Ok(udp) => {
-                return Ok(Door {
+                return Ok(Sockets {
                     addr: bound,
                     stream: Listener::Tcp(TcpListener::from_std(tcp)?),
                     udp: Some(UdpSocket::from_std(udp.into())?),
@@ -174,7 +174,7 @@ fn bound_socket(at: SocketAddr, kind: Type, families: Families) -> io::Result<So
     Ok(socket)
 }
 
-fn open_unix(path: &Path) -> io::Result<Door> {
+fn open_unix(path: &Path) -> io::Result<Sockets> {
     let listener = match UnixListener::bind(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(path) => {
             std::fs::remove_file(path)?;
@@ -182,9 +182,9 @@ fn open_unix(path: &Path) -> io::Result<Door> {
         }
         bound => bound?,
     };
-    Ok(Door {
+    Ok(Sockets {
         addr: ListenAddr::Unix(path.to_owned()),
-        stream: Listener::Unix(UnixDoor { listener, path: path.to_owned() }),
+        stream: Listener::Unix(UnixFile { listener, path: path.to_owned() }),
         udp: None,
     })
 }

@@ -8,7 +8,8 @@ use tokio::net::UdpSocket;
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
-use super::{Options, talk};
+use super::options::Options;
+use super::talk;
 use crate::model::Peer;
 use crate::tasks::Scope;
 

@@ -8,7 +8,7 @@ use tokio::io::{
 };
 use tokio::time::{sleep, timeout};
 
-use super::Options;
+use super::options::Options;
 use crate::model::Peer;
 
 /// Longest line in bytes, without its end.

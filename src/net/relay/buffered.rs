@@ -47,12 +47,12 @@ thread_local! {
 
 /// Moves bytes until the connection has ended, and no more than the bandwidth allows.
 pub(super) async fn run(streams: Streams<'_>, rules: &RelayRules<'_>, traffic: &Traffic) -> Ending {
-    let state = RelayState::new(traffic, &rules.timeouts);
+    let state = RelayState::new(traffic, rules.timeouts);
     state.note(if streams.has_tls() { Moved::Layered } else { Moved::Copied });
     let sockets = streams.sockets();
     let mut client = End::new(Side::Client, streams.client, Bound::new(rules.bandwidth.up));
     let mut upstream = End::new(Side::Upstream, streams.upstream, Bound::new(rules.bandwidth.down));
-    supervise(&state, sockets, &rules.timeouts, |cx| {
+    supervise(&state, sockets, rules.timeouts, |cx| {
         turn(&mut client, &mut upstream, cx, &state);
         turn(&mut upstream, &mut client, cx, &state);
         // Reading may have made records that answer: a change of keys, tickets.

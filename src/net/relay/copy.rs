@@ -11,11 +11,11 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional_with_sizes};
 
 use super::ending::Ending;
-use super::rules::Timeouts;
 use super::side::{Side, Sockets};
 use super::state::RelayState;
 use super::supervise::supervise;
 use super::traffic::{Moved, Traffic};
+use crate::model::Timeouts;
 use crate::net::Socket;
 
 /// Bytes of buffer per direction.

@@ -11,8 +11,8 @@ pub enum Ending {
     Reset(Side),
     /// This side stopped answering.
     Lost(Side),
-    /// [`super::Timeouts::idle`] is over.
+    /// `idle_timeout` is over.
     Idle,
-    /// [`super::Timeouts::half_close`] is over.
+    /// `half_close_timeout` is over.
     HalfClose,
 }

@@ -25,14 +25,14 @@ mod watches;
 use crate::model::RelayMode;
 pub use ending::Ending;
 pub use pipe::{MOST_PIPES, limit_pipes, pipes};
-pub use rules::{RelayRules, Timeouts};
+pub use rules::RelayRules;
 pub use side::{Side, Streams};
 pub use traffic::Traffic;
 
 /// Moves bytes both ways until the connection has ended, and passes its end on: a FIN as FIN, anything else as a
 /// reset. Dropping the future leaves both sockets open and the rest unsent.
 pub async fn relay(streams: Streams<'_>, rules: &RelayRules<'_>, traffic: &Traffic) -> Ending {
-    let (sockets, timeouts) = (streams.sockets(), &rules.timeouts);
+    let (sockets, timeouts) = (streams.sockets(), rules.timeouts);
     // Boxed, all but the usual one: a task is as large as its largest branch.
     let ending = match rules.mode {
         _ if streams.has_tls() || !rules.bandwidth.is_free() => {

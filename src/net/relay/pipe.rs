@@ -5,13 +5,14 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 
 use crate::net::Socket;
+use crate::state::lock;
 
 /// Pipes of this process, in use and at rest: at 16 pages each, half of what an unprivileged user may have.
 pub const MOST_PIPES: usize = 512;
@@ -39,7 +40,7 @@ pub fn pipes() -> (usize, usize) {
 }
 
 fn at_rest() -> MutexGuard<'static, Vec<Pipe>> {
-    AT_REST.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&AT_REST)
 }
 
 /// A direction that moves bulk data. No more pipes rest than there are such directions, so an idle proxy has none.

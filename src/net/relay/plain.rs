@@ -15,11 +15,11 @@ use tokio::task::yield_now;
 
 use super::ending::Ending;
 use super::pipe::{Pipe, User, has_bytes};
-use super::rules::Timeouts;
 use super::side::{Side, Sockets};
 use super::state::RelayState;
 use super::supervise::supervise;
 use super::traffic::{Moved, Traffic};
+use crate::model::Timeouts;
 use crate::net::Socket;
 
 /// The buffer that the connections of a thread share.

@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::ending::Ending;
-use super::rules::Timeouts;
 use super::side::Side;
 use super::traffic::{Moved, Traffic};
+use crate::model::Timeouts;
 use crate::net::Socket;
 use crate::net::queue::SendQueue;
 

@@ -4,10 +4,10 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 
 use super::ending::Ending;
-use super::rules::Timeouts;
 use super::side::Sockets;
 use super::state::RelayState;
 use super::watches::Watches;
+use crate::model::Timeouts;
 
 /// Calls `turn`, the moving of what can be moved, until the connection has ended.
 pub(super) async fn supervise(

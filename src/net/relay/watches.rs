@@ -7,9 +7,9 @@ use std::task::{Context, Poll};
 
 use super::ending::Ending;
 use super::liveness;
-use super::rules::Timeouts;
 use super::side::{Side, Sockets};
 use super::state::RelayState;
+use crate::model::Timeouts;
 
 /// Ends with the connection's ending, or with nothing: then it is no longer needed.
 type Watch<'a> = Option<Pin<Box<dyn Future<Output = Option<Ending>> + Send + 'a>>>;

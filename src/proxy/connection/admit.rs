@@ -62,7 +62,7 @@ fn place(listener: &Listener, asked: &Arc<Frontend>, client: &Peer) -> Result<Pl
     let Frontend::Route(live) = &*frontend else { return Ok(Some((frontend, None))) };
     // Whom a header will name is counted as a client when the header has come.
     let known = live.reads_header_of(client).is_none().then_some(client);
-    match Admission::admit(&live.state, &live.route.policy.clients, known) {
+    match Admission::admit(&live.state, &live.route.policy.limits, known) {
         Ok(admission) => Ok(Some((frontend, Some(admission)))),
         Err(Refusal::Route) if live.may_keep_waiting() => Err(frontend),
         Err(refusal) => {
@@ -96,7 +96,7 @@ async fn wait(listener: &Listener, frontend: &Arc<Frontend>, client: &Peer) {
     freed.as_mut().enable();
     changed.as_mut().enable();
     // What has happened since the caller looked woke nobody.
-    let most = live.route.policy.clients.max_connections.unwrap_or(u32::MAX);
+    let most = live.route.policy.limits.max_connections.unwrap_or(u32::MAX);
     if live.state.open() < most || !listener.serves(frontend) {
         return;
     }
@@ -121,7 +121,7 @@ pub(super) fn admit_by_preamble(
         client.guard.keep_quiet();
         return Err(Outcome::Denied);
     }
-    let limits = &live.route.policy.clients;
+    let limits = &live.route.policy.limits;
     let admitted = match &mut client.permits.admission {
         // It was known who it is when it came.
         Some(_) if preamble.header.is_none() => Ok(()),

@@ -75,7 +75,7 @@ async fn reach(
     let (socket, guard) = (&*client.socket.socket, &mut client.guard);
     let mut first = header::of(socket, live, preamble.as_deref(), guard);
     let holds_bytes = !first.is_empty() || preamble.as_ref().is_some_and(|preamble| preamble.holds_bytes());
-    let begins_tls = live.route.policy.clients.tls.upstream.is_some();
+    let begins_tls = live.route.policy.tls.upstream.is_some();
     // TLS comes after the header.
     let before_tls = if begins_tls { take(&mut first) } else { Vec::new() };
     let wanted = ForClient { socket, holds_bytes, before_tls: &before_tls };
@@ -87,7 +87,7 @@ async fn reach(
     let read = preamble.map(|preamble| preamble.first).unwrap_or_default();
     first.extend_from_slice(&read);
     let to = StreamRef { socket: &upstream.socket, session: sessions.upstream.as_deref_mut() };
-    header::send(socket, to, &first, live.route.policy.connect_timeout).await?;
+    header::send(socket, to, &first, live.route.policy.timeouts.connect).await?;
     guard.traffic().sent_before_relay(read.len());
     let has_tls = sessions.client.is_some() || sessions.upstream.is_some();
     Ok(Upstream { socket: upstream, sessions: has_tls.then(|| Box::new(sessions)), cut, _load: load })

@@ -55,7 +55,7 @@ impl CutSignal {
         };
         let after = match policy.on_vanish {
             OnVanish::Keep => None,
-            OnVanish::Drain => Some(policy.drain_timeout),
+            OnVanish::Drain => Some(policy.timeouts.drain),
             OnVanish::Cut => Some(Duration::ZERO),
         };
         let address = match (after, &candidate.name, peer) {

@@ -22,7 +22,7 @@ pub(super) async fn accept(
     live: &LiveRoute,
     preamble: Option<&mut Preamble>,
 ) -> Result<(), Outcome> {
-    let (Some(_), Some(preamble)) = (&live.route.policy.clients.tls.clients, preamble) else {
+    let (Some(_), Some(preamble)) = (&live.route.policy.tls.clients, preamble) else {
         return Ok(());
     };
     match Box::pin(handshake(client, live, preamble)).await {
@@ -46,8 +46,8 @@ async fn handshake(
 ) -> Result<Box<Session>, Outcome> {
     // Its files were read before the route came to run.
     let acceptor = live.acceptor.as_ref().ok_or(Outcome::Internal)?.load_full();
-    let policy = &live.route.policy.clients;
-    let (socket, deadline) = (&client.socket.socket, Instant::now() + policy.sniff_timeout);
+    let policy = &live.route.policy;
+    let (socket, deadline) = (&client.socket.socket, Instant::now() + policy.timeouts.sniff);
     if preamble.hello.is_none() && policy.proxy_protocol.send == Some(ProxyVersion::V2) {
         // The header to the upstream says what the client asks for.
         preamble.hello = hello(socket, &mut preamble.first, deadline).await?;

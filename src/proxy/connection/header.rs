@@ -19,7 +19,7 @@ pub(super) fn of(
     preamble: Option<&Preamble>,
     guard: &RecordGuard,
 ) -> Vec<u8> {
-    let Some(version) = live.route.policy.clients.proxy_protocol.send else { return Vec::new() };
+    let Some(version) = live.route.policy.proxy_protocol.send else { return Vec::new() };
     let header = preamble.and_then(|preamble| preamble.header.as_ref());
     let addresses = addresses(&guard.client(), client, header);
     if version == ProxyVersion::V1 {

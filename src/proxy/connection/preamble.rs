@@ -60,7 +60,7 @@ pub(super) async fn route(
 ) -> Result<Arc<LiveRoute>, Outcome> {
     match (&*client.frontend, preamble) {
         (Frontend::Sni(router), Some(preamble)) => {
-            let deadline = Instant::now() + client.frontend.policy().clients.sniff_timeout;
+            let deadline = Instant::now() + client.frontend.policy().timeouts.sniff;
             let socket = &client.socket.socket;
             Box::pin(choose(router, socket, preamble, deadline, &mut client.guard)).await
         }

@@ -6,7 +6,7 @@ use super::client::Client;
 use super::connect::Upstream;
 use super::cut::CutSignal;
 use crate::model::Outcome;
-use crate::net::relay::{Ending, RelayRules, Side, Timeouts, relay};
+use crate::net::relay::{Ending, RelayRules, Side, relay};
 use crate::proxy::route::LiveRoute;
 
 /// Moves bytes until the connection has ended, or is cut.
@@ -16,15 +16,7 @@ pub(super) async fn run(
     upstream: &mut Upstream,
 ) -> Result<Outcome, Outcome> {
     let policy = &live.route.policy;
-    let rules = RelayRules {
-        mode: policy.relay,
-        bandwidth: &policy.clients.bandwidth,
-        timeouts: Timeouts {
-            idle: policy.idle_timeout,
-            half_close: policy.half_close_timeout,
-            keepalive: policy.keepalive,
-        },
-    };
+    let rules = RelayRules { mode: policy.relay, bandwidth: &policy.bandwidth, timeouts: &policy.timeouts };
     let (streams, cut) = upstream.streams(&client.socket.socket);
     let ending = tokio::select! {
         biased;

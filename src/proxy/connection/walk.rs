@@ -43,7 +43,7 @@ pub(super) async fn walk(
     let candidates = live.candidates();
     let at_most = match candidates.list() {
         // No look-up has ever brought one: the first may be under way.
-        [] => live.route.policy.connect_timeout,
+        [] => live.route.policy.timeouts.connect,
         _ => match walk_once(client, live, &candidates, guard).await {
             Err(Outcome::ConnectFailed) if live.has_names() => NEXT_LOOK_UP,
             ended => return ended,
@@ -71,7 +71,7 @@ async fn walk_once(
     guard: &mut RecordGuard,
 ) -> Result<Dialed, Outcome> {
     let policy = &live.route.policy;
-    let (timeout, keepalive) = (policy.connect_timeout, policy.keepalive);
+    let (timeout, keepalive) = (policy.timeouts.connect, policy.timeouts.keepalive);
     let options = DialOptions { timeout, keepalive, before_tls: client.before_tls };
     let mut walk = Walk::new(guard.client().ip(), fastrand::u64(..));
     let mut tried = false;

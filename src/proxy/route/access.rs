@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use crate::model::{Clients, NetworkList, NetworkSet, Networks, Peer};
+use crate::model::{AccessRules, NetworkList, NetworkSet, Networks, Peer};
 
 /// A list from a file, as the file is now.
 pub type LiveList = ArcSwap<NetworkSet>;
@@ -47,9 +47,9 @@ impl List {
 
 impl Access {
     /// As a route has it; `files` are the lists that it may name.
-    pub fn new(clients: &Clients, files: &Lists) -> Self {
+    pub fn new(rules: &AccessRules, files: &Lists) -> Self {
         let list = |list: &Option<NetworkList>| list.as_ref().map(|list| List::new(list, files));
-        Access { allow: list(&clients.allow), deny: list(&clients.deny) }
+        Access { allow: list(&rules.allow), deny: list(&rules.deny) }
     }
 
     /// Whether it lets a client in. One without an address came through a Unix socket: its file says who may.

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::refusal::Refusal;
 use super::state::RouteState;
-use crate::model::{Clients, Peer};
+use crate::model::{ClientLimits, Peer};
 use crate::state::{ClientKey, lock};
 
 /// The place of one connection, given back when it is dropped.
@@ -18,7 +18,11 @@ pub struct Admission {
 
 impl Admission {
     /// A place within the limits of the route and, where it is known who the client is, within its own.
-    pub fn admit(state: &Arc<RouteState>, limits: &Clients, client: Option<&Peer>) -> Result<Self, Refusal> {
+    pub fn admit(
+        state: &Arc<RouteState>,
+        limits: &ClientLimits,
+        client: Option<&Peer>,
+    ) -> Result<Self, Refusal> {
         let most = limits.max_connections.unwrap_or(u32::MAX);
         let more = |open: u32| (open < most).then_some(open + 1);
         if state.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
@@ -35,7 +39,7 @@ impl Admission {
 
     /// Counts the connection as one of this client, within the limits of a client. A client that comes through a Unix
     /// socket has no address, and no limit of its own.
-    pub fn identify(&mut self, limits: &Clients, client: &Peer) -> Result<(), Refusal> {
+    pub fn identify(&mut self, limits: &ClientLimits, client: &Peer) -> Result<(), Refusal> {
         let Some(ip) = client.ip() else { return Ok(()) };
         if let Some(most) = limits.max_connections_per_client {
             let client = ClientKey::of(ip);

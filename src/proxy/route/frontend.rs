@@ -86,7 +86,7 @@ impl Frontend {
     /// Whether a client may come in, or at least send its header or hello. One that may not is counted.
     pub fn lets_in(&self, client: &Peer) -> bool {
         let first = self.first();
-        match first.route.policy.clients.proxy_protocol.accept.as_deref() {
+        match first.route.policy.proxy_protocol.accept.as_deref() {
             Some(accept) if accept.trusted.includes(client) => true,
             Some(accept) if accept.untrusted == Untrusted::Refuse => {
                 first.state.refused(Refusal::Untrusted, client);
@@ -111,7 +111,7 @@ impl Frontend {
 
     /// Whether something of this client is read before it is known who it is, or which route serves it.
     pub fn reads_first(&self, client: &Peer) -> bool {
-        let tls = self.policy().clients.tls.clients.is_some();
+        let tls = self.policy().tls.clients.is_some();
         tls || matches!(self, Frontend::Sni(_)) || self.reads_header_of(client).is_some()
     }
 

@@ -7,7 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::model::{Limits, ListenAddr};
+use crate::model::{ListenAddr, ProcessLimits};
 use crate::state::LogOnce;
 
 /// Permits for connections.
@@ -34,7 +34,7 @@ impl ConnectionLimit {
 
     /// Changes the number: as many as the descriptors allow, and no more than the file says. Connections that are open
     /// stay so: what they hold is not taken back.
-    pub fn resize(&self, descriptors: usize, limits: Limits) {
+    pub fn resize(&self, descriptors: usize, limits: ProcessLimits) {
         let most = limits.max_connections.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
         self.set.store(most < descriptors, Ordering::Relaxed);
         let connections = descriptors.min(most);
@@ -97,7 +97,7 @@ mod tests {
         for _ in 0..3 {
             open.push(limit.admit(&listener).await.unwrap());
         }
-        let none = Limits::default();
+        let none = ProcessLimits::default();
         limit.resize(1, none);
         assert_eq!((limit.total.load(Ordering::Relaxed), limit.permits.available_permits()), (3, 0));
         open.clear();
@@ -108,7 +108,7 @@ mod tests {
         assert_eq!((limit.total.load(Ordering::Relaxed), limit.permits.available_permits()), (5, 5));
         // The smaller of what the descriptors allow and what the file says.
         for (most, total) in [(3, 3), (9, 5)] {
-            limit.resize(5, Limits { max_connections: Some(most) });
+            limit.resize(5, ProcessLimits { max_connections: Some(most) });
             assert_eq!(limit.permits.available_permits(), total);
         }
     }

@@ -82,14 +82,14 @@ impl LiveRoute {
         let entries: Vec<Entry> = route.upstream.iter().map(entry).collect();
         let keeps = route.policy.health.is_some() && entries.iter().any(|entry| entry.name.is_some());
         let keeper = keeps.then(|| upstreams.scope().child());
-        let clients = &route.policy.clients;
+        let policy = &route.policy;
         let live = Arc::new(LiveRoute {
             entries,
-            access: Access::new(clients, &registry.lists),
+            access: Access::new(&policy.access, &registry.lists),
             state,
             generation,
-            acceptor: registry.tls.acceptor(&clients.tls),
-            connector: registry.tls.connector(&clients.tls),
+            acceptor: registry.tls.acceptor(&policy.tls),
+            connector: registry.tls.connector(&policy.tls),
             connections,
             held: HoldQueue::default(),
             upstreams: upstreams.clone(),
@@ -116,13 +116,13 @@ impl LiveRoute {
 
     /// How the PROXY header of this sender is read, if it sends one.
     pub fn reads_header_of(&self, sender: &Peer) -> Option<&AcceptProxy> {
-        let accept = self.route.policy.clients.proxy_protocol.accept.as_deref();
+        let accept = self.route.policy.proxy_protocol.accept.as_deref();
         accept.filter(|accept| accept.trusted.includes(sender))
     }
 
     /// Whether a client for whom there is no place waits for one.
     pub fn may_keep_waiting(&self) -> bool {
-        self.route.policy.clients.when_full == WhenFull::Wait
+        self.route.policy.limits.when_full == WhenFull::Wait
     }
 
     /// No listener serves it any more: its checks end, as far as no other route wants them.
@@ -187,9 +187,9 @@ impl LiveRoute {
 
     /// What the TLS of the route makes of an upstream.
     fn tls_key(&self, entry: &Entry) -> Option<TlsKey> {
-        let clients = &self.route.policy.clients;
-        let tls = clients.tls.upstream.as_ref()?;
-        Some(TlsKey::new(tls, &entry.addr, clients.proxy_protocol.send))
+        let policy = &self.route.policy;
+        let tls = policy.tls.upstream.as_ref()?;
+        Some(TlsKey::new(tls, &entry.addr, policy.proxy_protocol.send))
     }
 
     /// Whether an upstream is a name.

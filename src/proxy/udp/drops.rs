@@ -2,53 +2,43 @@
 
 use std::fmt::Write;
 use std::io;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::io::Errno;
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::model::ListenAddr;
+use crate::model::{ListenAddr, words};
+use crate::state::lock;
 
 /// How long one message stands for all that follows it.
 const TOLD: Duration = Duration::from_secs(10);
 
-/// Why a datagram was dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reason {
-    /// The lists of the route do not let its client in.
-    Denied,
-    /// There are as many sessions as there may be, and none of them gives way.
-    Full,
-    /// Of a client without a session, at a listener that is going away.
-    Closing,
-    /// More than is kept while a name is being looked up.
-    Resolving,
-    /// No upstream could be had for its session.
-    NoUpstream,
-    /// The way to its receiver takes none so large.
-    TooLarge,
-    /// The system's queue towards its receiver is full.
-    Busy,
-    /// Its upstream refuses datagrams (ICMP).
-    Refused,
-    /// No way leads to its receiver, or a filter forbids it.
-    Unreachable,
+words! {
+    /// Why a datagram was dropped.
+    pub(super) enum Reason {
+        /// The lists of the route do not let its client in.
+        Denied = "denied",
+        /// There are as many sessions as there may be, and none of them gives way.
+        Full = "full",
+        /// Of a client without a session, at a listener that is going away.
+        Closing = "closing",
+        /// More than is kept while a name is being looked up.
+        Resolving = "resolving",
+        /// No upstream could be had for its session.
+        NoUpstream = "no-upstream",
+        /// The way to its receiver takes none so large.
+        TooLarge = "too-large",
+        /// The system's queue towards its receiver is full.
+        Busy = "busy",
+        /// Its upstream refuses datagrams (ICMP).
+        Refused = "refused",
+        /// No way leads to its receiver, or a filter forbids it.
+        Unreachable = "unreachable",
+    }
 }
-
-const REASONS: [Reason; 9] = [
-    Reason::Denied,
-    Reason::Full,
-    Reason::Closing,
-    Reason::Resolving,
-    Reason::NoUpstream,
-    Reason::TooLarge,
-    Reason::Busy,
-    Reason::Refused,
-    Reason::Unreachable,
-];
 
 impl Reason {
     /// By the error of the call that was to send it.
@@ -60,33 +50,19 @@ impl Reason {
             _ => Reason::Unreachable,
         }
     }
-
-    fn label(self) -> &'static str {
-        match self {
-            Reason::Denied => "denied",
-            Reason::Full => "full",
-            Reason::Closing => "closing",
-            Reason::Resolving => "resolving",
-            Reason::NoUpstream => "no-upstream",
-            Reason::TooLarge => "too-large",
-            Reason::Busy => "busy",
-            Reason::Refused => "refused",
-            Reason::Unreachable => "unreachable",
-        }
-    }
 }
 
 /// The drops of one listener.
 #[derive(Debug, Default)]
 pub(super) struct Drops {
-    counts: [AtomicU64; REASONS.len()],
+    counts: [AtomicU64; Reason::ALL.len()],
     told: Mutex<Told>,
 }
 
 #[derive(Debug, Default)]
 struct Told {
     at: Option<Instant>,
-    counts: [u64; REASONS.len()],
+    counts: [u64; Reason::ALL.len()],
 }
 
 impl Drops {
@@ -95,13 +71,13 @@ impl Drops {
     }
 
     pub(super) fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let counts = REASONS.iter().zip(&self.counts);
+        let counts = Reason::ALL.iter().zip(&self.counts);
         counts.map(|(reason, count)| (reason.label(), count.load(Ordering::Relaxed)))
     }
 
     /// Says what was dropped since the last message, unless that was only just.
     pub(super) fn tell(&self, listener: &ListenAddr, at_last: bool) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = lock(&self.told);
         if !at_last && told.at.is_some_and(|at| at.elapsed() < TOLD) {
             return;
         }

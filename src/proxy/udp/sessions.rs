@@ -10,7 +10,7 @@ use super::drops::Reason;
 use super::header::{ProxyHeader, Upstream};
 use super::listener::{LISTENER, UdpListener};
 use super::session::{self, Next, Session};
-use crate::model::table::UDP_IDLE;
+use crate::model::policy::UDP_IDLE;
 use crate::model::{Outcome, Peer};
 use crate::net::datagram::{self, Batch, Ready, Segments};
 use crate::proxy::record::{OpenConnection, Shared};
@@ -148,7 +148,7 @@ impl UdpSessions {
         }
         let permit = permit.ok_or(Reason::Full)?;
         let policy = &live.route.policy;
-        let terms = Terms { idle: policy.idle_timeout.unwrap_or(UDP_IDLE), replies: policy.max_replies };
+        let terms = Terms { idle: policy.timeouts.idle.unwrap_or(UDP_IDLE), replies: policy.max_replies };
         let session = self.session(live, ends.client, permit);
         let id = self.flows.open(ends, terms, self.now, session);
         self.flows.ask(&ends, segments.datagrams, self.now);
@@ -387,7 +387,7 @@ impl Drop for UdpSessions {
 fn header(session: &Session, ends: &Ends, listener: &UdpListener, shared: &Shared) -> Option<ProxyHeader> {
     let bound = listener.socket.addr();
     let server = SocketAddr::new(ends.local.unwrap_or(bound.ip()), bound.port());
-    let proxy_protocol = &session.live.route.policy.clients.proxy_protocol;
+    let proxy_protocol = &session.live.route.policy.proxy_protocol;
     ProxyHeader::new(proxy_protocol, ends.client, server, || shared.unique_id(session.open.id))
 }
 

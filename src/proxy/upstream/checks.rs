@@ -38,7 +38,12 @@ impl Check {
         let state = Arc::new(Checked::new(how.rise, how.fall));
         let downs = watch::Sender::new(0);
         let task = context.scope.child();
-        task.spawn(keep(endpoint, how, (state.clone(), downs.clone()), context.clone()));
+        task.spawn(keep(
+            endpoint,
+            how,
+            Found { state: state.clone(), downs: downs.clone() },
+            context.clone(),
+        ));
         Check { state, downs, task }
     }
 
@@ -48,13 +53,14 @@ impl Check {
     }
 }
 
+/// Where a task notes what its checks find.
+struct Found {
+    state: Arc<Checked>,
+    downs: watch::Sender<u64>,
+}
+
 /// Checks until the task is ended.
-async fn keep(
-    endpoint: Arc<Endpoint>,
-    how: HealthCheck,
-    (state, downs): (Arc<Checked>, watch::Sender<u64>),
-    context: Arc<Context>,
-) {
+async fn keep(endpoint: Arc<Endpoint>, how: HealthCheck, found: Found, context: Arc<Context>) {
     sleep(SPREAD.min(how.interval).mul_f64(fastrand::f64())).await;
     loop {
         let begun = Instant::now();
@@ -69,30 +75,25 @@ async fn keep(
             Ok(()) => Some(Ok(())),
         };
         if let Some(result) = result {
-            state.ended(begun.into_std(), Instant::now().into_std());
+            found.state.ended(begun.into_std(), Instant::now().into_std());
             if result.is_ok() && how.port.is_none() {
                 endpoint.passed();
             }
-            learn(&endpoint, result, (&state, &downs), &context);
+            learn(&endpoint, result, &found, &context);
         }
         // Nine to eleven tenths: what began together does not stay so.
         sleep_until(begun + how.interval.mul_f64(0.9 + 0.2 * fastrand::f64())).await;
     }
 }
 
-fn learn(
-    endpoint: &Endpoint,
-    result: Result<(), String>,
-    (state, downs): (&Checked, &watch::Sender<u64>),
-    context: &Context,
-) {
+fn learn(endpoint: &Endpoint, result: Result<(), String>, found: &Found, context: &Context) {
     let upstream = endpoint.state.addr();
     let error = result.as_ref().err().cloned().unwrap_or_default();
-    match state.learn(result, Instant::now().into_std()) {
+    match found.state.learn(result, Instant::now().into_std()) {
         None => return,
         Some(Turn::Down(times)) => {
             warn!(%upstream, error, "upstream is down: its check fails");
-            downs.send_replace(times);
+            found.downs.send_replace(times);
         }
         Some(Turn::Up(time)) => {
             info!(%upstream, down_for = %units::show_millis(time), "upstream is up again: its check passes");

@@ -1,4 +1,4 @@
-//! The values of the file, as they are typed: words, texts, durations, lists.
+//! Values of the file as they are typed: texts, durations, lists.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,54 +9,28 @@ use serde::de::{
     Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor, value::SeqAccessDeserializer,
 };
 
-use super::Upstream;
-
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident: $($word:ident)*) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
-        #[serde(rename_all = "kebab-case")]
-        pub(in crate::config) enum $name { $($word,)* }
-    };
-}
-words!(/** `format` */ Format: Text Json);
-words!(/** `protocol` */ Protocol: Tcp Udp);
-words!(/** `on_change` */ OnChange: Keep Drain Cut);
-words!(/** `relay` */ Relay: Auto Copy Splice);
-words!(/** `balance` */ Balance: RoundRobin LeastConnections RandomTwo SourceHash First);
-words!(/** `on_down` */ OnDown: Keep Cut);
-words!(/** `when_full` */ WhenFull: Reset Wait);
-words!(/** `proxy_protocol.untrusted` */ Untrusted: Refuse Plain);
-words!(/** `proxy_protocol.send` */ ProxyVersion: V1 V2);
-words!(/** `proxy_protocol.datagrams` */ HeaderOn: Each First);
-words!(/** `on_vanish` */ OnVanish: Keep Drain Cut);
-
 /// A text. Numbers and booleans are taken too: `compile` sees in the document that the quotes are missing, and says so.
 #[derive(Clone, Debug)]
-pub(in crate::config) struct Text(pub String);
+pub(super) struct Text(pub String);
 
 /// A duration with its unit.
 #[derive(Clone, Debug, Deserialize)]
-pub(in crate::config) struct Span(pub Text);
+pub(super) struct Span(pub Text);
 
 /// A duration with its unit, or `"off"`.
 #[derive(Clone, Debug, Deserialize)]
-pub(in crate::config) struct SpanOrOff(pub Text);
+pub(super) struct SpanOrOff(pub Text);
 
 /// One text, or a list of them.
 #[derive(Clone, Debug)]
-pub(in crate::config) struct List(pub Vec<Text>);
-
-/// One upstream, or a list of them.
-#[derive(Clone, Debug)]
-pub(in crate::config) struct Upstreams(pub Vec<MaybeText>);
+pub(super) struct List(pub Vec<Text>);
 
 /// A text, or a table: which of its keys are wrong is found in the document.
 #[derive(Clone, Debug)]
-pub(in crate::config) struct MaybeText(pub Option<Text>);
+pub(super) struct MaybeText(pub Option<Text>);
 
 /// Anything but a table or a list, as text.
-pub(in crate::config) struct Scalar;
+pub(super) struct Scalar;
 
 impl Visitor<'_> for Scalar {
     type Value = Text;
@@ -93,7 +67,7 @@ impl<'de> Deserialize<'de> for Text {
 }
 
 /// One text or several.
-pub(in crate::config) struct Texts;
+pub(super) struct Texts;
 
 impl<'de> Visitor<'de> for Texts {
     type Value = List;
@@ -129,9 +103,10 @@ impl<'de> Deserialize<'de> for List {
     }
 }
 
-struct OneUpstream;
+/// A text, or a table that is passed over.
+pub(super) struct TextOrTable;
 
-impl<'de> Visitor<'de> for OneUpstream {
+impl<'de> Visitor<'de> for TextOrTable {
     type Value = MaybeText;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -162,60 +137,7 @@ impl<'de> Visitor<'de> for OneUpstream {
 
 impl<'de> Deserialize<'de> for MaybeText {
     fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        input.deserialize_any(OneUpstream)
-    }
-}
-
-struct ManyUpstreams;
-
-impl<'de> Visitor<'de> for ManyUpstreams {
-    type Value = Upstreams;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("text, a table or a list of them")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Upstreams, E> {
-        OneUpstream.visit_str(text).map(|one| Upstreams(vec![one]))
-    }
-
-    fn visit_i64<E: Error>(self, number: i64) -> Result<Upstreams, E> {
-        OneUpstream.visit_i64(number).map(|one| Upstreams(vec![one]))
-    }
-
-    fn visit_f64<E: Error>(self, number: f64) -> Result<Upstreams, E> {
-        OneUpstream.visit_f64(number).map(|one| Upstreams(vec![one]))
-    }
-
-    fn visit_bool<E: Error>(self, yes: bool) -> Result<Upstreams, E> {
-        OneUpstream.visit_bool(yes).map(|one| Upstreams(vec![one]))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<Upstreams, A::Error> {
-        OneUpstream.visit_map(table).map(|one| Upstreams(vec![one]))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Upstreams, A::Error> {
-        Vec::deserialize(SeqAccessDeserializer::new(items)).map(Upstreams)
-    }
-}
-
-impl<'de> Deserialize<'de> for Upstreams {
-    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        input.deserialize_any(ManyUpstreams)
-    }
-}
-
-impl JsonSchema for Upstreams {
-    fn schema_name() -> Cow<'static, str> {
-        "Upstreams".into()
-    }
-
-    /// `schema::Section::Upstream` looks for the table at the second place.
-    fn json_schema(types: &mut SchemaGenerator) -> Schema {
-        let (text, table) = (types.subschema_for::<Text>(), types.subschema_for::<Upstream>());
-        let list = json_schema!({ "type": "array", "items": { "anyOf": [text, table] }, "minItems": 1 });
-        json_schema!({ "anyOf": [text, table, list] })
+        input.deserialize_any(TextOrTable)
     }
 }
 

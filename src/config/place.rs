@@ -2,26 +2,36 @@
 
 use std::ops::Range;
 
-use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
-use super::report::Placed;
-use super::schema::{self, Section};
+use super::placed::Placed;
 use super::suggest::{list, nearest};
+use super::table_schema::{TableSchema, TypedTable};
 use crate::model::Fault;
 
 /// A table of the document, for finding places in it.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'t> {
-    pub section: Section,
+    /// Its keys.
+    pub schema: &'t TableSchema,
     pub table: &'t DeTable<'t>,
     header: (usize, usize),
 }
 
 impl<'t> Place<'t> {
-    pub(super) fn new(section: Section, table: &'t DeTable<'t>, header: Range<usize>) -> Self {
-        Place { section, table, header: (header.start, header.end) }
+    pub(super) fn new(schema: &'t TableSchema, table: &'t DeTable<'t>, header: Range<usize>) -> Self {
+        Place { schema, table, header: (header.start, header.end) }
+    }
+
+    /// Of a table of this type.
+    pub(super) fn of<T: TypedTable>(table: &'t DeTable<'t>, header: Range<usize>) -> Self {
+        Place::new(T::schema(), table, header)
+    }
+
+    /// Whether the table has a key that is not known: that is a fault, noted elsewhere.
+    pub(super) fn has_unknown_keys(self) -> bool {
+        self.table.keys().any(|key| !self.schema.has(key.get_ref()))
     }
 
     /// The header of the table, or the whole of an inline one.
@@ -46,16 +56,12 @@ impl<'t> Place<'t> {
 }
 
 /// Reads a table. What is wrong with a key is noted, and the key left out of the value.
-pub(super) fn read<T: DeserializeOwned + Default>(
-    place: Place<'_>,
-    keys: Section,
-    faults: &mut Vec<Placed>,
-) -> T {
-    let known = schema::keys(keys);
+pub(super) fn read<T: TypedTable>(place: Place<'_>, faults: &mut Vec<Placed>) -> T {
+    let known = T::schema();
     let mut left_out: Vec<&str> = Vec::new();
     // serde stops at the first fault: each turn leaves one key out, and there are only so many known keys.
     loop {
-        let wanted = |key: &str| known.contains(&key) && !left_out.contains(&key);
+        let wanted = |key: &str| known.has(key) && !left_out.contains(&key);
         let kept = place.table.iter().filter(|(key, _)| wanted(key.get_ref()));
         let table: DeTable<'_> = kept.map(|(key, value)| (key.clone(), value.clone())).collect();
         if table.is_empty() {
@@ -77,80 +83,21 @@ pub(super) fn read<T: DeserializeOwned + Default>(
         let mut entries = value.get_ref().as_array().into_iter().flat_map(|items| items.iter());
         let entry = entries.find(|item| item.span() == at && value.span() != at);
         let value = entry.unwrap_or(value);
-        let fault = wrong_value(place.section, key.get_ref(), value.get_ref(), error.message());
+        let fault = wrong_value(place.schema, key.get_ref(), value.get_ref(), error.message());
         faults.push(Placed::new(value.span(), fault));
         left_out.push(key.get_ref());
     }
 }
 
-/// How many unknown keys of one table are noted. A table with more of them is not meant for us.
-const NOTED: usize = 1000;
-
-/// Notes the keys that the section does not know.
-pub(super) fn unknown_keys(place: Place<'_>, faults: &mut Vec<Placed>) {
-    let known = schema::keys(place.section);
-    let unknown = place.table.keys().filter(|key| !known.contains(&key.get_ref().as_ref()));
-    for key in unknown.take(NOTED) {
-        faults.push(Placed::new(key.span(), unknown_key(place.section, key.get_ref())));
-    }
-}
-
-fn unknown_key(section: Section, key: &str) -> Fault {
-    let known = schema::keys(section);
-    let shown = |key: &str| match (section, key) {
-        (Section::Root, "route") => "`[[route]]`".to_owned(),
-        (Section::Root, key) => format!("`[{key}]`"),
-        (_, key) => format!("`{key}`"),
-    };
-    let message = match section {
-        Section::Root => format!("`{key}` is not known here"),
-        Section::Log => format!("`[log]` has no key `{key}`"),
-        Section::Defaults | Section::Policy | Section::Clients => format!("`[defaults]` has no key `{key}`"),
-        Section::Route | Section::Own => format!("a route has no key `{key}`"),
-        Section::Upstream => format!("an upstream has no key `{key}`"),
-        Section::ListFile => format!("a list in a file has no key `{key}`"),
-        Section::Bandwidth => format!("`bandwidth` has no key `{key}`"),
-        Section::Limits => format!("`[limits]` has no key `{key}`"),
-        Section::Admin => format!("`[admin]` has no key `{key}`"),
-        Section::ProxyProtocol => format!("`proxy_protocol` has no key `{key}`"),
-        Section::Tls => format!("`tls` has no key `{key}`"),
-        Section::UpstreamTls => format!("`tls.upstream` has no key `{key}`"),
-        Section::Health => format!("`health` has no key `{key}`"),
-    };
-    let belongs = |section| schema::keys(section).contains(&key);
-    let help = if section != Section::Route && belongs(Section::Route) && !belongs(Section::Defaults) {
-        format!("`{key}` belongs to a route: put it below a line `[[route]]`")
-    } else if section == Section::Root && belongs(Section::Defaults) {
-        format!("for all routes put `{key}` below a line `[defaults]`, for one below its `[[route]]`")
-    } else if section != Section::Log && belongs(Section::Log) {
-        format!("`{key}` belongs to `[log]`")
-    } else if section == Section::Route && belongs(Section::Upstream) {
-        let example = schema::example(Section::Upstream, key).map(ToString::to_string).unwrap_or_default();
-        format!("`{key}` belongs to an upstream: upstream = {{ address = \"app:3000\", {key} = {example} }}")
-    } else if section == Section::Route && belongs(Section::Health) {
-        let example = schema::example(Section::Health, key).map(ToString::to_string).unwrap_or_default();
-        format!("`{key}` belongs to `health`: health = {{ {key} = {example} }}")
-    } else if section == Section::Route && belongs(Section::Tls) {
-        let example = schema::example(Section::Tls, key).map(ToString::to_string).unwrap_or_default();
-        format!("`{key}` belongs to `tls`: tls = {{ {key} = {example} }}")
-    } else if let Some(near) = nearest(key, known) {
-        format!("did you mean {}?", shown(near))
-    } else {
-        format!("the keys are {}", list(known.iter().map(|key| shown(key)), "and"))
-    };
-    Fault::new(message, help)
-}
-
-/// Whether a key that the section does not know was probably meant to be this one.
+/// Whether a key that the table does not know was probably meant to be this one.
 pub(super) fn is_misspelt(place: Place<'_>, key: &str) -> bool {
-    let known = schema::keys(place.section);
-    let mut unknown = place.table.keys().filter(|typed| !known.contains(&typed.get_ref().as_ref()));
-    unknown.any(|typed| nearest(typed.get_ref(), known) == Some(key))
+    let mut unknown = place.table.keys().filter(|typed| !place.schema.has(typed.get_ref()));
+    unknown.any(|typed| nearest(typed.get_ref(), &place.schema.known()) == Some(key))
 }
 
 /// A value of a type, or a word, that the key does not take.
-fn wrong_value(section: Section, key: &str, value: &DeValue<'_>, reason: &str) -> Fault {
-    let words = schema::words(section, key);
+fn wrong_value(schema: &TableSchema, key: &str, value: &DeValue<'_>, reason: &str) -> Fault {
+    let words = schema.words(key);
     let quoted = || list(words.iter().map(|word| format!("\"{word}\"")), "or");
     match (key, value) {
         (_, DeValue::String(word)) if !words.is_empty() => {
@@ -163,7 +110,7 @@ fn wrong_value(section: Section, key: &str, value: &DeValue<'_>, reason: &str) -
         _ if !words.is_empty() => {
             Fault::new(format!("`{key}` takes a word, not {}", kind(value)), format!("write {}", quoted()))
         }
-        _ => match schema::example(section, key) {
+        _ => match schema.example(key) {
             Some(example) => Fault::new(
                 match value {
                     DeValue::Float(_) if example.is_number() => format!("`{key}` takes a whole number"),

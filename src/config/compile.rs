@@ -1,0 +1,190 @@
+//! A text to a table, or to every fault in it.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use toml::de::{DeTable, DeValue};
+
+use super::place::{self, Place};
+use super::placed::{At, Placed};
+use super::report::Report;
+use super::route::{self, Draft};
+use super::unknown::{self, Table as Kind};
+use super::{admin, cross, document, keys, log, process_limits, suggest};
+use crate::model::{AdminSettings, Fault, ListenAddr, ListenSpec, Policy, Table};
+
+/// A file that compiled, and where in its text each listener stands.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// What the file says.
+    pub table: Table,
+    name: String,
+    text: Arc<str>,
+    listen: Vec<At<ListenSpec>>,
+}
+
+impl Compiled {
+    /// The folder that a relative path of the text starts at.
+    pub fn folder(&self) -> &Path {
+        Path::new(&self.name).parent().unwrap_or(Path::new(""))
+    }
+
+    /// A report of files that the text names and that cannot be had, each shown at its path.
+    pub fn file_faults(&self, faults: &[(PathBuf, Fault)]) -> Report {
+        let (document, _) = document::parse(&self.text);
+        let place = |(path, fault): &(PathBuf, Fault)| match in_table(&document, path) {
+            Some(at) => Placed::new(at, fault.clone()),
+            None => Placed::whole(fault.clone()),
+        };
+        Report::new(&self.name, self.text.clone(), faults.iter().map(place).collect())
+    }
+
+    /// A report of faults that only trying could find: sockets that cannot be had. Each is shown at its `listen` entry.
+    pub fn listen_faults(&self, faults: &[(ListenAddr, Fault)]) -> Report {
+        let place = |(addr, fault): &(ListenAddr, Fault)| {
+            let entry = self.listen.iter().find(|entry| entry.value.contains(addr));
+            let nowhere =
+                || Placed { fault: fault.clone(), at: None, label: String::new(), also: Vec::new() };
+            entry.map_or_else(nowhere, |entry| Placed::new(entry.at.clone(), fault.clone()))
+        };
+        Report::new(&self.name, self.text.clone(), faults.iter().map(place).collect())
+    }
+}
+
+/// Compiles the text of a file. `name` is what the report calls it.
+pub fn compile(name: &str, text: &[u8]) -> Result<Compiled, Report> {
+    let text = document::decode(name, text)?;
+    let (document, syntax) = document::parse(text);
+    let mut faults = Vec::new();
+    let (mut table, drafts, admin) = read(&document, text, &mut faults);
+    cross::check(&drafts, &mut faults);
+    if !syntax.is_empty() {
+        faults = document::without_echoes(&document, &syntax, faults);
+        faults.extend(syntax);
+    }
+    let text: Arc<str> = text.into();
+    if !faults.is_empty() {
+        return Err(Report::new(name, text, faults));
+    }
+    let listen = drafts.iter().flat_map(|draft| draft.listen.iter().cloned()).chain(admin).collect();
+    let mut policy = Arc::default();
+    let routes = drafts.into_iter().map(|draft| draft.finish(&mut policy));
+    let routes = routes.map(|route| (route.name.clone(), route));
+    table.routes = routes.collect();
+    Ok(Compiled { table, name: name.to_owned(), text, listen })
+}
+
+/// The `[admin]` of a text that has faults elsewhere.
+pub fn admin_of(text: &[u8]) -> Option<AdminSettings> {
+    let text = document::decode("", text).ok()?;
+    let (document, _) = document::parse(text);
+    let (table, ..) = read(&document, text, &mut Vec::new());
+    table.admin
+}
+
+/// After so many faults reading stops: nobody cures the rest by hand, and each costs memory.
+const ENOUGH: usize = 20_000;
+
+/// Reads every section. The table that comes back has no routes yet. With the place of the admin endpoint's address.
+fn read(
+    document: &DeTable<'_>,
+    text: &str,
+    faults: &mut Vec<Placed>,
+) -> (Table, Vec<Draft>, Option<At<ListenSpec>>) {
+    let root = Place::new(unknown::schema_of(Kind::Root), document, 0..0);
+    unknown::note(root, Kind::Root, faults);
+    let mut table = Table::default();
+    if let Some(place) = single(document, Kind::Log, "log", faults) {
+        table.log = log::read(place, faults);
+    }
+    if let Some(place) = single(document, Kind::Limits, "limits", faults) {
+        table.limits = process_limits::read(place, faults);
+    }
+    let admin = single(document, Kind::Admin, "admin", faults).and_then(|place| admin::read(place, faults));
+    let (mut defaults, mut says_sniff_timeout) = (Policy::default(), false);
+    if let Some(place) = single(document, Kind::Defaults, "defaults", faults) {
+        defaults = keys::read(place, &defaults, faults);
+        says_sniff_timeout = place.table.contains_key("sniff_timeout");
+    }
+    let mut drafts = Vec::new();
+    for (header, route) in routes(document, faults) {
+        if faults.len() > ENOUGH {
+            break;
+        }
+        let mut draft = route::read(route, header, &defaults, faults);
+        draft.says_sniff_timeout |= says_sniff_timeout;
+        drafts.push(draft);
+    }
+    let admin = admin.map(|(settings, at)| {
+        cross::admin_overlaps(&settings, &at, &drafts, faults);
+        table.admin = Some(settings);
+        at
+    });
+    if drafts.is_empty() && faults.is_empty() {
+        let message = if text.trim().is_empty() { "the file is empty" } else { "the file has no route" };
+        let cure =
+            "write at least one:\n[[route]]\nlisten = \"127.0.0.1:8080\"\nupstream = \"app.internal:3000\"";
+        faults.push(Placed::whole(Fault::new(message, cure)));
+    }
+    (table, drafts, admin)
+}
+
+/// A table that stands once: `[log]`, `[limits]`, `[admin]`, `[defaults]`. Its unknown keys are noted.
+fn single<'t>(
+    document: &'t DeTable<'t>,
+    kind: Kind,
+    key: &str,
+    faults: &mut Vec<Placed>,
+) -> Option<Place<'t>> {
+    let value = document.get(key)?;
+    if let DeValue::Table(table) = value.get_ref() {
+        let place = Place::new(unknown::schema_of(kind), table, value.span());
+        unknown::note(place, kind, faults);
+        return Some(place);
+    }
+    let message = format!("`{key}` is a table, not {}", place::kind(value.get_ref()));
+    faults
+        .push(Placed::new(value.span(), Fault::new(message, format!("write [{key}] on a line of its own"))));
+    None
+}
+
+/// The tables of `route`, with their headers. Where it is misspelt, which is noted elsewhere, they are read all the same.
+fn routes<'t>(document: &'t DeTable<'t>, faults: &mut Vec<Placed>) -> Vec<(Range<usize>, &'t DeTable<'t>)> {
+    let cure = "write [[route]] on a line of its own, with two brackets: a file may have many routes";
+    let misspelt = || document.iter().find(|(key, _)| suggest::nearest(key.get_ref(), &["route"]).is_some());
+    let Some((_, value)) = document.get_key_value("route").or_else(misspelt) else { return Vec::new() };
+    let items = match value.get_ref() {
+        DeValue::Array(items) => items,
+        DeValue::Table(table) => {
+            let fault = Fault::new("a route begins with `[[route]]`", cure);
+            faults.push(Placed::new(value.span(), fault));
+            return vec![(value.span(), table)];
+        }
+        other => {
+            let message = format!("`route` is a list of tables, not {}", place::kind(other));
+            faults.push(Placed::new(value.span(), Fault::new(message, cure)));
+            return Vec::new();
+        }
+    };
+    let mut tables = Vec::with_capacity(items.len());
+    for item in items.iter() {
+        match item.get_ref() {
+            DeValue::Table(table) => tables.push((item.span(), table)),
+            other => {
+                let message = format!("a route is a table, not {}", place::kind(other));
+                faults.push(Placed::new(item.span(), Fault::new(message, cure)));
+            }
+        }
+    }
+    tables
+}
+
+fn in_table(table: &DeTable<'_>, path: &Path) -> Option<Range<usize>> {
+    table.values().find_map(|value| match value.get_ref() {
+        DeValue::String(text) if Path::new(&**text) == path => Some(value.span()),
+        DeValue::Table(table) => in_table(table, path),
+        DeValue::Array(items) => items.iter().find_map(|item| in_table(item.get_ref().as_table()?, path)),
+        _ => None,
+    })
+}

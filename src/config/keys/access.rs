@@ -1,0 +1,118 @@
+//! Which clients are admitted: `allow`, `deny`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use toml::de::DeValue;
+
+use super::family::Family;
+use crate::config::or_table::OrTable;
+use crate::config::place::{self, Place};
+use crate::config::placed::{At, Placed};
+use crate::config::read::{address, path};
+use crate::config::table_schema::{TypedTable, typed_table};
+use crate::config::values::{List, Text};
+use crate::model::{Fault, Network, NetworkList, Networks};
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Typed {
+    /// Which networks may come in: one, a list, or { file = "path" } with one a line. "all": every one.
+    #[schemars(extend("default" = "all", "examples" = [["10.0.0.0/8", "2001:db8::/32"]]))]
+    allow: Option<OrTable<List, ListFile>>,
+    /// Which may not, even if they are allowed: as `allow`. "none": no one is kept out.
+    #[schemars(extend("default" = "none", "examples" = [["192.0.2.0/24"]]))]
+    deny: Option<OrTable<List, ListFile>>,
+}
+
+/// A list in a file of its own.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ListFile {
+    /// Its path: absolute, or from the folder of this file. One network a line; `#` begins a comment. It is watched.
+    #[schemars(required, extend("examples" = ["/etc/portway/networks.txt"]))]
+    file: Option<Text>,
+}
+
+typed_table!(Typed);
+typed_table!(ListFile);
+
+/// The words for no list.
+const ALL: &str = "all";
+const NONE: &str = "none";
+
+pub(super) const FAMILY: Family = Family {
+    schema: Typed::schema,
+    read: |place, policy, faults| {
+        let typed: Typed = place::read(place, faults);
+        let access = &mut policy.access;
+        if let Some(value) = networks(place, "allow", ALL, typed.allow, faults) {
+            access.allow = value;
+        }
+        if let Some(value) = networks(place, "deny", NONE, typed.deny, faults) {
+            access.deny = value;
+        }
+    },
+    entries: |policy| {
+        let list = |list: &Option<NetworkList>, none: &str| {
+            list.as_ref().map_or_else(|| none.to_owned(), ToString::to_string)
+        };
+        let access = &policy.access;
+        vec![("allow", list(&access.allow, ALL)), ("deny", list(&access.deny, NONE))]
+    },
+    tcp_only: &[],
+    udp_only: &[],
+    fit: None,
+};
+
+/// `none`: the word for no list. `None` where the key is absent or has a fault.
+fn networks(
+    place: Place<'_>,
+    key: &str,
+    none: &str,
+    typed: Option<OrTable<List, ListFile>>,
+    faults: &mut Vec<Placed>,
+) -> Option<Option<NetworkList>> {
+    let value = place.table.get(key)?;
+    let typed = match typed? {
+        OrTable::Value(list) => list.0,
+        OrTable::Table(_) => {
+            let DeValue::Table(table) = value.get_ref() else { return None };
+            let place = Place::of::<ListFile>(table, value.span());
+            return list_file(place, faults).map(|path| Some(NetworkList::File(path)));
+        }
+    };
+    if value.get_ref().as_str() == Some(none) {
+        return Some(None);
+    }
+    if typed.is_empty() {
+        let cure = format!("write networks, or {key} = \"{none}\"");
+        faults.push(Placed::new(value.span(), Fault::new(format!("`{key}` is an empty list"), cure)));
+        return None;
+    }
+    let before = faults.len();
+    let entries = typed.iter().zip(place.items(key));
+    let read: Vec<Option<At<Network>>> =
+        entries.map(|(typed, value)| address(place, key, typed, value, faults)).collect();
+    if faults.len() > before {
+        return None;
+    }
+    let networks: Networks = read.into_iter().flatten().map(|network| network.value).collect();
+    Some(Some(NetworkList::Here(Arc::new(networks))))
+}
+
+/// `{ file = "path" }`.
+fn list_file(place: Place<'_>, faults: &mut Vec<Placed>) -> Option<PathBuf> {
+    let typed: ListFile = place::read(place, faults);
+    if !place.table.contains_key("file") {
+        if !place::is_misspelt(place, "file") {
+            let fault =
+                Fault::new("the table has no `file`", "write { file = \"/etc/portway/networks.txt\" }");
+            faults.push(Placed::new(place.header(), fault));
+        }
+        return None;
+    }
+    path(place, "file", typed.file, faults)
+}

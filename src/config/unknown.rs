@@ -1,0 +1,154 @@
+//! Keys that nobody knows: in the tables of the file and in those within them.
+
+use std::sync::LazyLock;
+
+use toml::de::{DeTable, DeValue};
+
+use super::admin::Admin;
+use super::keys;
+use super::log::Log;
+use super::own::Own;
+use super::place::Place;
+use super::placed::Placed;
+use super::process_limits::Limits;
+use super::suggest::{list, nearest};
+use super::table_schema::{TableSchema, TypedTable};
+use crate::model::Fault;
+
+/// A table of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Table {
+    Root,
+    Log,
+    Limits,
+    Admin,
+    Defaults,
+    Route,
+}
+
+/// All keys of a route: its own, and the policy keys.
+pub(super) fn route_schema() -> &'static TableSchema {
+    static SCHEMA: LazyLock<TableSchema> = LazyLock::new(|| {
+        let mut properties = Own::schema().properties.clone();
+        properties.extend(keys::schema().properties.clone());
+        TableSchema::with(properties)
+    });
+    &SCHEMA
+}
+
+/// How many unknown keys of one table are noted. A table with more of them is not meant for us.
+const NOTED: usize = 1000;
+
+/// A table within one of the file's: the keys that lead to it, with dots between; empty: that one itself.
+#[derive(Clone, Copy)]
+struct Within<'p> {
+    table: Table,
+    path: &'p str,
+}
+
+/// Notes the keys of a table, and of the tables in it, that are not known.
+pub(super) fn note(place: Place<'_>, table: Table, faults: &mut Vec<Placed>) {
+    let of = Within { table, path: "" };
+    unknown(place.table, place.schema, of, faults);
+    if matches!(table, Table::Defaults | Table::Route) {
+        within(place.table, place.schema, of, faults);
+    }
+}
+
+/// The tables in a table: `health`, `tls` and `tls.upstream`, each entry of `upstream`.
+fn within(table: &DeTable<'_>, schema: &TableSchema, of: Within<'_>, faults: &mut Vec<Placed>) {
+    for (key, value) in table {
+        let tables: Vec<&DeTable<'_>> = match value.get_ref() {
+            DeValue::Table(table) => vec![table],
+            DeValue::Array(items) => items.iter().filter_map(|item| item.get_ref().as_table()).collect(),
+            _ => continue,
+        };
+        let Some(schema) = schema.table_of(key.get_ref()).filter(|_| !tables.is_empty()) else { continue };
+        let gap = if of.path.is_empty() { "" } else { "." };
+        let path = format!("{}{gap}{}", of.path, key.get_ref());
+        let of = Within { path: &path, ..of };
+        for table in tables {
+            unknown(table, &schema, of, faults);
+            within(table, &schema, of, faults);
+        }
+    }
+}
+
+fn unknown(table: &DeTable<'_>, schema: &TableSchema, of: Within<'_>, faults: &mut Vec<Placed>) {
+    let unknown = table.keys().filter(|key| !schema.has(key.get_ref()));
+    for key in unknown.take(NOTED) {
+        faults.push(Placed::new(key.span(), fault(schema, of, key.get_ref())));
+    }
+}
+
+fn fault(schema: &TableSchema, of: Within<'_>, key: &str) -> Fault {
+    let Within { table, path } = of;
+    let shown = |key: &str| match (table, key) {
+        (Table::Root, "route") => "`[[route]]`".to_owned(),
+        (Table::Root, key) => format!("`[{key}]`"),
+        (_, key) => format!("`{key}`"),
+    };
+    let message = match (table, path) {
+        (Table::Root, _) => format!("`{key}` is not known here"),
+        (Table::Log, _) => format!("`[log]` has no key `{key}`"),
+        (Table::Limits, _) => format!("`[limits]` has no key `{key}`"),
+        (Table::Admin, _) => format!("`[admin]` has no key `{key}`"),
+        (Table::Defaults, "") => format!("`[defaults]` has no key `{key}`"),
+        (Table::Route, "") => format!("a route has no key `{key}`"),
+        (_, "upstream") => format!("an upstream has no key `{key}`"),
+        (_, "allow" | "deny") => format!("a list in a file has no key `{key}`"),
+        (_, path) => format!("`{path}` has no key `{key}`"),
+    };
+    Fault::new(message, help(schema, of, key, shown))
+}
+
+/// What the key was meant to be, or where it belongs.
+fn help(schema: &TableSchema, of: Within<'_>, key: &str, shown: impl Fn(&str) -> String) -> String {
+    let Within { table, path } = of;
+    let (route, defaults) = (route_schema(), keys::schema());
+    let in_route = (table, path) == (Table::Route, "");
+    if !in_route && route.has(key) && !defaults.has(key) {
+        return format!("`{key}` belongs to a route: put it below a line `[[route]]`");
+    }
+    if table == Table::Root && defaults.has(key) {
+        return format!(
+            "for all routes put `{key}` below a line `[defaults]`, for one below its `[[route]]`"
+        );
+    }
+    if table != Table::Log && Log::schema().has(key) {
+        return format!("`{key}` belongs to `[log]`");
+    }
+    for table in ["upstream", "health", "tls"] {
+        let Some(inner) = route.table_of(table).filter(|inner| in_route && inner.has(key)) else { continue };
+        let example = inner.example(key).map(ToString::to_string).unwrap_or_default();
+        return match table {
+            "upstream" => {
+                format!(
+                    "`{key}` belongs to an upstream: upstream = {{ address = \"app:3000\", {key} = {example} }}"
+                )
+            }
+            table => format!("`{key}` belongs to `{table}`: {table} = {{ {key} = {example} }}"),
+        };
+    }
+    let known = schema.known();
+    match nearest(key, &known) {
+        Some(near) => format!("did you mean {}?", shown(near)),
+        None => format!("the keys are {}", list(known.iter().map(|key| shown(key)), "and")),
+    }
+}
+
+/// The schema of each table that stands once.
+pub(super) fn schema_of(table: Table) -> &'static TableSchema {
+    static ROOT: LazyLock<TableSchema> = LazyLock::new(|| {
+        let keys = ["log", "limits", "admin", "defaults", "route"];
+        TableSchema::with(keys.into_iter().map(|key| (key.to_owned(), serde_json::Value::Null)).collect())
+    });
+    match table {
+        Table::Root => &ROOT,
+        Table::Log => Log::schema(),
+        Table::Limits => Limits::schema(),
+        Table::Admin => Admin::schema(),
+        Table::Defaults => keys::schema(),
+        Table::Route => route_schema(),
+    }
+}

@@ -1,0 +1,45 @@
+//! Words that stand in the file, the log or a metric: each is written once, with its text.
+
+/// Defines an enum of words. Each variant has its text, which the file, the log and the metrics share.
+macro_rules! words {
+    ($(#[$doc:meta])* $vis:vis enum $name:ident {
+        $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)*
+    }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Deserialize)]
+        $vis enum $name {
+            $($(#[$variant_doc])* #[serde(rename = $text)] $variant,)*
+        }
+
+        impl $name {
+            /// Every word, in the order of the enum.
+            #[allow(dead_code, reason = "not every set of words is listed somewhere")]
+            pub const ALL: [$name; [$($text),*].len()] = [$($name::$variant,)*];
+
+            /// Its text, which never changes: files, logs and dashboards have it.
+            pub fn label(self) -> &'static str {
+                match self {
+                    $($name::$variant => $text,)*
+                }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.label())
+            }
+        }
+
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": "string", "enum": [$($text),*] })
+            }
+        }
+    };
+}
+
+pub(crate) use words;
