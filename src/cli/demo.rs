@@ -46,15 +46,15 @@ impl Demo {
         let backends = Backends::start(["one", "two"])?;
         let port = free_port()?;
         let udp = free_udp_port(port)?;
-        let file = new_file(&text((port, udp), &backends))?;
+        let file = new_file(&text(port, udp, &backends))?;
         let demo = Demo { file, backends };
         let mut stdout = io::stdout().lock();
-        stdout.write_all(demo.introduction((port, udp)).as_bytes())?;
+        stdout.write_all(demo.introduction(port, udp).as_bytes())?;
         stdout.flush()?;
         Ok(demo)
     }
 
-    fn introduction(&self, (port, udp): (u16, u16)) -> String {
+    fn introduction(&self, port: u16, udp: u16) -> String {
         let [one, two] = &self.backends.addrs;
         let file = self.file.display();
         let program = program();
@@ -90,7 +90,7 @@ ended. Ctrl-C ends it.
     }
 }
 
-fn text((port, udp): (u16, u16), backends: &Backends) -> String {
+fn text(port: u16, udp: u16, backends: &Backends) -> String {
     let [one, two] = &backends.addrs;
     format!(
         "\

@@ -1,7 +1,7 @@
-//! The one door for sockets from outside: who starts Portway may pass listening sockets (sd_listen_fds(3)).
+//! Sockets from outside: who starts Portway may pass listening sockets (sd_listen_fds(3)).
 //!
-//! A socket serves the listener whose address it has. The door keeps what came in for as long as the process lives, and
-//! hands out duplicates: systemd holds such a socket open as well, so its address is free for nobody else, and an edit
+//! A socket serves the listener whose address it has. What came in is kept for as long as the process lives, and
+//! duplicates of it are handed out: systemd holds such a socket open as well, so its address is free for nobody else, and an edit
 //! that removes a listener and one that brings it back find the same socket.
 
 use std::fmt;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::files::{self, FileState, look};
 use crate::model::{Credentials, Fault, Part};
-use crate::net::tls::{TlsAcceptor, TlsConnector, Unfit, system_roots};
+use crate::net::tls::{PairText, TlsAcceptor, TlsConnector, Unfit, system_roots};
 
 /// A file that was read.
 #[derive(Clone, Debug)]
@@ -56,7 +56,7 @@ pub(super) fn called(part: Part, path: &Path) -> String {
 /// Makes of files what serves connections; or says which of them is wrong, where it is one. May block.
 pub(super) fn make(credentials: &Credentials, files: &[PartFile]) -> Result<Made, PartFault> {
     let text = |part: Part| files.iter().find(|file| file.part == part).map(|file| &*file.text);
-    let pair = text(Part::Certificate).zip(text(Part::Key));
+    let pair = text(Part::Certificate).zip(text(Part::Key)).map(|(cert, key)| PairText { cert, key });
     let authority = text(Part::Authority);
     let made = match credentials {
         Credentials::Clients(tls) => {

@@ -14,7 +14,7 @@ use crate::proxy::route::LiveRoute;
 use crate::proxy::udp::{self, UdpListener};
 use crate::tasks::{Scope, WorkerPool};
 
-/// Doors for the addresses of a plan, before anybody serves them.
+/// The sockets for the addresses of a plan, before anybody serves them.
 pub(super) type NewUdpListeners = BTreeMap<ListenAddr, Arc<UdpListener>>;
 
 /// With what the task of a listener is started.

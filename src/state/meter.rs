@@ -207,6 +207,16 @@ pub struct Histogram<const N: usize> {
     sum: AtomicU64,
 }
 
+/// What a histogram holds at a moment.
+pub struct Distribution {
+    /// Each bound in seconds, with how many were at or below it.
+    pub below: Vec<(f64, u64)>,
+    /// How many there were in all.
+    pub count: u64,
+    /// Their sum in seconds.
+    pub sum: f64,
+}
+
 impl<const N: usize> Histogram<N> {
     fn new(bounds: &'static [f64; N]) -> Self {
         let counts = std::array::from_fn(|_| AtomicU64::new(0));
@@ -220,8 +230,8 @@ impl<const N: usize> Histogram<N> {
         self.sum.fetch_add(u64::try_from(time.as_micros()).unwrap_or(u64::MAX), Relaxed);
     }
 
-    /// Each bound with how many were at or below it; then how many there were in all, and their sum in seconds.
-    pub fn read(&self) -> (Vec<(f64, u64)>, u64, f64) {
+    /// What it holds now.
+    pub fn read(&self) -> Distribution {
         let mut all = 0;
         let below = self.bounds.iter().zip(&self.counts).map(|(bound, count)| {
             all += count.load(Relaxed);
@@ -229,7 +239,11 @@ impl<const N: usize> Histogram<N> {
         });
         let below: Vec<(f64, u64)> = below.collect();
         // Exact up to 285 years.
-        (below, all + self.above.load(Relaxed), self.sum.load(Relaxed) as f64 / 1e6)
+        Distribution {
+            below,
+            count: all + self.above.load(Relaxed),
+            sum: self.sum.load(Relaxed) as f64 / 1e6,
+        }
     }
 }
 
@@ -263,11 +277,11 @@ mod tests {
         meter.closed(&end(Outcome::ConnectFailed, None, 5));
         let outcomes: Vec<_> = meter.outcomes().collect();
         assert_eq!(outcomes, [(Outcome::ClientClosed, 2), (Outcome::ConnectFailed, 1)]);
-        let (below, all, sum) = meter.connect.read();
+        let Distribution { below, count, sum } = meter.connect.read();
         assert_eq!((below[0], below[1], below[11]), ((0.0005, 0), (0.001, 1), (30.0, 1)));
-        assert_eq!((all, sum), (2, 40.001));
-        let (below, all, _) = meter.duration.read();
-        assert_eq!((below[3], below[4], below[11], all), ((1.0, 1), (5.0, 2), (86_400.0, 2), 3));
+        assert_eq!((count, sum), (2, 40.001));
+        let Distribution { below, count, .. } = meter.duration.read();
+        assert_eq!((below[3], below[4], below[11], count), ((1.0, 1), (5.0, 2), (86_400.0, 2), 3));
         assert_eq!(meter.tally.ended().bytes, Bytes { up: 3, down: 6 });
     }
 }

@@ -24,7 +24,7 @@ pub use checked::{Checked, Turn};
 pub use limits::{ClientKey, Crowd, Rates};
 pub use lock::lock;
 pub use log_once::LogOnce;
-pub use meter::{Bytes, Meter, Tally, Totals, Volume};
+pub use meter::{Bytes, Distribution, Meter, Tally, Totals, Volume};
 pub use names::Answers;
 pub use pool::{Member, NameOf, Pool, Step, Walk};
 pub use sni::ServedNames;

@@ -93,11 +93,11 @@ fn times(page: &mut Page, snapshot: &Snapshot) {
     };
     page.family("portway_route_connect_seconds", Kind::Histogram, "From accept to a connected upstream.");
     for (route, meter) in metered() {
-        page.histogram(&[("route", route)], meter.connect.read());
+        page.histogram(&[("route", route)], &meter.connect.read());
     }
     page.family("portway_route_duration_seconds", Kind::Histogram, "From accept to the end of a connection.");
     for (route, meter) in metered() {
-        page.histogram(&[("route", route)], meter.duration.read());
+        page.histogram(&[("route", route)], &meter.duration.read());
     }
 }
 

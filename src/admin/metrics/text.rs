@@ -3,6 +3,8 @@
 
 use std::fmt::{Display, Write};
 
+use crate::state::Distribution;
+
 /// A form of the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
@@ -82,15 +84,15 @@ impl Page {
     }
 
     /// A histogram: how many were at or below each bound, how many there were, and their sum.
-    pub fn histogram(&mut self, labels: &[(&str, &str)], (below, all, sum): (Vec<(f64, u64)>, u64, f64)) {
-        for (bound, count) in below {
+    pub fn histogram(&mut self, labels: &[(&str, &str)], of: &Distribution) {
+        for (bound, count) in &of.below {
             // Floats, in both forms: 1 is written 1.0.
             let bound = format!("{bound:?}");
-            self.line("_bucket", &[labels, &[("le", bound.as_str())]].concat(), &count);
+            self.line("_bucket", &[labels, &[("le", bound.as_str())]].concat(), count);
         }
-        self.line("_bucket", &[labels, &[("le", "+Inf")]].concat(), &all);
-        self.line("_sum", labels, &sum);
-        self.line("_count", labels, &all);
+        self.line("_bucket", &[labels, &[("le", "+Inf")]].concat(), &of.count);
+        self.line("_sum", labels, &of.sum);
+        self.line("_count", labels, &of.count);
     }
 
     fn line(&mut self, suffix: &str, labels: &[(&str, &str)], value: &dyn Display) {

@@ -1,7 +1,7 @@
 //! The state of the screen as a picture. Words and places say everything; colour, where there is any, says it again.
 
 use ratatui::Frame;
-use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::layout::{Constraint, Layout, Rect, Size};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Paragraph, Row, Table, TableState, Wrap};
@@ -49,7 +49,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, screen: &mut Screen, colour: bool) {
     }
     frame.render_widget(tab_line(screen, paint), tabs);
     let said = match screen.view() {
-        Some(view) => table(frame, body, (&view, screen), paint),
+        Some(view) => table(frame, body, &view, screen, paint),
         None if screen.tab == Tab::Faults => faults(frame, body, screen),
         None => String::new(),
     };
@@ -57,11 +57,11 @@ pub(super) fn draw(frame: &mut Frame<'_>, screen: &mut Screen, colour: bool) {
     frame.render_widget(foot_line(screen, paint), foot);
     if screen.mode == Mode::Help {
         let lines = HELP.lines().count() as u16;
-        over(frame, HELP, (70, lines), " keys ");
+        over(frame, HELP, Size::new(70, lines), " keys ");
     }
     if let Mode::Confirm(_, question) = &screen.mode {
         let text = format!("{question}\n\ny: yes, reset    n: no");
-        over(frame, &text, (64, 4), " really? ");
+        over(frame, &text, Size::new(64, 4), " really? ");
     }
 }
 
@@ -147,12 +147,7 @@ fn tab_line(screen: &Screen, paint: Paint) -> Line<'static> {
 }
 
 /// Draws a table; what there is to say of its chosen row.
-fn table(
-    frame: &mut Frame<'_>,
-    area: Rect,
-    (view, screen): (&TableView, &mut Screen),
-    paint: Paint,
-) -> String {
+fn table(frame: &mut Frame<'_>, area: Rect, view: &TableView, screen: &mut Screen, paint: Paint) -> String {
     screen.page = usize::from(area.height.saturating_sub(1)).max(1);
     let shown: Vec<(usize, &Column)> =
         view.columns.iter().enumerate().filter(|(_, column)| area.width >= column.from).collect();
@@ -261,9 +256,9 @@ fn foot_line(screen: &Screen, paint: Paint) -> Line<'static> {
 }
 
 /// A box in the middle.
-fn over(frame: &mut Frame<'_>, text: &str, (width, lines): (u16, u16), title: &'static str) {
+fn over(frame: &mut Frame<'_>, text: &str, size: Size, title: &'static str) {
     let area = frame.area();
-    let (width, height) = ((width + 4).min(area.width), (lines + 2).min(area.height));
+    let (width, height) = ((size.width + 4).min(area.width), (size.height + 2).min(area.height));
     let area = Rect { x: (area.width - width) / 2, y: (area.height - height) / 2, width, height };
     frame.render_widget(Clear, area);
     let text = Paragraph::new(text.to_owned()).wrap(Wrap { trim: false });

@@ -66,7 +66,7 @@ pub fn run(args: &Args) -> ExitCode {
         let mut screen = Screen::new(!speaks_utf8());
         screen.see(Ok(first));
         let mut terminal = ratatui::try_init()?;
-        let watched = watch(&mut terminal, &mut screen, (asker, args.every.max(SOONEST)));
+        let watched = watch(&mut terminal, &mut screen, asker, args.every.max(SOONEST));
         ratatui::restore();
         watched
     });
@@ -90,7 +90,8 @@ fn speaks_utf8() -> bool {
 fn watch(
     terminal: &mut DefaultTerminal,
     screen: &mut Screen,
-    (mut asker, every): (Asker, Duration),
+    mut asker: Asker,
+    every: Duration,
 ) -> io::Result<()> {
     let colour = super::output::colour(&stdout());
     let mut due = Instant::now() + every;

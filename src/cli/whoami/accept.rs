@@ -66,7 +66,7 @@ fn slots() -> usize {
 async fn next(listener: &Listener) -> io::Result<Caller> {
     match listener {
         Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| Caller::Tcp(stream)),
-        Listener::Unix(door) => door.listener.accept().await.map(|(stream, _)| Caller::Unix(stream)),
+        Listener::Unix(unix) => unix.listener.accept().await.map(|(stream, _)| Caller::Unix(stream)),
     }
 }
 

@@ -110,7 +110,14 @@ impl DatagramSocket {
             if plain && segment.is_none() {
                 return whole(rustix::net::sendto(&self.socket, data, SendFlags::NOSIGNAL, &client));
             }
-            self.transmit(self.socket.as_fd(), segments, (data, segment), (client, from))
+            let transmit = Transmit {
+                destination: client,
+                ecn: segments.ecn,
+                contents: data,
+                segment_size: segment,
+                src_ip: from,
+            };
+            self.state.try_send(UdpSockRef::from(&self.socket.as_fd()), &transmit)
         })
     }
 
@@ -120,7 +127,14 @@ impl DatagramSocket {
             if segments.ecn.is_none() && segment.is_none() {
                 return whole(rustix::net::send(socket, data, SendFlags::NOSIGNAL));
             }
-            self.transmit(socket.as_fd(), segments, (data, segment), (peer, None))
+            let transmit = Transmit {
+                destination: peer,
+                ecn: segments.ecn,
+                contents: data,
+                segment_size: segment,
+                src_ip: None,
+            };
+            self.state.try_send(UdpSockRef::from(&socket.as_fd()), &transmit)
         })
     }
 
@@ -157,17 +171,6 @@ impl DatagramSocket {
             }
         }
         result
-    }
-
-    fn transmit(
-        &self,
-        socket: BorrowedFd<'_>,
-        segments: &Segments<'_>,
-        (contents, segment_size): (&[u8], Option<usize>),
-        (destination, src_ip): (SocketAddr, Option<IpAddr>),
-    ) -> io::Result<()> {
-        let transmit = Transmit { destination, ecn: segments.ecn, contents, segment_size, src_ip };
-        self.state.try_send(UdpSockRef::from(&socket), &transmit)
     }
 
     /// Receives what is there into the batch, at most `most` calls' worth. Errors as recvmmsg(2), `WouldBlock` among them.

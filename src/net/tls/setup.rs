@@ -37,8 +37,14 @@ pub enum Unfit {
     System(Fault),
 }
 
-/// The text of `cert` and of `key`.
-pub type PairText<'t> = (&'t [u8], &'t [u8]);
+/// The texts of a certificate file and of its key's file.
+#[derive(Clone, Copy, Default)]
+pub struct PairText<'t> {
+    /// PEM.
+    pub cert: &'t [u8],
+    /// PEM.
+    pub key: &'t [u8],
+}
 
 impl TlsAcceptor {
     /// `authority`: whose certificates clients must have. `alpn`: the protocols that are offered, the best first.
@@ -125,9 +131,9 @@ pub fn validity(cert: &[u8]) -> Option<(i64, i64)> {
     Certificate::read(chain.first()?).map(|certificate| certificate.valid)
 }
 
-fn certified((cert, key): PairText<'_>) -> Result<CertifiedKey, Unfit> {
-    let chain = pem::certificates(cert).map_err(Unfit::Certificate)?;
-    let key = pem::key(key).map_err(Unfit::Key)?;
+fn certified(pair: PairText<'_>) -> Result<CertifiedKey, Unfit> {
+    let chain = pem::certificates(pair.cert).map_err(Unfit::Certificate)?;
+    let key = pem::key(pair.key).map_err(Unfit::Key)?;
     CertifiedKey::from_der(chain, key, &PROVIDER).map_err(|error| match error {
         Error::InconsistentKeys(_) => Unfit::Key(Fault::new(
             "the key does not belong to the certificate",
