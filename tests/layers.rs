@@ -9,7 +9,6 @@
     reason = "a test fails by panicking, and looks at the real clock"
 )]
 
-#[path = "layers/circles.rs"]
 mod circles;
 
 use std::collections::BTreeMap;

@@ -7,18 +7,23 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stderr,
     clippy::print_stdout,
     clippy::disallowed_methods,
-    reason = "a test fails by panicking, and looks at the real clock"
+    reason = "a test fails by panicking, and looks at the real clock from outside"
 )]
 
-mod readme {
-    pub mod harness;
-}
+#[allow(
+    dead_code,
+    unused_macros,
+    unused_imports,
+    reason = "shared; each program of tests uses what it needs"
+)]
+mod harness;
 
 use std::fs;
 
-use readme::harness::{Block, Stage, blocks, in_own_network};
+use harness::markdown::{Block, Stage, blocks, in_own_network};
 
 fn readme() -> Vec<Block> {
     blocks(&fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap())

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::harness::{HEAD, PATIENCE, PORTWAY, Place, Portway};
+use crate::harness::instance::{HEAD, PATIENCE, PORTWAY, Place, Portway};
 
 /// Where the endpoint listens, and what is sent with each request.
 pub struct Asker {

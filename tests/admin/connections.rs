@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::asker::{portway, start, until};
-use crate::harness::{Backend, Flow, Port, route};
+use super::asker::{portway, start, until};
+use crate::harness::instance::{Backend, Flow, Port, route};
 
 fn ids(rows: &[Value]) -> Vec<u64> {
     rows.iter().map(|row| row["id"].as_u64().unwrap()).collect()
@@ -108,7 +108,7 @@ fn a_kill_reaches_who_has_no_upstream_yet() {
     assert_eq!(of("-")["upstream"], Value::Null);
     asker.post("/v1/kill", &json!({ "ids": ids(&rows) }));
     for mut client in [held, silent] {
-        client.set_read_timeout(Some(crate::harness::PATIENCE)).unwrap();
+        client.set_read_timeout(Some(crate::harness::instance::PATIENCE)).unwrap();
         let mut byte = [0];
         assert!(std::io::Read::read(&mut client, &mut byte).is_err(), "reset");
     }

@@ -4,8 +4,8 @@ use std::sync::mpsc::channel;
 
 use serde_json::json;
 
-use crate::asker::{Asker, portway, start, until};
-use crate::harness::{Backend, Flow, Port, is_refused, reached, route};
+use super::asker::{Asker, portway, start, until};
+use crate::harness::instance::{Backend, Flow, Port, is_refused, reached, route};
 
 #[test]
 fn a_route_that_drains_takes_nobody_and_lets_its_connections_end() {
@@ -73,6 +73,6 @@ fn a_drain_of_all_ends_the_process_and_is_seen_until_then() {
     flow.ping().unwrap();
     drop(flow);
     proxy.phase("stopped");
-    let drained = ended.recv_timeout(crate::harness::PATIENCE).unwrap();
+    let drained = ended.recv_timeout(crate::harness::instance::PATIENCE).unwrap();
     assert_eq!((drained.code, drained.out.ends_with("drained\n")), (0, true), "{drained:?}");
 }

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::asker::{head, portway, start};
-use crate::harness::{Backend, Port, reached, route};
+use super::asker::{head, portway, start};
+use crate::harness::instance::{Backend, Port, reached, route};
 
 #[test]
 fn a_reload_waits_for_the_outcome_and_shows_it() {

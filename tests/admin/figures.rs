@@ -4,8 +4,8 @@ use std::net::UdpSocket;
 
 use serde_json::json;
 
-use crate::asker::{portway, start, until};
-use crate::harness::{Backend, Flow, PATIENCE, Port, is_refused, route};
+use super::asker::{portway, start, until};
+use crate::harness::instance::{Backend, Flow, PATIENCE, Port, is_refused, route};
 
 #[test]
 fn bytes_and_ends_are_those_of_the_traffic() {

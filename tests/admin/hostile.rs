@@ -5,8 +5,8 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::asker::{Asker, At, head, portway, start, until};
-use crate::harness::{Backend, PORTWAY, Place, Port, Portway, route};
+use super::asker::{Asker, At, head, portway, start, until};
+use crate::harness::instance::{Backend, PORTWAY, Place, Port, Portway, route};
 
 /// As many as the endpoint has connections, and one.
 const MOST: usize = 17;
@@ -37,7 +37,7 @@ fn who_only_holds_connections_keeps_nobody_out() {
     }
     assert!(most <= before + MOST, "{most} sockets, and {before} before");
     assert_eq!(portway(&place.file(), &["status"]).code, 0);
-    assert_eq!(crate::harness::reached(port.number), "one");
+    assert_eq!(crate::harness::instance::reached(port.number), "one");
     drop(held);
     proxy.stop();
 }
@@ -123,7 +123,7 @@ fn it_answers_when_the_descriptors_are_used_up() {
     let clients: Vec<TcpStream> =
         (0..200).map(|_| TcpStream::connect(("127.0.0.1", port.number)).unwrap()).collect();
     proxy.phase("no descriptor is left");
-    let asker = Asker { at: At::Unix(crate::asker::socket(&place)), head: "Host: x\r\n".into() };
+    let asker = Asker { at: At::Unix(super::asker::socket(&place)), head: "Host: x\r\n".into() };
     for _ in 0..20 {
         let limits = asker.get("/v1/status")["limits"].clone();
         assert_eq!(limits["connections"]["used"], limits["connections"]["most"]);

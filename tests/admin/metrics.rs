@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use crate::asker::{Asker, head, start, until};
-use crate::harness::{Backend, Flow, Port, can, route};
-use crate::plan::golden;
+use super::asker::{Asker, head, start, until};
+use super::plan::golden;
+use crate::harness::instance::{Backend, Flow, Port, can, route};
 
 /// Prometheus' own parser of Python, of either form; Debian's package python3-prometheus-client.
 const PARSER: &str = "

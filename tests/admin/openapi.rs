@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::asker::{Asker, start, until};
-use crate::harness::{Backend, Flow, Port, route};
-use crate::plan::golden;
+use super::asker::{Asker, start, until};
+use super::plan::golden;
+use crate::harness::instance::{Backend, Flow, Port, route};
 
 /// Where a value does not fit its schema. Every key must be described, and every key that is described must be there.
 struct Fit<'d> {

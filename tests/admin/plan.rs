@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::asker::{head, portway, start, until};
-use crate::harness::{Backend, Flow, Port, reached, route};
+use super::asker::{head, portway, start, until};
+use crate::harness::instance::{Backend, Flow, Port, reached, route};
 
 /// The figures of the plan are those of the reload that follows.
 #[test]

@@ -4,8 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
 
-use crate::asker::{Asker, portway, socket, start, until};
-use crate::harness::{Backend, HEAD, Place, Port, Portway, file, reached, route};
+use super::asker::{Asker, portway, socket, start, until};
+use crate::harness::instance::{Backend, HEAD, Place, Port, Portway, file, reached, route};
 
 const TOKEN: &str = "s3cret-0123456789abcdef";
 const READ: &str = "r3ad-0123456789abcdef";
@@ -110,7 +110,7 @@ fn an_edit_moves_closes_and_opens_the_endpoint() {
     let (place, mut proxy, asker) = start(&routes);
     let sockets = proxy.sockets();
     // Another key: its socket is not touched.
-    let with_token = crate::asker::head(&place) + &format!("token = \"{TOKEN}\"\n") + &routes;
+    let with_token = super::asker::head(&place) + &format!("token = \"{TOKEN}\"\n") + &routes;
     place.save(&with_token);
     proxy.phase("reloaded");
     asker.get("/v1/status");
@@ -129,7 +129,7 @@ fn an_edit_moves_closes_and_opens_the_endpoint() {
     // Gone with its section, and back.
     place.save(&file(&[("web", port.local(), &backend)]));
     proxy.phase("reloaded");
-    until("nobody listens", || crate::harness::is_refused(admin.number));
+    until("nobody listens", || crate::harness::instance::is_refused(admin.number));
     assert_eq!(portway(&place.file(), &["status"]).code, 2, "nobody says whom to ask");
     assert_eq!(reached(port.number), "one");
     place.save(&at(&admin.local()));

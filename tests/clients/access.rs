@@ -2,8 +2,8 @@
 
 use std::io::Write;
 
-use super::harness::*;
 use super::peer::*;
+use crate::harness::instance::*;
 
 /// A file with one route and the access log on standard error.
 fn with(port: &Port, backend: &Backend, more: &str) -> String {

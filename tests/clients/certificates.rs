@@ -5,8 +5,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::harness::*;
 use super::pki::{self, Authority, Pair};
+use crate::harness::instance::*;
 
 const ROUTE: &str = "tls = { cert = \"app.pem\", key = \"app.key\" }\n";
 

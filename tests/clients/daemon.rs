@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use super::harness::*;
+use crate::harness::instance::*;
 
 /// A program that runs until it is dropped.
 pub struct Daemon(Child);

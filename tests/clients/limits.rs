@@ -4,8 +4,8 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use super::harness::*;
 use super::peer::*;
+use crate::harness::instance::*;
 
 fn with(port: &Port, backend: &Backend, more: &str) -> String {
     format!("{HEAD}{}", route("app", &port.local(), backend, more))

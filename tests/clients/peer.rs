@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 
 use socket2::{Domain, Socket, Type};
 
-use super::harness::{Flow, PATIENCE};
+use crate::harness::instance::{Flow, PATIENCE};
 
 /// A client from an address of this host, connected to `to`.
 pub fn from(address: &str, to: SocketAddr) -> std::io::Result<TcpStream> {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::daemon::*;
-use super::harness::*;
+use crate::harness::instance::*;
 
 /// What curl gets, coming from 127.0.7.7.
 fn curl(port: &Port, more: &[&str]) -> String {

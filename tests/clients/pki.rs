@@ -11,7 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use super::harness::PATIENCE;
+use crate::harness::instance::PATIENCE;
 
 static AUTHORITIES: AtomicUsize = AtomicUsize::new(0);
 

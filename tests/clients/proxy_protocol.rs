@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use portway::wire::proxy::{Addresses, Header, Notes, parse, write_v1, write_v2};
 
-use super::harness::*;
 use super::peer::*;
+use crate::harness::instance::*;
 
 const LOGGED: &str = "[log]\nformat = \"json\"\naccess = \"stderr\"\n";
 

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::harness::*;
 use super::hello::{message, records};
 use super::pki::Authority;
+use crate::harness::instance::*;
 
 const CLIENTS: usize = 2000;
 

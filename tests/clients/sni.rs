@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use portway::wire::proxy::{Addresses, parse};
 
-use super::harness::*;
 use super::hello::{message, records};
 use super::peer::*;
+use crate::harness::instance::*;
 
 const LOGGED: &str = "[log]\nformat = \"json\"\naccess = \"stderr\"\n";
 

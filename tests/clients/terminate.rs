@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use portway::wire::proxy::{ClientCertificate, Notes, Ssl, parse};
 
 use super::daemon::*;
-use super::harness::*;
 use super::pki::{self, Authority};
+use crate::harness::instance::*;
 
 /// A route at which TLS ends, and who signed its certificate.
 fn scene(more: &str, tls: &str, upstream: &str) -> (Place, Port, Authority) {

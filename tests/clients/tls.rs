@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::daemon::*;
-use super::harness::*;
+use crate::harness::instance::*;
 
 /// An nginx that says its name and how it was reached.
 fn server(name: &str, port: &Port) -> String {

@@ -9,9 +9,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
-use super::harness::{Flow, Place, Port, Portway, reached};
 use super::pki::{Authority, Pair};
 use super::terminate::line_with;
+use crate::harness::instance::{Flow, Place, Port, Portway, reached};
 
 /// A server with this certificate, which says its name to each client, and wants a certificate of `clients`. Its address.
 fn server(name: &'static str, pair: &Pair, clients: Option<&Authority>) -> String {
@@ -155,7 +155,7 @@ fn the_systems_authorities_are_trusted_and_the_name_of_the_upstream_is_the_serve
     let roots = place.folder().join("roots.pem");
     std::fs::write(&roots, authority.pem()).unwrap();
     let portway = Portway::start(
-        std::process::Command::new(super::harness::PORTWAY)
+        std::process::Command::new(crate::harness::instance::PORTWAY)
             .args(["run", "--config"])
             .arg(place.file())
             .env("SSL_CERT_FILE", &roots)

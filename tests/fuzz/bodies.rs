@@ -1,4 +1,4 @@
-// What the fuzz targets check, and `tests/corpus.rs` with them: any bytes may come in, and these hold.
+// What the fuzz targets check, and `tests/files/corpus.rs` with them: any bytes may come in, and these hold.
 
 use portway::config::{Plan, compile};
 use portway::model::Table;

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::harness::{PATIENCE, pace};
+use crate::harness::instance::{PATIENCE, pace};
 
 /// One page in it.
 pub struct Browser {

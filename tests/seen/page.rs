@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::browser::Browser;
-use super::harness::*;
+use crate::harness::instance::*;
 
 const TOKEN: &str = "0123456789abcdef";
 

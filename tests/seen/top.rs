@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use super::harness::*;
+use crate::harness::instance::*;
 
 /// A terminal of 80 by 24 in which a command runs.
 struct Terminal {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 use tokio::time::Instant;
 
-use crate::harness::{Peer, Whoami, ended, has_ipv6, noise, patient, portway, run};
+use crate::harness::tools::{Peer, Whoami, ended, has_ipv6, noise, patient, portway, run};
 
 const MIB: usize = 1 << 20;
 

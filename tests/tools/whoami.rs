@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::process::{Resource, Rlimit, Signal};
 use tokio::time::Instant;
 
-use crate::harness::{PATIENCE, Peer, Whoami, has_ipv6, noise, portway, run, tcp, wait};
+use crate::harness::tools::{PATIENCE, Peer, Whoami, has_ipv6, noise, portway, run, tcp, wait};
 
 const MIB: usize = 1 << 20;
 const LINE_MAX: usize = 8 * 1024;

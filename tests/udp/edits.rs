@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::harness::*;
 use super::peers::*;
+use crate::harness::instance::*;
 
 /// Sessions that talk without a pause while the file changes around them: not one datagram is lost, and each keeps its way
 /// to the upstream.

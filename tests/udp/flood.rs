@@ -2,8 +2,8 @@
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
-use super::harness::*;
 use super::peers::*;
+use crate::harness::instance::*;
 
 const LIVE: usize = 100;
 const MADE_UP: u32 = 200_000;

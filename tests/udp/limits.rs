@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::harness::*;
 use super::peers::*;
+use crate::harness::instance::*;
 
 #[test]
 fn a_full_route_displaces_who_was_never_answered_and_never_who_has_settled() {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::harness::{PATIENCE, Portway};
+use crate::harness::instance::{PATIENCE, Portway};
 
 /// What a server has heard, and from whom.
 type Heard = Arc<Mutex<Vec<(SocketAddr, Vec<u8>)>>>;

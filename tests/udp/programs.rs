@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
-use super::harness::*;
 use super::peers::*;
+use crate::harness::instance::*;
 
 /// A program that ends with its test.
 struct Program(Child);

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use ppp::v2;
 use serde_json::Value;
 
-use super::harness::*;
 use super::peers::*;
+use crate::harness::instance::*;
 
 const EACH: &str = "idle_timeout = \"1s\"\nproxy_protocol = { send = \"v2\" }";
 const FIRST: &str = "idle_timeout = \"1s\"\nproxy_protocol = { send = \"v2\", datagrams = \"first\" }";

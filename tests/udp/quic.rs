@@ -10,8 +10,8 @@ use quinn::rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use quinn::{ClientConfig, Endpoint, RecvStream, SendStream, ServerConfig};
 use tokio::time::timeout;
 
-use super::harness::*;
 use super::peers::*;
+use crate::harness::instance::*;
 
 const BYTES: usize = 100_000_000;
 const CHUNK: usize = 100_000;

@@ -1,7 +1,7 @@
 //! F3: an upstream that refuses is noticed, and its sessions end or move.
 
-use super::harness::*;
 use super::peers::*;
+use crate::harness::instance::*;
 
 #[test]
 fn a_session_without_an_answer_moves_on_with_what_it_has_asked() {

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::harness::*;
 use super::peers::*;
+use crate::harness::instance::*;
 
 #[test]
 fn an_answer_leaves_from_the_very_address_that_was_written_to() {

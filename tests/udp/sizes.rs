@@ -4,9 +4,9 @@ use std::net::{Ipv6Addr, UdpSocket};
 
 use quinn_udp::{Transmit, UdpSockRef, UdpSocketState};
 
-use super::harness::*;
-use super::netns::Netns;
 use super::peers::*;
+use crate::harness::instance::*;
+use crate::harness::netns::Netns;
 
 const SIZES: [usize; 9] = [0, 1, 2, 508, 1472, 1473, 9000, 65_506, 65_507];
 

@@ -4,8 +4,8 @@ use std::net::{SocketAddr, TcpStream};
 
 use socket2::{Domain, Socket, Type};
 
-use super::harness::*;
 use super::server::*;
+use crate::harness::instance::*;
 
 fn three() -> [Server; 3] {
     ["a", "b", "c"].map(Server::new)

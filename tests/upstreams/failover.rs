@@ -1,7 +1,7 @@
 //! Servers that go and come: no client sees it while one works.
 
-use super::harness::*;
 use super::server::*;
+use crate::harness::instance::*;
 
 const DOWN: &str = "upstream is down";
 const UP: &str = "upstream is up again";

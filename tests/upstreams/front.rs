@@ -4,8 +4,8 @@ use std::io::Read;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use super::harness::*;
 use super::server::*;
+use crate::harness::instance::*;
 
 const CLOSED: &str = "no upstream can be had: the listening socket is closed";
 const OPEN: &str = "listening again";

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::harness::*;
 use super::server::*;
+use crate::harness::instance::*;
 
 const DOWN: &str = "upstream is down: its check fails";
 const UP: &str = "upstream is up again: its check passes";

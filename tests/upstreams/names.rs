@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::harness::*;
-use super::netns::Netns;
 use super::resolver::{Resolver, Says};
 use super::server::*;
+use crate::harness::instance::*;
+use crate::harness::netns::Netns;
 
 const CHANGED: &str = "the addresses of the name have changed";
 const FAILS: &str = "the name does not resolve";

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-use super::harness::*;
-use super::netns::Netns;
 use super::server::*;
+use crate::harness::instance::*;
+use crate::harness::netns::Netns;
 
 /// One that takes every connection and resets it a moment later, when the client surely takes it for connected.
 fn resetting() -> TcpListener {

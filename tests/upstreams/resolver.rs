@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::harness::pace;
+use crate::harness::instance::pace;
 
 /// What it says about a name. It knows no IPv6 address.
 #[derive(Clone, Debug)]

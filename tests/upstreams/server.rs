@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 
 use socket2::SockRef;
 
-use super::harness::{Flow, Port};
+use crate::harness::instance::{Flow, Port};
 
 /// Connections by the address of their client.
 type Taken = Arc<Mutex<HashMap<SocketAddr, TcpStream>>>;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
 
-use super::harness::*;
 use super::server::leads;
+use crate::harness::instance::*;
 
 /// One that takes no connection and refuses none: its queue is full, so SYNs are dropped. The filler keeps it so.
 fn deaf() -> (SocketAddr, Vec<Socket>) {

@@ -1,0 +1,11 @@
+//! The admin endpoint and the commands that talk to it, from the outside: the real program, real traffic, and what is said of it.
+mod asker;
+mod connections;
+mod drain;
+mod edits;
+mod figures;
+mod hostile;
+mod metrics;
+mod openapi;
+mod plan;
+mod rights;

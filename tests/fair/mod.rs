@@ -1,0 +1,3 @@
+//! Who waits for whom when one connection is a bulk stream.
+
+mod turns;

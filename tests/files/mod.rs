@@ -1,0 +1,6 @@
+//! What a file says: by the compiler, by `check`, by every byte string of the corpora.
+
+mod check;
+mod corpus;
+mod golden;
+mod keys;

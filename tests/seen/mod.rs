@@ -1,0 +1,5 @@
+//! What a person sees of a running proxy: the screen of `top`, the page, the dashboard. Real terminals, a real browser.
+mod browser;
+mod dashboard;
+mod page;
+mod top;

@@ -1,0 +1,121 @@
+//! The unit files.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::Command;
+
+use rustix::process::Signal;
+
+use crate::harness::launch::{BINARY, Launch, echo, lacks, wait_until};
+
+#[test]
+fn the_units_are_right() {
+    if lacks("the_units_are_right", &["systemd-analyze"], false) {
+        return;
+    }
+    let version = Command::new("systemd-analyze").arg("--version").output().unwrap().stdout;
+    let version = String::from_utf8(version).unwrap();
+    let version: u32 = version.split(' ').nth(1).unwrap().parse().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+    for unit in ["portway.service", "portway.socket"] {
+        let mut text = fs::read_to_string(deploy.join(unit)).unwrap();
+        // `verify` looks for the program.
+        text = text.replace("/usr/bin/portway", BINARY);
+        if version < 253 {
+            text = text.replace("Type=notify-reload", "Type=notify");
+        }
+        fs::write(folder.path().join(unit), text).unwrap();
+    }
+    let verified = Command::new("systemd-analyze")
+        .args(["verify", "--man=no", "--recursive-errors=no"])
+        .args(["portway.service", "portway.socket"].map(|unit| folder.path().join(unit)))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&verified.stderr);
+    assert!(verified.status.success() && said.is_empty(), "{said}");
+    // The score that its text tells, in tenths: a higher one fails.
+    let rated = Command::new("systemd-analyze")
+        .args(["security", "--offline=true", "--threshold=15"])
+        .arg(folder.path().join("portway.service"))
+        .output()
+        .unwrap();
+    assert!(rated.status.success(), "{}", String::from_utf8_lossy(&rated.stdout));
+    assert!(fs::read_to_string(deploy.join("portway.service")).unwrap().contains("rates it 1.5."));
+}
+
+/// The system calls of a set of systemd's, and of the sets in it.
+fn calls_of(set: &str) -> BTreeSet<String> {
+    let listed = Command::new("systemd-analyze").args(["syscall-filter", set]).output().unwrap();
+    assert!(listed.status.success(), "{set}");
+    let text = String::from_utf8(listed.stdout).unwrap();
+    let lines = text.lines().skip(1).map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines
+        .flat_map(|line| if line.starts_with('@') { calls_of(line) } else { [line.to_owned()].into() })
+        .collect()
+}
+
+#[test]
+fn the_unit_allows_each_system_call_of_a_life() {
+    const NAME: &str = "the_unit_allows_each_system_call_of_a_life";
+    if lacks(NAME, &["systemd-analyze", "strace"], false) {
+        return;
+    }
+    let unit =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/portway.service")).unwrap();
+    let mut allowed = BTreeSet::new();
+    for line in unit.lines().filter_map(|line| line.strip_prefix("SystemCallFilter=")) {
+        for set in line.trim_start_matches('~').split(' ') {
+            match line.starts_with('~') {
+                false => allowed.extend(calls_of(set)),
+                true => allowed = &allowed - &calls_of(set),
+            }
+        }
+    }
+    assert!(allowed.contains("accept4") && !allowed.contains("chown"), "{allowed:?}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let text = |keepalive: &str| {
+        format!(
+            "[admin]\nlisten = \"unix:{}\"\n[log]\naccess = \"{}\"\n[[route]]\nlisten = \"unix:{}\"\n\
+             upstream = \"localhost:{}\"\nkeepalive = \"{keepalive}\"\n",
+            at("admin"),
+            at("access"),
+            at("front"),
+            echo().port()
+        )
+    };
+    fs::write(at("portway.toml"), text("60s")).unwrap();
+    let trace = ["strace", "-D", "-f", "-qq", "-o", &at("calls")];
+    let launch = Launch::default().under(&trace).args(&["run", "--config", &at("portway.toml")]);
+    let mut portway = launch.start().ready();
+    let mut client = UnixStream::connect(at("front")).unwrap();
+    let mut answer = [0; 5];
+    client.write_all(b"hello").unwrap();
+    client.read_exact(&mut answer).unwrap();
+    drop(client);
+    let status = Command::new(BINARY).args(["status", "--config", &at("portway.toml")]).output().unwrap();
+    assert!(status.status.success());
+    fs::write(at("portway.toml"), text("61s")).unwrap();
+    portway.lines.wait_for(" reloaded ");
+    portway.signal(Signal::HUP);
+    portway.lines.wait_for(" nothing changed");
+    portway.signal(Signal::USR1);
+    portway.lines.wait_for("log files are opened again");
+    portway.signal(Signal::TERM);
+    assert!(portway.ended().success());
+
+    // strace writes on for a moment. `PID name(...`: other lines are the ends of calls, signals and exits.
+    let calls = || fs::read_to_string(at("calls")).unwrap();
+    wait_until("strace has seen the end", || calls().contains("exit_group("));
+    let calls = calls();
+    let made = calls.lines().filter_map(|line| line.split_whitespace().nth(1)?.split_once('('));
+    // `???`: the thread was gone before its call could be told.
+    let made: BTreeSet<String> = made.map(|(name, _)| name.to_owned()).filter(|name| name != "???").collect();
+    assert!(made.contains("accept4") && made.len() > 30, "{made:?}");
+    assert_eq!(&made - &allowed, BTreeSet::new());
+}

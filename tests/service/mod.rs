@@ -1,0 +1,7 @@
+//! Portway as a service: its logs, its signals, its service manager, its descriptors.
+mod access_lines;
+mod deploy;
+mod descriptors;
+mod logs;
+mod stop;
+mod systemd;

@@ -1,0 +1,4 @@
+//! `portway whoami` and `portway probe`, and what shells make of the completions, from the outside.
+mod probe;
+mod shells;
+mod whoami;

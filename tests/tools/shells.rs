@@ -1,0 +1,136 @@
+//! `portway completions` and `portway man`, read by the programs that they are for.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+/// Whether a program is not here. Then the test is skipped, which CI does not allow.
+fn lacks(program: &str) -> bool {
+    let there = Command::new("sh").args(["-c", &format!("command -v {program}")]).output().unwrap();
+    if there.status.success() {
+        return false;
+    }
+    assert!(std::env::var_os("PORTWAY_TESTS_MUST_NOT_SKIP").is_none(), "{program} is not installed");
+    println!("SKIPPED: {program} is not installed");
+    true
+}
+
+fn portway(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_portway")).args(args).stdin(Stdio::null()).output().unwrap()
+}
+
+/// What a command prints that succeeds.
+fn printed(args: &[&str]) -> String {
+    let Output { status, stdout, stderr } = portway(args);
+    assert!(status.success() && stderr.is_empty(), "{args:?}: {}", String::from_utf8_lossy(&stderr));
+    String::from_utf8(stdout).unwrap()
+}
+
+/// Writes the completions to a file of the folder, and runs a script that may use it as `$1`. Returns what it prints.
+fn in_shell(folder: &Path, shell: &[&str], script: &str) -> String {
+    let file = folder.join("completions");
+    std::fs::write(&file, printed(&["completions", shell[0]])).unwrap();
+    let mut command = Command::new("timeout");
+    command.arg("60").args(shell).args(["-c", script]).env("FILE", &file).env("HOME", folder);
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let text = String::from_utf8_lossy(&stdout).into_owned();
+    assert!(status.success(), "{text}\n{}", String::from_utf8_lossy(&stderr));
+    text
+}
+
+#[test]
+fn bash_completes_commands_and_options() {
+    if lacks("bash") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let script = "source \"$FILE\"
+        complete -p portway
+        for words in 'portway ch' 'portway run --c'; do
+            COMP_WORDS=($words) COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+            _portway portway \"${COMP_WORDS[COMP_CWORD]}\" \"${COMP_WORDS[COMP_CWORD - 1]}\"
+            echo \"$words: ${COMPREPLY[*]}\"
+        done";
+    let said = in_shell(folder.path(), &["bash", "--norc"], script);
+    assert!(said.contains("-F _portway portway\n"), "{said}");
+    assert!(said.ends_with("portway ch: check\nportway run --c: --config\n"), "{said}");
+}
+
+#[test]
+fn fish_completes_commands_and_options() {
+    if lacks("fish") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let script = "source $FILE; complete -C 'portway ch'; complete -C 'portway run --c'";
+    let said = in_shell(folder.path(), &["fish", "--no-config"], script);
+    let found: Vec<&str> = said.lines().filter_map(|line| line.split('\t').next()).collect();
+    assert_eq!(found, ["check", "--config"], "{said}");
+}
+
+#[test]
+fn zsh_completes_commands() {
+    if lacks("zsh") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    // A person at a terminal, who types `portway ch` and Tab.
+    let script = "zmodload zsh/zpty
+        zpty shell TERM=dumb zsh -f -i
+        zpty -w shell \"autoload -U compinit; compinit -u -D; source $FILE\"
+        zpty -w -n shell $'portway ch\\t'
+        while zpty -r -m shell more '*'; do
+            text+=$more
+            [[ $text == *'portway check'* ]] && exit 0
+        done
+        print -r -- $text
+        exit 1";
+    in_shell(folder.path(), &["zsh", "-f"], script);
+}
+
+#[test]
+fn every_command_has_a_page_that_the_reader_takes() {
+    if lacks("man") {
+        return;
+    }
+    let help = printed(&["--help"]);
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let commands: Vec<&str> = commands
+        .take_while(|line| !line.is_empty())
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|command| *command != "help")
+        .collect();
+    assert!(commands.len() >= 9, "{help}");
+    let folder = tempfile::tempdir().unwrap();
+    for command in std::iter::once(None).chain(commands.iter().copied().map(Some)) {
+        let name = command.map_or("portway".to_owned(), |command| format!("portway-{command}"));
+        let args: Vec<&str> = std::iter::once("man").chain(command).collect();
+        let file = folder.path().join(format!("{name}.1"));
+        std::fs::write(&file, printed(&args)).unwrap();
+        let read = Command::new("man")
+            .args(["--warnings=w", "-E", "UTF-8", "-l"])
+            .arg(&file)
+            .envs([("LC_ALL", "C.UTF-8"), ("MANWIDTH", "100"), ("MANROFFOPT", "-c")])
+            .output()
+            .unwrap();
+        assert!(read.status.success() && read.stderr.is_empty(), "{}", String::from_utf8_lossy(&read.stderr));
+        let text = String::from_utf8(read.stdout).unwrap();
+        assert!(text.starts_with(&format!("{name}(1)")) && text.contains("SYNOPSIS"), "{text}");
+        // The whole names each of the others, and says what no command's own page says.
+        if command.is_none() {
+            let missing = commands.iter().find(|command| !text.contains(&format!("portway-{command}(1)")));
+            assert_eq!(missing, None, "{text}");
+            assert!(["FILES", "ENVIRONMENT", "SIGNALS", "EXIT STATUS"].iter().all(|one| text.contains(one)));
+        }
+    }
+}
+
+#[test]
+fn a_page_or_a_shell_that_there_is_not_is_a_wrong_command_line() {
+    for (args, says) in [(["man", "rum"], "no command `rum`"), (["completions", "tcsh"], "'tcsh'")] {
+        let Output { status, stdout, stderr } = portway(&args);
+        let text = String::from_utf8(stderr).unwrap();
+        assert_eq!(status.code(), Some(2), "{text}");
+        assert!(stdout.is_empty() && text.contains(says), "{text}");
+    }
+}

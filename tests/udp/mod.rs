@@ -1,0 +1,11 @@
+//! UDP routes from outside: the real program, real sockets, real datagrams.
+mod edits;
+mod flood;
+mod limits;
+mod peers;
+mod programs;
+mod proxy_protocol;
+mod quic;
+mod refusals;
+mod sessions;
+mod sizes;
