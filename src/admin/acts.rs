@@ -1,4 +1,4 @@
-//! What the endpoint is told to do.
+//! Carries out the POST calls: kill, drain, reload.
 
 use serde::de::DeserializeOwned;
 
@@ -9,10 +9,10 @@ use crate::server::Handle;
 use crate::server::handle::Stopping;
 use crate::server::history;
 
-/// Kills are carried out in parts: between them connections may begin and end.
+/// How many connections one pass of a kill resets. Between passes connections may begin and end.
 const PART: usize = 1000;
 
-/// The body of a request as the value that it should be.
+/// Parses the JSON body of a request.
 pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|error| {
         Problem::new(
@@ -63,13 +63,13 @@ pub(super) fn kill(handle: &Handle, kill: &Kill) -> Result<Killed, Problem> {
     Ok(killed)
 }
 
-/// Takes a route out, or ends the process, once its connections have ended.
+/// Begins to drain a route, or the process, which then ends. `None`: there is no such route.
 pub(super) async fn drain(handle: &Handle, drain: Drain) -> Result<Option<Draining>, Stopping> {
     let begun = handle.drain(drain.route).await?;
     Ok(begun.map(|begun| Draining { open: count(begun.open), at_most: seconds(begun.at_most) }))
 }
 
-/// Reads the file again, and waits for what becomes of it.
+/// Reads the file again, and waits for the outcome.
 pub(super) async fn reload(handle: &Handle) -> Result<Reloaded, Stopping> {
     let reloaded = |outcome, generation| Reloaded { outcome, generation, changed: None, report: None };
     Ok(match handle.reload().await? {

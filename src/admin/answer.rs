@@ -1,4 +1,4 @@
-//! Answers of each kind.
+//! Builds answers: JSON, plain text, problems.
 
 use serde::Serialize;
 
@@ -9,12 +9,12 @@ use crate::server::handle::Stopping;
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// An answer that is not what was asked for.
+/// An error answer: what is wrong, and what to do about it.
 pub(super) fn problem(status: u16, error: &str, help: &str) -> Answer {
     json(status, &Problem::new(error, help))
 }
 
-/// The process is ending.
+/// The answer while the process is stopping: 503.
 pub(super) fn stopping(stopping: Stopping) -> Answer {
     problem(503, &stopping.to_string(), "start it again")
 }
@@ -24,7 +24,7 @@ pub(super) fn text(text: &str) -> Answer {
 }
 
 pub(super) fn json(status: u16, value: &impl Serialize) -> Answer {
-    // Of these values none fails to serialize.
+    // None of these values fails to serialize.
     let mut body = serde_json::to_vec(value).unwrap_or_default();
     body.push(b'\n');
     Answer { status, kind: JSON, body, more: &[] }

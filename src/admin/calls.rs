@@ -7,7 +7,7 @@ use super::api;
 use super::rights::Right;
 use super::schemas::Schemas;
 
-/// What may be asked.
+/// A call of the endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Call {
     Page,
@@ -26,7 +26,7 @@ pub(super) enum Call {
     Drain,
 }
 
-/// A call, as it is found, permitted and described.
+/// One row of the table of calls: how a call is found, permitted and described.
 pub(super) struct Row {
     pub call: Call,
     pub method: Method,
@@ -80,7 +80,8 @@ pub(super) static CALLS: [Row; 14] = [
         "What the file, as it stands now, would change",
         Schemas::get::<api::Plan>,
     ),
-    // A plan of any text connects wherever that says, and reads the files that it names: who may only look may not.
+    // A plan of any text connects to wherever the text says, and reads the files that it names: the right to read is
+    // not enough.
     Row::post(
         Call::PlanText,
         "/v1/plan",

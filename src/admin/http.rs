@@ -1,4 +1,4 @@
-//! Requests and answers, as the calls have them: what hyper has parsed, bounded and without what they do not need.
+//! Requests and answers as the calls see them: parsed by hyper, bounded, and without what no call needs.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -10,11 +10,11 @@ use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
 use tokio::time::timeout;
 
-/// A body may take so much time.
+/// How long a body may take to arrive.
 pub(super) const BODY_TIME: Duration = Duration::from_secs(10);
-/// What a client hears that was too slow.
+/// The error for a client that was too slow.
 pub(super) const LATE: &str = "the request did not come in time";
-/// The largest body: a file of the size that is read at most.
+/// The largest body, in bytes: as large as the largest file that is read.
 const BODY: usize = crate::files::LARGEST as usize;
 
 /// One request, without its body.
@@ -26,7 +26,7 @@ pub(super) struct Request {
     pub query: String,
     pub host: Option<String>,
     pub origin: Option<String>,
-    /// Of `Authorization: Bearer`.
+    /// The token of `Authorization: Bearer`.
     pub token: Option<String>,
     pub accept: String,
 }
@@ -37,11 +37,11 @@ pub(super) struct Answer {
     pub status: u16,
     pub kind: &'static str,
     pub body: Vec<u8>,
-    /// More header fields.
+    /// Header fields besides those that every answer has.
     pub more: &'static [(HeaderName, &'static str)],
 }
 
-/// A request that no call takes: a status, and why.
+/// Why a request reaches no call: the status of the answer, and its error.
 #[derive(Debug)]
 pub(super) struct Wrong {
     pub status: u16,
@@ -55,7 +55,7 @@ impl Wrong {
 }
 
 impl Request {
-    /// What a head says.
+    /// Reads the head of a request.
     pub fn of(head: &Parts) -> Result<Request, Wrong> {
         if ![Method::GET, Method::HEAD, Method::POST].contains(&head.method) {
             return Err(Wrong::new(405, "the methods are GET, HEAD and POST"));
@@ -79,7 +79,7 @@ impl Request {
     }
 }
 
-/// A field that may come once.
+/// The value of a header field that may appear only once.
 fn field(headers: &HeaderMap, name: HeaderName) -> Result<Option<String>, Wrong> {
     let mut found = headers.get_all(name).iter();
     let Some(first) = found.next() else { return Ok(None) };
@@ -88,7 +88,7 @@ fn field(headers: &HeaderMap, name: HeaderName) -> Result<Option<String>, Wrong>
     Ok(Some(text.trim().to_owned()))
 }
 
-/// The body of a request, whole.
+/// Reads the whole body of a request.
 pub(super) async fn read(body: Incoming) -> Result<Vec<u8>, Wrong> {
     let too_large = Wrong::new(413, "the body is larger than 16 MiB");
     if body.size_hint().lower() > BODY as u64 {
@@ -96,7 +96,7 @@ pub(super) async fn read(body: Incoming) -> Result<Vec<u8>, Wrong> {
     }
     match timeout(BODY_TIME, Limited::new(body, BODY).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes().into()),
-        // The client has gone: nobody reads why.
+        // Too large; or the client has gone, and nobody reads why.
         Ok(Err(_)) => Err(too_large),
         Err(_) => Err(Wrong::new(408, LATE)),
     }
@@ -122,5 +122,5 @@ pub(super) fn response(answer: Answer, close: bool) -> Response<Full<Bytes>> {
     response
 }
 
-/// What hyper calls an error of ours: there is none.
+/// The error type of the service: it never fails.
 pub(super) type Never = Infallible;

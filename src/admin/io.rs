@@ -1,4 +1,4 @@
-//! hyper's view of a socket, for the endpoint and for those who ask it.
+//! Sockets for hyper, for the endpoint and for its clients.
 
 use std::future::Future;
 use std::io;
@@ -12,25 +12,25 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Bytes that are read at once.
+/// The most bytes of one read.
 const READ: usize = 8 * 1024;
 
-/// A stream of tokio's, as hyper reads and writes it.
+/// Adapts a stream of tokio's to hyper's traits.
 #[derive(Debug)]
 pub struct HttpIo<T> {
     stream: T,
-    /// `None`: whoever asks waits as long as it takes.
+    /// The time limits of a client of the endpoint. `None`: there are none, as when Portway itself is the client.
     limits: Option<Limits>,
 }
 
-/// What bounds a client of the endpoint in time.
+/// The time limits of one client of the endpoint.
 #[derive(Debug)]
 struct Limits {
     waits: Arc<Waits>,
     times: Times,
-    /// When the present read or write is over.
+    /// When the current read or write times out.
     due: Pin<Box<Sleep>>,
-    /// A write waits for the client.
+    /// Whether a write is waiting for the client.
     writes: bool,
 }
 
@@ -41,21 +41,21 @@ pub(super) struct Times {
     pub idle: Duration,
     /// From the first byte of a head to its last.
     pub head: Duration,
-    /// To take some more of an answer in.
+    /// For a write of a part of an answer.
     pub write: Duration,
 }
 
-/// Since when a connection has waited for a request, in milliseconds of its endpoint from 1; 0: it has one.
+/// Since when a connection has waited for a request, in milliseconds since its endpoint began, plus 1; 0: it has one.
 #[derive(Debug)]
 pub(super) struct Waits {
     begun: Instant,
     since: AtomicU64,
-    /// The same for the first byte of its head; 0: none came.
+    /// When the first byte of its head came, in the same unit; 0: none has come.
     head: AtomicU64,
 }
 
 impl Waits {
-    /// Of a connection that was just accepted, where the endpoint began then.
+    /// For a connection that was just accepted. `begun`: when the endpoint began.
     pub fn new(begun: Instant) -> Self {
         let waits = Waits { begun, since: AtomicU64::new(0), head: AtomicU64::new(0) };
         waits.begin();
@@ -66,13 +66,13 @@ impl Waits {
         u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
     }
 
-    /// It waits for a request.
+    /// Notes that it waits for a request.
     pub fn begin(&self) {
         self.head.store(0, Ordering::Relaxed);
         self.since.store(self.now(), Ordering::Relaxed);
     }
 
-    /// Its request has come.
+    /// Notes that its request has come.
     pub fn end(&self) {
         self.since.store(0, Ordering::Relaxed);
         self.head.store(0, Ordering::Relaxed);
@@ -94,7 +94,7 @@ impl Waits {
         }
     }
 
-    /// When a read is over; `None`: the body has its own time.
+    /// When a read times out. `None`: it is that of a body, which has its own limit.
     fn due(&self, times: Times) -> Option<Instant> {
         let from = |since: u64, time| self.begun + Duration::from_millis(since) + time;
         match (self.head.load(Ordering::Relaxed), self.since()) {
@@ -106,12 +106,12 @@ impl Waits {
 }
 
 impl<T> HttpIo<T> {
-    /// Without a bound.
+    /// Without time limits.
     pub fn new(stream: T) -> Self {
         HttpIo { stream, limits: None }
     }
 
-    /// Of a client of the endpoint.
+    /// For a client of the endpoint, with time limits.
     pub(super) fn bounded(stream: T, waits: Arc<Waits>, times: Times) -> Self {
         let due = Box::pin(sleep_until(Instant::now() + times.idle));
         HttpIo { stream, limits: Some(Limits { waits, times, due, writes: false }) }
@@ -119,7 +119,7 @@ impl<T> HttpIo<T> {
 }
 
 impl Limits {
-    /// Fails when `due` is over.
+    /// Fails once `due` has passed.
     fn poll_due(&mut self, due: Instant, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.due.deadline() != due {
             self.due.as_mut().reset(due);
@@ -163,7 +163,7 @@ impl<T: AsyncWrite + Unpin> Write for HttpIo<T> {
             limits.writes = false;
             return written;
         }
-        // From the first write that waits on.
+        // The time counts from the first write that has to wait.
         let due = match std::mem::replace(&mut limits.writes, true) {
             true => limits.due.deadline(),
             false => Instant::now() + limits.times.write,

@@ -1,10 +1,10 @@
-//! Layer 6: what a person or a scraper reads of a running proxy, and asks it to do.
+//! Layer 6: the admin endpoint, through which people and scrapers inspect and change a running proxy.
 //!
-//! Changes nothing itself: what is to be done is handed to the server ([`crate::server::Handle`]), and its answer becomes one
-//! of the values of [`api`]. Whatever shows the proxy (`status`, `top`, the page) draws from these same values.
+//! Changes nothing itself: it hands what is to be done to the server ([`crate::server::Handle`]), and turns the answer
+//! into one of the values of [`api`]. Whatever shows the proxy (`status`, `top`, the page) shows these same values.
 //!
-//! The way of a request: a bounded connection (`serve`, `io`), its head and its body (`http`), the call and the right to make
-//! it (`calls`, `rights`, `router`), and what is known as a value (`render`).
+//! The path of a request: a bounded connection (`serve`, `io`), its head and its body (`http`), the call and the right
+//! to make it (`calls`, `rights`, `router`), and the answer as a value (`render`).
 
 mod acts;
 mod answer;

@@ -1,4 +1,5 @@
-//! A plan with its probes: what a text would change, and whether what it names can be had.
+//! A plan with its probes: what a text would change, and whether the addresses and upstreams that it names are
+//! available.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,14 +20,14 @@ use crate::net::{dial, look_up};
 use crate::server::Handle;
 use crate::server::handle::{DryRun, Stopping};
 
-/// So many upstreams are tried,
+/// The most upstreams that one plan tries.
 const PROBES: usize = 64;
-/// so many at a time,
+/// How many upstreams it tries at a time.
 const AT_ONCE: usize = 16;
-/// and each for so long at most.
+/// The time limit of one look-up, and of one connect.
 const PROBE_TIME: Duration = Duration::from_secs(3);
 
-/// One plan at a time: its probes take descriptors that are kept for nobody.
+/// One plan at a time: its probes use descriptors that nobody has reserved.
 static TURN: Semaphore = Semaphore::const_new(1);
 
 /// Why there is no plan.
@@ -36,15 +37,15 @@ pub(super) enum NoPlan {
     Stopping(Stopping),
 }
 
-/// What a text would change; none: the file of the running proxy, as it stands now.
+/// What a text would change. `None`: the text of the running proxy's file, as it is now.
 pub(super) async fn plan(handle: &Handle, text: Option<Vec<u8>>) -> Result<Plan, NoPlan> {
-    // Nobody closes it.
+    // The semaphore is never closed.
     let _turn = TURN.acquire().await;
     let view = handle.view().await.map_err(NoPlan::Stopping)?;
     let name = view.file.map_or_else(|| "the text".to_owned(), |file| file.name);
     let gone = Fault::new("reading it failed inside Portway", "please report it, with the file");
     let gone = Report::about_file(&name, gone);
-    // A large text, or a slow disk, takes its time.
+    // A large text, or a slow disk, takes time.
     let compiled = tokio::task::spawn_blocking(move || compile(&name, text)).await;
     let compiled = compiled.unwrap_or(Err(gone)).map_err(NoPlan::Faults)?;
     let dry_run = handle.dry_run(compiled).await.map_err(NoPlan::Stopping)?.map_err(NoPlan::Faults)?;
@@ -94,7 +95,7 @@ fn shown(dry_run: DryRun, upstreams: Vec<UpstreamProbe>) -> Plan {
 }
 
 fn planned(dry_run: &DryRun, name: &str, old: Option<&Route>, new: Option<&Route>) -> PlannedRoute {
-    // The text that the edit leaves says what becomes of the connections, or the one that it removes.
+    // The new text says what becomes of the connections, or, for a removed route, the old one.
     let says = old.and(new.or(old)).map(|route| &route.policy);
     let keys = old.zip(new).map(|(old, new)| key_changes(old, new)).unwrap_or_default();
     let shown = |route: Option<&Route>, of: fn(&Route) -> Vec<String>| route.map(of).unwrap_or_default();
@@ -149,7 +150,7 @@ fn settings(dry_run: &DryRun) -> Vec<KeyChange> {
     changes
 }
 
-/// Upstreams that a route would lead to and does not lead to now.
+/// Upstreams that a route would use and does not use now.
 fn new_upstreams(dry_run: &DryRun) -> Vec<(Arc<Route>, UpstreamAddr)> {
     let routes = &dry_run.plan.routes;
     let added = routes.added.values().map(|new| (None, new));
@@ -159,7 +160,7 @@ fn new_upstreams(dry_run: &DryRun) -> Vec<(Arc<Route>, UpstreamAddr)> {
         let known = |spec| old.is_some_and(|old| old.upstream.iter().any(|entry| entry.spec == spec));
         let udp = new.policy.protocol == Protocol::Udp;
         for entry in new.upstream.iter().filter(|entry| !known(entry.spec.clone())) {
-            // Of a range the first port stands for all.
+            // The first port of a range stands for all.
             let addr = entry.spec.at(0);
             if seen.insert((addr.clone(), udp)) {
                 found.push((new.clone(), addr));
@@ -171,7 +172,7 @@ fn new_upstreams(dry_run: &DryRun) -> Vec<(Arc<Route>, UpstreamAddr)> {
 
 async fn probe_all(handle: &Handle, wanted: Vec<(Arc<Route>, UpstreamAddr)>) -> Vec<UpstreamProbe> {
     let (turns, scope) = (Arc::new(Semaphore::new(AT_ONCE)), handle.scope.child());
-    // As long as they are wanted: whoever asks may give up.
+    // The probes end with this future: whoever asks may give up.
     let _ended = scope.clone().kill_on_drop();
     let mut answers = Vec::new();
     let mut untried = Vec::new();
@@ -184,7 +185,7 @@ async fn probe_all(handle: &Handle, wanted: Vec<(Arc<Route>, UpstreamAddr)>) -> 
         let turns = turns.clone();
         scope.spawn(async move {
             let _turn = turns.acquire().await;
-            // Nobody waits where the plan was given up.
+            // If the plan was given up, nobody waits for it.
             drop(reply.send(probe(&route, &addr).await));
         });
         answers.push(answer);
@@ -208,7 +209,7 @@ fn blank(route: &Route, addr: &UpstreamAddr) -> UpstreamProbe {
     }
 }
 
-/// Resolves, and connects to the first address that takes it.
+/// Resolves an upstream, and connects to the first address that accepts.
 async fn probe(route: &Route, addr: &UpstreamAddr) -> UpstreamProbe {
     let (begun, mut probe) = (Instant::now(), blank(route, addr));
     let addresses = match addr {

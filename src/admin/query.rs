@@ -1,6 +1,6 @@
-//! What a query string says.
+//! Reads query strings, and encodes values for them.
 
-/// A key of a query with its value, both decoded. `None`: an escape is broken.
+/// The keys of a query with their values, decoded. `None`: an escape is broken.
 pub(super) fn pairs(query: &str) -> Option<Vec<(String, String)>> {
     let parts = query.split('&').filter(|part| !part.is_empty());
     parts
@@ -29,7 +29,7 @@ fn decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// A value as it stands in a query.
+/// Encodes a value for a query.
 pub fn encoded(value: &str) -> String {
     let mut text = String::with_capacity(value.len());
     for byte in value.bytes() {

@@ -1,9 +1,9 @@
-//! Who may do what. A Unix socket is opened by whom its file lets: there everything may be done. Elsewhere reading and
-//! changing are two rights, each with its token; on a loopback address reading needs none, unless the file has a
-//! `read_token`.
+//! Who may do what. The permissions of a Unix socket's file say who may connect, and whoever does may do everything.
+//! Elsewhere reading and changing are two rights, each with its token; on a loopback address reading needs none, unless
+//! the file has a `read_token`.
 //!
-//! A browser is not to be anybody's tool: a page of another origin, or one whose name was led to this address (DNS
-//! rebinding), is refused.
+//! No other site may use a browser as its tool: a page of another origin is refused, and so is one whose name was
+//! pointed at this address (DNS rebinding).
 
 use std::net::IpAddr;
 
@@ -11,26 +11,26 @@ use super::api::Problem;
 use super::http::Request;
 use crate::model::{AdminSettings, ListenAddr};
 
-/// What a request needs.
+/// The right that a request needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Right {
-    /// Nothing: it says no more than that somebody is there.
+    /// None: the answer says no more than that somebody is there.
     None,
-    /// To see.
+    /// To see what runs.
     Read,
     /// To end connections, and to change what runs.
     Change,
 }
 
-/// Why a request may not be made.
+/// Why a request is refused.
 #[derive(Debug)]
 pub(super) struct Refusal {
-    /// The status of the answer.
+    /// The HTTP status of the answer.
     pub status: u16,
     pub problem: Problem,
 }
 
-/// Whether the request has the right that it needs.
+/// Checks that a request has the right that it needs.
 pub(super) fn check(settings: &AdminSettings, request: &Request, right: Right) -> Result<(), Refusal> {
     if matches!(settings.listen, ListenAddr::Unix(_)) || right == Right::None {
         return Ok(());
@@ -41,7 +41,7 @@ pub(super) fn check(settings: &AdminSettings, request: &Request, right: Right) -
     };
     let changes = knows(&settings.token);
     let reads = changes || knows(&settings.read_token);
-    // Who knows a token is no page of somebody else.
+    // A page of somebody else does not know a token.
     if !reads {
         by_address(request)?;
     }
@@ -73,7 +73,7 @@ fn unauthorized(request: &Request, error: &str) -> Refusal {
     Refusal { status: 401, problem: Problem::new(error, help) }
 }
 
-/// A name in `Host` may be anybody's; an address, and `localhost`, lead nobody astray.
+/// Refuses a `Host` that is a name, which anybody may point here. An address and `localhost` are safe.
 fn by_address(request: &Request) -> Result<(), Refusal> {
     let host = request.host.as_deref().unwrap_or_default();
     let name = without_port(host);
@@ -89,7 +89,7 @@ fn by_address(request: &Request) -> Result<(), Refusal> {
     Err(Refusal { status: 421, problem })
 }
 
-/// A browser says from which page a request comes.
+/// Refuses a request from a page of another origin. A browser says in `Origin` where the page is from.
 fn same_origin(request: &Request) -> Result<(), Refusal> {
     let Some(origin) = &request.origin else { return Ok(()) };
     let host = request.host.as_deref().unwrap_or_default();
@@ -111,7 +111,7 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-/// What a client has sent, for an answer to it.
+/// Text from a client, made safe for an answer: no control characters, at most 100 characters.
 fn tidy(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(100).collect()
 }
@@ -147,7 +147,7 @@ mod tests {
         }
     }
 
-    /// For nothing, for reading and for changing: 0 where it may.
+    /// The status for each right (none, read, change); 0: it is granted.
     fn may(settings: &AdminSettings, request: &Request) -> [u16; 3] {
         [Right::None, Right::Read, Right::Change]
             .map(|right| check(settings, request, right).map_or_else(|refusal| refusal.status, |()| 0))

@@ -1,4 +1,4 @@
-//! Which call a request is, whether it may be made, and who answers it.
+//! Finds the call of a request, checks whether it may be made, and answers it.
 
 use std::time::Duration;
 
@@ -17,14 +17,14 @@ use super::{acts, metrics, openapi, page};
 use crate::server::Handle;
 use crate::server::handle::Stopping;
 
-/// A server that does not answer for so long is dead.
+/// A server task that does not answer for this long is dead.
 const ALIVE: Duration = Duration::from_secs(10);
 
-/// The call that a request makes; `None`: there is no such call. Fails where it may not be made.
+/// The call that a request makes. `None`: there is no such call. Fails, with the answer, if it may not be made.
 pub(super) fn permitted(handle: &Handle, request: &Request) -> Result<Option<Call>, Answer> {
     let posts = request.method == Method::POST;
     let row = CALLS.iter().find(|row| row.path == request.path && (row.method == Method::POST) == posts);
-    // Who may not know what is there is not told what is not.
+    // A client without rights does not learn which paths do not exist.
     let right = row.map_or(if posts { Right::Change } else { Right::Read }, |row| row.right);
     let settings = handle.admin.borrow().as_ref().map(|listener| listener.settings.clone());
     let Some(settings) = settings else { return Err(stopping(Stopping)) };
@@ -40,7 +40,7 @@ pub(super) fn permitted(handle: &Handle, request: &Request) -> Result<Option<Cal
     }
 }
 
-/// Answers a request that has come whole.
+/// Answers a request whose body has arrived.
 pub(super) async fn answer(handle: &Handle, call: Option<Call>, request: &Request, body: Vec<u8>) -> Answer {
     match call {
         Some(call) => answer_call(handle, call, request, body).await.unwrap_or_else(stopping),

@@ -1,4 +1,4 @@
-//! How a call is described: OpenAPI 3.1, from the types of its values.
+//! Describes calls in OpenAPI 3.1, from the types of their values.
 
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use super::api::Problem;
 
 const WHY_NOT: &str = "Why not, and what to do about it.";
 
-/// The values' schemas, in the making.
+/// Collects the schemas of the values while calls are described.
 pub(super) struct Schemas(pub SchemaGenerator);
 
 impl Schemas {
@@ -20,19 +20,19 @@ impl Schemas {
         json!({ "description": what, "content": { "application/json": { "schema": self.of::<T>() } } })
     }
 
-    /// A value that is read.
+    /// Describes a call that reads a value.
     pub fn get<T: JsonSchema>(&mut self) -> Value {
         let (answer, problem) = (self.answer::<T>("What was asked for."), self.answer::<Problem>(WHY_NOT));
         json!({ "parameters": [], "responses": { "200": answer, "default": problem } })
     }
 
-    /// Something to do, with a body in JSON.
+    /// Describes a call that does something, with a body in JSON.
     pub fn post<B: JsonSchema, T: JsonSchema>(&mut self, status: &str) -> Value {
         let body = json!({ "application/json": { "schema": self.of::<B>() } });
         self.post_of::<T>(body, status)
     }
 
-    /// Something to do, with the text of a file.
+    /// Describes a call whose body is the text of a file.
     pub fn post_text<T: JsonSchema>(&mut self) -> Value {
         self.post_of::<T>(json!({ "application/toml": { "schema": { "type": "string" } } }), "200")
     }
@@ -46,7 +46,7 @@ impl Schemas {
         })
     }
 
-    /// A text of this kind.
+    /// Describes a call that answers with text of this media type.
     pub fn text(kind: &str) -> Value {
         json!({ "responses": {
             "200": { "description": "What was asked for.", "content": { kind: {} } },

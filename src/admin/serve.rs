@@ -1,4 +1,4 @@
-//! The endpoint: its connections, few and bounded, on descriptors that the proxy leaves to them.
+//! Serves the endpoint: its connections are few and bounded, on descriptors that are reserved for them.
 
 use std::error::Error;
 use std::io;
@@ -23,18 +23,18 @@ use crate::net::Socket;
 use crate::server::{ADMIN_CONNECTIONS, AdminListener, Handle};
 use crate::tasks::{Scope, Task};
 
-/// A head may have so many bytes,
+/// The most bytes of a request's head.
 const HEAD: usize = 16 * 1024;
-/// and so many fields.
+/// The most fields of a request's head.
 const FIELDS: usize = 64;
 /// How long a client may take.
 const TIMES: Times = Times { idle: Duration::from_secs(60), head: Duration::from_secs(5), write: BODY_TIME };
-/// How long accepting pauses when the system has no more to give.
+/// How long accepting pauses after an error, as when descriptors have run out.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long the rest of a refused request is read.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Serves the endpoint of the file, as long as the file has one, and the next one after an edit.
+/// Serves the endpoint that the file configures, and after an edit the next one. Returns when the server has gone.
 pub async fn serve(handle: Handle) {
     let mut admin = handle.admin.clone();
     loop {
@@ -53,23 +53,23 @@ pub async fn serve(handle: Handle) {
     }
 }
 
-/// Resolves when the file has another socket for it, or none.
+/// Resolves when an edit has replaced or removed the endpoint's socket.
 async fn replaced(admin: &mut watch::Receiver<Option<Arc<AdminListener>>>, listener: &AdminListener) {
     let same = |now: &Option<Arc<AdminListener>>| {
         now.as_ref().is_some_and(|now| Arc::ptr_eq(&now.socket, &listener.socket))
     };
-    // An error: the server is gone, and so is what it listens on.
+    // On an error the server is gone, and so are its sockets.
     drop(admin.wait_for(|now| !same(now)).await);
 }
 
-/// One connection.
+/// One open connection of the endpoint.
 struct Guest {
     task: Task,
     waits: Arc<Waits>,
 }
 
-/// Takes connections until it is dropped. Where there are as many as may be, the one that has waited longest for a request
-/// gives way: whoever only holds connections keeps nobody out.
+/// Accepts connections until it is dropped. Once [`ADMIN_CONNECTIONS`] are open, the one that has waited longest for a
+/// request is closed: whoever only holds connections keeps nobody out.
 async fn accept(listener: &AdminListener, handle: &Handle, scope: &Scope) {
     let left = Arc::new(Notify::new());
     let mut guests: Vec<Guest> = Vec::new();
@@ -93,7 +93,7 @@ async fn accept(listener: &AdminListener, handle: &Handle, scope: &Scope) {
         let waits = Arc::new(Waits::new(begun));
         let (mine, departure, handle) = (waits.clone(), Departure(left.clone()), handle.clone());
         let task = scope.spawn(async move {
-            // Dropped after `mine`: who hears of it sees that it is gone.
+            // Dropped after `mine`: whoever is notified sees that the connection is gone.
             let _departure = departure;
             converse(socket, handle, mine).await;
         });
@@ -101,7 +101,7 @@ async fn accept(listener: &AdminListener, handle: &Handle, scope: &Scope) {
     }
 }
 
-/// Tells that a connection has gone, however it went.
+/// Notifies, when dropped, that a connection has ended, however it ended.
 struct Departure(Arc<Notify>);
 
 impl Drop for Departure {
@@ -126,7 +126,7 @@ async fn converse(socket: Socket, handle: Handle, waits: Arc<Waits>) {
         .serve_connection(io, service)
         .await;
     if ended.as_ref().is_err_and(is_late) && waits.has_begun() {
-        // hyper says nothing to a client whose head was too slow.
+        // hyper sends no answer to a client whose head was too slow.
         let answer = problem(408, LATE, "see /v1/openapi.json");
         let (kind, length) = (answer.kind, answer.body.len());
         let head = format!(
@@ -146,7 +146,7 @@ fn is_late(error: &hyper::Error) -> bool {
     io.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
 }
 
-/// The answer to one request. `refused` is set where its body was not read.
+/// Answers one request. Sets `refused` if a body was not read.
 async fn answer(
     handle: &Handle,
     request: hyper::Request<Incoming>,
@@ -157,7 +157,7 @@ async fn answer(
         let request = Request::of(&head)?;
         let call = match router::permitted(handle, &request) {
             Ok(call) => call,
-            // A body that nobody may send is not read.
+            // The body of a request that may not be made is not read.
             Err(answer) => return Ok((answer, false)),
         };
         let body = read(body).await?;
@@ -180,7 +180,8 @@ fn refuse(head: &hyper::http::request::Parts, refused: &AtomicBool) -> bool {
     has_body
 }
 
-/// Unread input makes the close a reset, which could destroy the answer: a little of it is read, for a moment.
+/// Reads a little of the remaining input, for a moment: unread input turns the close into a reset, which could destroy
+/// the answer.
 async fn linger(socket: &Socket) {
     // The client may be gone.
     drop((&mut &*socket).shutdown().await);

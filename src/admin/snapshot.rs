@@ -1,4 +1,4 @@
-//! One look at everything that is counted.
+//! A snapshot of everything that is counted.
 
 use std::collections::HashMap;
 
@@ -7,15 +7,15 @@ use crate::server::Handle;
 use crate::server::handle::{RouteView, Stopping, View};
 use crate::state::{Bytes, Tally, Totals};
 
-/// What runs at one moment, with the bytes of what is open.
+/// What runs at one moment, with the bytes of open connections.
 pub(super) struct Snapshot {
     pub view: View,
     pub handle: Handle,
     /// Bytes of ended connections, by the id of their tally.
     ended: HashMap<u64, Bytes>,
-    /// The same of open ones.
+    /// Bytes of open connections, by the id of their tally.
     live: HashMap<u64, Bytes>,
-    /// Connections, and UDP sessions.
+    /// How many connections, and how many UDP sessions, are open.
     pub open: (usize, usize),
 }
 
@@ -29,7 +29,7 @@ impl Snapshot {
             live: HashMap::new(),
             open: (0, 0),
         };
-        // Before the open ones: what ends meanwhile is missing for a moment, and never counted twice.
+        // Ended connections first: one that ends meanwhile is missing for a moment, and never counted twice.
         let states = snapshot.every_route().map(|route| &route.state).chain(&snapshot.view.nobody);
         let mut ended = HashMap::new();
         for state in states {
@@ -67,24 +67,24 @@ impl Snapshot {
         });
     }
 
-    /// Routes in force, and those whose last connections end.
+    /// Routes in force, and removed ones whose last connections are ending.
     pub fn every_route(&self) -> impl Iterator<Item = &RouteView> {
         self.view.routes.iter().chain(&self.view.removed)
     }
 
-    /// What went through a route or an upstream.
+    /// Connections and bytes of a route or an upstream.
     pub fn traffic(&self, tally: &Tally) -> Traffic {
         let ended = self.ended.get(&tally.id()).copied().unwrap_or_default();
         let live = self.live.get(&tally.id()).copied().unwrap_or_default();
         traffic(tally.all(ended, live))
     }
 
-    /// What went through a route: nothing, where nobody ever came.
+    /// Connections and bytes of a route; zeros if it never had a connection.
     pub fn of_route(&self, route: &RouteView) -> Traffic {
         route.state.metered().map(|meter| self.traffic(&meter.tally)).unwrap_or_default()
     }
 
-    /// What went through everything that was ever there.
+    /// Connections and bytes of all routes since the start.
     pub fn total(&self) -> Traffic {
         let nobody = self.view.nobody.as_ref().and_then(|state| state.metered());
         let nobody = nobody.map(|meter| self.traffic(&meter.tally));
@@ -99,7 +99,7 @@ impl Snapshot {
     }
 }
 
-/// As the API has it.
+/// Totals as a value of the API.
 fn traffic(totals: Totals) -> Traffic {
     let Totals { opened, closed, bytes } = totals;
     Traffic {

@@ -7,7 +7,7 @@ pub(super) fn moment(time: SystemTime) -> String {
     humantime::format_rfc3339_millis(time).to_string()
 }
 
-/// How long ago that was, in seconds; 0 where the clock was set back.
+/// How long ago that was, in seconds; 0 if the clock was set back.
 pub(super) fn ago(time: SystemTime) -> f64 {
     SystemTime::now().duration_since(time).map_or(0.0, seconds)
 }

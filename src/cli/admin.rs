@@ -25,24 +25,24 @@ use crate::config;
 use crate::files;
 use crate::model::{AdminSettings, ListenAddr, Secret};
 
-/// For a connect.
+/// How long a connect to one address may take.
 const CONNECT: Duration = Duration::from_secs(5);
 
 /// Which proxy is meant.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Proxy {
-    /// Where the running proxy answers: "unix:/path" or "127.0.0.1:9180". Without it: the [admin] of the file.
+    /// The admin endpoint of the running proxy: "unix:/path" or "127.0.0.1:9180". Without it: the [admin] of the file.
     #[arg(long, value_name = "ADDR", env = "PORTWAY_ADMIN")]
     admin: Option<String>,
-    /// The file whose [admin] is meant, as of `portway run`.
+    /// The file whose [admin] is used, as for `portway run`.
     #[arg(long, value_name = "FILE", env = "PORTWAY_CONFIG", default_value = "/etc/portway/portway.toml")]
     config: PathBuf,
-    /// The token of [admin]. Without it: the one of the file.
+    /// The token of [admin]. Without it: the one in the file.
     #[arg(long, value_name = "TOKEN", env = "PORTWAY_TOKEN", hide_env_values = true)]
     token: Option<String>,
 }
 
-/// A running proxy that can be asked. Each question is a connection of its own.
+/// A client of the admin endpoint of a running proxy. Each request is a connection of its own.
 #[derive(Clone, Debug)]
 pub struct Admin {
     at: At,
@@ -55,25 +55,25 @@ enum At {
     Unix(PathBuf),
 }
 
-/// Why there is no answer.
+/// Why a request has failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// It is not known whom to ask.
+    /// It is not known where the proxy answers.
     #[error("{0}")]
     Nobody(String),
     /// Nobody answers there.
     #[error("no running Portway answers at {0}: {1}")]
     Silent(String, #[source] io::Error),
-    /// It says that it cannot; with the status of HTTP.
+    /// It answers with an error: the HTTP status, and the problem.
     #[error("{}", .1.error)]
     Refused(u16, Problem),
-    /// What came is no answer of Portway.
+    /// It answers, but not as Portway does.
     #[error("{0} answers, but not as Portway does: {1}")]
     Strange(String, String),
 }
 
 impl Failure {
-    /// What a person can do about it.
+    /// What a person can do about it. `None`: nothing is known.
     pub fn help(&self) -> Option<&str> {
         match self {
             Failure::Refused(_, problem) => Some(&problem.help),
@@ -85,10 +85,10 @@ impl Failure {
         }
     }
 
-    /// Shows it on standard error. Exit code 1; 2 where the command line is wrong.
+    /// Shows it on standard error. Exit code 1; 2 if the command line is wrong.
     pub fn exit(&self) -> ExitCode {
         let help = self.help().map(|help| format!("  help: {help}\n")).unwrap_or_default();
-        // Where standard error is gone, the exit code is all that can be said.
+        // If standard error is gone, the exit code is all that can be said.
         drop(write!(io::stderr().lock(), "error: {self}\n{help}"));
         match self {
             Failure::Nobody(_) | Failure::Refused(400 | 404, _) => ExitCode::from(2),
@@ -98,12 +98,12 @@ impl Failure {
 }
 
 impl Proxy {
-    /// The proxy that is meant: by `--admin`, by `$PORTWAY_ADMIN`, else by the file that `run` would take.
+    /// Finds the proxy: by `--admin`, by `$PORTWAY_ADMIN`, or else by the file that `run` would use.
     pub fn find(&self) -> Result<Admin, Failure> {
         let token = self.token.clone().map(Secret::new);
         match &self.admin {
             Some(text) => {
-                // Its token may stand in the file all the same.
+                // Its token may still be in the file.
                 let of_file = || of_file(&self.config).ok().and_then(|settings| settings.token);
                 Ok(Admin { at: At::from(text.as_str()), token: token.or_else(of_file) })
             }
@@ -159,24 +159,24 @@ impl fmt::Display for Admin {
 }
 
 impl Admin {
-    /// Asks for a value: `/v1/status`. Waits for the answer as long as it takes.
+    /// Gets a value, such as `/v1/status`. Waits for the answer as long as it takes.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         self.value(&self.exchange(Method::GET, path, b"")?)
     }
 
-    /// Tells it something, and waits for what came of it.
+    /// Posts a body in JSON, and waits for the outcome.
     pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
-        // Of these values none fails to serialize.
+        // None of these values fails to serialize.
         let body = serde_json::to_vec(body).unwrap_or_default();
         self.post_bytes(path, &body)
     }
 
-    /// The same with a body that is no JSON.
+    /// Posts a body that is not JSON, and waits for the outcome.
     pub fn post_bytes<T: DeserializeOwned>(&self, path: &str, body: &[u8]) -> Result<T, Failure> {
         self.value(&self.exchange(Method::POST, path, body)?)
     }
 
-    /// The body of an answer that is what was asked for.
+    /// Makes a request. Returns the body of a successful answer.
     pub fn exchange(&self, method: Method, path: &str, body: &[u8]) -> Result<Vec<u8>, Failure> {
         let silent = |error| Failure::Silent(self.to_string(), error);
         let strange = |why: String| Failure::Strange(self.to_string(), why);
@@ -216,13 +216,13 @@ impl Admin {
         request.body(Full::new(Bytes::copy_from_slice(body)))
     }
 
-    /// One request, and its answer: the status and the body.
+    /// Sends one request over a connected stream. Returns the status and the body of its answer.
     async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         stream: S,
         request: Request<Full<Bytes>>,
     ) -> Result<(StatusCode, Vec<u8>), Failure> {
-        // Where nothing came there is nobody; what came and is no answer is strange.
+        // If nothing came, nobody is there; what came and is not HTTP is strange.
         let failed = |error: hyper::Error| match error.is_parse() || error.is_incomplete_message() {
             true if error.is_parse() => Failure::Strange(self.to_string(), "this is no HTTP".to_owned()),
             _ => Failure::Silent(self.to_string(), io::Error::other(error)),
@@ -237,7 +237,7 @@ impl Admin {
         let mut answer = pin!(answer);
         tokio::select! {
             answer = &mut answer => return answer,
-            // Its end is told to the answer as well.
+            // `answer` learns of the end of the connection as well.
             _ = connection => {}
         }
         answer.await
@@ -248,7 +248,7 @@ impl Admin {
     }
 }
 
-/// Connects to the first address that takes it.
+/// Connects to the first address that accepts.
 async fn connect(addr: &str) -> io::Result<TcpStream> {
     let mut last = io::ErrorKind::NotFound.into();
     for addr in lookup_host(addr).await? {

@@ -14,13 +14,13 @@ use crate::server::{credentials, lists};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: portway check /etc/portway/portway.toml")]
 pub struct Args {
-    /// The file.
+    /// The file to check.
     #[arg(env = "PORTWAY_CONFIG", default_value = "/etc/portway/portway.toml")]
     file: PathBuf,
 }
 
 impl Args {
-    /// Faults go to standard error, with code 2; what is fine to standard output.
+    /// Faults go to standard error, with exit code 2; the summary of a good file goes to standard output.
     pub fn run(&self) -> ExitCode {
         let name = self.file.display().to_string();
         let compiled = patiently("reading", || -> Result<(Compiled, Vec<String>), Report> {
@@ -39,7 +39,7 @@ impl Args {
             }
             Err(report) => {
                 let colour = colour(&std::io::stderr());
-                // Where even standard error is closed, the code still tells.
+                // If even standard error is closed, the exit code still tells.
                 let _ = std::io::stderr().lock().write_all(report.render(colour).as_bytes());
                 ExitCode::from(2)
             }
@@ -47,10 +47,10 @@ impl Args {
     }
 }
 
-/// What is no fault goes to standard error, and changes no code.
+/// Shows warnings on standard error. They do not change the exit code.
 fn warnings(lines: impl Iterator<Item = String>) {
     for line in lines {
-        // Where standard error is closed, nobody wants it.
+        // If standard error is closed, nobody reads them.
         drop(writeln!(std::io::stderr().lock(), "warning: {line}"));
     }
 }

@@ -19,7 +19,7 @@ pub struct Args {
     shell: Shell,
 }
 
-/// The shells that can be served.
+/// The shells that completions exist for.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Shell {
     /// Bash, with the package bash-completion or without it.
@@ -31,7 +31,7 @@ enum Shell {
 }
 
 impl Args {
-    /// Prints them to standard output. `whole` is the command line.
+    /// Prints the completions to standard output. `whole`: the definition of the command line.
     pub fn run(&self, mut whole: clap::Command) -> ExitCode {
         let (name, mut text) = (whole.get_name().to_owned(), Vec::new());
         match self.shell {

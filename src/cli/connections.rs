@@ -1,4 +1,4 @@
-//! `portway connections`: what is open now; and `portway kill`: what is not to be any more.
+//! `portway connections`: shows what is open; and `portway kill`: resets it.
 
 use std::io::{Write, stdout};
 use std::process::ExitCode;
@@ -20,19 +20,19 @@ pub struct Args {
     proxy: admin::Proxy,
     #[command(flatten)]
     filter: FilterArgs,
-    /// As JSON: a list of what /v1/connections tells.
+    /// As JSON: a list of connections, as in the answer of /v1/connections.
     #[arg(long)]
     json: bool,
     /// With the kernel's view of each: round-trip time, retransmits, send queue.
     #[arg(long)]
     tcp: bool,
-    /// Shows them again every so often, until Ctrl-C: "2s".
+    /// Shows them again at this interval, until Ctrl-C: "2s".
     #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "2s", require_equals = true,
           value_parser = humantime::parse_duration)]
     watch: Option<Duration>,
 }
 
-/// Resets open connections of the running proxy: by their ids, or all that a filter leaves
+/// Resets open connections of the running proxy: by their ids, or all that match a filter
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit codes: 0 all were reset; 1 an id is that of no open connection; 2 nothing was said.
@@ -42,7 +42,7 @@ Example:
   portway kill --route web --older 1h"
 )]
 pub struct KillArgs {
-    /// Ids, as `portway connections` and the access log have them.
+    /// Ids, as `portway connections` and the access log show them.
     #[arg(value_name = "ID")]
     ids: Vec<u64>,
     #[command(flatten)]
@@ -54,16 +54,16 @@ pub struct KillArgs {
     json: bool,
 }
 
-/// Which connections.
+/// Which connections are meant.
 #[derive(Clone, Debug, clap::Args)]
 pub struct FilterArgs {
-    /// Of this route.
+    /// Only connections of this route.
     #[arg(long, value_name = "NAME")]
     route: Option<String>,
-    /// Of this client: an address, a network, or an address with its port.
+    /// Only connections of this client: an address, a network, or an address with its port.
     #[arg(long, value_name = "CLIENT")]
     client: Option<String>,
-    /// Open for longer than this: "1h".
+    /// Only connections open for longer than this: "1h".
     #[arg(long, value_name = "TIME")]
     older: Option<String>,
 }
@@ -74,7 +74,7 @@ impl FilterArgs {
     }
 }
 
-/// Shows them once, or again and again.
+/// Shows the connections once, or, with `--watch`, again and again.
 pub fn run(args: &Args) -> ExitCode {
     let proxy = match args.proxy.find() {
         Ok(proxy) => proxy,
@@ -88,7 +88,7 @@ pub fn run(args: &Args) -> ExitCode {
         let code = match args.json {
             true => table::json(&all),
             false => {
-                // A screen of its own for each look, where there is a screen.
+                // On a terminal, each list gets a screen of its own.
                 let clear =
                     if args.watch.is_some() && table::width().is_some() { "\x1b[2J\x1b[H" } else { "" };
                 let shown = listed(&all, args.tcp).render(table::width());
@@ -102,7 +102,7 @@ pub fn run(args: &Args) -> ExitCode {
     }
 }
 
-/// Every page.
+/// Fetches every page.
 fn all(proxy: &Admin, filter: &Filter, tcp: bool) -> Result<Vec<Connection>, Failure> {
     let mut query = format!("limit=1000&tcp={tcp}");
     let pairs = [("route", &filter.route), ("client", &filter.client), ("older", &filter.older)];
@@ -151,7 +151,7 @@ fn listed(connections: &[Connection], tcp: bool) -> Table {
     table
 }
 
-/// Of the client's socket and of the upstream's.
+/// Round-trip time, retransmits and send queue, each as `client/upstream`.
 fn of_kernel(connection: &Connection) -> [String; 3] {
     let sockets = connection.tcp.as_ref();
     let both = [sockets.and_then(|tcp| tcp.client), sockets.and_then(|tcp| tcp.upstream)];
@@ -165,7 +165,7 @@ fn of_kernel(connection: &Connection) -> [String; 3] {
     ]
 }
 
-/// Resets them.
+/// Resets the connections that the arguments mean.
 pub fn kill(args: &KillArgs) -> ExitCode {
     let filter = args.filter.filter();
     let filter = (!filter.is_empty()).then_some(filter);
@@ -182,7 +182,7 @@ pub fn kill(args: &KillArgs) -> ExitCode {
         return code;
     }
     let unknown: Vec<String> = killed.unknown.iter().map(ToString::to_string).collect();
-    // Where standard error is gone, the exit code is all that can be said.
+    // If standard error is gone, the exit code is all that can be said.
     drop(writeln!(std::io::stderr().lock(), "error: no open connection has the id {}", unknown.join(", ")));
     ExitCode::FAILURE
 }

@@ -20,7 +20,7 @@ use crate::tasks::Scope;
 #[command(after_help = "Example:\n  portway demo\nIt says what to type in another terminal. Ctrl-C ends it.")]
 pub struct Args {}
 
-/// Runs until it is told to stop, and removes its file.
+/// Runs until a signal or a request stops it, and removes its file.
 pub fn run(_: Args) -> ExitCode {
     match Demo::set_up() {
         Ok(demo) => {
@@ -29,7 +29,7 @@ pub fn run(_: Args) -> ExitCode {
             code
         }
         Err(error) => {
-            // Where standard error is gone, the exit code is all that can be said.
+            // If standard error is gone, the exit code is all that can be said.
             writeln!(io::stderr().lock(), "error: the demo cannot start: {error}").ok();
             ExitCode::FAILURE
         }
@@ -85,7 +85,7 @@ ended. Ctrl-C ends it.
 
     fn tear_down(self) {
         self.backends.stop();
-        // It is only a demo's: who has removed it already has done no harm.
+        // It is only the demo's file: no harm is done if somebody has removed it already.
         drop(std::fs::remove_file(&self.file));
     }
 }
@@ -111,7 +111,7 @@ idle_timeout = \"10s\"
     )
 }
 
-/// Writes a file that was not there before: here, where it is easy to find; else among the temporary files.
+/// Writes a new file: here, where it is easy to find; else among the temporary files.
 fn new_file(text: &str) -> io::Result<PathBuf> {
     let named =
         |number| if number == 1 { "portway-demo.toml".into() } else { format!("portway-demo-{number}.toml") };
@@ -127,7 +127,7 @@ fn new_file(text: &str) -> io::Result<PathBuf> {
     Err(error.unwrap_or_else(|| io::ErrorKind::NotFound.into()))
 }
 
-/// How the reader can call this very program.
+/// How the reader can run this very program.
 fn program() -> String {
     let path = std::env::current_exe().unwrap_or_else(|_| "portway".into());
     let here = std::env::current_dir().ok();
@@ -148,7 +148,7 @@ fn free_udp_port(port: u16) -> io::Result<u16> {
     Ok(free(port).or_else(|_| free(0))?.local_addr()?.port())
 }
 
-/// The backends, on a thread of their own: what the proxy does with its threads does not reach them.
+/// The backends, on a thread of their own: what the proxy does to its threads does not affect them.
 struct Backends {
     addrs: [String; 2],
     stop: CancellationToken,
@@ -186,7 +186,7 @@ impl Backends {
 
     fn stop(self) {
         self.stop.cancel();
-        // It can only fail by a panic of its own, which has been shown.
+        // It can only fail if the thread has panicked, which was shown.
         drop(self.thread.join());
     }
 }

@@ -12,11 +12,11 @@ use super::progress::Progress;
 use super::table;
 use crate::admin::api::{Drain, Draining, RouteState, Routes, Status};
 
-/// How often it is asked how far it is.
+/// How often the proxy is asked for the progress.
 const PACE: Duration = Duration::from_millis(250);
 
-/// Takes no new connections, gives the open ones their `drain_timeout` to end, and waits for it: of one route, or of the whole
-/// proxy, which then ends
+/// Drains one route, or the whole proxy, which then ends: takes no new connections, gives the open ones their
+/// `drain_timeout` to end, and waits for that
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "A route that was drained is out of what runs until the file is read again (portway reload, or an edit).
@@ -29,7 +29,7 @@ Example:
   portway drain"
 )]
 pub struct Args {
-    /// The route. Without it: all of them, and the process ends.
+    /// The route to drain. Without it: all of them, and the process ends.
     route: Option<String>,
     #[command(flatten)]
     proxy: admin::Proxy,
@@ -41,7 +41,7 @@ pub struct Args {
     json: bool,
 }
 
-/// Begins it, and waits.
+/// Begins the drain, and waits for its end.
 pub fn run(args: &Args) -> ExitCode {
     let begun = args.proxy.find().and_then(|proxy| {
         let begun: Draining = proxy.post("/v1/drain", &Drain { route: args.route.clone() })?;
@@ -71,7 +71,7 @@ pub fn run(args: &Args) -> ExitCode {
     }
 }
 
-/// Waits until nothing is left. A proxy that was told to end is gone then.
+/// Waits until no connection is left, or, if the whole proxy drains, until it is gone.
 fn wait(proxy: &Admin, args: &Args, begun: &Draining) -> Result<(), Failure> {
     let started = Instant::now();
     let mut progress = Progress::new(args.json);
@@ -100,7 +100,7 @@ fn wait(proxy: &Admin, args: &Args, begun: &Draining) -> Result<(), Failure> {
     }
 }
 
-/// The connections of a route that was taken out.
+/// How many connections a route that was drained still has.
 fn left_of(proxy: &Admin, name: &str) -> Result<u64, Failure> {
     let routes: Routes = proxy.get("/v1/routes")?;
     let route = routes.routes.iter().find(|route| route.name == name && route.state == RouteState::Removed);

@@ -19,7 +19,7 @@ Example:
 pub struct Args {
     /// Where to listen: "8080", "127.0.0.1:8080", "[::1]:8080", "unix:/path", "127.0.0.1:7000-7009".
     listen: String,
-    /// Where to lead: in turn, see --balance. One that does not connect is passed over.
+    /// Where to connect: in turn, see --balance. One that does not connect is skipped.
     #[arg(required = true)]
     upstream: Vec<String>,
     #[command(flatten)]
@@ -27,7 +27,7 @@ pub struct Args {
     /// Which messages to log: "error", "warn", "info", "debug", "trace", or a filter in tracing's syntax.
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     log_level: String,
-    /// The look of messages and of the access log: "text" or "json".
+    /// The format of messages and of the access log: "text" or "json".
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log_format: String,
     /// Where one line per connection goes: "off", "stdout", "stderr" or a file.
@@ -36,7 +36,7 @@ pub struct Args {
 }
 
 impl Args {
-    /// The file that says the same.
+    /// The arguments as the text of a file.
     fn as_file(&self) -> String {
         let text = |text: &str| toml::Value::from(text);
         let (level, format, access) = (text(&self.log_level), text(&self.log_format), text(&self.access_log));
@@ -49,12 +49,13 @@ impl Args {
     }
 }
 
-/// Runs until it is told to stop. Exit code 0 after a stop, also when connections were cut; 1: it could not start.
+/// Runs until a signal stops it. Exit code 0 after a stop, even if connections were cut; 1 if it could not start; 2 if
+/// the arguments are wrong.
 pub fn run(args: Args) -> ExitCode {
     match config::compile("the command line, as a file", args.as_file().as_bytes()) {
         Ok(compiled) => super::run::exit(run::main(Source::Fixed(Box::new(compiled)), crate::admin::serve)),
         Err(report) => {
-            // Where standard error is gone, the exit code is all that can be said.
+            // If standard error is gone, the exit code is all that can be said.
             writeln!(io::stderr().lock(), "{report}").ok();
             ExitCode::from(2)
         }

@@ -19,7 +19,7 @@ pub struct Args {
     command: Option<String>,
 }
 
-/// What `--help` says elsewhere, or not at all: heading and lines, of the page of the whole.
+/// Sections of the page of the whole that `--help` has elsewhere, or not at all: heading and lines.
 const MORE: [(&str, &[&str]); 4] = [
     (
         "FILES",
@@ -55,7 +55,8 @@ const MORE: [(&str, &[&str]); 4] = [
 ];
 
 impl Args {
-    /// Prints it to standard output. `whole` is the command line. Exit code 2: there is no such command.
+    /// Prints the page to standard output. `whole`: the definition of the command line. Exit code 2: there is no such
+    /// command.
     pub fn run(&self, whole: clap::Command) -> ExitCode {
         let mut whole = whole.disable_help_subcommand(true);
         whole.build();
@@ -65,18 +66,18 @@ impl Args {
         };
         let Some(command) = found else {
             let message = format!("there is no command `{}`", self.command.as_deref().unwrap_or_default());
-            // Prints it with the usage.
+            // Prints the message with the usage, and ends the process.
             whole.error(clap::error::ErrorKind::InvalidSubcommand, message).exit()
         };
         match page(command, self.command.is_none()) {
             Ok(text) => say(&mut io::stdout().lock(), &String::from_utf8_lossy(&text)),
-            // A vector takes all.
+            // Writing to a vector does not fail.
             Err(_) => ExitCode::FAILURE,
         }
     }
 }
 
-/// The page of a command; with [`MORE`] if it is that of the whole.
+/// The page of a command. `whole`: it is that of Portway as a whole, and has [`MORE`].
 fn page(command: &clap::Command, whole: bool) -> io::Result<Vec<u8>> {
     let source = concat!("portway ", env!("CARGO_PKG_VERSION"));
     let man = Man::new(command.clone()).source(source).manual("Portway");
@@ -92,7 +93,7 @@ fn page(command: &clap::Command, whole: bool) -> io::Result<Vec<u8>> {
     let mut roff = Roff::new();
     if let Some(notes) = command.get_after_help() {
         roff.control("SH", ["NOTES"]);
-        // Line by line as it stands: examples.
+        // Examples: keep their lines as they are.
         roff.control("nf", []);
         notes.to_string().lines().for_each(|line| {
             roff.text([roman(line)]);

@@ -1,4 +1,4 @@
-//! Floor 7: what a person types. Each command is one file with its `Args` and its `run`.
+//! Layer 7: the command line. Each command is one module with its `Args` and its `run`.
 
 mod admin;
 mod check;
@@ -53,7 +53,7 @@ enum Command {
     Man(man::Args),
 }
 
-/// Parses the command line and carries it out. Exit codes: 0 fine; 1 it ran and failed; 2 the command line or the
+/// Parses the command line and runs the command. Exit codes: 0 fine; 1 it ran and failed; 2 the command line or the
 /// file is wrong.
 pub fn main() -> ExitCode {
     match Cli::parse().command {

@@ -1,9 +1,9 @@
-//! What commands print.
+//! How commands print.
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-/// Writes to standard output; code 1 where that fails.
+/// Writes to `out`, mostly standard output. Exit code 1 if that fails.
 pub(super) fn say(out: &mut impl Write, text: &str) -> ExitCode {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,4 +1,4 @@
-//! `portway plan`: what a file would change of what runs.
+//! `portway plan`: what a file would change in what runs.
 
 use std::fmt::Write as _;
 use std::io::{Write, stderr, stdout};
@@ -13,8 +13,8 @@ use crate::admin::api::{Plan, PlannedRoute, ProbeResult, UpstreamProbe};
 use crate::config::Report;
 use crate::files;
 
-/// Shows what a file would change of what runs, how many open connections that touches, and whether its new ports, names and
-/// upstreams can be had. Changes nothing
+/// Shows what a file would change in what runs, how many open connections that touches, and whether its new ports,
+/// names and upstreams are available. Changes nothing
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit codes: 0 nothing to do; 3 it would change something; 2 the file has faults, or a port cannot be had;
@@ -25,7 +25,7 @@ Example:
   portway plan new.toml --json"
 )]
 pub struct Args {
-    /// The file. Without it: the file of the running proxy, as it stands now.
+    /// The file. Without it: the file of the running proxy, as it is now.
     file: Option<PathBuf>,
     #[command(flatten)]
     proxy: admin::Proxy,
@@ -34,7 +34,7 @@ pub struct Args {
     json: bool,
 }
 
-/// Asks, and shows the plan.
+/// Asks for the plan, and shows it.
 pub fn run(args: &Args) -> ExitCode {
     let text = match &args.file {
         None => None,
@@ -63,7 +63,7 @@ pub fn run(args: &Args) -> ExitCode {
 }
 
 fn refused(report: &str) -> ExitCode {
-    // Where standard error is gone, the exit code is all that can be said.
+    // If standard error is gone, the exit code is all that can be said.
     drop(stderr().lock().write_all(format!("{}\n", report.trim_end()).as_bytes()));
     ExitCode::from(2)
 }
@@ -76,7 +76,7 @@ fn code(plan: &Plan) -> u8 {
     }
 }
 
-/// The probes may take their time.
+/// Asks for the plan, and shows progress: the probes may take a while.
 fn ask(proxy: &Admin, text: Option<Vec<u8>>) -> Result<Plan, Failure> {
     patiently("trying ports, names and upstreams", || match text {
         None => proxy.get("/v1/plan"),
@@ -84,7 +84,7 @@ fn ask(proxy: &Admin, text: Option<Vec<u8>>) -> Result<Plan, Failure> {
     })
 }
 
-/// The plan for a person: what the file changes, and then what was found out about it.
+/// The plan for a person: what the file changes, and then what the probes have found.
 fn render(plan: &Plan) -> String {
     let mut text = String::new();
     if !plan.changes {

@@ -1,24 +1,24 @@
-//! The policy keys of a route as options, for commands that make a route without a file.
+//! The policy keys of a route as options, for commands that run a route without a file.
 
 use std::fmt;
 
-/// The policy keys; what is not given has its default.
+/// The policy keys. What is not given has its default.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Policy (as the keys of a route)")]
 pub struct PolicyArgs {
-    /// "tcp" (as without it), or "udp": datagrams in sessions.
+    /// "tcp" (the default), or "udp": datagrams in sessions.
     #[arg(long, value_name = "WORD")]
     protocol: Option<String>,
-    /// For one attempt at one address: "5s".
+    /// How long one attempt at one address may take: "5s".
     #[arg(long, value_name = "TIME")]
     connect_timeout: Option<String>,
-    /// No byte in either direction: "10m", or "off".
+    /// How long a connection may have no byte in either direction: "10m", or "off".
     #[arg(long, value_name = "TIME")]
     idle_timeout: Option<String>,
-    /// No byte since one side has sent FIN: "1m", or "off".
+    /// How long a connection may have no byte once one side has sent FIN: "1m", or "off".
     #[arg(long, value_name = "TIME")]
     half_close_timeout: Option<String>,
-    /// Silence before a peer is asked whether it lives: "60s", or "off".
+    /// How long a peer may be silent before TCP keepalive probes it: "60s", or "off".
     #[arg(long, value_name = "TIME")]
     keepalive: Option<String>,
     /// How long a stop waits for open connections: "30s".
@@ -27,34 +27,35 @@ pub struct PolicyArgs {
     /// How bytes are moved: "auto", "splice" or "copy".
     #[arg(long, value_name = "PATH")]
     relay: Option<String>,
-    /// Which of several upstreams: "round-robin", "least-connections", "random-two", "source-hash", "first".
+    /// How one of several upstreams is chosen: "round-robin", "least-connections", "random-two", "source-hash",
+    /// "first".
     #[arg(long, value_name = "HOW")]
     balance: Option<String>,
-    /// A network that may come in, or an address: "10.0.0.0/8". Can be given several times.
+    /// A network or an address that is admitted: "10.0.0.0/8". Can be given several times.
     #[arg(long, value_name = "NETWORK")]
     allow: Vec<String>,
-    /// A network that may not, even if it is allowed. Can be given several times.
+    /// A network or an address that is not admitted, even if it is allowed. Can be given several times.
     #[arg(long, value_name = "NETWORK")]
     deny: Vec<String>,
-    /// How many connections at once: 1000.
+    /// The most connections at once: 1000.
     #[arg(long, value_name = "N")]
     max_connections: Option<u32>,
-    /// How many connections of one client at once, by its IPv4 address or IPv6 /64: 20.
+    /// The most connections of one client at once, by its IPv4 address or IPv6 /64: 20.
     #[arg(long, value_name = "N")]
     max_connections_per_client: Option<u32>,
-    /// How fast the connections of one client may come: "20/s", "20/s burst 50".
+    /// How fast one client may connect: "20/s", "20/s burst 50".
     #[arg(long, value_name = "RATE")]
     rate_per_client: Option<String>,
-    /// What one connection may move in each direction: "10 MiB/s".
+    /// How fast one connection may move bytes in each direction: "10 MiB/s".
     #[arg(long, value_name = "RATE")]
     bandwidth: Option<String>,
-    /// Says to the upstream who the client is, by the PROXY protocol: "v1" or "v2".
+    /// Tells the upstream who the client is, by the PROXY protocol: "v1" or "v2".
     #[arg(long, value_name = "VERSION")]
     send_proxy: Option<String>,
-    /// The certificate (PEM) that clients are served TLS with; with its key.
+    /// The certificate (PEM) for TLS with clients; needs --tls-key.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<String>,
-    /// The key of that certificate.
+    /// The key (PEM) of that certificate; needs --tls-cert.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<String>,
     /// TLS to the upstream, which must have a certificate that the system trusts.
@@ -66,16 +67,16 @@ pub struct PolicyArgs {
     /// TLS to the upstream, whose certificate must have this name.
     #[arg(long, value_name = "NAME")]
     tls_server_name: Option<String>,
-    /// UDP: sessions at once.
+    /// UDP: the most sessions at once.
     #[arg(long, value_name = "NUMBER")]
     max_sessions: Option<u32>,
-    /// UDP: answers after which a session ends.
+    /// UDP: after how many answers a session ends.
     #[arg(long, value_name = "NUMBER")]
     max_replies: Option<u32>,
-    /// No upstream can be had: "reset", "refuse" (the port is closed) or "hold 10s" (clients wait).
+    /// While no upstream is available: "reset", "refuse" (the port is closed) or "hold 10s" (clients wait).
     #[arg(long, value_name = "WHAT")]
     when_down: Option<String>,
-    /// Connections to an address that left its name: "keep", "drain" or "cut".
+    /// What becomes of connections to an address that left its name: "keep", "drain" or "cut".
     #[arg(long, value_name = "WHAT")]
     on_vanish: Option<String>,
 }
@@ -99,7 +100,7 @@ impl PolicyArgs {
     }
 }
 
-/// As lines of a file: their values are checked where those of files are.
+/// Writes the keys as lines of a file: their values are checked like those of any file.
 impl fmt::Display for PolicyArgs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let keys = [

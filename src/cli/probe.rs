@@ -4,7 +4,7 @@
 //! Steps and errors go to standard error, the peer's bytes and nothing else to standard output.
 //!
 //! Exit codes: 0 it connected (UDP: an answer arrived); 1 it could not (UDP: refused, or no answer); 2 the command
-//! line is wrong. How the connection ended later does not count: it is said in the last line.
+//! line is wrong. How the connection ended later does not count: the last line says it.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -55,7 +55,7 @@ pub struct Args {
     #[arg(long)]
     udp: bool,
 
-    /// For the name, and for each address; with --udp: for an answer [default: 5s, with --udp 1s]
+    /// Time limit for the name, and for each address; with --udp: for an answer [default: 5s, with --udp 1s]
     #[arg(long, value_name = "TIME", value_parser = timeout)]
     timeout: Option<Duration>,
 
@@ -79,7 +79,7 @@ fn timeout(text: &str) -> Result<Duration, String> {
     units::duration(text, Duration::from_millis(1)).map_err(|error| format!("{error}: {}", error.help))
 }
 
-/// Carries the command out; the exit codes are those of the module.
+/// Runs the command. The exit codes are those of the module.
 pub fn run(args: Args) -> ExitCode {
     let steps = Steps { quiet: args.quiet };
     if args.udp && matches!(args.addr, UpstreamAddr::Unix(_)) {
@@ -101,12 +101,12 @@ pub fn run(args: Args) -> ExitCode {
             stream(&args.addr, limit, &steps).await
         }
     });
-    // A thread may be reading a terminal, or asking a name server that is silent: neither can be stopped, or waited for.
+    // A thread may be reading a terminal, or asking a silent name server: neither can be stopped, or waited for.
     runtime.shutdown_background();
     if reached { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Whether it connected.
+/// Probes a stream. Returns whether it connected.
 async fn stream(addr: &UpstreamAddr, limit: Duration, steps: &Steps) -> bool {
     let begin = Instant::now();
     match connect::stream(addr, limit, steps).await {

@@ -1,4 +1,4 @@
-//! `portway reload`: the running proxy reads its file again, and says what became of it.
+//! `portway reload`: makes the running proxy read its file again, and shows the outcome.
 
 use std::io::{Write, stderr, stdout};
 use std::process::ExitCode;
@@ -8,7 +8,7 @@ use super::output::say;
 use super::table;
 use crate::admin::api::{ReloadOutcome, Reloaded};
 
-/// Has the running proxy read its file again, waits until it is carried out or refused, and shows the outcome
+/// Makes the running proxy read its file again, waits until it is carried out or refused, and shows the outcome
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit codes: 0 the file is what runs; 1 nobody answers; 2 the file has faults, and nothing has changed.
@@ -24,7 +24,7 @@ pub struct Args {
     json: bool,
 }
 
-/// Asks, and waits.
+/// Asks for a reload, and waits for the outcome.
 pub fn run(args: &Args) -> ExitCode {
     let reloaded: Reloaded = match args.proxy.find().and_then(|proxy| proxy.post("/v1/reload", &())) {
         Ok(reloaded) => reloaded,
@@ -42,7 +42,7 @@ pub fn run(args: &Args) -> ExitCode {
         }
         ReloadOutcome::Refused => {
             let report = reloaded.report.unwrap_or_default();
-            // Where standard error is gone, the exit code is all that can be said.
+            // If standard error is gone, the exit code is all that can be said.
             let end = format!("refused: what runs goes on as before; generation {generation}\n");
             drop(stderr().lock().write_all((report + &end).as_bytes()));
             return ExitCode::from(2);

@@ -11,12 +11,12 @@ use crate::server::run::{self, Failure, Source};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  portway run --config portway.toml")]
 pub struct Args {
-    /// The file.
+    /// The file of the routes.
     #[arg(long, value_name = "FILE", env = "PORTWAY_CONFIG", default_value = "/etc/portway/portway.toml")]
     config: PathBuf,
 }
 
-/// Runs until it is told to stop.
+/// Runs until a signal or a request stops it.
 pub fn run(args: Args) -> ExitCode {
     exit(run::main(Source::File(args.config), admin::serve))
 }
@@ -30,7 +30,7 @@ pub(super) fn exit(ended: Result<(), Failure>) -> ExitCode {
         Err(Failure::Sockets(report)) => (report.render(colour), ExitCode::FAILURE),
         Err(failure @ Failure::System(_)) => (format!("error: {failure}\n"), ExitCode::FAILURE),
     };
-    // Nobody is left to be told if standard error is gone.
+    // If standard error is gone, the exit code is all that can be said.
     drop(std::io::stderr().lock().write_all(text.as_bytes()));
     code
 }

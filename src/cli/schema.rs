@@ -12,7 +12,7 @@ In the first line of the TOML file: #:schema ./portway.schema.json")]
 pub struct Args {}
 
 impl Args {
-    /// Prints it to standard output.
+    /// Prints the schema to standard output.
     pub fn run(&self) -> ExitCode {
         say(&mut std::io::stdout().lock(), &format!("{:#}\n", config::schema()))
     }

@@ -1,4 +1,4 @@
-//! Tables for people: as wide as the terminal, and whole where they are piped.
+//! Tables for people: as wide as the terminal, and whole if they are piped.
 
 use std::io::{IsTerminal, stdout};
 use std::process::ExitCode;
@@ -15,9 +15,9 @@ pub struct Table {
     rows: Vec<Vec<String>>,
 }
 
-/// A column is not made narrower than this.
+/// A column is not made narrower than this, in characters.
 const NARROWEST: usize = 8;
-/// Between two columns.
+/// Spaces between two columns.
 const GAP: usize = 2;
 
 impl Table {
@@ -27,17 +27,17 @@ impl Table {
         Table { heading, right: Vec::new(), rows: Vec::new() }
     }
 
-    /// These columns hold numbers.
+    /// Aligns these columns to the right: they hold numbers.
     pub fn right(&mut self, columns: &[usize]) {
         self.right = columns.to_vec();
     }
 
-    /// One more row, with a cell for each column.
+    /// Adds a row, with a cell for each column.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(cells.into_iter().map(|cell| tidy(&cell)).collect());
     }
 
-    /// The text. `width`: of the terminal; none: every cell whole.
+    /// The table as text. `width`: that of the terminal. `None`: no cell is cut.
     pub fn render(&self, width: Option<usize>) -> String {
         let widths = self.widths(width);
         let mut text = String::new();
@@ -55,7 +55,7 @@ impl Table {
         text
     }
 
-    /// The width of each column: where all together are too wide, the widest give way first.
+    /// The width of each column. If all together are too wide, the widest shrink first.
     fn widths(&self, width: Option<usize>) -> Vec<usize> {
         let all = || std::iter::once(&self.heading).chain(&self.rows);
         let widest = |column: usize| {
@@ -73,7 +73,7 @@ impl Table {
     }
 }
 
-/// A cell that is no wider than this.
+/// Cuts a cell to this width, in characters. A `~` at the end marks the cut.
 pub fn cut(cell: &str, width: usize) -> String {
     if cell.chars().count() <= width {
         return cell.to_owned();
@@ -82,12 +82,12 @@ pub fn cut(cell: &str, width: usize) -> String {
     kept + "~"
 }
 
-/// What a name from outside may not do to a terminal.
+/// Replaces control characters: a name from outside must not control the terminal.
 pub fn tidy(cell: &str) -> String {
     cell.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
-/// The width of the terminal, where there is one.
+/// The width of the terminal. `None`: there is none.
 pub fn width() -> Option<usize> {
     if !stdout().is_terminal() {
         return None;
@@ -98,17 +98,17 @@ pub fn width() -> Option<usize> {
 
 /// Prints a value as JSON.
 pub fn json(value: &impl Serialize) -> ExitCode {
-    // Of these values none fails to serialize.
+    // None of these values fails to serialize.
     let text = serde_json::to_string_pretty(value).unwrap_or_default();
     say(&mut stdout().lock(), &(text + "\n"))
 }
 
-/// So many of a kind.
+/// A number of things: `1 route`, `2 routes`.
 pub fn count(count: u64, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
-/// Bytes as people say them.
+/// Bytes as people say them: `1.4 MiB`.
 pub fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     if bytes < 1024 {
@@ -124,7 +124,7 @@ pub fn bytes(bytes: u64) -> String {
     format!("{value:.digits$} {}", UNITS[unit])
 }
 
-/// Seconds as people say them: the two largest units.
+/// Seconds as people say them, in the two largest units: `1h 1m`.
 pub fn span(seconds: f64) -> String {
     let whole = seconds.max(0.0) as u64;
     let parts = [("d", whole / 86_400), ("h", whole / 3600 % 24), ("m", whole / 60 % 60), ("s", whole % 60)];

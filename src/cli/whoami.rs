@@ -3,9 +3,9 @@
 //! One TCP port answers two kinds of client, told apart by the first line of a connection:
 //! * `METHOD target HTTP/1.x` gets a small text page; the connection ends after it.
 //! * Any other line comes back as `NAME[PEER]: line`, and so does each line after it. A line over 8 KiB comes back in
-//!   pieces of that size, each as a line of its own; what stands before a FIN without a line end is a line too.
+//!   pieces of that size, each as a line of its own; what comes before a FIN without a line end is a line too.
 //!
-//! UDP on the same port: each datagram comes back as `NAME[PEER]: payload`, or as it was where both do not fit into one
+//! UDP on the same port: each datagram comes back as `NAME[PEER]: payload`, or as it was if both do not fit into one
 //! datagram. A Unix socket has the stream part only.
 //!
 //! It also runs inside another process, with [`Whoami::bind`] and [`Whoami::run`].
@@ -57,12 +57,12 @@ pub struct Args {
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = delay)]
     delay: Duration,
 
-    /// Stands in every answer, so that one sees which backend it came from
+    /// Put into every answer, to show which backend it came from
     #[arg(long, value_name = "TEXT", default_value = "whoami", value_parser = name)]
     name: String,
 }
 
-/// Carries the command out. Ends at SIGINT or SIGTERM with code 0; code 1 where it cannot listen.
+/// Runs the command. Ends at SIGINT or SIGTERM with code 0; code 1 if it cannot listen.
 pub fn run(args: Args) -> ExitCode {
     let options = Options { listen: args.listen, raw: args.raw, delay: args.delay, name: args.name };
     let served = tokio::runtime::Builder::new_current_thread()
@@ -73,7 +73,7 @@ pub fn run(args: Args) -> ExitCode {
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Where standard error is gone, the exit code is all that can be said.
+            // If standard error is gone, the exit code is all that can be said.
             writeln!(io::stderr().lock(), "error: {error}").ok();
             ExitCode::FAILURE
         }
@@ -85,7 +85,7 @@ async fn serve(options: Options) -> Result<(), BindError> {
     let mut terminate = signal(SignalKind::terminate())?;
     let whoami = Whoami::bind(options)?;
     let mut stdout = io::stdout().lock();
-    // Nobody has to read it.
+    // Nobody needs to read it.
     writeln!(stdout, "listening on {whoami}").and_then(|()| stdout.flush()).ok();
     drop(stdout);
 
@@ -123,7 +123,7 @@ pub struct Whoami {
 }
 
 impl Whoami {
-    /// Binds its sockets. Must be called within a tokio runtime. Fails as the kernel does, with the cure.
+    /// Binds its sockets. Must be called within a tokio runtime. Fails as the kernel does, and says what to do.
     pub fn bind(options: Options) -> Result<Whoami, BindError> {
         Ok(Whoami { sockets: bind::open(&options.listen)?, options: Arc::new(options) })
     }
@@ -133,8 +133,8 @@ impl Whoami {
         &self.sockets.addr
     }
 
-    /// Answers from now on, in tasks of `scope`, until the scope is stopped; open connections end by themselves or
-    /// with the scope.
+    /// Answers from now on. Tasks of `accepting` take connections and datagrams until that scope is killed; open
+    /// connections, and answers that wait, are tasks of `talking`.
     pub fn run(self, accepting: &Scope, talking: &Scope) {
         if let Some(udp) = self.sockets.udp {
             accepting.spawn(datagram::answer(udp, Arc::clone(&self.options), talking.clone()));

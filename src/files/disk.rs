@@ -1,4 +1,4 @@
-//! The file as the disk has it: read without ever waiting for it, and known again by its identity.
+//! Files on disk: read without ever blocking on what is no regular file, and recognized by their identity.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
@@ -10,23 +10,23 @@ use rustix::fs::OFlags;
 
 use crate::model::Fault;
 
-/// The largest file that is read: room for some hundred thousand routes.
+/// The largest file that is read, in bytes: room for some hundred thousand routes.
 pub const LARGEST: u64 = 16 * 1024 * 1024;
 
-/// What tells one state of a file from another without reading it.
+/// Tells one state of a file from another without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// The device and the inode: another pair is another file, as a rename or a swapped link leaves it.
+    /// Device and inode. Another pair is another file, as after a rename or a swapped link.
     pub inode: (u64, u64),
-    /// In bytes.
+    /// The size in bytes.
     pub size: u64,
-    /// Seconds and nanoseconds of the last change of the content.
+    /// Seconds and nanoseconds of the last change of the content (mtime).
     pub modified: (i64, i64),
-    /// Seconds and nanoseconds of the last change of anything; a copied `modified` does not hide here.
+    /// Seconds and nanoseconds of the last change of anything (ctime). It changes even where `modified` was copied.
     pub changed: (i64, i64),
     /// How many names the file has. 0: it was replaced, and only we still hold it.
     pub links: u64,
-    /// When it was made, where the file system tells: the inode of a removed file is soon given to another.
+    /// When the file was created, if the file system knows: the inode of a removed file is soon given to another.
     pub born: Option<SystemTime>,
 }
 
@@ -36,7 +36,7 @@ impl Identity {
         (self.inode, self.born) == (other.inode, other.born)
     }
 
-    /// The identity of the file that the path leads to, through links.
+    /// The identity of the file at a path. Follows links.
     pub fn of(path: &Path) -> io::Result<Identity> {
         std::fs::metadata(path).map(|metadata| Identity::from(&metadata))
     }
@@ -55,18 +55,18 @@ impl From<&Metadata> for Identity {
     }
 }
 
-/// A file that was read.
+/// The content of a file that was read.
 #[derive(Clone, Debug)]
 pub struct Content {
-    /// Its bytes.
+    /// All bytes of the file.
     pub bytes: Vec<u8>,
-    /// What it was before the first byte was read.
+    /// The identity of the file before its first byte was read.
     pub identity: Identity,
 }
 
-/// Reads a regular file of at most [`LARGEST`] bytes. Whatever else stands at the path is a fault, and never a hang.
+/// Reads a regular file of at most [`LARGEST`] bytes. Anything else at the path is a fault, and never a hang.
 pub fn read(path: &Path) -> Result<Content, Fault> {
-    // A FIFO would block in open(2) until someone writes to it; a terminal must not become ours.
+    // A FIFO would block in open(2) until someone writes to it; a terminal must not become our controlling terminal.
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path);
     let file = file.map_err(|error| unopened(path, &error))?;

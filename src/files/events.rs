@@ -1,7 +1,7 @@
-//! FsEventSource of the file system, as hints to look soon. They say nothing that is relied on, and may fail to come at all.
+//! Events of the file system, as hints to look soon. Nothing relies on them: they may fail to come at all.
 //!
-//! All files share one source: a user has few inotify instances (`fs.inotify.max_user_instances`, often 128), each of them
-//! is a thread of notify's, and a host may have hundreds of certificates.
+//! All files share one source: a user has few inotify instances (`fs.inotify.max_user_instances`, often 128), each of
+//! them costs a thread of notify's, and a host may have hundreds of certificates.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,13 +16,13 @@ use super::folders::Place;
 use super::watch_table::WatchTable;
 use crate::state::lock;
 
-/// With more folders that nobody needs any more the watcher is made anew.
+/// The watcher is replaced once it watches more folders than this that nobody needs any more.
 const FORGOTTEN: usize = 64;
 
 /// The source of hints for all files.
 #[derive(Clone, Debug, Default)]
 pub struct FsEventSource {
-    /// Locked before the table. Never by notify's thread, which must answer the calls that are made meanwhile.
+    /// Locked before the table, and never by notify's thread: it must answer the calls that are made under this lock.
     source: Arc<Mutex<Source>>,
     table: Arc<Mutex<WatchTable>>,
 }
@@ -30,11 +30,11 @@ pub struct FsEventSource {
 #[derive(Debug, Default)]
 struct Source {
     watcher: Option<RecommendedWatcher>,
-    /// The faults that were told of, each until there is none: of a folder, or, without one, of all.
+    /// The faults that were logged and are not healed yet, by folder. An empty path stands for the watcher itself.
     told: BTreeMap<PathBuf, String>,
 }
 
-/// What hints at changes of one file.
+/// Receives the hints at changes of one file.
 #[derive(Debug)]
 pub(super) struct FsEvents {
     events: FsEventSource,
@@ -44,23 +44,23 @@ pub(super) struct FsEvents {
 
 impl FsEvents {
     pub fn new(events: &FsEventSource) -> Self {
-        // One hint is as good as a hundred: what does not fit is not missed.
+        // One hint is as good as a hundred: those that do not fit are not missed.
         let (sender, hints) = channel(1);
         let watcher_id = events.table().join(sender);
         FsEvents { events: events.clone(), watcher_id, hints }
     }
 
-    /// Resolves when there is reason to look.
+    /// Resolves with the next hint to look.
     pub async fn next(&mut self) {
         self.hints.recv().await;
     }
 
-    /// Forgets the hints so far: a look is about to be made.
+    /// Discards the hints so far. Called before a look.
     pub fn clear(&mut self) {
         while self.hints.try_recv().is_ok() {}
     }
 
-    /// Watches these places from now on. Whether they were watched already.
+    /// Watches these places from now on. Returns whether they were watched already.
     pub fn watch(&mut self, places: Vec<Place>) -> bool {
         self.events.watch(self.watcher_id, places)
     }
@@ -81,8 +81,8 @@ impl FsEventSource {
         lock(&self.table)
     }
 
-    /// Nothing is ever taken back from the watcher: it answers only once it has read all events, and that may be never where
-    /// reading makes another (strace(1) of this process, written to a watched folder).
+    /// Never removes a watch: the watcher answers only once it has read all events, and that may be never if reading
+    /// one causes another (strace(1) of this process, written to a watched folder).
     fn watch(&self, watcher_id: u64, places: Vec<Place>) -> bool {
         let mut source = self.source();
         if let Some(error) = self.table().failure() {
@@ -108,12 +108,12 @@ impl FsEventSource {
             match result {
                 Ok(()) => {
                     source.healed(path);
-                    // Whoever has looked before it was watched looks once more.
+                    // A look from before the watch may have missed a change: look once more.
                     self.table().hint_of(path);
                 }
                 Err(error) => {
                     self.table().strike(path);
-                    // Gone since it was seen: the next look sees other folders.
+                    // The folder is gone since the look: the next look finds other folders.
                     if !matches!(error.kind, ErrorKind::PathNotFound) {
                         source.failed(path, why(&error));
                     }
@@ -154,13 +154,13 @@ impl Source {
 
 fn watcher(table: Arc<Mutex<WatchTable>>) -> notify::Result<RecommendedWatcher> {
     let heard = move |event: notify::Result<notify::Event>| {
-        // Reading the file is an event too. Never act on those, or every look causes the next one.
+        // Reading the file is an event too. Never act on that, or every look causes the next one.
         if matches!(&event, Ok(event) if matches!(event.kind, EventKind::Access(_))) {
             return;
         }
         let mut table = lock(&table);
         match event {
-            // The kernel had no room for all events.
+            // The kernel's queue had no room for all events.
             Ok(event) if event.need_rescan() => table.hint_all(),
             Ok(event) => event.paths.iter().for_each(|path| table.heard(path)),
             Err(error) => table.fail(why(&error)),
@@ -169,7 +169,7 @@ fn watcher(table: Arc<Mutex<WatchTable>>) -> notify::Result<RecommendedWatcher> 
     RecommendedWatcher::new(heard, Config::default())
 }
 
-/// What a person can do about it, where something can be done (inotify(7)).
+/// The error in words, with what to do about it if something can be done (inotify(7)).
 fn why(error: &notify::Error) -> String {
     match &error.kind {
         ErrorKind::MaxFilesWatch => "no inotify watch is left: raise fs.inotify.max_user_watches".to_owned(),

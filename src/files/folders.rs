@@ -1,4 +1,4 @@
-//! The places at which a change can give a path another file.
+//! The places where a change can put another file at a path.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -7,10 +7,10 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::FsWord;
 
-/// As many links as Linux follows (path_resolution(7)).
+/// How many links are followed: as many as Linux follows (path_resolution(7)).
 const LINKS: usize = 40;
 
-/// A folder, and which one it is: it may be removed and made again.
+/// A folder. Its identity tells it from a later one at the same path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Folder {
     pub path: PathBuf,
@@ -25,8 +25,8 @@ pub(super) struct Place {
     pub name: OsString,
 }
 
-/// File systems of this machine's own: inotify(7) tells of all that happens there. (Not of what others do on a network, or
-/// outside of a virtual machine.)
+/// Local file systems (statfs(2)): inotify(7) reports every change there. (It does not report what others do on a
+/// network, or outside of a virtual machine.)
 const LOCAL: [FsWord; 9] = [
     0xef53,      // ext2, ext3, ext4
     0x5846_5342, // xfs
@@ -40,19 +40,18 @@ const LOCAL: [FsWord; 9] = [
 ];
 
 impl Folder {
-    /// Whether it is that folder, by whatever path.
+    /// Whether both are the same folder, by whatever path.
     pub fn is_same(&self, other: &Folder) -> bool {
         self.identity == other.identity
     }
 
-    /// Whether it is on one of them.
+    /// Whether it is on a local file system ([`LOCAL`]).
     pub fn is_local(&self) -> bool {
         rustix::fs::statfs(&self.path).is_ok_and(|system| LOCAL.contains(&system.f_type))
     }
 }
 
-/// The place of the file and of each link on the way to it. Where the way ends early, the place at which it may go on
-/// one day.
+/// The places of the file and of each link on the way to it. If a part of the path is missing, its place is the last.
 pub(super) fn on_the_way(path: &Path) -> Vec<Place> {
     let mut found = Vec::new();
     let Ok(path) = std::path::absolute(path) else { return found };

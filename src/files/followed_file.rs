@@ -1,5 +1,5 @@
-//! One file whose text runs: what of it runs, and what of its edits does not. The same rules for the routes' file, lists of
-//! networks, certificates and keys.
+//! One file whose text runs: which text runs, and which edit does not. The rules are the same for the routes' file,
+//! lists of networks, certificates and keys.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,51 +15,51 @@ use super::watch::Watch;
 use crate::config::Report;
 use crate::model::Fault;
 
-/// A file that is followed, and what its text is put into.
+/// A file that is followed, and what its owner keeps with it.
 #[derive(Debug)]
 pub struct FollowedFile<T> {
-    /// What a good text is put into.
+    /// The owner's part, such as what a good text is put into.
     pub target: T,
     name: String,
     watch: Watch,
     running: Running,
-    /// What was judged last.
+    /// The text that was judged last.
     last: Text,
-    /// What was refused last, while the file did not keep still.
+    /// The text that was refused last, while the file kept changing.
     snatched: Option<Text>,
     pending: Option<Pending>,
-    /// The last text failed for want of something outside of it, which may come back.
+    /// The last text failed because of something outside of the file, which may come back.
     wanting: bool,
-    /// What runs is not what the running text says.
+    /// What runs lacks something that the running text has.
     diverged: bool,
 }
 
-/// What a reading means.
+/// What a reading means, and what to do with it.
 #[derive(Debug)]
 pub enum Seen {
-    /// Nothing: it was judged already.
+    /// It was judged already: there is nothing to do.
     Known,
-    /// The file says again what runs.
+    /// The file has the running text again.
     Runs,
-    /// A text to be compiled, and then [`FollowedFile::took`] or [`FollowedFile::refuse`]d.
+    /// A text to compile. Then call [`FollowedFile::took`] or [`FollowedFile::refuse`].
     Text(Arc<[u8]>),
-    /// There is no text, or it looks cut off: to be refused.
+    /// There is no text, or it looks cut off. Call [`FollowedFile::refuse`].
     Faulty(Report),
 }
 
-/// What becomes of a refusal.
+/// How a refusal counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// Nobody hears of it: the text may be half of something. It counts when it is read twice.
+    /// Not to be reported: the text may be half-written. It counts once it is read twice.
     Unsettled,
-    /// The same fault as before, tried once more.
+    /// The same fault as before, after another try.
     Again,
-    /// A fault to be logged.
+    /// A fault to log.
     New,
 }
 
 impl<T> FollowedFile<T> {
-    /// A file that was read, and whose text runs now, or will. `state`: what it looked like before.
+    /// A file that was read, and whose text runs or is about to. `state`: what the file looked like before it was read.
     pub fn new(path: &Path, text: Arc<[u8]>, state: FileState, events: &FsEventSource, target: T) -> Self {
         FollowedFile {
             target,
@@ -74,37 +74,37 @@ impl<T> FollowedFile<T> {
         }
     }
 
-    /// Its path, as a person reads it.
+    /// Its path, for messages.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Watches it from now on.
+    /// Watches the file from now on.
     pub fn begin(&mut self) {
         self.watch.begin();
     }
 
-    /// Resolves when there is a text to be judged. Dropping the future loses nothing.
+    /// Resolves with the next text to judge. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Reading {
         self.watch.next().await
     }
 
-    /// Asks for a reading now, whatever the file looks like.
+    /// Makes [`FollowedFile::next`] read the file now, even if it looks unchanged.
     pub fn ask(&mut self) {
         self.watch.ask();
     }
 
-    /// Something was taken out of what runs that the file still has.
+    /// Notes that something was removed from what runs although the file still has it.
     pub fn diverge(&mut self) {
         self.diverged = true;
     }
 
-    /// Why the file is not what runs.
+    /// Why the file is not what runs. `None`: it is.
     pub fn pending(&self) -> Option<&Pending> {
         self.pending.as_ref()
     }
 
-    /// Whether it was replaced where that cannot be seen.
+    /// Whether it was replaced outside of its mount, where that cannot be seen.
     pub fn is_stale(&self) -> bool {
         self.watch.is_stale()
     }
@@ -123,7 +123,8 @@ impl<T> FollowedFile<T> {
     pub fn see(&mut self, reading: &mut Reading) -> Seen {
         let empty = reading.text.as_ref().is_ok_and(|text| text.is_empty());
         if reading.how == How::Snatched && self.snatched.as_ref() == Some(&reading.text) && !empty {
-            // The file is touched again and again, but its text keeps still. (Every save in place empties it first.)
+            // The file keeps changing, but its text does not. (An empty text never settles so: every save in place
+            // empties the file first.)
             reading.how = How::Settled;
         }
         match verdict(&reading.text, reading.state, reading.how, &self.running, &self.last) {
@@ -139,7 +140,7 @@ impl<T> FollowedFile<T> {
         }
     }
 
-    /// The text runs now, or runs still. Returns the faults that this heals.
+    /// Notes that the text runs, now or still. Returns the pending faults that this heals.
     pub fn took(&mut self, reading: &Reading, text: Arc<[u8]>) -> Option<Pending> {
         (self.wanting, self.diverged) = (false, false);
         self.running = Running { text, file: reading.state.ok() };
@@ -147,7 +148,7 @@ impl<T> FollowedFile<T> {
         self.pending.take()
     }
 
-    /// The text does not run. `wanting`: for want of something outside of it, so that it is tried again.
+    /// Notes that the text does not run. `wanting`: the cause is outside of the file, so it is tried again.
     pub fn refuse(&mut self, reading: &Reading, report: Report, wanting: bool) -> Refused {
         if reading.how == How::Snatched {
             self.snatched = Some(reading.text.clone());

@@ -1,5 +1,5 @@
-//! What stands in files of its own beside the routes' file: read with the edit that names it, and followed as long as a
-//! route needs it.
+//! The files that the routes' file names: read with the edit that names them, and followed as long as a route needs
+//! them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::config::{Compiled, Report};
 use crate::model::Fault;
 use crate::tasks::Scope;
 
-/// What is in force, each with the task that follows its files.
+/// What is in force, by key, each with the task that follows its files.
 #[derive(Debug)]
 pub struct Followers<K> {
     /// What the files are called in a fault.
@@ -25,7 +25,7 @@ struct Follower {
 }
 
 impl<K: Ord + Send + 'static> Followers<K> {
-    /// None yet. `what`: what the files are called in a fault.
+    /// Follows nothing yet. `what`: what the files are called in a fault.
     pub fn new(what: &'static str) -> Self {
         Followers { what, known: BTreeMap::new() }
     }
@@ -42,7 +42,7 @@ impl<K: Ord + Send + 'static> Followers<K> {
             return Ok(Vec::new());
         }
         let compiled = compiled.clone();
-        // A disk may take its time.
+        // A disk may be slow.
         let all = tokio::task::spawn_blocking(move || read(&compiled, needed)).await;
         all.unwrap_or_else(|_| {
             let gone = "they could not be read: reading failed inside Portway";
@@ -50,7 +50,7 @@ impl<K: Ord + Send + 'static> Followers<K> {
         })
     }
 
-    /// Follows this from now on. `follow` is woken when all is to be read again.
+    /// Follows the files of `key` from now on. [`Followers::ask`] wakes `follow` through the `Notify`.
     pub fn begin<F: Future<Output = ()> + Send + 'static>(
         &mut self,
         key: K,
@@ -62,7 +62,7 @@ impl<K: Ord + Send + 'static> Followers<K> {
         self.known.insert(key, Follower { task, asked });
     }
 
-    /// Follows nothing else from now on.
+    /// Stops following what is not `needed`.
     pub fn keep(&mut self, needed: &BTreeSet<K>) {
         self.known.retain(|key, follower| {
             let keep = needed.contains(key);
@@ -78,7 +78,7 @@ impl<K: Ord + Send + 'static> Followers<K> {
         self.known.is_empty()
     }
 
-    /// Reads all again, whatever the files look like.
+    /// Makes every task read its files again, even if they look unchanged.
     pub fn ask(&self) {
         self.known.values().for_each(|follower| follower.asked.notify_one());
     }

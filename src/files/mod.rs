@@ -1,6 +1,6 @@
 //! Layer 4: files on disk whose text runs, however they are saved.
 //!
-//! [`FollowedFile`] says what a reading means, and keeps what is pending; whoever has one compiles its text and puts it into
+//! [`FollowedFile`] says what a reading means, and keeps what is pending; its owner compiles the text and puts it into
 //! force. May log. Knows no route and no connection.
 
 mod disk;

@@ -1,7 +1,8 @@
 //! A file that is a mount point by itself: `docker run -v ./portway.toml:/etc/portway/portway.toml`.
 //!
-//! A mount follows the inode. Whoever saves the file outside by rename (vim, `sed -i`) gives the name to a new inode, and
-//! inside the old one stays for ever. It cannot be read, but it can be noticed: the inode has no name any more.
+//! A mount follows the inode. Saving the file outside by rename (vim, `sed -i`) gives the name to a new inode, and the
+//! mount shows the old one for ever. The edit cannot be read here, but it can be noticed: the old inode has no name any
+//! more.
 
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -10,7 +11,7 @@ use std::path::Path;
 /// What is mounted at the file itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mounted {
-    /// The path inside the mounted file system, as the kernel tells it now.
+    /// The path inside the mounted file system, as the kernel shows it now.
     pub root: Vec<u8>,
     /// Whether the mounted file has a name left.
     pub named: bool,

@@ -4,13 +4,13 @@ use std::time::SystemTime;
 
 use crate::config::Report;
 
-/// What a file says does not run.
+/// Why the text of a file does not run.
 #[derive(Clone, Debug)]
 pub struct Pending {
     /// The first fault in one line.
     pub headline: String,
-    /// All of them.
+    /// All faults.
     pub report: Report,
-    /// When the first fault came after the last good text.
+    /// When the first fault after the last good text was found.
     pub since: SystemTime,
 }

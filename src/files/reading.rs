@@ -1,4 +1,4 @@
-//! What a look at a file and a reading of it bring.
+//! The results of looking at a file, and of reading it.
 
 use std::io;
 use std::sync::Arc;
@@ -19,16 +19,16 @@ pub enum How {
     Settled,
     /// The file has been changing for so long that it is read between two changes.
     Snatched,
-    /// An edit that could not be had, once more.
+    /// An edit failed because of something outside of the file, and is tried again.
     Again,
-    /// A person asks for it.
+    /// A person asked for it.
     Asked,
 }
 
-/// A text that is to be judged.
+/// A text to judge.
 #[derive(Clone, Debug)]
 pub struct Reading {
-    /// What was read.
+    /// The text, or why it could not be read.
     pub text: Text,
     /// What the file looked like when it was read.
     pub state: FileState,

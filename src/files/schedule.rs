@@ -1,4 +1,4 @@
-//! When a watched file is read: decided from looks at it and the time, without a file or a clock.
+//! Decides when a watched file is read, from looks at it and the time. Needs neither a file nor a clock.
 
 use std::time::Duration;
 
@@ -8,15 +8,16 @@ use super::reading::{FileState, How};
 
 /// How often the file is looked at when nothing hints at a change.
 pub const POLL: Duration = Duration::from_secs(2);
-/// The same where a local file system tells of changes: of all but a folder far above that is moved or mounted over.
+/// The same where a local file system reports changes. It reports all but a move or a mount of a folder far above.
 pub const POLL_TOLD: Duration = Duration::from_secs(10);
 /// Two looks this far apart must be equal before a text counts as written.
 pub const QUIET: Duration = Duration::from_millis(150);
-/// A file that is never quiet is read in spite of it after this long.
+/// A file that is never quiet is read anyway after this long.
 const UNREST: Duration = Duration::from_secs(1);
-/// A file that only ever grows is being written by someone slow. It gets more patience.
+/// A file that only grows is being written slowly. It is read after this long.
 const GROWTH: Duration = Duration::from_secs(30);
-/// How soon, and how rarely at most, an edit is tried again that failed for want of a socket.
+/// An edit that failed for a reason outside of the file, such as a socket, is tried again: the first pause and the
+/// longest.
 const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
 
 /// What to do after a look.
@@ -26,16 +27,16 @@ pub enum Step {
     Rest,
     /// Another look after [`QUIET`].
     LookAgain,
-    /// Read.
+    /// Read the file.
     Read(How),
 }
 
-/// When to read.
+/// The schedule of one file.
 #[derive(Debug)]
 pub struct ReadSchedule {
     /// What the file looked like when its text was last judged.
     judged: FileState,
-    /// When to read even if it still looks so.
+    /// When, and why, to read even if the file still looks like `judged`.
     due: Option<(Instant, How)>,
     unrest: Option<Unrest>,
     retry: Duration,
@@ -56,7 +57,7 @@ impl ReadSchedule {
         schedule
     }
 
-    /// Takes a look into account.
+    /// Says what to do after this look.
     pub fn saw(&mut self, look: FileState, now: Instant) -> Step {
         if look == self.judged {
             self.unrest = None;
@@ -78,8 +79,8 @@ impl ReadSchedule {
         if now.duration_since(unrest.since) < patience { Step::LookAgain } else { Step::Read(How::Snatched) }
     }
 
-    /// The text behind `look` has been judged. A first judgement is confirmed by another reading a poll later: on a
-    /// file system with coarse time stamps two edits can look the same.
+    /// Notes that the text behind `look` has been judged. A first judgement is confirmed by another reading a poll
+    /// later: on a file system with coarse time stamps two edits can look the same.
     pub fn judged(&mut self, look: FileState, how: How, now: Instant) {
         let confirmed = self.judged == look && how == How::Settled;
         self.judged = look;
@@ -90,18 +91,18 @@ impl ReadSchedule {
         }
     }
 
-    /// What was judged could not be read: it is read again at the next poll, whatever it looks like.
+    /// Notes that the file could not be read: it is read again at the next poll, even if it looks unchanged.
     pub fn unreadable(&mut self, now: Instant) {
         self.due = Some((now + POLL / 2, How::Settled));
     }
 
-    /// What was judged failed for a reason outside the file: it is tried again, ever more rarely.
+    /// Notes that the text failed for a reason outside of the file: it is tried again, ever more rarely.
     pub fn again(&mut self, now: Instant) {
         self.due = Some((now + self.retry, How::Again));
         self.retry = (self.retry * 2).min(RETRY.1);
     }
 
-    /// Whether nothing is to be read unless the file changes.
+    /// Whether there is nothing to read unless the file changes.
     pub fn is_at_rest(&self) -> bool {
         self.due.is_none()
     }

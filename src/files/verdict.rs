@@ -1,4 +1,4 @@
-//! What a text that was read means, beside the one that runs.
+//! Judges a text that was read, by comparing it with the one that runs.
 
 use std::sync::Arc;
 
@@ -6,12 +6,12 @@ use super::disk::Identity;
 use super::reading::{FileState, How, Text};
 use crate::model::Fault;
 
-/// What runs, as text.
+/// The text that runs.
 #[derive(Clone, Debug)]
 pub struct Running {
-    /// The text.
+    /// Its bytes.
     pub text: Arc<[u8]>,
-    /// The file that it was read from.
+    /// The file that it was read from. `None`: it could not be looked at.
     pub file: Option<Identity>,
 }
 
@@ -24,13 +24,13 @@ pub enum Verdict {
     Runs,
     /// It looks cut off.
     CutOff(Cut),
-    /// There is none.
+    /// It could not be read.
     Unreadable(Fault),
-    /// It is to be compiled.
+    /// It is new, and to be compiled.
     New(Arc<[u8]>),
 }
 
-/// How much of the running text is there.
+/// How much of the running text a cut-off text still has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cut {
     /// Bytes that are there.

@@ -1,7 +1,8 @@
 //! Notices edits of the file, however it is saved.
 //!
-//! FsEventSource of the file system are hints to look soon ([`hints`]); the truth is a look at the file every 2 s, or every 10 s
-//! where a local file system tells of changes. When a change has settled the text is read and handed on ([`Watch::next`]); what it means is told in [`decide`].
+//! Events of the file system are hints to look soon ([`FsEvents`]); the truth is a look at the file every 2 s, or every
+//! 10 s where a local file system reports changes. Once a change has settled, [`Watch::next`] reads the text and hands
+//! it on; [`verdict`](super::verdict) says what it means.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,7 +18,7 @@ use super::reading::{FileState, How, Reading, Text};
 use super::schedule::{POLL, POLL_TOLD, QUIET, ReadSchedule, Step};
 use crate::model::Fault;
 
-/// How soon after a hint the file is looked at: events come in swarms.
+/// How soon after a hint the file is looked at: events come in bursts.
 const SOON: Duration = Duration::from_millis(20);
 
 /// Watches one path.
@@ -30,13 +31,13 @@ pub struct Watch {
     /// When to look if no hint comes before.
     wake: Instant,
     asked: bool,
-    /// What was mounted at the file at the start.
+    /// What was mounted at the file at the start. `None`: the file is no mount point.
     mounted: Option<Mounted>,
     told_stale: bool,
 }
 
 impl Watch {
-    /// Will watch; `look` is what the file looked like when it was read for the start.
+    /// Prepares a watch, for [`Watch::begin`]. `look`: what the file looked like when it was first read.
     pub fn new(path: &Path, look: FileState, events: &FsEventSource) -> Self {
         let now = Instant::now();
         Watch {
@@ -50,7 +51,7 @@ impl Watch {
         }
     }
 
-    /// Watches from now on, and says so if it will be blind.
+    /// Watches from now on. Warns if edits may be invisible here.
     pub fn begin(&mut self) {
         if self.mounted.is_some() {
             warn!(
@@ -62,17 +63,17 @@ impl Watch {
         self.hints.watch(folders::on_the_way(&self.path));
     }
 
-    /// Whether the file was replaced where that cannot be seen.
+    /// Whether the file was replaced outside of its mount, where that cannot be seen.
     pub fn is_stale(&self) -> bool {
         self.told_stale
     }
 
-    /// Asks for a reading now, whatever the file looks like.
+    /// Makes [`Watch::next`] read the file now, even if it looks unchanged.
     pub fn ask(&mut self) {
         self.asked = true;
     }
 
-    /// Resolves when there is a text to be judged. Dropping the future loses nothing.
+    /// Resolves with the next text to judge. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Reading {
         loop {
             self.wait().await;
@@ -91,7 +92,7 @@ impl Watch {
                     Step::Rest | Step::Read(_) => POLL,
                 };
             let Step::Read(how) = step else { continue };
-            // Until the text is handed on, a dropped future must not put it off.
+            // Until the text is handed on, dropping the future must not delay it.
             self.wake = now;
             let (text, after) = read_and_look(self.path.clone()).await;
             self.wake = Instant::now() + QUIET;
@@ -105,7 +106,7 @@ impl Watch {
         }
     }
 
-    /// Waits for the next look: until it is time, or a hint has come. While a change settles hints say nothing new.
+    /// Waits until the next look is due, or a hint makes it due. While a change settles, hints say nothing new.
     async fn wait(&mut self) {
         while !self.asked {
             tokio::select! {
@@ -137,7 +138,7 @@ impl Watch {
 struct View {
     look: FileState,
     places: Vec<Place>,
-    /// All of them are on file systems that tell of every change.
+    /// Whether all places are on file systems that report every change.
     local: bool,
 }
 
@@ -158,12 +159,12 @@ pub async fn read_and_look(path: PathBuf) -> (Text, FileState) {
     read.unwrap_or_else(|| (Err(gone()), Err(std::io::ErrorKind::Other)))
 }
 
-/// One look at the file that the path leads to.
+/// One look at the file at a path. Follows links.
 pub fn look(path: &Path) -> FileState {
     Identity::of(path).map_err(|error| error.kind())
 }
 
-/// Calls what may block for long, on a file system that has gone away, off the threads that serve connections.
+/// Runs on a blocking thread what may block for long, as on a file system that has gone away. `None`: it panicked.
 async fn blocking<R: Send + 'static>(call: impl FnOnce() -> R + Send + 'static) -> Option<R> {
     tokio::task::spawn_blocking(call).await.ok()
 }

@@ -1,4 +1,4 @@
-//! Who wants to hear of which places, and which folders are watched for them.
+//! Which files want hints about which places, and which folders are watched for them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,17 +9,17 @@ use super::folders::{Folder, Place};
 
 #[derive(Debug, Default)]
 pub(super) struct WatchTable {
-    /// Each folder once, under one of its paths: inotify knows it by its inode.
+    /// Each folder once, under one of its paths: inotify identifies it by its inode.
     watched: Vec<Folder>,
     watchers: BTreeMap<u64, Watcher>,
     next: u64,
-    /// How many were watched for nobody but those who have left.
+    /// How many folders the system still watches although nobody needs them.
     forgotten: usize,
-    /// Why the watcher has failed.
+    /// Why the watcher has failed. `None`: it has not since [`WatchTable::failure`] was called last.
     failed: Option<String>,
 }
 
-/// Somebody who wants to hear of places.
+/// A file that wants hints, and the places that matter to it.
 #[derive(Debug)]
 struct Watcher {
     places: Vec<Place>,
@@ -38,8 +38,9 @@ impl WatchTable {
         self.forget_unneeded();
     }
 
-    /// What a id wants to hear of from now on. The folders that must be watched for it; `None` where it has heard of all
-    /// that already. `watcher`: whether there is one, which knows what is watched.
+    /// Sets the places that `id` wants hints about. Returns the folders that must be watched for it; `None`: these
+    /// places were set before, and all of them are watched. `watcher`: whether there is a watcher that watches what
+    /// this table says.
     pub fn change(&mut self, id: u64, places: Vec<Place>, watcher: bool) -> Option<Vec<PathBuf>> {
         if !watcher {
             self.forget_all();
@@ -69,32 +70,32 @@ impl WatchTable {
         *forgotten += before - watched.len();
     }
 
-    /// Folders that the watcher still watches, and nobody needs.
+    /// How many folders the watcher still watches although nobody needs them.
     pub fn forgotten(&self) -> usize {
         self.forgotten
     }
 
-    /// A folder could not be watched.
+    /// Removes a folder that could not be watched.
     pub fn strike(&mut self, path: &Path) {
         self.watched.retain(|folder| folder.path != path);
     }
 
-    /// Nothing is watched.
+    /// Notes that no folder is watched any more.
     pub fn forget_all(&mut self) {
         self.watched.clear();
         self.forgotten = 0;
     }
 
-    /// Tells all who have places in a folder.
+    /// Sends a hint to all that have places in a folder.
     pub fn hint_of(&self, path: &Path) {
         let Some(folder) = self.watched.iter().find(|folder| folder.path == path) else { return };
         self.hint(|place| place.folder.is_same(folder));
     }
 
-    /// Something has happened to this path.
+    /// Sends hints for an event at this path.
     pub fn heard(&mut self, path: &Path) {
         if let Some(at) = self.watched.iter().position(|folder| folder.path == path) {
-            // A watch dies with its folder: one that was moved, or removed and made again, needs another.
+            // A watch ends with its folder: one that was moved, or removed and made again, needs a new watch.
             let folder = self.watched.swap_remove(at);
             self.hint(|place| place.folder.is_same(&folder));
         }
@@ -104,13 +105,13 @@ impl WatchTable {
         }
     }
 
-    /// The watcher has failed.
+    /// Notes that the watcher has failed, and sends a hint to all.
     pub fn fail(&mut self, why: String) {
         self.failed = Some(why);
         self.hint_all();
     }
 
-    /// Why the watcher has failed, if it has since this was asked last.
+    /// Why the watcher has failed, if it has since this was called last.
     pub fn failure(&mut self) -> Option<String> {
         self.failed.take()
     }
@@ -165,8 +166,8 @@ mod tests {
         assert_eq!((a.try_recv().is_ok(), b.try_recv().is_ok()), (false, false));
         table.hint_all();
         assert_eq!((a.try_recv().is_ok(), b.try_recv().is_ok()), (true, true));
-        // What nobody needs any more is no longer watched; what another needs is.
-        // A folder that is watched anew: both look once more. A new name has not been heard of, also where its folder is.
+        // When a folder is watched anew, both look once more. A new name counts as new even if its folder is watched.
+        // A folder that nobody needs any more is no longer watched; one that another needs is.
         table.hint_of(Path::new("/etc"));
         assert_eq!((a.try_recv().is_ok(), b.try_recv().is_ok()), (true, true));
         assert_eq!(table.change(b_id, vec![place("/etc", 7, "c")], true), Some(paths(&[])));
@@ -199,7 +200,7 @@ mod tests {
         assert!(table.change(at, wanted(), true).is_none());
         let change = table.change(at, vec![place("/etc/portway", 8, "a")], true);
         assert_eq!((change, table.forgotten()), (Some(paths(&["/etc/portway"])), 1));
-        // A watcher that was made anew watches nothing yet.
+        // A watcher that was replaced watches nothing yet.
         let change = table.change(at, vec![place("/etc/portway", 8, "a")], false);
         assert_eq!(change, Some(paths(&["/etc/portway"])));
     }

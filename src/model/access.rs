@@ -9,14 +9,14 @@ use super::cidr::{Network, NetworkSet};
 /// The keys `allow` and `deny`. `Default`: everybody is admitted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AccessRules {
-    /// Who is admitted. `None`: all.
+    /// Which clients are admitted. `None`: all.
     pub allow: Option<NetworkList>,
-    /// Who is not, even if allowed.
+    /// Which clients are refused, even if `allow` has them. `None`: none.
     pub deny: Option<NetworkList>,
 }
 
 impl AccessRules {
-    /// The files that it names.
+    /// The files that the lists name.
     pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
         let lists = self.allow.iter().chain(&self.deny);
         lists.filter_map(|list| match list {
@@ -26,16 +26,16 @@ impl AccessRules {
     }
 }
 
-/// A list of networks.
+/// The value of `allow` or `deny`: a list of networks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NetworkList {
-    /// It stands in the file itself.
+    /// Written in the routes' file itself.
     Here(Arc<Networks>),
-    /// It stands in a file of its own, which is watched. A relative path starts at the folder of the routes' file.
+    /// In a file of its own, which is watched. A relative path starts at the folder of the routes' file.
     File(PathBuf),
 }
 
-/// Networks as they were written, and as they are searched.
+/// Networks, both as written and as a set to search.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Networks {
     written: Box<[Network]>,
@@ -43,7 +43,7 @@ pub struct Networks {
 }
 
 impl Networks {
-    /// For searching.
+    /// The set to search for an address.
     pub fn set(&self) -> &NetworkSet {
         &self.set
     }
@@ -56,7 +56,7 @@ impl FromIterator<Network> for Networks {
     }
 }
 
-/// The first few of many.
+/// Shows the first few networks, and how many more there are.
 impl fmt::Display for Networks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 4;

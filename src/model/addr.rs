@@ -1,4 +1,4 @@
-//! Addresses as they are bound and dialled.
+//! Addresses to bind and to dial.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -18,8 +18,8 @@ pub enum ListenAddr {
 impl ListenAddr {
     /// Whether the kernel would refuse to listen on both at once, or a client could not tell which of them it reaches.
     ///
-    /// The wildcard of a family covers each address of it; `0.0.0.0` and `[::]` of one port count as the same, since a
-    /// name that resolves to both families would reach either by chance.
+    /// The wildcard of a family covers every address of that family. `0.0.0.0` and `[::]` with the same port overlap
+    /// too: a client of a name that resolves to both families would reach either by chance.
     pub fn overlaps(&self, other: &ListenAddr) -> bool {
         match (self, other) {
             (ListenAddr::Unix(a), ListenAddr::Unix(b)) => a == b,
@@ -35,7 +35,7 @@ impl ListenAddr {
         }
     }
 
-    /// The port, where the address has one.
+    /// The port. `None` for a Unix socket.
     pub fn port(&self) -> Option<u16> {
         match self {
             ListenAddr::Any(port) => Some(*port),
@@ -55,12 +55,12 @@ impl fmt::Display for ListenAddr {
     }
 }
 
-/// One address that is dialled, or a name, whose addresses are.
+/// One address to dial, or a name whose addresses are dialled.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum UpstreamAddr {
     /// A name and a port.
     Name(String, u16),
-    /// An address that needs no resolving.
+    /// An IP address and a port, which need no resolving.
     Ip(SocketAddr),
     /// A Unix stream socket.
     Unix(PathBuf),
@@ -76,22 +76,22 @@ impl fmt::Display for UpstreamAddr {
     }
 }
 
-/// Whose end of a connection an address is: the far end of a socket, as a person should read it.
+/// The address of one end of a connection, as a person should read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Peer {
     /// An IP peer. An IPv4-mapped IPv6 address is shown as its IPv4 address.
     Ip(SocketAddr),
-    /// A Unix peer: its path where it has one.
+    /// A Unix peer and its path. `None`: it has no path.
     Unix(Option<PathBuf>),
 }
 
 impl Peer {
-    /// A peer from what the kernel says, with IPv4-mapped addresses normalised.
+    /// A peer from an address of the kernel. Turns an IPv4-mapped address into its IPv4 address.
     pub fn from_ip(addr: SocketAddr) -> Self {
         Peer::Ip(SocketAddr::new(addr.ip().to_canonical(), addr.port()))
     }
 
-    /// Its address, where it has one.
+    /// The IP address. `None` for a Unix peer.
     pub fn ip(&self) -> Option<IpAddr> {
         match self {
             Peer::Ip(addr) => Some(addr.ip()),
@@ -110,5 +110,5 @@ impl fmt::Display for Peer {
     }
 }
 
-/// The two wildcard addresses, for those who bind.
+/// The wildcard addresses of both families, to bind every interface.
 pub const WILDCARDS: (Ipv4Addr, Ipv6Addr) = (Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED);

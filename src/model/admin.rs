@@ -4,19 +4,19 @@ use std::fmt;
 
 use super::ListenAddr;
 
-/// `[admin]`.
+/// The `[admin]` part of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminSettings {
-    /// Where it listens.
+    /// The address that the endpoint listens on.
     pub listen: ListenAddr,
-    /// Who shows it may read and change.
+    /// Lets a client that presents it read and change. `None`: there is no such token.
     pub token: Option<Secret>,
-    /// Who shows it may read.
+    /// Lets a client that presents it read. `None`: there is no such token.
     pub read_token: Option<Secret>,
 }
 
 impl AdminSettings {
-    /// Each key with its value; of a secret only whether there is one.
+    /// Each key with its value. Of a secret, only whether it is set.
     pub fn entries(&self) -> [(&'static str, String); 3] {
         let set = |secret: &Option<Secret>| if secret.is_some() { "set" } else { "none" };
         [
@@ -36,21 +36,21 @@ impl AdminSettings {
     }
 }
 
-/// A text that no output shows.
+/// A text that no output shows, `Debug` included.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Hides a text.
+    /// Wraps a text, so that no output shows it.
     pub fn new(text: impl Into<String>) -> Secret {
         Secret(text.into())
     }
 
-    /// Whether somebody knows it. The time that this takes tells nothing of how much of it was right.
+    /// Whether `offered` is the secret. The time that this takes does not reveal how much of it was right.
     pub fn is(&self, offered: &str) -> bool {
         let (own, offered) = (self.0.as_bytes(), offered.as_bytes());
         let differ = own.iter().enumerate().fold(own.len() ^ offered.len(), |differ, (i, byte)| {
-            // Of a shorter offer its first byte again and again: as many steps for every offer.
+            // Repeat the first byte of a shorter offer, so that every offer takes as many steps.
             let other = offered.get(i).or(offered.first()).copied().unwrap_or_default();
             differ | usize::from(byte ^ other)
         });

@@ -1,4 +1,4 @@
-//! Networks, and sets of them that are searched fast.
+//! Networks, and sets of them with a fast lookup.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -6,18 +6,18 @@ use std::str::FromStr;
 
 use super::fault::Fault;
 
-/// The addresses that share a prefix. An IPv4-mapped network is its IPv4 one.
+/// The addresses that share a prefix. An IPv4-mapped network is stored as its IPv4 network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Network {
     addr: IpAddr,
     prefix: u8,
 }
 
-/// Bits of `::ffff:0:0/96`, the prefix of IPv4-mapped addresses.
+/// Length of `::ffff:0:0/96`, the prefix of IPv4-mapped addresses, in bits.
 const MAPPED: u8 = 96;
 
 impl Network {
-    /// The network of this prefix length that the address is in.
+    /// The network with this prefix length that contains the address.
     fn of(addr: IpAddr, prefix: u8) -> Self {
         match addr {
             IpAddr::V4(ip) => {
@@ -31,7 +31,7 @@ impl Network {
         }
     }
 
-    /// Whether the address is in it, in whichever form it is given.
+    /// Whether the network contains the address, which may be IPv4-mapped.
     pub fn contains(self, ip: IpAddr) -> bool {
         match (self.addr, ip.to_canonical()) {
             (IpAddr::V4(_), ip @ IpAddr::V4(_)) | (IpAddr::V6(_), ip @ IpAddr::V6(_)) => {
@@ -47,7 +47,7 @@ fn low_bits_32(prefix: u8) -> u32 {
     u32::MAX.checked_shr(prefix.into()).unwrap_or(0)
 }
 
-/// As [`low_bits_32`], of 128 bits.
+/// As [`low_bits_32`], for 128 bits.
 fn low_bits_128(prefix: u8) -> u128 {
     u128::MAX.checked_shr(prefix.into()).unwrap_or(0)
 }
@@ -111,14 +111,14 @@ fn not_a_network(text: &str, host: &str) -> Fault {
     Fault::new(format!("`{text}` is not a network"), help)
 }
 
-/// A set of addresses: ranges in order, that neither touch nor overlap. A look-up is one binary search.
+/// A set of addresses: sorted ranges that neither touch nor overlap. A lookup is one binary search.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NetworkSet {
     v4: Ranges<u32>,
     v6: Ranges<u128>,
 }
 
-/// First and last addresses. Apart, because the search reads only the first ones.
+/// First and last addresses, in two arrays because the search reads only the first ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Ranges<T> {
     first: Box<[T]>,
@@ -126,7 +126,7 @@ struct Ranges<T> {
 }
 
 impl<T: Copy + Ord> Ranges<T> {
-    /// `follows` says whether the second number comes right after the first.
+    /// Sorts and merges ranges. `follows` says whether its second argument comes right after the first.
     fn new(mut ranges: Vec<(T, T)>, follows: impl Fn(T, T) -> bool) -> Self {
         ranges.sort_unstable();
         let mut merged: Vec<(T, T)> = Vec::with_capacity(ranges.len());
@@ -147,7 +147,7 @@ impl<T: Copy + Ord> Ranges<T> {
 }
 
 impl NetworkSet {
-    /// Whether the address is in the set, in whichever form it is given.
+    /// Whether the set contains the address, which may be IPv4-mapped.
     pub fn contains(&self, ip: IpAddr) -> bool {
         match ip.to_canonical() {
             IpAddr::V4(ip) => self.v4.contains(ip.to_bits()),
@@ -155,12 +155,12 @@ impl NetworkSet {
         }
     }
 
-    /// How many ranges it has.
+    /// Number of ranges of both families, after merging.
     pub fn len(&self) -> usize {
         self.v4.first.len() + self.v6.first.len()
     }
 
-    /// Whether no address is in it.
+    /// Whether the set contains no address.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -185,13 +185,14 @@ impl FromIterator<Network> for NetworkSet {
 /// A line of a list that is not a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadLine {
-    /// Where the word stands in the text, in bytes.
+    /// Where the word is in the text, in bytes.
     pub at: std::ops::Range<usize>,
-    /// Why it is none.
+    /// Why the word is not a network.
     pub error: Fault,
 }
 
-/// Reads a list: one network a line; `#` begins a comment. `Err`: every line that is none, at most a thousand.
+/// Reads a list: one network per line; `#` begins a comment. `Err`: the lines that are not networks, at most a
+/// thousand.
 pub fn read_list(text: &str) -> Result<NetworkSet, Vec<BadLine>> {
     const NOTED: usize = 1000;
     let (mut networks, mut bad, mut start) = (Vec::new(), Vec::new(), 0);

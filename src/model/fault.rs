@@ -11,7 +11,7 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// A fault and its cure.
+    /// `message` says what is wrong, `help` what to do about it.
     pub fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
         Fault { message: message.into(), help: help.into() }
     }

@@ -1,4 +1,4 @@
-//! How an upstream is checked, and what becomes of clients when none can be had.
+//! How upstreams are checked, and what happens to clients when none is available.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -13,25 +13,25 @@ use super::words::words;
 
 /// The largest `rise` and `fall`.
 pub const MOST_IN_A_ROW: u32 = 100;
-/// The most bytes of `send`.
+/// Most bytes of `send` or `expect`.
 pub const LONGEST_SEND: usize = 4096;
 
-/// An active check. Two equal ones of one upstream are one.
+/// An active check. Equal checks of one upstream are one check.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HealthCheck {
-    /// From the beginning of one check to that of the next. At least `timeout`.
+    /// From the start of one check to the start of the next. At least `timeout`.
     pub interval: Duration,
-    /// For the whole check.
+    /// Bounds the whole check, from the connect to the answer.
     pub timeout: Duration,
-    /// Checks in a row that must pass before an upstream that is down is up: 1 to [`MOST_IN_A_ROW`].
+    /// Checks in a row that must pass to bring an upstream up that is down: 1 to [`MOST_IN_A_ROW`].
     pub rise: u32,
-    /// Checks in a row that must fail before one that is up is down: 1 to [`MOST_IN_A_ROW`].
+    /// Checks in a row that must fail to put an upstream down that is up: 1 to [`MOST_IN_A_ROW`].
     pub fall: u32,
-    /// The port to be checked, where it is not the upstream's own.
+    /// The port to check. `None`: the upstream's own.
     pub port: Option<u16>,
-    /// What is sent once it is connected.
+    /// What to send once connected. `None`: nothing.
     pub send: Option<Payload>,
-    /// What must come back.
+    /// What the answer must contain. `None`: a connect is enough.
     pub expect: Option<Expect>,
 }
 
@@ -49,7 +49,7 @@ impl Default for HealthCheck {
     }
 }
 
-/// As a person reads it: what differs from the default.
+/// For a person. Keys that are not set are left out.
 impl fmt::Display for HealthCheck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "every {}, timeout {}", units::show(self.interval), units::show(self.timeout))?;
@@ -75,7 +75,7 @@ pub struct Payload {
 }
 
 impl Payload {
-    /// At least one.
+    /// The bytes to send or to expect: at least one.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -123,17 +123,17 @@ fn unhex(text: &str) -> Result<Vec<u8>, Fault> {
     Ok(digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, c| byte << 4 | nibble(c))).collect())
 }
 
-/// What must be in an answer.
+/// What an answer must contain.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Expect {
-    /// These bytes, anywhere in it.
+    /// These bytes, anywhere in the answer.
     Bytes(Payload),
-    /// A part of it that fits: `"regex:^HTTP/1\\.[01] 2"`. Bytes that are no UTF-8 are seen as U+FFFD.
+    /// A match of this pattern, written `"regex:^HTTP/1\\.[01] 2"`. Bytes that are not UTF-8 count as U+FFFD.
     Pattern(Pattern),
 }
 
 impl Expect {
-    /// Whether the answer so far has it.
+    /// Whether the answer so far contains it.
     pub fn is_in(&self, answer: &[u8]) -> bool {
         match self {
             Expect::Bytes(payload) => {
@@ -172,7 +172,7 @@ impl FromStr for Expect {
     }
 }
 
-/// A regular expression; equal where it is written alike.
+/// A regular expression. Two are equal if they are written alike.
 #[derive(Clone, Debug)]
 pub struct Pattern {
     source: String,
@@ -193,19 +193,19 @@ impl Hash for Pattern {
     }
 }
 
-/// What becomes of a client when no upstream can be had.
+/// What happens to a client when no upstream is available.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WhenDown {
     /// It is reset.
     #[default]
     Reset,
-    /// The listening socket is closed while that is so.
+    /// The listening socket is closed until an upstream is available.
     Refuse,
-    /// It waits for so long.
+    /// It waits for an upstream, at most this long.
     Hold(Duration),
 }
 
-/// As in the file.
+/// As written in the file.
 impl fmt::Display for WhenDown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -217,7 +217,7 @@ impl fmt::Display for WhenDown {
 }
 
 words! {
-    /// What becomes of the connections to an address that has left its name.
+    /// What happens to the connections to an address that its name no longer resolves to.
     #[derive(Default)]
     pub enum OnVanish {
         /// They go on as they are.

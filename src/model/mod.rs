@@ -1,7 +1,7 @@
 //! Layer 1: validated values, and nothing that acts on them.
 //!
-//! A value of this module is right by construction: whoever holds a [`ListenAddr`] or a [`Route`] need not check it
-//! again. No I/O, no clock, no log; text comes in through `FromStr` and fails with an error that carries the cure.
+//! A value of this module is valid by construction: whoever holds a [`ListenAddr`] or a [`Route`] need not check it
+//! again. No I/O, no clock, no log. Text is parsed through `FromStr`, whose errors carry the cure.
 
 mod access;
 pub mod addr;

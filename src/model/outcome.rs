@@ -27,17 +27,17 @@ words! {
         HalfCloseTimeout = "half-close-timeout",
         /// No candidate could be connected.
         ConnectFailed = "connect-failed",
-        /// Every candidate has the connections that it takes, or the client or its route is over a limit.
+        /// Every candidate has as many connections as it takes, or the client or its route is over a limit.
         Limited = "limited",
-        /// The lists of the route do not let the client in (`allow`, `deny`).
+        /// The lists of the route do not admit the client (`allow`, `deny`).
         Denied = "denied",
-        /// A client that must begin with a PROXY header did not, or not in time.
+        /// The client had to begin with a PROXY header, and did not, or not in time.
         BadHeader = "bad-header",
-        /// The client's TLS handshake came to no good end, or not in time.
+        /// The client's TLS handshake failed, or did not finish in time.
         BadTls = "bad-tls",
         /// No route of the address serves what the client asks for.
         NoRoute = "no-route",
-        /// Out of a drain's time, or cut by an edit (`on_change`).
+        /// A drain's time was over, or an edit cut the connection (`on_change`).
         Drained = "drained",
         /// Ended by a person, or by a second stop signal.
         Killed = "killed",
@@ -45,9 +45,9 @@ words! {
         Internal = "internal",
         /// UDP: no answer ever came, and the client fell silent.
         Unanswered = "unanswered",
-        /// UDP: `max_replies` answers came.
+        /// UDP: each datagram of the client had `max_replies` answers.
         Replied = "replied",
-        /// UDP: it had to make room for a newer session.
+        /// UDP: it was removed in favour of a newer session.
         Evicted = "evicted",
         /// UDP: the upstream refused a datagram (ICMP: nothing listens there), after it had answered others.
         UpstreamRefused = "upstream-refused",
@@ -55,21 +55,21 @@ words! {
 }
 
 words! {
-    /// Whose doing an outcome is.
+    /// Who caused an outcome.
     pub enum Blame {
-        /// The client.
+        /// The client closed, failed, broke a rule, or asked for what no route serves.
         Client = "client",
-        /// The upstream.
+        /// The upstream closed, failed, refused, or did not answer.
         Upstream = "upstream",
         /// A setting of the file, an edit or a person.
         Operator = "operator",
-        /// Portway.
+        /// A bug of Portway.
         Portway = "portway",
     }
 }
 
 impl Outcome {
-    /// Whose doing it is.
+    /// Who caused this outcome.
     pub fn blame(self) -> Blame {
         match self {
             Outcome::ClientClosed
@@ -104,17 +104,17 @@ words! {
     pub enum DataPath {
         /// No byte was moved: there was no upstream.
         None = "none",
-        /// tokio's `copy_bidirectional`.
+        /// tokio's `copy_bidirectional`, or buffers with a bandwidth limit.
         Copy = "copy",
         /// Through one buffer per thread: it never moved bulk data.
         Buffer = "buffer",
-        /// As [`DataPath::Buffer`], for want of a pipe, although it moved bulk data.
+        /// As [`DataPath::Buffer`], although it moved bulk data: no pipe was available.
         BufferNoPipe = "buffer-no-pipe",
-        /// As [`DataPath::Buffer`], because the kernel does not splice these sockets, although it moved bulk data.
+        /// As [`DataPath::Buffer`], although it moved bulk data: the kernel does not splice these sockets.
         BufferNoSplice = "buffer-no-splice",
         /// Through kernel pipes, at least in part.
         Splice = "splice",
-        /// Through one buffer per thread, in which TLS was opened and sealed.
+        /// Through one buffer per thread, with TLS decrypted or encrypted.
         Tls = "tls",
         /// UDP: datagram by datagram.
         Datagram = "datagram",
@@ -122,7 +122,7 @@ words! {
 }
 
 impl DataPath {
-    /// Why so, for a person.
+    /// Why the relay took this path, for a person.
     pub fn why(self) -> &'static str {
         match self {
             DataPath::None => "no upstream is connected",

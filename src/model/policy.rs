@@ -1,4 +1,4 @@
-//! The policy of a route: one field for each subject, each with its value or its default.
+//! The policy of a route: one field for each subject, which holds its value or its default.
 
 use std::time::Duration;
 
@@ -12,57 +12,58 @@ use super::tls::Tls;
 use super::upstream::{Balance, OnDown};
 use super::words::words;
 
-/// The policy keys of a route. `Default` is what the documentation promises.
+/// The policy keys of a route. `Default` has the documented defaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     /// What is forwarded: connections or datagrams.
     pub protocol: Protocol,
-    /// How long things may take.
+    /// Timeouts of its connections and sessions.
     pub timeouts: Timeouts,
     /// What an edit does to the open connections of a route that it changes or removes.
     pub on_change: OnChange,
-    /// How bytes are moved.
+    /// Which path a relay takes, unless TLS or a bandwidth limit leaves only one.
     pub relay: RelayMode,
     /// Which upstream gets the next connection.
     pub balance: Balance,
-    /// How long an upstream that came back has less than its share: at most an hour.
+    /// How long an upstream that came back gets less than its share: at most an hour. Zero: no slow start.
     pub slow_start: Duration,
-    /// What becomes of the connections of an upstream that went down.
+    /// What happens to the connections of an upstream that went down.
     pub on_down: OnDown,
-    /// What becomes of the connections to an address that has left its name.
+    /// What happens to the connections to an address that its name no longer resolves to.
     pub on_vanish: OnVanish,
-    /// How the upstreams are checked; `None`: only failed connects tell.
+    /// Active checks of the upstreams. `None`: only failed connects count.
     pub health: Option<HealthCheck>,
-    /// What becomes of a client when no upstream is available.
+    /// What happens to a client when no upstream is available.
     pub when_down: WhenDown,
-    /// UDP: sessions of the route at once. `None`: as many as the descriptors allow.
+    /// UDP: most sessions of the route at once. `None`: as many as the descriptors allow.
     pub max_sessions: Option<u32>,
-    /// UDP: answers after which a session ends.
+    /// UDP: a session ends once each datagram of the client has had this many answers. `None`: only silence ends it.
     pub max_replies: Option<u32>,
     /// Which clients are admitted.
     pub access: AccessRules,
-    /// How many connections there may be.
+    /// How many connections the route and each client may have.
     pub limits: ClientLimits,
-    /// What one connection may move.
+    /// The bandwidth limits of one connection.
     pub bandwidth: Bandwidth,
-    /// From whom a PROXY header is read, and whether one is sent.
+    /// From whom PROXY headers are read, and whether one is sent to the upstream.
     pub proxy_protocol: ProxyProtocol,
-    /// Where TLS ends here, and where it begins here.
+    /// TLS towards clients, and towards the upstreams.
     pub tls: Tls,
 }
 
-/// How long things may take. `None`: there is no bound.
+/// The timeouts of a route. `None`: there is no bound.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// For one attempt at one address: at least 1 ms.
+    /// For one attempt to connect to one address, TLS handshake included: at least 1 ms.
     pub connect: Duration,
-    /// No byte, or of UDP no datagram, in either direction. Never `None` of a UDP route: nothing else ends its sessions.
+    /// Without a byte (UDP: a datagram) in either direction. Never `None` for a UDP route: nothing else ends its
+    /// sessions.
     pub idle: Option<Duration>,
-    /// After the first FIN: no byte in the other direction.
+    /// After the first FIN, without a byte in the other direction.
     pub half_close: Option<Duration>,
     /// TCP keepalive of both sides: idle time before the first probe, in whole seconds, at most 32,767.
     pub keepalive: Option<Duration>,
-    /// How long a drain waits.
+    /// How long a drain waits for open connections before it resets them. Zero: not at all.
     pub drain: Duration,
     /// How long a client may take to send its TLS hello, and for its handshake: at least 1 ms.
     pub sniff: Duration,
@@ -81,7 +82,7 @@ impl Default for Timeouts {
     }
 }
 
-/// The idle time of a UDP route where none is given.
+/// The idle timeout of a UDP route that sets none.
 pub const UDP_IDLE: Duration = Duration::from_secs(60);
 
 words! {
@@ -102,10 +103,10 @@ words! {
     /// How bytes are moved.
     #[derive(Default)]
     pub enum RelayMode {
-        /// The fastest that fits.
+        /// The fastest path that fits.
         #[default]
         Auto = "auto",
-        /// tokio's `copy_bidirectional`.
+        /// tokio's `copy_bidirectional`, with one buffer per direction.
         Copy = "copy",
         /// Through kernel pipes from the first byte.
         Splice = "splice",

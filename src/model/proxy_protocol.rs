@@ -1,4 +1,4 @@
-//! The PROXY protocol of a route: from whom it is read, and how it is sent.
+//! The PROXY protocol of a route: from whom headers are read, and how they are sent.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -14,19 +14,19 @@ use super::protocol::Protocol;
 use super::units;
 use super::words::words;
 
-/// What a route has to do with the PROXY protocol. `Default`: nothing.
+/// The `proxy_protocol` key of a route. `Default`: off.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProxyProtocol {
-    /// It is read.
+    /// How headers are read from clients. `None`: they are not.
     pub accept: Option<Arc<AcceptProxy>>,
-    /// It is sent to the upstream.
+    /// The version that is sent to the upstream. `None`: no header is sent.
     pub send: Option<ProxyVersion>,
-    /// Of UDP: which datagrams of a session have it.
+    /// UDP: which datagrams of a session have a header.
     pub datagrams: HeaderOn,
 }
 
 impl ProxyProtocol {
-    /// What of it a route of a protocol has: of UDP there is no version 1, and none is read.
+    /// Leaves out what `protocol` does not have: with UDP there is no version 1, and no header is read.
     pub fn of(self, protocol: Protocol) -> Self {
         match protocol {
             Protocol::Tcp => ProxyProtocol { datagrams: HeaderOn::Each, ..self },
@@ -39,22 +39,22 @@ impl ProxyProtocol {
     }
 }
 
-/// From whom a header is read, and what becomes of the others.
+/// From whom a header is read, and what happens to other senders.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AcceptProxy {
-    /// Who must send one.
+    /// Senders that must begin with a header.
     pub trusted: Trusted,
-    /// What becomes of who is not trusted.
+    /// What happens to a sender that is not trusted.
     pub untrusted: Untrusted,
     /// How long the whole header may take: at least 1 ms.
     pub timeout: Duration,
 }
 
-/// Senders whose word counts: at least one.
+/// Senders whose headers are believed: at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trusted {
     networks: Networks,
-    /// Whoever can open our Unix socket.
+    /// Whether to trust whoever can open the route's Unix socket.
     unix: bool,
 }
 
@@ -98,7 +98,7 @@ impl fmt::Display for Trusted {
 pub enum TrustedSender {
     /// Senders of a network.
     Network(Network),
-    /// Senders that come through our Unix socket. Written `"unix:"`.
+    /// Senders on the route's Unix socket. Written `"unix:"`.
     Unix,
 }
 
@@ -119,19 +119,19 @@ impl FromStr for TrustedSender {
 }
 
 words! {
-    /// What becomes of a client whose header would not be believed.
+    /// What happens to a client whose header would not be believed.
     #[derive(Default)]
     pub enum Untrusted {
         /// It is reset.
         #[default]
         Refuse = "refuse",
-        /// It is a client like any other, and what it sends is its own.
+        /// It is served as a client without a header: all that it sends is payload.
         Plain = "plain",
     }
 }
 
 words! {
-    /// A version of the protocol.
+    /// A version of the PROXY protocol.
     pub enum ProxyVersion {
         /// A line of text.
         V1 = "v1",
@@ -141,14 +141,15 @@ words! {
 }
 
 words! {
-    /// Which datagrams of a session have a header. The protocol's text does not say, and receivers differ.
+    /// Which datagrams of a session have a header. The specification does not say, and receivers differ.
     #[derive(Default)]
     pub enum HeaderOn {
-        /// Each, as PowerDNS, BIND, Knot, Unbound and go-mmproxy expect it: a datagram may be lost, or overtaken, and each
-        /// must be understood by itself.
+        /// Each, as PowerDNS, BIND, Knot, Unbound and go-mmproxy expect it: a datagram may be lost or overtaken, so
+        /// each must be understood by itself.
         #[default]
         Each = "each",
-        /// The first, as Cloudflare Spectrum and frp send it: what expects that takes a second header for payload.
+        /// The first, as Cloudflare Spectrum and frp send it: a receiver that expects this takes a second header for
+        /// payload.
         First = "first",
     }
 }

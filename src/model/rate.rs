@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::fault::Fault;
 
-/// So many in a time, and so many at once.
+/// How many events are allowed in a second, a minute or an hour, and how many at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     count: NonZeroU32,
@@ -33,7 +33,7 @@ impl Per {
 }
 
 impl Rate {
-    /// The time that one takes: what a client must wait for the next, once it has used its burst up.
+    /// The time per event: how long a client must wait for the next one, once it has used up its burst.
     pub fn interval(self) -> Duration {
         let seconds = match self.per {
             Per::Second => 1,
@@ -43,7 +43,7 @@ impl Rate {
         Duration::from_secs(seconds) / self.count.get()
     }
 
-    /// How many may come at once.
+    /// Most events at once: at least 1.
     pub fn burst(self) -> u32 {
         self.burst.get()
     }
@@ -59,7 +59,7 @@ impl fmt::Display for Rate {
 impl FromStr for Rate {
     type Err = Fault;
 
-    /// Reads `"20/s"`, `"100/m"`, `"20/s burst 50"`. Without a burst: as many at once as in the time.
+    /// Reads `"20/s"`, `"100/m"`, `"20/s burst 50"`. Without a burst, the whole count may come at once.
     fn from_str(text: &str) -> Result<Self, Fault> {
         let wrong = || {
             let cure =
@@ -96,11 +96,11 @@ impl FromStr for Rate {
     }
 }
 
-/// Bytes a second: at least [`ByteRate::LEAST`].
+/// Bytes per second: from [`ByteRate::LEAST`] to 1 TiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ByteRate(NonZeroU64);
 
-/// Each unit, and its bytes times eight. The first of several words for one unit is the one that is shown.
+/// Each unit, and its size in bits. Of several words for one unit, the first is shown.
 const UNITS: &[(&str, u64)] = &[
     ("GiB", 8 << 30),
     ("GB", 8_000_000_000),
@@ -116,12 +116,12 @@ const UNITS: &[(&str, u64)] = &[
 ];
 
 impl ByteRate {
-    /// The least rate, in bytes a second: below it one segment would take longer than a person waits.
+    /// The lowest rate, in bytes per second: below it one segment would take longer than a person waits.
     pub const LEAST: u64 = 100;
-    /// The largest.
+    /// The highest rate, in bytes per second: 1 TiB.
     const MOST: u64 = 1 << 40;
 
-    /// Bytes a second.
+    /// The rate in bytes per second.
     pub fn bytes(self) -> u64 {
         self.0.get()
     }
@@ -170,7 +170,7 @@ impl FromStr for ByteRate {
     }
 }
 
-/// What one connection may move, by direction. `None`: as much as it can.
+/// The bandwidth limit of one connection in each direction. `None`: unlimited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bandwidth {
     /// From the client to the upstream.
@@ -180,13 +180,13 @@ pub struct Bandwidth {
 }
 
 impl Bandwidth {
-    /// Whether nothing bounds it.
+    /// Whether neither direction is limited.
     pub fn is_free(self) -> bool {
         self == Bandwidth::default()
     }
 }
 
-/// As a value of the file.
+/// For a person: one rate if both directions have the same.
 impl fmt::Display for Bandwidth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.up, self.down) {

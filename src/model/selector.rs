@@ -1,26 +1,26 @@
-//! Which of several routes at one address a client is led to: by what it asks for when it begins TLS.
+//! How one of several routes at one address is chosen for a client: by what it asks for in its TLS hello.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::fault::Fault;
 
-/// What a route serves of the clients of its address. `Default`: the rest, whatever no other route serves.
+/// Which clients of its address a route serves. `Default`: the rest, which no other route serves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selector {
-    /// By the name of the server. Empty: any name, and none.
+    /// Server names (SNI) that it serves. Empty: any name, or none.
     pub sni: Vec<ServerName>,
-    /// By the protocol above TLS. Empty: any, and none.
+    /// ALPN protocols that it serves. Empty: any, or none.
     pub alpn: Vec<String>,
 }
 
 impl Selector {
-    /// Whether it serves what the others do not: then nothing need be known of a client.
+    /// Whether it serves the rest: then nothing need be known about a client.
     pub fn is_rest(&self) -> bool {
         self.sni.is_empty() && self.alpn.is_empty()
     }
 
-    /// Each key with its value, both as the file has them.
+    /// Each key with its value, both as written in the file.
     pub fn entries(&self) -> [(&'static str, String); 2] {
         let shown = |words: Vec<String>| if words.is_empty() { "*".to_owned() } else { words.join(", ") };
         let names = self.sni.iter().map(ToString::to_string).collect();
@@ -28,12 +28,12 @@ impl Selector {
     }
 }
 
-/// A name of a server, in lower case, or all names below one.
+/// A server name in lower case, or all names below one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ServerName {
-    /// This one.
+    /// Exactly this name.
     Exact(String),
-    /// Those that end with a dot and this. Written with `*.` before it.
+    /// Names that end with a dot and this name. Written with `*.` before it.
     Below(String),
 }
 

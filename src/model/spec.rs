@@ -1,4 +1,4 @@
-//! Addresses as they stand in the file: each entry is one address, or a range of ports on one host.
+//! Addresses as written in the file: each entry is one address, or a range of ports on one host.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -8,7 +8,7 @@ use std::str::FromStr;
 use super::addr::{ListenAddr, UpstreamAddr};
 use super::fault::Fault;
 
-/// A run of ports, at least one, both ends included.
+/// A range of ports: at least one, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ports {
     first: u16,
@@ -31,13 +31,13 @@ impl Ports {
         self.last
     }
 
-    /// The ports that are in both.
+    /// The ports that are in both ranges. `None`: they do not overlap.
     pub fn shared(self, other: Ports) -> Option<Ports> {
         let (first, last) = (self.first.max(other.first), self.last.min(other.last));
         (first <= last).then_some(Ports { first, last })
     }
 
-    /// The port at `offset`, or the only one.
+    /// The port at `offset`. A range of one port has the same port at every offset.
     fn at(self, offset: u16) -> u16 {
         if self.count() == 1 { self.first } else { self.first + offset.min(self.count() - 1) }
     }
@@ -98,7 +98,7 @@ pub enum ListenSpec {
 }
 
 impl ListenSpec {
-    /// How many sockets it stands for.
+    /// How many sockets it stands for: one for each port, or the Unix socket.
     pub fn count(&self) -> u16 {
         match self {
             ListenSpec::Any(ports) | ListenSpec::Ip(_, ports) => ports.count(),
@@ -106,7 +106,7 @@ impl ListenSpec {
         }
     }
 
-    /// The single addresses, each with its offset in the range.
+    /// Every single address, with its offset in the range.
     pub fn addrs(&self) -> impl Iterator<Item = (u16, ListenAddr)> + '_ {
         (0..self.count()).map(move |offset| (offset, self.at(offset)))
     }
@@ -128,7 +128,7 @@ impl ListenSpec {
         }
     }
 
-    /// Whether the address is one of those that it stands for.
+    /// Whether it stands for this address.
     pub fn contains(&self, addr: &ListenAddr) -> bool {
         let port = addr.port().unwrap_or_default();
         match self.ports() {
@@ -182,16 +182,16 @@ impl FromStr for ListenSpec {
 /// One entry of `upstream`: an address, or a range of ports on one host.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum UpstreamSpec {
-    /// A name to be resolved.
+    /// Ports of a name to resolve.
     Name(String, Ports),
-    /// An address.
+    /// Ports of one IP address.
     Ip(IpAddr, Ports),
     /// A Unix socket.
     Unix(PathBuf),
 }
 
 impl UpstreamSpec {
-    /// How many ports it names. 1 serves a listener range of any size.
+    /// How many ports it has. One port serves a listener range of any size.
     pub fn count(&self) -> u16 {
         match self {
             UpstreamSpec::Name(_, ports) | UpstreamSpec::Ip(_, ports) => ports.count(),
@@ -207,7 +207,7 @@ impl UpstreamSpec {
         }
     }
 
-    /// The address for a client that came in at `offset` of the listener's range.
+    /// The address for a client that connected at `offset` of the listener's range.
     pub fn at(&self, offset: u16) -> UpstreamAddr {
         match self {
             UpstreamSpec::Name(name, ports) => UpstreamAddr::Name(name.clone(), ports.at(offset)),
@@ -250,7 +250,7 @@ impl FromStr for UpstreamSpec {
     }
 }
 
-/// Checks a host name by the letters that resolvers take (RFC 1123, and `_`, which containers' names have).
+/// Checks that a host name has only characters that resolvers accept (RFC 1123, and `_`, which container names have).
 fn host_name(host: &str) -> Result<String, Fault> {
     if host.is_empty() {
         return Err(Fault::new("there is no host before the port", "write \"host:port\""));
@@ -284,7 +284,7 @@ enum Split<'a> {
     HostPorts(&'a str, Ports),
 }
 
-/// Longest path of a Unix socket that fits Linux's `sockaddr_un` (108 bytes with the closing zero).
+/// The longest path of a Unix socket, in bytes: Linux's `sockaddr_un` has 108 with the closing zero.
 const UNIX_PATH_MAX: usize = 107;
 
 fn split(text: &str) -> Result<Split<'_>, Fault> {

@@ -14,32 +14,33 @@ use super::spec::ListenSpec;
 use super::upstream::UpstreamEntry;
 use super::words::words;
 
-/// A whole file, compiled. Two equal tables run the same.
+/// A whole file, compiled. Equal tables run the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
     /// The `[log]` part.
     pub log: LogSettings,
     /// The `[limits]` part.
     pub limits: ProcessLimits,
-    /// The `[admin]` part.
+    /// The `[admin]` part. `None`: there is no admin endpoint.
     pub admin: Option<AdminSettings>,
     /// The routes by name; at least one in a table that `config::compile` made.
     pub routes: BTreeMap<String, Arc<Route>>,
 }
 
 impl Table {
-    /// Every address that a TCP route listens on, with each of its routes and the offset within that route's port range.
-    /// Routes that share an address have the same offset.
+    /// Every address that a TCP route listens on, with each of its routes and the offset within that route's port
+    /// range. Routes that share an address have the same offset.
     pub fn listeners(&self) -> impl Iterator<Item = (ListenAddr, u16, &Arc<Route>)> {
         self.of(Protocol::Tcp)
     }
 
-    /// The same of the UDP routes.
+    /// As [`Table::listeners`], for the UDP routes.
     pub fn datagrams(&self) -> impl Iterator<Item = (ListenAddr, u16, &Arc<Route>)> {
         self.of(Protocol::Udp)
     }
 
-    /// Keeps the routes of `old` that are the same here: what serves them holds them, and a second copy would be for nothing.
+    /// Shares the routes of `old` that are the same here: what serves them holds them already, so a second copy would
+    /// be useless.
     #[must_use]
     pub fn keeping(mut self, old: &Table) -> Table {
         for (name, route) in &mut self.routes {
@@ -50,7 +51,7 @@ impl Table {
         self
     }
 
-    /// How many sockets clients come in at: an address that routes share counts once.
+    /// Number of listening sockets. An address that several routes share counts once.
     pub fn sockets(&self) -> usize {
         let listeners: BTreeSet<ListenAddr> = self.listeners().map(|(addr, ..)| addr).collect();
         listeners.len() + self.datagrams().count()
@@ -67,18 +68,19 @@ impl Table {
     }
 }
 
-/// One route: where it listens, where it leads, and by which rules.
+/// One route: its listeners, its upstreams and its policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// Unique in its table.
     pub name: String,
-    /// At least one.
+    /// The addresses that it listens on: at least one entry.
     pub listen: Vec<ListenSpec>,
-    /// At least one, in the order of the file.
+    /// Its upstreams: at least one entry, in the order of the file.
     pub upstream: Vec<UpstreamEntry>,
     /// Which clients of its addresses it serves.
     pub selector: Selector,
-    /// The policy keys, each with its value or its default. Routes of one policy share it: it is the most of a route.
+    /// The policy keys, each with its value or its default. Routes with the same policy share it: it is most of a
+    /// route.
     pub policy: Arc<Policy>,
 }
 
@@ -87,7 +89,7 @@ pub struct Route {
 pub struct LogSettings {
     /// A level, or a filter in tracing's syntax.
     pub level: String,
-    /// The look of Portway's own messages and of the access log.
+    /// The format of Portway's own messages and of the access log.
     pub format: LogFormat,
     /// Where the access log goes.
     pub access: LogTarget,
@@ -100,7 +102,7 @@ impl Default for LogSettings {
 }
 
 impl LogSettings {
-    /// Each key with its value, both as the file has them.
+    /// Each key with its value, both as written in the file.
     pub fn entries(&self) -> [(&'static str, String); 3] {
         let access = match &self.access {
             LogTarget::Off => "off".to_owned(),
@@ -113,13 +115,13 @@ impl LogSettings {
 }
 
 words! {
-    /// The look of log lines.
+    /// The format of log lines.
     #[derive(Default)]
     pub enum LogFormat {
         /// For people.
         #[default]
         Text = "text",
-        /// One JSON object a line.
+        /// One JSON object per line.
         Json = "json",
     }
 }
@@ -127,12 +129,12 @@ words! {
 /// Where the access log goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogTarget {
-    /// Nowhere.
+    /// Nowhere: no access log is written.
     Off,
     /// Standard output.
     Stdout,
     /// Standard error.
     Stderr,
-    /// A file, appended to, and opened again at `SIGUSR1`.
+    /// A file to append to. `SIGUSR1` opens it again.
     File(PathBuf),
 }

@@ -1,25 +1,25 @@
-//! TLS of a route: where it ends here, and where it begins here.
+//! TLS of a route: towards its clients, and towards its upstreams.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// What `tls` says. `Default`: bytes pass as they are.
+/// The `tls` key of a route. `Default`: bytes pass as they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tls {
-    /// How clients are served TLS.
+    /// TLS towards clients. `None`: their bytes pass as they are.
     pub clients: Option<Arc<ServeTls>>,
-    /// How TLS begins with the upstream.
+    /// TLS towards the upstreams. `None`: bytes pass to them as they are.
     pub upstream: Option<Arc<UpstreamTls>>,
 }
 
 impl Tls {
-    /// Whether bytes pass as they are.
+    /// Whether bytes pass as they are, on both sides.
     pub fn is_off(&self) -> bool {
         self.clients.is_none() && self.upstream.is_none()
     }
 
-    /// What it needs from files.
+    /// What it needs from files, for each side with TLS.
     pub fn credentials(&self) -> impl Iterator<Item = Credentials> {
         let clients = self.clients.iter().cloned().map(Credentials::Clients);
         clients.chain(self.upstream.iter().cloned().map(Credentials::Upstream))
@@ -29,56 +29,56 @@ impl Tls {
 /// A certificate and its key, each in a file. A relative path starts at the folder of the routes' file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pair {
-    /// The certificate, and those between it and an authority that the other side knows.
+    /// The certificate, and the intermediate ones up to an authority that the other side knows.
     pub cert: PathBuf,
-    /// Its key.
+    /// The private key of the certificate.
     pub key: PathBuf,
 }
 
-/// How clients are served TLS.
+/// How to speak TLS to clients.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServeTls {
-    /// What clients are shown.
+    /// The certificate that clients see, and its key.
     pub pair: Pair,
-    /// Whose certificates clients must have. `None`: they need none.
+    /// The authorities that clients must have a certificate from. `None`: they need none.
     pub client_ca: Option<PathBuf>,
-    /// The protocols above TLS that are offered, the best first. Empty: none, whatever a client offers.
+    /// The ALPN protocols to offer, the best first. Empty: none, whatever a client offers.
     pub alpn: Vec<String>,
 }
 
-/// How TLS begins with an upstream. Its certificate is always verified.
+/// How to speak TLS to an upstream. Its certificate is always verified.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UpstreamTls {
-    /// Whose certificates it must have. `None`: those that this system trusts.
+    /// The authorities that its certificate must come from. `None`: those that this system trusts.
     pub ca: Option<PathBuf>,
-    /// The name that is asked for, and that its certificate must have. `None`: the one that it is dialled by.
+    /// The name to ask for, which its certificate must have. `None`: the name that it is dialled by.
     pub server_name: Option<String>,
-    /// What it is shown, if it asks for a certificate.
+    /// Our certificate and its key, if it asks for one. `None`: we have none.
     pub pair: Option<Pair>,
 }
 
-/// What stands in files, and is read and watched together.
+/// Files with certificates and keys that are read and watched together.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Credentials {
-    /// Towards clients.
+    /// Those for TLS towards clients.
     Clients(Arc<ServeTls>),
-    /// Towards upstreams.
+    /// Those for TLS towards upstreams.
     Upstream(Arc<UpstreamTls>),
 }
 
-/// One of the files.
+/// Which of the files, by its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// `cert`.
+    /// The file of `cert`.
     Certificate,
-    /// `key`.
+    /// The file of `key`.
     Key,
-    /// `client_ca`, `ca`.
+    /// The file of `client_ca` or `ca`.
     Authority,
 }
 
 impl Credentials {
-    /// Its files, as written.
+    /// Its files, with their paths as written in the routes' file.
     pub fn files(&self) -> Vec<(Part, &PathBuf)> {
         let (pair, authority) = match self {
             Credentials::Clients(tls) => (Some(&tls.pair), &tls.client_ca),
@@ -90,7 +90,7 @@ impl Credentials {
     }
 }
 
-/// As the file has it: paths, and nothing that stands at them.
+/// As written in the file: the paths, never what the files contain.
 impl fmt::Display for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = Vec::new();

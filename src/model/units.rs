@@ -1,4 +1,4 @@
-//! Durations as a person writes them, with bounds, and with the cure for what does not fit.
+//! Durations as a person writes them, within bounds; errors say what to write instead.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ pub fn duration(text: &str, least: Duration) -> Result<Duration, Fault> {
     Ok(value)
 }
 
-/// As [`duration`], and `"off"` for none.
+/// As [`duration`], and `"off"` for `None`.
 pub fn duration_or_off(text: &str, least: Duration) -> Result<Option<Duration>, Fault> {
     match text.trim() {
         "off" => Ok(None),
@@ -55,22 +55,22 @@ pub fn show(value: Duration) -> String {
     humantime::format_duration(value).to_string()
 }
 
-/// The same, without what is below a millisecond.
+/// As [`show`], rounded down to milliseconds.
 pub fn show_millis(value: Duration) -> String {
     show(Duration::from_millis(u64::try_from(value.as_millis()).unwrap_or(u64::MAX)))
 }
 
-/// The same, and `"off"` for none.
+/// As [`show`], and `"off"` for `None`.
 pub fn show_or_off(value: Option<Duration>) -> String {
     or_off(value.map(show))
 }
 
-/// A value as it is displayed, and `"off"` for none.
+/// A value as it is displayed, and `"off"` for `None`.
 pub fn or_off(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "off".to_owned(), |value| value.to_string())
 }
 
-/// A value as it is displayed, and `"none"` for none.
+/// A value as it is displayed, and `"none"` for `None`.
 pub fn or_none(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "none".to_owned(), |value| value.to_string())
 }

@@ -1,4 +1,4 @@
-//! Several upstreams of one route: what each is to the others, and which one a connection is led to.
+//! The upstreams of one route: the share of each, and which one gets the next connection.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::spec::UpstreamSpec;
 use super::words::words;
 
-/// The largest weight.
+/// The largest [`UpstreamEntry::weight`].
 pub const LARGEST_WEIGHT: u32 = 1000;
-/// The longest slow start.
+/// The longest `slow_start`: one hour.
 pub const LONGEST_SLOW_START: Duration = Duration::from_secs(3600);
 
 /// One entry of `upstream`.
@@ -16,11 +16,11 @@ pub const LONGEST_SLOW_START: Duration = Duration::from_secs(3600);
 pub struct UpstreamEntry {
     /// Its address, or a range of ports on one host.
     pub spec: UpstreamSpec,
-    /// Its share beside the others: 1 to [`LARGEST_WEIGHT`].
+    /// Its share relative to the others: 1 to [`LARGEST_WEIGHT`].
     pub weight: u32,
-    /// It is used only where no other can be had.
+    /// Use it only if no other upstream is available.
     pub backup: bool,
-    /// How many connections it takes at once, from all routes together: at least 1.
+    /// Most connections that it takes at once, from all routes together: at least 1. `None`: unlimited.
     pub max_connections: Option<u32>,
 }
 
@@ -48,7 +48,7 @@ impl fmt::Display for UpstreamEntry {
 }
 
 words! {
-    /// Which of several upstreams a connection is led to.
+    /// Which of several upstreams gets the next connection.
     #[derive(Default)]
     pub enum Balance {
         /// In turn, by weight.
@@ -56,20 +56,20 @@ words! {
         RoundRobin = "round-robin",
         /// The one with the fewest connections for its weight.
         LeastConnections = "least-connections",
-        /// The better of two that chance gives.
+        /// Of two random ones, the one with fewer connections for its weight.
         RandomTwo = "random-two",
-        /// By the client's address: the same one, as long as it can be had.
+        /// By the client's address: always the same one, as long as it is available.
         SourceHash = "source-hash",
-        /// The first of the list that can be had.
+        /// The first available one of the list.
         First = "first",
     }
 }
 
 words! {
-    /// What becomes of the open connections of an upstream that went down.
+    /// What happens to the open connections of an upstream that went down.
     #[derive(Default)]
     pub enum OnDown {
-        /// They go on as they are: those that work still work.
+        /// They go on: those that still work are not disturbed.
         #[default]
         Keep = "keep",
         /// They are reset at once.

@@ -1,4 +1,4 @@
-//! Words that stand in the file, the log or a metric: each is written once, with its text.
+//! Words of the file, the log and the metrics: each is defined once, with its text.
 
 /// Defines an enum of words. Each variant has its text, which the file, the log and the metrics share.
 macro_rules! words {
@@ -16,7 +16,7 @@ macro_rules! words {
             #[allow(dead_code, reason = "not every set of words is listed somewhere")]
             pub const ALL: [$name; [$($text),*].len()] = [$($name::$variant,)*];
 
-            /// Its text, which never changes: files, logs and dashboards have it.
+            /// Its text. Never change it: files, logs and dashboards depend on it.
             pub fn label(self) -> &'static str {
                 match self {
                     $($name::$variant => $text,)*

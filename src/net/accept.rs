@@ -1,4 +1,4 @@
-//! Taking connections from a listening socket.
+//! Accepts connections from a listening socket.
 
 use std::ffi::OsStr;
 use std::io;
@@ -16,11 +16,11 @@ use super::Socket;
 use super::tcp::{FLAGS, Tcp, register};
 use crate::model::Peer;
 
-/// A listening socket, as one thread waits for its connections. Several threads may share its queue.
+/// A listening socket that is registered with one thread's runtime. Several threads may accept from the same queue.
 #[derive(Debug)]
 pub struct Acceptor(AsyncFd<Arc<OwnedFd>>);
 
-/// A connection that was taken from the queue. No thread waits for its bytes yet.
+/// An accepted connection that is not registered with any runtime yet.
 #[derive(Debug)]
 pub struct Accepted {
     socket: OwnedFd,
@@ -28,12 +28,12 @@ pub struct Accepted {
 }
 
 impl Acceptor {
-    /// Waits in the runtime of the caller.
+    /// Registers the socket with the caller's runtime.
     pub(super) fn new(socket: &Arc<OwnedFd>) -> io::Result<Self> {
         register(socket.clone(), Interest::READABLE).map(Acceptor)
     }
 
-    /// Takes the next connection from the queue.
+    /// Waits for the next connection in the kernel's queue and accepts it.
     pub async fn accept(&self) -> io::Result<Accepted> {
         let accept = |socket: &Arc<OwnedFd>| Ok(acceptfrom_with(socket, FLAGS)?);
         let (socket, from) = self.0.async_io(Interest::READABLE, accept).await?;
@@ -51,7 +51,7 @@ fn peer(addr: SocketAddrAny) -> Peer {
 }
 
 impl Accepted {
-    /// The runtime of the caller waits for its bytes from now on.
+    /// Registers the connection with the caller's runtime.
     pub fn here(self) -> io::Result<(Socket, Peer)> {
         let Accepted { socket, peer } = self;
         let socket = match &peer {

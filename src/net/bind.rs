@@ -1,4 +1,4 @@
-//! Listening sockets.
+//! Binds listening sockets: TCP and Unix.
 
 use std::fs::Permissions;
 use std::io;
@@ -16,20 +16,20 @@ use super::options::tune;
 use crate::model::ListenAddr;
 use crate::model::addr::WILDCARDS;
 
-/// As many waiting connections as the kernel allows; it cuts the number to `net.core.somaxconn`.
+/// Length of the accept queue. The kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 65_535;
 
-/// A socket that listens. Clients wait in its queue until an [`Acceptor`] takes them.
+/// A listening socket. Clients wait in its queue until an [`Acceptor`] accepts them.
 #[derive(Debug)]
 pub enum StreamListener {
     /// TCP over IPv4, IPv6 or both.
     Tcp(Arc<OwnedFd>),
-    /// A Unix socket, and its file where it is ours.
+    /// A Unix socket and its file. `None`: Portway did not create the file.
     Unix(Arc<OwnedFd>, Option<SocketFile>),
 }
 
 impl StreamListener {
-    /// Has the runtime of the caller wait for connections. The queue stays one, however many wait for it.
+    /// Registers the socket with the caller's runtime. All acceptors share one queue.
     pub fn acceptor(&self) -> io::Result<Acceptor> {
         match self {
             StreamListener::Tcp(socket) | StreamListener::Unix(socket, _) => Acceptor::new(socket),
@@ -37,8 +37,8 @@ impl StreamListener {
     }
 
     /// Lets another socket of this process bind an address that this one covers: an edit from `0.0.0.0:80` to
-    /// `127.0.0.1:80` opens the new socket before it closes the old one. To be switched off again at once. (Linux
-    /// remembers that the port was shared: a program of the same user that asks for SO_REUSEPORT could still join.)
+    /// `127.0.0.1:80` opens the new socket before it closes the old one. The caller must switch this off again at once.
+    /// (Linux remembers that the port was shared: a program of the same user that sets SO_REUSEPORT could still join.)
     pub fn share_port(&self, on: bool) -> io::Result<()> {
         match self {
             StreamListener::Tcp(listener) => SockRef::from(listener).set_reuse_port(on),
@@ -46,7 +46,7 @@ impl StreamListener {
         }
     }
 
-    /// Sets what accepted sockets inherit.
+    /// Sets the TCP options that accepted sockets inherit. `None` turns keepalive off. Does nothing for a Unix socket.
     pub fn set_keepalive(&self, keepalive: Option<Duration>) -> io::Result<()> {
         match self {
             StreamListener::Tcp(listener) => tune(&SockRef::from(listener), keepalive),
@@ -55,7 +55,7 @@ impl StreamListener {
     }
 }
 
-/// The file of a Unix listener: removed with it, unless another has taken its place.
+/// The file of a Unix listener. Dropping this removes the file, unless another has taken its place.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
@@ -77,27 +77,27 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         if identity(&self.path).is_ok_and(|now| now == self.identity) {
-            // Best effort: whoever binds next replaces a dead file.
+            // Best effort: the next bind replaces a dead file.
             drop(std::fs::remove_file(&self.path));
         }
     }
 }
 
-/// An address that nobody else can have, and on which nobody is heard yet: clients notice nothing until
+/// A socket that is bound but does not listen yet. It reserves its address; clients notice nothing until
 /// [`Bound::listen`].
 #[derive(Debug)]
 pub struct Bound {
     socket: RawSocket,
-    /// Of a Unix socket.
+    /// The file of a Unix socket. `None` for TCP.
     file: Option<SocketFile>,
 }
 
-/// Takes an address. Fails as the system calls do; nothing is left behind then. `shared`: beside a socket that shares
-/// its port ([`StreamListener::share_port`]), which it must do until this one listens.
+/// Binds an address. Fails with the error of the system call, and then leaves nothing behind. `shared`: another socket
+/// covers the address and shares its port ([`StreamListener::share_port`]); it must do so until this one listens.
 pub fn bind(addr: &ListenAddr, shared: bool) -> io::Result<Bound> {
     match addr {
         ListenAddr::Any(port) => match tcp((WILDCARDS.1, *port).into(), false, shared) {
-            // A host without IPv6 (ipv6.disable=1): its every interface is an IPv4 one.
+            // A host without IPv6 (ipv6.disable=1): every interface is IPv4.
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error()) => {
                 tcp((WILDCARDS.0, *port).into(), false, shared)
             }
@@ -109,7 +109,7 @@ pub fn bind(addr: &ListenAddr, shared: bool) -> io::Result<Bound> {
 }
 
 impl Bound {
-    /// Lets nobody but its own user connect to a Unix socket.
+    /// Lets only the owner connect to a Unix socket (mode 0600). Does nothing for TCP.
     pub fn keep_private(&self) -> io::Result<()> {
         match &self.file {
             Some(file) => std::fs::set_permissions(&file.path, Permissions::from_mode(0o600)),
@@ -117,7 +117,8 @@ impl Bound {
         }
     }
 
-    /// Begins to take connections into the kernel's queue. Another program may have begun on the same port first.
+    /// Starts to listen: the kernel queues connections from now on. Fails if another program listens on the same port
+    /// first.
     pub fn listen(self, keepalive: Option<Duration>) -> io::Result<StreamListener> {
         let Bound { socket, file } = self;
         socket.listen(BACKLOG)?;
@@ -135,7 +136,7 @@ impl Bound {
 
 fn tcp(addr: SocketAddr, v6_only: bool, shared: bool) -> io::Result<Bound> {
     let socket = RawSocket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
-    // A restart may bind at once, beside connections of the last run that are in TIME-WAIT.
+    // Lets a restart bind at once, while connections of the last run are still in TIME-WAIT.
     socket.set_reuse_address(true)?;
     if addr.is_ipv6() {
         socket.set_only_v6(v6_only)?;
@@ -152,14 +153,14 @@ fn unix(path: &Path) -> io::Result<Bound> {
     Ok(Bound { socket, file: Some(SocketFile::at(path)?) })
 }
 
-/// Removes the socket file of a program that is gone. One that still listens is left alone, and so is anything that
-/// is not a socket: `bind` then says that the address is in use.
+/// Removes the socket file of a program that no longer runs. Leaves a socket that still listens alone, and any file
+/// that is not a socket: `bind` then fails because the address is in use.
 fn remove_if_dead(path: &Path) -> io::Result<()> {
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
     if !is_socket {
         return Ok(());
     }
-    // Non-blocking: a listener with a full queue is alive, and would hold a blocking call for ever.
+    // Non-blocking: a live listener with a full queue would block the call forever.
     let probe = RawSocket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
     match probe.connect(&SockAddr::unix(path)?) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),

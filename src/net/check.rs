@@ -1,4 +1,4 @@
-//! One active check of an upstream: it connects, and answers as it should.
+//! One active health check of an upstream: it must accept a connection, and give the expected answer.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,21 +10,21 @@ use super::error::{is_local, plain};
 use super::{DialError, StreamRef, dial};
 use crate::model::{Expect, HealthCheck, UpstreamAddr};
 
-/// The most of an answer that is looked at.
+/// Most bytes of an answer that are read.
 const ANSWER: usize = 16 * 1024;
 
 /// Why a check did not pass.
 #[derive(Debug)]
 pub enum CheckError {
-    /// This is the upstream's fault: what it did.
+    /// The upstream failed the check: the reason, for a person.
     Failed(String),
-    /// This system denied the attempt, which says nothing about the upstream.
+    /// This system refused the attempt, which says nothing about the upstream.
     Denied(io::Error),
 }
 
 /// Checks once, within the check's timeout.
 ///
-/// `tls` is of the upstream's own port: what listens at another one for checks speaks as it likes.
+/// `tls` applies to the upstream's own port only: a separate port for checks is checked without TLS.
 pub async fn check(
     upstream: &UpstreamAddr,
     check: &HealthCheck,
@@ -44,7 +44,7 @@ pub async fn check(
     };
     let Some(expect) = &check.expect else {
         if stream.session.is_some() {
-            // Where it fails it has come to its end already.
+            // An error here means that the connection has ended already.
             drop(timeout_at(ends, stream.as_ref().end()).await);
         }
         return Ok(());
@@ -61,7 +61,7 @@ pub async fn check(
     }
 }
 
-/// Whether the answer has what is expected in it. Reads on until it has, or there is no more.
+/// Whether the answer contains what is expected. Reads until it does, the peer ends, or [`ANSWER`] bytes are read.
 async fn ask(mut leg: StreamRef<'_>, send: &[u8], expect: &Expect, answer: &mut Vec<u8>) -> io::Result<bool> {
     leg.send_all(send).await?;
     loop {
@@ -82,7 +82,7 @@ fn at_port(upstream: &UpstreamAddr, port: Option<u16>) -> UpstreamAddr {
     }
 }
 
-/// The beginning of an answer, for a person.
+/// Quotes the beginning of an answer, for a person.
 fn shown(answer: &[u8]) -> String {
     const SHOWN: usize = 60;
     let more = if answer.len() > SHOWN { "..." } else { "" };

@@ -1,4 +1,4 @@
-//! Connecting to one address.
+//! Connects to one address.
 
 use std::fmt;
 use std::io;
@@ -14,39 +14,39 @@ use super::tls::{self, TlsConnector, TlsError};
 use super::{Socket, Stream};
 use crate::model::{Peer, UpstreamAddr};
 
-/// How to dial.
+/// Timeout, keepalive and first bytes of one attempt.
 #[derive(Clone, Copy, Debug)]
 pub struct DialOptions<'a> {
-    /// For the attempt, TLS included.
+    /// Bounds the whole attempt, including the TLS handshake.
     pub timeout: Duration,
-    /// TCP keepalive of the new socket.
+    /// TCP keepalive of the new socket: idle time before the first probe. `None`: off.
     pub keepalive: Option<Duration>,
-    /// What is sent before TLS begins, where it does.
+    /// Bytes to send before the TLS handshake, such as a PROXY header. Not sent without TLS.
     pub before_tls: &'a [u8],
 }
 
-/// The TLS that is to be spoken to an upstream.
+/// How to speak TLS to an upstream.
 #[derive(Clone, Copy, Debug)]
 pub struct DialTls<'a> {
-    /// How.
+    /// The client configuration: trusted authorities, our certificate, remembered sessions.
     pub connector: &'a TlsConnector,
-    /// The name that it must have.
+    /// The name that the upstream's certificate must be valid for.
     pub name: &'a str,
 }
 
-/// Why an upstream could not be connected.
+/// Why an attempt to connect failed.
 #[derive(Debug)]
 pub enum DialError {
-    /// A name: its addresses are dialled, each by itself.
+    /// The upstream is a name. Only its addresses can be dialled, one at a time.
     Name,
-    /// The address failed.
+    /// The connect to this address failed.
     Connect(Peer, io::Error),
-    /// It was connected, and there TLS failed.
+    /// The connect succeeded, but the TLS handshake failed.
     Tls(Peer, TlsError),
 }
 
 impl DialError {
-    /// What the system said, if it was asked.
+    /// The error of the system call. `None` if no system call failed.
     pub fn error(&self) -> Option<&io::Error> {
         match self {
             DialError::Name => None,
@@ -68,7 +68,7 @@ impl fmt::Display for DialError {
 
 impl std::error::Error for DialError {}
 
-/// Connects to one upstream, and begins TLS there where that is wanted. Dropping the future ends every attempt.
+/// Connects to one upstream and, if `tls` is given, completes the handshake. Dropping the future cancels the attempt.
 pub async fn dial(
     upstream: &UpstreamAddr,
     options: DialOptions<'_>,
@@ -90,7 +90,7 @@ pub async fn dial(
 }
 
 async fn connect(upstream: &UpstreamAddr, options: DialOptions<'_>) -> Result<(Socket, Peer), DialError> {
-    // Boxed, all but the leanest: a task is as large as its largest branch.
+    // All branches but the leanest are boxed: a task is as large as its largest branch.
     match upstream {
         UpstreamAddr::Ip(addr) => match attempt(*addr, options).await {
             Ok(stream) => Ok(connected(*addr, stream)),

@@ -1,11 +1,11 @@
-//! What an error of the system says.
+//! Reads system errors: whether they are local, and their text.
 
 use std::io;
 
 use rustix::io::Errno;
 
-/// Whether this system denied what was asked of it, so that it says nothing about a peer: no port, no descriptor, no
-/// memory was left.
+/// Whether this system itself is short of something (no port, no descriptor or no memory is left), so that the error
+/// says nothing about a peer.
 pub fn is_local(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
     matches!(
@@ -14,7 +14,7 @@ pub fn is_local(error: &io::Error) -> bool {
     )
 }
 
-/// The error without Rust's `(os error 111)`.
+/// The text of the error in lower case, without Rust's `(os error 111)`.
 pub(super) fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_lowercase()

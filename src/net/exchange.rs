@@ -1,4 +1,4 @@
-//! What is read from a socket and written to it outside of a relay: before one begins.
+//! Reads and writes on a socket outside of a relay: before one begins.
 
 use std::io;
 use std::path::Path;
@@ -11,7 +11,7 @@ use super::Socket;
 use crate::model::Peer;
 
 impl Socket {
-    /// Our own end's address, where it has one.
+    /// The address of our own end. `None` if the kernel does not report one.
     pub fn local(&self) -> Option<Peer> {
         match self {
             Socket::Tcp(stream) => stream.local_addr().ok().map(Peer::from_ip),
@@ -22,20 +22,21 @@ impl Socket {
         }
     }
 
-    /// Reads once, to the end of `bytes`. 0: FIN. Dropping the future loses nothing.
+    /// Reads once and appends to `bytes`. Returns 0 on FIN. Cancel-safe: dropping the future loses no bytes.
     pub async fn recv_into(&self, bytes: &mut Vec<u8>) -> io::Result<usize> {
-        // Small at first: what a hostile client makes us keep is what it has sent.
+        // Small at first: a hostile client makes us keep little more than it has sent.
         bytes.reserve(512);
         let mut socket = self;
         socket.read_buf(bytes).await
     }
 
-    /// Sends FIN, and waits for the peer's, for so long: closing with unread input would reset what it was sent.
+    /// Sends FIN and waits up to `patience` for the peer's FIN. Closing with unread input would send a reset, and the
+    /// peer could lose what it was sent.
     pub async fn part(&self, patience: Duration) {
         let end = async {
             let mut socket = self;
             let mut part = [0; 1024];
-            // Not for ever: a peer may send all the time.
+            // Bounded: a peer may never stop sending.
             for _ in 0..64 {
                 if !matches!(socket.read(&mut part).await, Ok(1..)) {
                     return;
@@ -43,12 +44,12 @@ impl Socket {
             }
         };
         if self.shutdown_write().is_ok() {
-            // Over: it has had its time.
+            // On a timeout the peer has had its time.
             drop(timeout(patience, end).await);
         }
     }
 
-    /// Writes all of it.
+    /// Writes all of `bytes`.
     pub async fn send_all(&self, bytes: &[u8]) -> io::Result<()> {
         let mut socket = self;
         socket.write_all(bytes).await

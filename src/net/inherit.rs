@@ -1,8 +1,8 @@
-//! Sockets from outside: who starts Portway may pass listening sockets (sd_listen_fds(3)).
+//! Inherited sockets: the process that starts Portway may pass listening sockets to it (sd_listen_fds(3)).
 //!
-//! A socket serves the listener whose address it has. What came in is kept for as long as the process lives, and
-//! duplicates of it are handed out: systemd holds such a socket open as well, so its address is free for nobody else, and an edit
-//! that removes a listener and one that brings it back find the same socket.
+//! A socket serves the listener with the same address. [`Inherited`] keeps every socket as long as the process lives
+//! and hands out duplicates. systemd holds such a socket open as well, so nobody else can bind its address; and an edit
+//! that removes a listener and one that adds it again find the same socket.
 
 use std::fmt;
 use std::io;
@@ -20,20 +20,20 @@ use super::StreamListener;
 use super::datagram::DatagramSocket;
 use crate::model::ListenAddr;
 
-/// Sockets from outside.
+/// Every inherited socket of this process, and the descriptors that it cannot use.
 #[derive(Debug, Default)]
 pub struct Inherited {
     sockets: Vec<Inlet>,
     unusable: Vec<String>,
 }
 
-/// A listening socket from outside.
+/// One inherited socket: a listening stream socket, or a UDP socket.
 #[derive(Debug)]
 pub struct Inlet {
     socket: Passed,
-    /// What it listens on.
+    /// The address that the socket is bound to.
     pub addr: ListenAddr,
-    /// Its name (`FileDescriptorName=`); empty: it has none.
+    /// Its name (`FileDescriptorName=`). Empty if it has none.
     pub name: String,
 }
 
@@ -52,15 +52,15 @@ impl fmt::Display for Inlet {
 }
 
 impl Inherited {
-    /// Takes what `LISTEN_FDS`, `LISTEN_PID` and `LISTEN_FDNAMES` describe. Removes the first two from the environment,
-    /// so it belongs before the first thread.
+    /// Takes over the descriptors that `LISTEN_FDS`, `LISTEN_PID` and `LISTEN_FDNAMES` describe. Removes the first two
+    /// variables from the environment, so call this before the first thread starts.
     pub fn from_env() -> Inherited {
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut names = names.split(':');
         let mut passed = ListenFd::from_env();
         let mut inherited = Inherited::default();
         for index in 0..passed.len() {
-            // Names that systemd gives where the unit has none.
+            // systemd's placeholders for a descriptor that the unit does not name.
             let name = names.next().filter(|name| !matches!(*name, "unknown" | "stored" | "connection"));
             let name = name.unwrap_or_default().to_owned();
             match take(&mut passed, index) {
@@ -71,12 +71,12 @@ impl Inherited {
         inherited
     }
 
-    /// How many there are.
+    /// Number of usable sockets.
     pub fn len(&self) -> usize {
         self.sockets.len()
     }
 
-    /// Whether there are none.
+    /// Whether there is no usable socket.
     pub fn is_empty(&self) -> bool {
         self.sockets.is_empty()
     }
@@ -86,7 +86,7 @@ impl Inherited {
         &self.unusable
     }
 
-    /// The sockets that serve none of these listeners.
+    /// The stream sockets that serve none of these listeners.
     pub fn unused<'a>(
         &'a self,
         listeners: impl Iterator<Item = &'a ListenAddr>,
@@ -107,14 +107,15 @@ impl Inherited {
         datagram: bool,
         listeners: impl Iterator<Item = &'a ListenAddr>,
     ) -> impl Iterator<Item = &'a Inlet> {
-        // Most have none, and thousands of listeners.
+        // Most processes inherit no socket, and may have thousands of listeners.
         let listeners = (!self.sockets.is_empty()).then_some(listeners).into_iter().flatten();
         let used: Vec<usize> = listeners.filter_map(|addr| self.find(addr, datagram)).collect();
         let all = self.sockets.iter().enumerate().filter(move |(_, inlet)| inlet.is_datagram() == datagram);
         all.filter(move |(index, _)| !used.contains(index)).map(|(_, inlet)| inlet)
     }
 
-    /// A UDP listener over the socket for `addr`, if one came in. Fails as duplicating a descriptor does.
+    /// A UDP listener on a duplicate of the inherited socket for `addr`. `None` if there is no such socket. Fails if
+    /// the descriptor cannot be duplicated.
     pub fn datagrams(&self, addr: &ListenAddr) -> Option<io::Result<DatagramSocket>> {
         match &self.sockets.get(self.find(addr, true)?)?.socket {
             Passed::Udp(socket) => Some(socket.try_clone().and_then(DatagramSocket::over)),
@@ -122,12 +123,13 @@ impl Inherited {
         }
     }
 
-    /// A UDP socket that stands in the way of `addr`.
+    /// An inherited UDP socket whose address overlaps with `addr`: a bind would fail.
     pub fn datagram_in_the_way(&self, addr: &ListenAddr) -> Option<&Inlet> {
         self.sockets.iter().find(|inlet| inlet.is_datagram() && inlet.addr.overlaps(addr))
     }
 
-    /// A listener over the socket for `addr`, if one came in. Fails as duplicating a descriptor does.
+    /// A listener on a duplicate of the inherited stream socket for `addr`. `None` if there is no such socket. Fails if
+    /// the descriptor cannot be duplicated.
     pub fn listen(
         &self,
         addr: &ListenAddr,
@@ -136,13 +138,14 @@ impl Inherited {
         self.sockets[self.find(addr, false)?].listen(keepalive)
     }
 
-    /// A socket that stands in the way of `addr`: who binds that would find it in use.
+    /// An inherited stream socket whose address overlaps with `addr`: a bind would find the address in use.
     pub fn in_the_way(&self, addr: &ListenAddr) -> Option<&Inlet> {
         self.sockets.iter().find(|inlet| !inlet.is_datagram() && inlet.addr.overlaps(addr))
     }
 
-    /// The same address; else, for a wildcard, the one that its unit means by it: systemd's `ListenStream=8080` and
-    /// `[::]:8080` are one dual-stack socket, and where IPv6 is off, `0.0.0.0:8080` is every interface.
+    /// Finds the socket with the same address. Failing that, a wildcard matches what the unit means by it: systemd's
+    /// `ListenStream=8080` and `[::]:8080` are one dual-stack socket, and without IPv6, `0.0.0.0:8080` is every
+    /// interface.
     fn find(&self, addr: &ListenAddr, datagram: bool) -> Option<usize> {
         let also = match addr {
             ListenAddr::Any(port) => Some(ListenAddr::Ip(([0, 0, 0, 0], *port).into())),
@@ -163,7 +166,7 @@ impl Inlet {
         matches!(self.socket, Passed::Udp(_))
     }
 
-    /// `None`: it is a UDP socket.
+    /// A listener on a duplicate of the socket. `None` for a UDP socket.
     fn listen(&self, keepalive: Option<Duration>) -> Option<io::Result<StreamListener>> {
         let listener = self.duplicate()?;
         Some(listener.and_then(|listener| listener.set_keepalive(keepalive).map(|()| listener)))
@@ -177,7 +180,7 @@ impl Inlet {
             }),
             Passed::Unix(socket) => socket.try_clone().and_then(|socket| {
                 socket.set_nonblocking(true)?;
-                // The file is its maker's.
+                // The file belongs to whoever created the socket.
                 Ok(StreamListener::Unix(Arc::new(socket.into()), None))
             }),
             Passed::Udp(_) => return None,
@@ -208,7 +211,7 @@ fn address(socket: &impl AsFd, addr: SocketAddr) -> io::Result<ListenAddr> {
     Ok(if dual { ListenAddr::Any(addr.port()) } else { ListenAddr::Ip(addr) })
 }
 
-/// `Accept=yes` passes connections, one to a process: nothing that could be accepted from.
+/// Rejects a connected socket: `Accept=yes` passes one connection per process, which cannot be accepted from.
 fn must_listen(socket: &impl AsFd) -> io::Result<()> {
     if SockRef::from(socket).is_listener()? {
         Ok(())
@@ -279,7 +282,7 @@ mod tests {
         };
         let first = all.listen(&addr("127.0.0.1:81"), None).unwrap().unwrap();
         drop(first);
-        // Nobody accepts, and a client can connect all the same.
+        // Nobody accepts, yet a client can connect.
         let _client = tokio::net::TcpStream::connect(real).await.unwrap();
         let second = all.listen(&addr("127.0.0.1:81"), None).unwrap().unwrap();
         second.acceptor().unwrap().accept().await.unwrap();

@@ -1,6 +1,6 @@
 //! Layer 3: sockets and the relay.
 //!
-//! May not log, and knows no route: it is told what to bind, dial and move, and says in values how that went.
+//! Does not log and knows no route: callers say what to bind, dial and relay, and get the outcome as a value.
 
 mod accept;
 pub mod bind;

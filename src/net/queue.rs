@@ -1,5 +1,4 @@
-//! What the kernel knows of a TCP socket: what it still holds of the bytes that were written, and whether its peer
-//! answers.
+//! What the kernel knows about a TCP socket: how many written bytes it still holds, and whether the peer answers.
 
 #![allow(
     unsafe_code,
@@ -25,15 +24,15 @@ const CLOSED: u8 = 7;
 pub(super) struct SendQueue {
     /// Written by us, not acknowledged by the peer.
     pub held: u64,
-    /// Of these, not yet sent: the peer's window (or the network) does not take them.
+    /// The part of `held` that is not sent yet: the peer's window (or the network) does not take it.
     pub unsent: u64,
 }
 
 impl SendQueue {
-    /// Nothing to wait for.
+    /// The empty queue: nothing to wait for.
     pub const EMPTY: SendQueue = SendQueue { held: 0, unsent: 0 };
 
-    /// Reads the queue. A socket that is closed, or no TCP, has nothing to wait for.
+    /// Reads the queue. A closed socket, or one that is not TCP, has an empty one.
     pub fn of(socket: impl AsFd) -> SendQueue {
         let read =
             |answer: rustix::io::Result<i32>| answer.map_or(0, |bytes| u64::try_from(bytes).unwrap_or(0));
@@ -46,7 +45,7 @@ impl SendQueue {
         if lost { SendQueue::EMPTY } else { SendQueue { held, unsent } }
     }
 
-    /// Whether the peer has acknowledged all that was sent and yet there is more: it does not read.
+    /// Whether the peer has acknowledged everything that was sent, and yet bytes are left to send: it does not read.
     pub fn peer_does_not_read(self) -> bool {
         self.unsent > 0 && self.unsent >= self.held
     }
@@ -55,7 +54,7 @@ impl SendQueue {
 /// Whether the peer of a TCP socket answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Answers {
-    /// How often the kernel has sent the same data again, or asked for a larger window, since the last answer.
+    /// Retransmissions and window probes since the last answer.
     pub asked: u32,
     /// How long ago the peer last acknowledged anything.
     pub last: Duration,
@@ -71,22 +70,22 @@ impl Answers {
     }
 }
 
-/// What the kernel says of a TCP socket, for people.
+/// The kernel's statistics of a TCP socket (`TCP_INFO`), for people.
 #[derive(Clone, Copy, Debug)]
 pub struct TcpView {
     /// Smoothed round-trip time.
     pub rtt: Duration,
-    /// Its variation.
+    /// Variation of the round-trip time.
     pub rtt_variation: Duration,
-    /// Segments that were sent again since the connection began.
+    /// Segments retransmitted since the connection began.
     pub retransmits: u32,
-    /// Segments under way that were not acknowledged.
+    /// Segments in flight that are not acknowledged.
     pub unacknowledged: u32,
     /// Bytes written and not acknowledged.
     pub send_queue: u64,
     /// The congestion window, in segments.
     pub window: u32,
-    /// How long ago data last moved on it, in either direction.
+    /// How long ago data last moved, in either direction.
     pub idle: Duration,
 }
 

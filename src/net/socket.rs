@@ -12,7 +12,7 @@ use tokio::net::UnixStream;
 
 use super::tcp::Tcp;
 
-/// A connected stream socket. Dropping it closes it as the kernel sees fit; [`Socket::reset`] is the other end.
+/// A connected stream socket. Dropping it lets the kernel choose how to close it; [`Socket::reset`] forces a reset.
 #[derive(Debug)]
 pub enum Socket {
     /// TCP over IPv4 or IPv6.
@@ -31,8 +31,8 @@ impl AsFd for Socket {
 }
 
 impl Socket {
-    /// Makes the close of this socket a reset: what the kernel has not delivered is thrown away, and a TCP peer sees
-    /// RST. A Unix peer sees its connection end; that family has no reset.
+    /// Makes closing this socket a reset: the kernel discards what it has not delivered, and a TCP peer sees RST. A
+    /// Unix peer sees its connection end; that family has no reset.
     pub fn reset_on_close(&self) {
         if let Socket::Tcp(stream) = self {
             // Fails only on a socket that is dead already.
@@ -46,7 +46,7 @@ impl Socket {
     }
 
     /// Resolves when the kernel reports an error of the connection: a reset, an unanswered keepalive, an unreachable
-    /// network. A FIN is no error. Needs no reading, so it also tells of a peer that nobody reads from.
+    /// network. A FIN is not an error. Does not depend on reads, so it also notices a peer that nobody reads from.
     pub async fn failed(&self) {
         match self {
             Socket::Tcp(stream) => stream.failed().await,
@@ -55,8 +55,8 @@ impl Socket {
         }
     }
 
-    /// Resolves when there is something to read: bytes (1), or an end (0). Takes nothing, but for an error: a later read
-    /// looks like a clean end.
+    /// Resolves when there is something to read: bytes (1) or an end (0). Consumes nothing but an error, after which a
+    /// read looks like a clean end.
     pub async fn stirs(&self) -> io::Result<usize> {
         // A reset makes a socket readable too.
         let interest = Interest::READABLE;
@@ -69,7 +69,7 @@ impl Socket {
                 Socket::Tcp(stream) => stream.readable().await,
                 Socket::Unix(stream) => stream.readable().await,
             }?;
-            // tokio takes a socket that was accepted for readable until it was tried.
+            // tokio assumes that an accepted socket is readable until a read has been tried.
             match self.try_io(interest, look) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 seen => return seen,
@@ -77,14 +77,14 @@ impl Socket {
         }
     }
 
-    /// Whether nothing can come or go any more. On a Unix socket: its peer has closed.
+    /// Whether both directions have ended (POLLHUP). On a Unix socket: the peer has closed.
     pub(super) fn has_hung_up(&self) -> bool {
         let mut fds = [PollFd::from_borrowed_fd(self.as_fd(), PollFlags::empty())];
         let hung_up = |fds: &[PollFd<'_>; 1]| fds[0].revents().contains(PollFlags::HUP);
         poll(&mut fds, Some(&Timespec::default())).is_ok() && hung_up(&fds)
     }
 
-    /// Takes the pending error. The kernel gives it once; a later read looks like a clean end.
+    /// Takes the pending error. The kernel reports it once; a later read looks like a clean end.
     pub fn take_error(&self) -> Option<io::Error> {
         match self {
             Socket::Tcp(stream) => stream.take_error(),
@@ -110,9 +110,9 @@ impl Socket {
         }
     }
 
-    /// One system call when the socket is ready for it. tokio's own streams do the same, but only through `&mut`, and
-    /// here several parts of a relay look at one socket. Where `is_last` says so of the bytes that it moved, the call has
-    /// brought the socket to its end: it is not ready any more, which epoll says only of what happens after.
+    /// Makes one system call once the socket is ready for it. tokio's own streams do the same, but only through `&mut`,
+    /// and here several parts of a relay share one socket. If `is_last` holds for the number of bytes moved, the call
+    /// has emptied or filled the socket: its readiness is cleared, and epoll reports only what happens afterwards.
     fn poll_io(
         &self,
         cx: &mut Context<'_>,
@@ -141,7 +141,7 @@ impl Socket {
         }
     }
 
-    /// One system call of which a short count says nothing, such as splice(2).
+    /// Makes one system call whose short count says nothing about readiness, such as splice(2).
     pub(super) fn poll_call(
         &self,
         cx: &mut Context<'_>,
@@ -151,14 +151,14 @@ impl Socket {
         self.poll_io(cx, interest, call, |_| false)
     }
 
-    /// Reads once.
+    /// Reads once. Returns 0 at the end of the stream.
     pub(super) fn poll_recv(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<usize>> {
         let space = buf.initialize_unfilled();
         let whole = space.len();
         let call = || rustix::net::recv(self, &mut *space, RecvFlags::empty()).map(|(_, n)| n);
         let is_last = |n| match self {
             Socket::Tcp(stream) => n < whole && stream.is_emptied_by_a_short_read(),
-            // A read also ends between two writers (unix_stream_read_generic() in the kernel).
+            // A read also stops between the data of two writers (unix_stream_read_generic() in the kernel).
             Socket::Unix(_) => false,
         };
         let n = ready!(self.poll_io(cx, Interest::READABLE, call, is_last))?;
@@ -166,13 +166,13 @@ impl Socket {
         Poll::Ready(Ok(n))
     }
 
-    /// Writes once.
+    /// Writes once. Returns how many bytes the kernel took.
     pub(super) fn poll_send(&self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let call = || rustix::net::send(self, data, SendFlags::NOSIGNAL);
         self.poll_io(cx, Interest::WRITABLE, call, |n| n < data.len())
     }
 
-    /// Sends FIN after all that was written.
+    /// Sends FIN after everything that was written.
     pub(super) fn shutdown_write(&self) -> io::Result<()> {
         Ok(rustix::net::shutdown(self, rustix::net::Shutdown::Write)?)
     }

@@ -1,37 +1,37 @@
-//! A connected socket with the TLS on it, where there is any: what is said before a relay begins, and after it.
+//! A connected socket with its TLS session, if any: reads and writes before a relay begins, and after it.
 
 use std::io;
 
 use super::Socket;
 use super::tls::{OutBuf, Session, TlsError};
 
-/// A connected socket, and the TLS on it.
+/// A connected socket and its TLS session, if any.
 #[derive(Debug)]
 pub struct Stream {
-    /// The socket.
+    /// Carries TLS records if there is a session, else plain bytes.
     pub socket: Socket,
-    /// `None`: bytes pass as they are.
+    /// The TLS session. `None`: bytes pass as they are.
     pub session: Option<Box<Session>>,
 }
 
 impl Stream {
-    /// For reading and writing.
+    /// Borrows both parts, for reading and writing.
     pub fn as_ref(&mut self) -> StreamRef<'_> {
         StreamRef { socket: &self.socket, session: self.session.as_deref_mut() }
     }
 }
 
-/// The same, of two owners.
+/// A borrowed [`Stream`]. Its socket and its session may have different owners.
 #[derive(Debug)]
 pub struct StreamRef<'a> {
-    /// The socket.
+    /// Carries TLS records if there is a session, else plain bytes.
     pub socket: &'a Socket,
-    /// The TLS on it.
+    /// The TLS session. `None`: bytes pass as they are.
     pub session: Option<&'a mut Session>,
 }
 
 impl StreamRef<'_> {
-    /// Writes all of it.
+    /// Writes all of `bytes`, encrypted if there is a session.
     pub async fn send_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         let Some(session) = &mut self.session else { return self.socket.send_all(bytes).await };
         let mut sealed = OutBuf::default();
@@ -39,7 +39,8 @@ impl StreamRef<'_> {
         self.socket.send_all(sealed.filled()).await
     }
 
-    /// Reads once, to the end of `bytes`. 0: the end.
+    /// Reads until there are bytes and appends them to `bytes`. Returns 0 at the end. A TLS peer that ends without
+    /// `close_notify` is an error.
     pub async fn recv_into(&mut self, bytes: &mut Vec<u8>) -> io::Result<usize> {
         let Some(session) = &mut self.session else { return self.socket.recv_into(bytes).await };
         loop {
@@ -62,7 +63,7 @@ impl StreamRef<'_> {
         }
     }
 
-    /// Says that no more comes.
+    /// Ends our direction: sends `close_notify` if there is a session, then FIN.
     pub async fn end(&mut self) -> io::Result<()> {
         if let Some(session) = &mut self.session {
             let mut sealed = OutBuf::default();

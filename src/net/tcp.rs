@@ -1,7 +1,7 @@
-//! A TCP socket in tokio's reactor, with one event more than tokio's own streams ask for: that of an urgent mark.
+//! A TCP socket in tokio's reactor. It asks for one event more than tokio's own streams: the urgent mark.
 //!
-//! With it a short read can be taken for the last one, as tokio's streams do, without their stall: `tcp_recvmsg()` also
-//! stops at an urgent mark, and no event follows then. It saves one vain `recv` per message.
+//! With that event a short read can count as the last one. tokio's streams do that too, but can stall: `tcp_recvmsg()`
+//! also stops at an urgent mark, and then no event follows. It saves one useless `recv` per message.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,22 +18,22 @@ use tokio::io::unix::AsyncFd;
 
 use super::options::tune;
 
-/// What every socket has from its birth.
+/// Flags that every socket is created with.
 pub(super) const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
 
-/// A descriptor that is open, and the same, as long as it lives.
+/// Owns one descriptor, which stays open and the same for the whole life of the value.
 pub(super) trait Descriptor: AsRawFd {}
 
 impl Descriptor for OwnedFd {}
 impl Descriptor for Arc<OwnedFd> {}
 
-/// Has the runtime of the caller wait for events of a socket.
+/// Registers a socket with the caller's runtime, for the events in `interest`.
 #[allow(
     unsafe_code,
     reason = "tokio offers no safe way to ask for an urgent mark, or to share a listening socket"
 )]
 pub(super) fn register<D: Descriptor>(socket: D, interest: Interest) -> io::Result<AsyncFd<D>> {
-    // SAFETY: what is a `Descriptor` is one open descriptor for all its life, and nobody gets it out of the `AsyncFd`.
+    // SAFETY: a `Descriptor` is one open descriptor for its whole life, and nobody takes it out of the `AsyncFd`.
     Ok(unsafe { AsyncFd::register_with_interest(socket, interest) }?)
 }
 
@@ -53,7 +53,7 @@ impl Tcp {
         register(socket, interest).map(Tcp)
     }
 
-    /// Connects. Dropping the future ends the attempt.
+    /// Connects, without a timeout of its own. Dropping the future cancels the attempt.
     pub(super) async fn connect(addr: SocketAddr, keepalive: Option<Duration>) -> io::Result<Self> {
         let family = if addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let socket = socket_with(family, SocketType::STREAM, FLAGS, Some(ipproto::TCP))?;
@@ -71,7 +71,7 @@ impl Tcp {
         }
     }
 
-    /// Our own end's address.
+    /// The address of our own end.
     pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
         let addr = rustix::net::getsockname(self)?;
         Ok(SocketAddr::try_from(addr)?)
@@ -83,12 +83,12 @@ impl Tcp {
         drop(self.0.ready(Interest::ERROR).await);
     }
 
-    /// Resolves when it may be read.
+    /// Resolves when the socket is readable. Does not clear its readiness.
     pub(super) async fn readable(&self) -> io::Result<()> {
         self.0.readable().await.map(|mut guard| guard.retain_ready())
     }
 
-    /// Takes the pending error.
+    /// Takes the pending error, which the kernel reports once.
     pub(super) fn take_error(&self) -> io::Result<Option<io::Error>> {
         SockRef::from(self).take_error()
     }
@@ -113,11 +113,11 @@ impl Tcp {
         self.0.try_io(interest, |_| call())
     }
 
-    /// Whether a short read has emptied the socket, as far as was known before it: there is no urgent mark, and no error
-    /// or end behind the bytes. What has come since makes an event of its own. Costs no system call.
+    /// Whether a short read has emptied the socket, as far as was known before it: no urgent mark, error or end waits
+    /// behind the bytes. Whatever arrives later raises an event of its own. Costs no system call.
     pub(super) fn is_emptied_by_a_short_read(&self) -> bool {
         let is_told = |interest| self.0.try_io(interest, |_| Ok(())).is_ok();
-        // An end counts as a priority too (`Interest::mask` in tokio).
+        // An end counts as a priority event too (`Interest::mask` in tokio).
         !is_told(Interest::PRIORITY) && !is_told(Interest::ERROR)
     }
 }

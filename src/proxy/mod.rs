@@ -1,7 +1,7 @@
-//! Layer 4: the life of one connection, told in [`connection`], and of one datagram, told in [`udp`].
+//! Layer 4: the life of one connection ([`connection`]) and of one datagram ([`udp`]).
 //!
-//! May log, dial and relay. Imports go to the right only: `listener` > `connection`, `udp` > `record` > `route` > `upstream`.
-//! Which listeners exist is layer 5's.
+//! May log, dial and relay. Modules import only to the right: `listener` > `connection`, `udp` > `record` > `route` >
+//! `upstream`. Layer 5 decides which listeners exist.
 
 pub mod connection;
 pub mod listener;

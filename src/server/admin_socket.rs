@@ -1,4 +1,4 @@
-//! The admin endpoint's socket: an edit treats it as it treats the others.
+//! The admin endpoint's socket. An edit treats it like every other listening socket.
 
 use std::io;
 use std::sync::Arc;
@@ -9,15 +9,15 @@ use crate::config::Plan;
 use crate::model::{AdminSettings, Fault, ListenAddr, Protocol};
 use crate::net::{Acceptor, Socket, StreamListener, bind};
 
-/// Of its connections.
+/// TCP keepalive of the endpoint's connections: how long one is silent before the first probe.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// The admin endpoint of the file.
+/// The admin endpoint that the file configures.
 #[derive(Debug)]
 pub struct AdminListener {
-    /// Who may do what there.
+    /// The `[admin]` section: the address, and the tokens that grant rights.
     pub settings: AdminSettings,
-    /// Its socket, which an edit that leaves `listen` alone does not touch.
+    /// Its socket. An edit that keeps `listen` keeps the socket.
     pub socket: Arc<AdminSocket>,
 }
 
@@ -25,22 +25,23 @@ pub struct AdminListener {
 #[derive(Debug)]
 pub struct AdminSocket {
     acceptor: Acceptor,
-    /// Removes the file of a Unix socket at the end.
+    /// Held for its drop, which removes the file of a Unix socket.
     _listener: StreamListener,
 }
 
 impl AdminSocket {
-    /// The runtime of the caller waits for its connections. Fails as epoll_ctl(2) does.
+    /// Registers the listener with the caller's runtime. Fails as epoll_ctl(2) does.
     fn new(listener: StreamListener) -> io::Result<Self> {
         Ok(AdminSocket { acceptor: listener.acceptor()?, _listener: listener })
     }
 
-    /// Takes the next connection.
+    /// Accepts the next connection.
     pub async fn accept(&self) -> io::Result<Socket> {
         Ok(self.acceptor.accept().await?.here()?.0)
     }
 
-    /// Opens the socket that a plan wants, where it is another than the one that is open. May fail; changes nothing.
+    /// Opens the socket that a plan wants, or returns the open one if the address is the same. `None`: the plan has no
+    /// endpoint to open. May fail; changes nothing.
     pub(super) fn prepare(
         open: Option<&AdminListener>,
         plan: &Plan,
@@ -51,7 +52,7 @@ impl AdminSocket {
             return Ok(Some(open.socket.clone()));
         }
         let opened = bind(addr, false).and_then(|bound| {
-            // Before anybody can connect.
+            // Before listen(2), so that nobody can have connected.
             bound.keep_private()?;
             AdminSocket::new(bound.listen(Some(KEEPALIVE))?)
         });

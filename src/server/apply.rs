@@ -1,4 +1,4 @@
-//! The story of one edit, from a compiled file on, told in [`Server::apply`]: plan, prepare, commit.
+//! Carries out one edit, from the compiled file on: plan, prepare, commit ([`Server::apply`]).
 
 use std::mem::take;
 use std::sync::Arc;
@@ -16,7 +16,8 @@ use crate::proxy::route::Listener;
 use crate::tasks::Scope;
 
 impl Server {
-    /// Makes what runs equal to the file. Any fault: nothing has changed, and the report shows all of them.
+    /// Makes what runs equal to the file. On a fault nothing has changed, and the report shows every fault of the step
+    /// that failed.
     pub async fn apply(&mut self, compiled: &Compiled) -> Result<Plan, Report> {
         let plan = Plan::between(&self.table, &compiled.table);
         let lists = self.lists.prepare(compiled).await?;
@@ -40,9 +41,9 @@ impl Server {
         self.since = SystemTime::now();
     }
 
-    /// Takes a route out of what runs, as an edit would that removes it, and gives its connections time to end. Returns how
-    /// many these are, and how much time they have. The file still has the route: reading it again brings it back. `None`:
-    /// there is no such route.
+    /// Removes a route from what runs, as an edit would, and drains its connections. Returns how many are open and how
+    /// long they may take. The file still has the route: reading it again brings it back. `None`: there is no such
+    /// route.
     pub async fn drain_route(&mut self, name: &str) -> Option<(usize, Duration)> {
         let mut drained = Route::clone(self.table.routes.get(name)?);
         let open = self.serving.get(name).map_or(0, Scope::len);
@@ -52,7 +53,7 @@ impl Server {
         Arc::make_mut(&mut drained.policy).on_change = OnChange::Drain;
         let at_most = drained.policy.timeouts.drain;
         plan.routes.removed.insert(name.to_owned(), Arc::new(drained));
-        // No address is new.
+        // The plan opens no new address.
         let opened = self.prepare(&plan).ok()?;
         self.carry_out(&plan, opened, table).await;
         Some((open, at_most))
@@ -79,7 +80,7 @@ impl Server {
         for (addr, (old, new)) in &plan.listeners.changed {
             self.serve(addr, old, new);
         }
-        // All at once, and then one after the other: other threads take part in it.
+        // Stop all of them first, then close one after the other: their acceptors run on other threads.
         let closing = plan.listeners.removed.keys().filter_map(|addr| self.listeners.get(addr));
         closing.for_each(|socket| socket.stop());
         for addr in plan.listeners.removed.keys() {
@@ -111,7 +112,8 @@ impl Server {
         self.udp = listeners;
     }
 
-    /// Gives every new text of a route an owner for its connections, and returns the ones that it replaces.
+    /// Makes a scope for the connections of every added or changed route. Returns the scopes of changed and removed
+    /// routes.
     fn replace_scopes(&mut self, plan: &Plan) -> Vec<Replaced> {
         let mut leaving = Vec::new();
         for (name, route) in &plan.routes.removed {
@@ -125,7 +127,7 @@ impl Server {
         }
         for (name, (old, new)) in &plan.routes.changed {
             if let Some(connections) = self.serving.insert(name.clone(), self.root.child()) {
-                // The edit says what is to happen to what it replaces.
+                // The new text decides what happens to connections of the old one.
                 leaving.push(Replaced { route: old.clone(), on_change: new.policy.on_change, connections });
             }
         }
@@ -135,20 +137,20 @@ impl Server {
         leaving
     }
 
-    /// An open listener serves something else: same socket, same queue.
+    /// Makes an open listener serve another binding. The socket and its queue stay.
     fn serve(&mut self, addr: &ListenAddr, old: &Binding, new: &Binding) {
         let Some(frontend) = self.frontend(new) else { return };
         let Some(listener) = self.listeners.get(addr) else { return };
         if old.route.policy.timeouts.keepalive != new.route.policy.timeouts.keepalive
             && let Some(socket) = listener.socket()
         {
-            // Setting an option on a live listening socket fails for no reason that a user could mend.
+            // If setting an option on a live listening socket fails, there is nothing that a user could fix.
             drop(socket.set_keepalive(new.route.policy.timeouts.keepalive));
         }
         listener.serve(frontend);
     }
 
-    /// A new listener takes connections.
+    /// Starts accepting on a new listener.
     fn begin(&mut self, addr: &ListenAddr, binding: &Binding, socket: StreamListener, acceptors: Acceptors) {
         let Some(frontend) = self.frontend(binding) else { return };
         let listener = Listener::new(addr.clone(), frontend);
@@ -158,7 +160,7 @@ impl Server {
         self.listeners.insert(addr.clone(), socket);
     }
 
-    /// Does with replaced connections what `on_change` says.
+    /// Keeps, drains or cuts replaced connections, as `on_change` says.
     fn retire(&mut self, replaced: Replaced) {
         let Replaced { route, on_change, connections } = replaced;
         match on_change {
@@ -182,7 +184,7 @@ struct Replaced {
     connections: Scope,
 }
 
-/// New sockets, before they serve.
+/// New sockets that are open but do not serve yet.
 struct Opened {
     listeners: NewListeners,
     udp: NewUdpListeners,

@@ -1,12 +1,12 @@
-//! Why an address cannot be listened on, and what to do.
+//! Faults of listening sockets, for a person.
 
 use std::io;
 
 use crate::model::{Fault, ListenAddr, Protocol};
 use crate::net::inherit::Inlet;
 
-/// Why an address cannot be listened on, and what to do.
-/// `in_the_way`: the socket from outside that has the address.
+/// Explains why `addr` cannot be listened on, and what to do about it.
+/// `in_the_way`: the inherited socket that holds the address.
 pub(super) fn bind_fault(
     addr: &ListenAddr,
     error: &io::Error,

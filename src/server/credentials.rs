@@ -1,5 +1,5 @@
-//! Certificates, keys and authorities in files of their own: read with the edit that names them, and followed as long as a
-//! route needs them. What does not fit together is never put into force: the ones before stay.
+//! Certificates, keys and authorities. Their files are read with the edit that names them, and followed as long as a
+//! route needs them. Files that do not fit together are never put into force: the previous ones stay.
 
 use std::collections::BTreeSet;
 use std::future::poll_fn;
@@ -21,10 +21,10 @@ use crate::model::{Credentials, Fault, Part, Table};
 use crate::proxy::upstream::{LiveAcceptor, LiveConnector, TlsStore};
 use crate::tasks::Scope;
 
-/// A certificate and its key are replaced one after the other. For so long what does not fit together is not called wrong.
+/// A certificate and its key are replaced one after the other: a mismatch is reported only after this time.
 const REPLACED_WITHIN: Duration = Duration::from_secs(1);
 
-/// Credentials that were read.
+/// Credentials that were read and fit together, not in force yet.
 #[derive(Debug)]
 pub struct ReadCredentials {
     credentials: Credentials,
@@ -34,18 +34,18 @@ pub struct ReadCredentials {
 }
 
 impl ReadCredentials {
-    /// What a person should know of them, although they serve.
+    /// Warnings about credentials that are usable all the same, each as one line.
     pub fn notices(&self) -> impl Iterator<Item = String> {
         self.notices.iter().map(ToString::to_string)
     }
 }
 
-/// What a table needs.
+/// The credentials that the routes of a table need.
 fn needed(table: &Table) -> BTreeSet<Credentials> {
     table.routes.values().flat_map(|route| route.policy.tls.credentials()).collect()
 }
 
-/// Reads what a file names, and shows the faults of what it cannot have. May block.
+/// Reads the credentials that a file names. The report shows every one that is unusable. May block.
 pub fn read(compiled: &Compiled) -> Result<Vec<ReadCredentials>, Report> {
     read_all(compiled, needed(&compiled.table))
 }
@@ -73,7 +73,7 @@ fn read_all(compiled: &Compiled, wanted: BTreeSet<Credentials>) -> Result<Vec<Re
     if faults.is_empty() { Ok(read) } else { Err(compiled.file_faults(&faults)) }
 }
 
-/// What is in force.
+/// The credentials in force, and the tasks that follow their files.
 #[derive(Debug)]
 pub(super) struct CredentialFiles {
     followers: Followers<Credentials>,
@@ -81,17 +81,17 @@ pub(super) struct CredentialFiles {
 }
 
 impl CredentialFiles {
-    /// None yet.
+    /// Starts without credentials.
     pub fn new(events: FsEventSource) -> Self {
         CredentialFiles { followers: Followers::new("the certificates"), events }
     }
 
-    /// Reads what the file names and is not in force yet. Changes nothing.
+    /// Reads the credentials that the file names and that are not in force yet. Changes nothing.
     pub async fn prepare(&self, compiled: &Compiled) -> Result<Vec<ReadCredentials>, Report> {
         self.followers.read_new(needed(&compiled.table), compiled, read_all).await
     }
 
-    /// Puts them into force, and follows them from now on.
+    /// Puts credentials into force, and follows their files from now on.
     pub fn begin(&mut self, read: Vec<ReadCredentials>, store: &mut TlsStore, owner: &Scope) {
         for ReadCredentials { credentials, files, made, notices } in read {
             notices::log(&notices);
@@ -106,7 +106,7 @@ impl CredentialFiles {
                     store.connectors.insert(tls.clone(), live.clone());
                     Live::Upstream(live)
                 }
-                // One is made of the other.
+                // Not reached: `make` returns the kind that it was asked for.
                 _ => continue,
             };
             let follow = |file: PartFile| {
@@ -121,7 +121,7 @@ impl CredentialFiles {
         }
     }
 
-    /// Forgets what no route needs any more.
+    /// Forgets the credentials that no route needs any more.
     pub fn forget_unused(&mut self, table: &Table, store: &mut TlsStore) {
         if self.followers.is_empty() {
             return;
@@ -132,22 +132,22 @@ impl CredentialFiles {
         self.followers.keep(&needed);
     }
 
-    /// Reads all of them again, whatever they look like.
+    /// Reads every file again, even if it looks unchanged.
     pub fn ask(&self) {
         self.followers.ask();
     }
 }
 
-/// What connections load.
+/// The cell that new connections load their TLS setup from.
 enum Live {
     Clients(Arc<LiveAcceptor>),
     Upstream(Arc<LiveConnector>),
 }
 
-/// One of the files.
+/// One followed file of the credentials.
 struct Followed {
     file: FollowedFile<PartFile>,
-    /// What was read last, where that is not in force.
+    /// The last reading. `None`: it is in force.
     news: Option<News>,
 }
 
@@ -156,12 +156,12 @@ struct News {
     text: Result<Arc<[u8]>, Report>,
 }
 
-/// The files of some credentials, and what of them is in force.
+/// Follows the files of one set of credentials, and stores what fits together in `live`.
 struct Follower {
     credentials: Credentials,
     files: Vec<Followed>,
     live: Live,
-    /// When what does not fit is called wrong, if nothing better comes.
+    /// When to report the failure, unless the files are usable by then. `None`: there is nothing to report.
     complaint: Option<Instant>,
 }
 
@@ -179,7 +179,7 @@ impl Follower {
                 (index, reading) = next(&mut self.files) => self.take_in(index, reading).await,
                 () = asked.notified() => {
                     self.files.iter_mut().for_each(|followed| followed.file.ask());
-                    // The system's authorities are in no file that is followed.
+                    // The system's authorities are not in a followed file: load them now.
                     if self.files.is_empty() {
                         self.judge().await;
                     }
@@ -189,10 +189,10 @@ impl Follower {
         }
     }
 
-    /// An edit of one of the files.
+    /// Takes in a reading of one of the files.
     async fn take_in(&mut self, index: usize, mut reading: Reading) {
         let Some(Followed { file, news }) = self.files.get_mut(index) else { return };
-        // Until it is taken or refused it is read again and again.
+        // The watch reads it again and again until it is taken or refused.
         if news.as_ref().is_some_and(|news| news.reading.text == reading.text) && reading.how != How::Asked {
             return;
         }
@@ -211,7 +211,7 @@ impl Follower {
         }
     }
 
-    /// Puts into force what fits together.
+    /// Puts the files into force if they fit together. Otherwise schedules a report.
     async fn judge(&mut self) {
         let Ok((made, files)) = self.make().await else {
             self.complaint = Some(Instant::now() + REPLACED_WITHIN);
@@ -225,16 +225,16 @@ impl Follower {
         self.complaint = None;
         for followed in &mut self.files {
             if let Some(News { reading, text: Ok(text) }) = followed.news.take() {
-                // Its pending fault is healed, and the line below says so.
+                // This clears the pending fault; the line below reports it.
                 drop(followed.file.took(&reading, text));
             }
         }
         info!(file = self.name(), "certificate taken over");
-        // It has served its purpose if it fails.
+        // Best effort: if this task panics there are no notices.
         notices::log(&tokio::task::spawn_blocking(move || notices(&files)).await.unwrap_or_default());
     }
 
-    /// Says what is wrong.
+    /// Logs why the files are not in force, if that is new.
     async fn complain(&mut self) {
         self.complaint = None;
         let Err(report) = self.make().await else { return };
@@ -253,7 +253,7 @@ impl Follower {
         }
     }
 
-    /// What the files say now, and with it their texts.
+    /// Builds TLS from the current texts of the files. Returns it with those texts.
     async fn make(&self) -> Result<(Made, Vec<PartFile>), Report> {
         let mut files = Vec::new();
         for Followed { file, news } in &self.files {
@@ -277,7 +277,7 @@ impl Follower {
         made.await.unwrap_or_else(|_| Err(Report::about_file(&self.name(), gone())))
     }
 
-    /// The first file: the certificate, where there is one.
+    /// The name for logs: that of the first file, which is the certificate if there is one.
     fn name(&self) -> String {
         let first = self.files.first().map(|followed| followed.file.name().to_owned());
         first.unwrap_or_else(|| "the authorities of this system".to_owned())
@@ -290,7 +290,7 @@ fn log_healed(healed: Option<Pending>, name: &str) {
     }
 }
 
-/// The next reading of one of them. Dropping the future loses nothing.
+/// The next reading of any of the files, with the index of the file. Dropping the future loses nothing.
 async fn next(files: &mut [Followed]) -> (usize, Reading) {
     let mut nexts: Vec<Pin<Box<dyn Future<Output = Reading> + Send + '_>>> = Vec::new();
     for followed in files {

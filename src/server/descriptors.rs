@@ -1,4 +1,4 @@
-//! How many connections the process can have: two descriptors each, beside what it needs for itself.
+//! Divides up the descriptor limit: two for each connection, after what the process needs for itself.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::warn;
@@ -7,34 +7,34 @@ use crate::model::Table;
 use crate::net::relay::{MOST_PIPES, limit_pipes};
 use crate::tasks::most_acceptors;
 
-/// Connections that the admin endpoint has at most. Their descriptors, and that of one more, are kept for it.
+/// The most connections of the admin endpoint. Descriptors for them, and for one that waits, are reserved.
 pub const ADMIN_CONNECTIONS: usize = 16;
-/// Descriptors that no connection gets: resolvers, log files, a second attempt at an upstream, the file watch.
+/// Descriptors reserved for everything else: resolvers, log files, a second attempt at an upstream, the file watch.
 const RESERVE: usize = 16;
-/// And of the limit one part in so many.
+/// One part in this many of the limit is reserved on top of [`RESERVE`].
 const RESERVE_PART: usize = 32;
-/// A server with fewer is worth a warning.
+/// Fewer connections than this are worth a warning.
 const FEW: usize = 100;
 
-/// How the descriptors are shared out.
+/// How many connections and sessions the descriptors allow.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Shares {
-    /// TCP connections.
+    /// TCP connections at once, two descriptors each.
     pub connections: usize,
-    /// UDP sessions.
+    /// UDP sessions at once, one descriptor each.
     pub sessions: usize,
 }
 
-/// The descriptors of this process.
+/// The descriptor limit of this process, and what the process itself uses.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Descriptors {
     limit: usize,
-    /// Open before the first listener.
+    /// Descriptors that were open before the first listener.
     own: usize,
 }
 
 impl Descriptors {
-    /// Raises the soft limit to the hard one, and looks at what is open.
+    /// Raises the soft limit to the hard one, counts what is open, and sets the limit of pipes.
     pub fn raise() -> Descriptors {
         let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
         if current != maximum
@@ -44,39 +44,39 @@ impl Descriptors {
         }
         // `None`: there is no limit.
         let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        // Without /proc: about what a start needs.
+        // Without /proc, assume about what a start needs.
         let own = std::fs::read_dir("/proc/self/fd").map_or(RESERVE, Iterator::count);
         let limits = Descriptors { limit: usize::try_from(limit).unwrap_or(usize::MAX), own };
         limit_pipes(limits.pipes());
         limits
     }
 
-    /// How many pipes bulk data may take: two descriptors each, an eighth of all.
+    /// How many pipes bulk data may use: two descriptors each, at most an eighth of the limit.
     fn pipes(self) -> usize {
         (self.limit / 16).min(MOST_PIPES)
     }
 
-    /// How many descriptors are not for connections, with so many listeners. Each of these has its socket, and each
-    /// thread that takes its connections may hold a client that waits for a free descriptor.
+    /// How many descriptors are not for connections, with this many listeners. Each listener has its socket, and each
+    /// thread that accepts on it may hold a client that waits for a free descriptor.
     pub fn needed(self, listeners: usize, admin: bool) -> usize {
-        // Its socket, and one connection that waits for another to give way.
+        // Two more: its socket, and one connection that waits for another to give way.
         let admin = if admin { ADMIN_CONNECTIONS + 2 } else { 0 };
         let clients = (1 + most_acceptors(listeners)) * listeners;
         admin + self.own + clients + 2 * self.pipes() + RESERVE + self.limit / RESERVE_PART
     }
 
-    /// How many connections fit beside these. At least 1.
+    /// How many connections fit, with this many listeners. At least 1.
     pub fn connections(self, listeners: usize, admin: bool) -> usize {
         (self.limit.saturating_sub(self.needed(listeners, admin)) / 2).max(1)
     }
 
-    /// How many descriptors there may be.
+    /// The limit of the process (RLIMIT_NOFILE).
     pub fn limit(self) -> usize {
         self.limit
     }
 
-    /// How many connections and how many UDP sessions fit a table with so many listeners: where it has UDP routes, a quarter
-    /// of the descriptors is for their sessions, and no more than a part of the ports that the kernel gives.
+    /// How many connections and UDP sessions fit a table with this many listeners. If it has UDP routes, a quarter of
+    /// the descriptors is for sessions, which are at most three quarters of the ephemeral ports.
     pub fn shares(self, table: &Table, listeners: usize) -> Shares {
         let connections = self.connections(listeners, table.admin.is_some());
         if table.datagrams().next().is_none() {
@@ -86,16 +86,17 @@ impl Descriptors {
         Shares { connections: (connections - sessions / 2).max(1), sessions }
     }
 
-    /// Makes room in the table of descriptors. Linux stops a thread for some milliseconds whenever that table grows under
-    /// a program with several threads (expand_fdtable() waits for RCU), and a thread serves all sessions of a listener.
+    /// Grows the kernel's table of descriptors ahead of time. Linux stalls a thread for some milliseconds whenever that
+    /// table grows in a process with several threads (expand_fdtable() waits for RCU), and one thread serves all
+    /// sessions of a listener.
     pub fn make_room(self, sessions: usize) {
         let highest = sessions.saturating_add(self.own + RESERVE).min(self.limit.saturating_sub(1));
         let Ok(highest) = i32::try_from(highest) else { return };
-        // Closed at once. It fails where so many may not be, and then there is nothing to be gained.
+        // Closed at once. It fails beyond the limit, where there is nothing to gain.
         drop(rustix::io::fcntl_dupfd_cloexec(std::io::stderr(), highest));
     }
 
-    /// Warns when that is a small number.
+    /// Warns if only few connections fit.
     pub fn warn_if_few(self, listeners: usize, admin: bool) {
         let connections = self.connections(listeners, admin);
         if connections < FEW {
@@ -108,7 +109,7 @@ impl Descriptors {
     }
 }
 
-/// How many ports the kernel gives to sockets that ask for any: each UDP session has one.
+/// How many ephemeral ports the kernel has. Each UDP session uses one.
 fn ports() -> usize {
     let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
     let mut ends = range.split_whitespace().filter_map(|end| end.parse::<usize>().ok());

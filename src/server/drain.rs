@@ -1,4 +1,4 @@
-//! The end: no new connections, time for the open ones, then a reset for the rest.
+//! Shutdown: no new connections, time for the open ones to end, then a reset for the rest.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,8 +9,9 @@ use crate::net::Inherited;
 use crate::tasks::Scope;
 
 impl Server {
-    /// Closes every listening socket; those of UDP take no new sessions, and close with their last one. What waits in their queues is reset by the kernel and can try elsewhere; where
-    /// systemd holds a socket as well, it waits for the next start.
+    /// Closes every listening socket. The kernel resets the clients in their queues, which can try elsewhere; where
+    /// systemd holds a socket as well, they wait for the next start. UDP listeners take no new sessions, and close with
+    /// their last one.
     pub async fn close_listeners(&mut self) {
         self.listeners.values().for_each(|socket| socket.stop());
         for socket in std::mem::take(&mut self.listeners).into_values() {
@@ -20,7 +21,7 @@ impl Server {
         self.inherited = Inherited::default();
     }
 
-    /// How many connections are open.
+    /// How many connections are open, those of replaced and removed routes included.
     pub fn connections(&self) -> usize {
         let retired = self.retired.iter().map(|old| old.connections.len());
         self.serving.values().map(Scope::len).chain(retired).sum()
@@ -31,7 +32,7 @@ impl Server {
         self.open_scopes().map(|(at_most, _)| at_most).max().unwrap_or_default()
     }
 
-    /// The owners of open connections, with their `drain_timeout`.
+    /// The scopes that have open connections, each with its `drain_timeout`.
     fn open_scopes(&self) -> impl Iterator<Item = (Duration, &Scope)> {
         let routes = &self.table.routes;
         let serving = self
@@ -42,8 +43,8 @@ impl Server {
         serving.chain(retired).filter(|(_, scope)| !scope.is_empty())
     }
 
-    /// Gives every connection its route's `drain_timeout` to end by itself, and resets the rest. Returns how many these
-    /// were. Dropping the future leaves them running.
+    /// Gives every connection its route's `drain_timeout` to end by itself, and resets the rest. Returns how many it
+    /// reset. Dropping the future leaves them running.
     pub async fn drain(&self) -> usize {
         let cut = Arc::new(AtomicUsize::new(0));
         let drains = self.root.child();

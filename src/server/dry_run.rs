@@ -1,4 +1,4 @@
-//! A plan that is only tried: what an edit would touch, and whether its sockets can be opened. Changes nothing.
+//! Dry runs: what an edit would touch, and whether its sockets can be opened. Changes nothing.
 
 use super::bind_fault::bind_fault;
 use super::descriptors::Shares;
@@ -11,7 +11,7 @@ use crate::model::{ListenAddr, Protocol};
 use crate::net::bind;
 
 impl Server {
-    /// What the file would change, as far as the server knows. Fails where a file that it names cannot be read.
+    /// What the file would change, as far as the server knows. Fails if a file that it names cannot be read.
     pub async fn dry_run(&self, compiled: &Compiled) -> Result<DryRun, Report> {
         let plan = Plan::between(&self.table, &compiled.table);
         drop(self.lists.prepare(compiled).await?);
@@ -32,7 +32,7 @@ impl Server {
         })
     }
 
-    /// Binds each address for a moment. Nobody is accepted on it: clients notice nothing.
+    /// Binds each address for a moment, and accepts nobody on it: clients notice nothing.
     fn try_listeners(&self, plan: &Plan) -> Vec<TriedListener> {
         let mut tried = Vec::new();
         let mut add = |protocol, addr: &ListenAddr, fault| {

@@ -1,4 +1,4 @@
-//! The story of one edit, told in [`Edits::take_in`]. How it is noticed is told in `files`, how it is carried out in `apply`.
+//! Takes in edits of the routes' file ([`Edits::take_in`]). `files` notices them, `apply` carries them out.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -12,14 +12,14 @@ use crate::config::{self, Compiled, Plan, Report};
 use crate::files::{FollowedFile, FsEventSource, How, Pending, Reading, Refused, Seen, look, read_and_look};
 use crate::model::Fault;
 
-/// The routes' file of a running proxy.
+/// The routes' file of a running proxy, and the history of its edits.
 #[derive(Debug)]
 pub(super) struct Edits {
     file: FollowedFile<History>,
 }
 
 impl Edits {
-    /// Reads the file for the start. What it says does not run yet.
+    /// Reads and compiles the file at the start. Nothing runs yet.
     pub async fn open(path: &Path, events: &FsEventSource) -> Result<(Edits, Compiled), Report> {
         let (name, state) = (path.display().to_string(), look(path));
         let (text, _) = read_and_look(path.to_owned()).await;
@@ -33,17 +33,17 @@ impl Edits {
         self.file.begin();
     }
 
-    /// Resolves when there is a text to be judged. Dropping the future loses nothing.
+    /// Resolves with the next text to judge. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Reading {
         self.file.next().await
     }
 
-    /// Asks for a reading now.
+    /// Makes [`Edits::next`] read the file now, even if it looks unchanged.
     pub fn ask(&mut self) {
         self.file.ask();
     }
 
-    /// Something was taken out of what runs that the file still has.
+    /// Notes that something was removed from what runs although the file still has it.
     pub fn diverge(&mut self) {
         self.file.diverge();
     }
@@ -53,7 +53,7 @@ impl Edits {
         self.file.is_news(reading)
     }
 
-    /// What others see of it.
+    /// The state of the file, for a view of what runs.
     pub fn view(&self) -> FileView {
         FileView {
             name: self.file.name().to_owned(),
@@ -63,7 +63,7 @@ impl Edits {
         }
     }
 
-    /// The answer to those who have asked for a reading.
+    /// The answer to a request to reload.
     pub fn reloaded(&self, generation: u64) -> Reloaded {
         match (&self.file.target.last, self.file.pending()) {
             (Judged::Refused, Some(pending)) => Reloaded::Refused(generation, pending.report.clone()),
@@ -72,8 +72,8 @@ impl Edits {
         }
     }
 
-    /// The story of one edit: read → changed? → whole? → compile → plan, prepare, commit → generation + 1.
-    /// Whatever goes wrong on the way leaves what runs as it was. Returns whether what runs has changed.
+    /// Takes in one reading: changed? → whole? → compile → plan, prepare, commit → generation + 1.
+    /// A failure at any step leaves what runs as it was. Returns whether what runs has changed.
     pub async fn take_in(&mut self, mut reading: Reading, server: &mut Server) -> bool {
         let text = match self.file.see(&mut reading) {
             Seen::Known => return false,
@@ -99,7 +99,7 @@ impl Edits {
                 self.took(&reading, text, &plan, server);
                 !plan.is_empty()
             }
-            // What is wanting may be a socket that another program gives back.
+            // The cause may be a socket that another program gives back: it is tried again.
             Err(report) => {
                 self.refuse(&reading, report, true);
                 false
@@ -107,7 +107,7 @@ impl Edits {
         }
     }
 
-    /// The edit runs.
+    /// Records and logs an edit that was applied.
     fn took(&mut self, reading: &Reading, text: Arc<[u8]>, plan: &Plan, server: &Server) {
         let healed = self.file.took(reading, text);
         let generation = server.generation();
@@ -123,7 +123,7 @@ impl Edits {
         log_healed(healed, generation);
     }
 
-    /// The file says again what runs.
+    /// Records that the file has the running text again.
     fn runs(&mut self, reading: &Reading, server: &Server) {
         let healed = self.file.took(reading, self.file.running().clone());
         if reading.how == How::Asked {
@@ -133,7 +133,7 @@ impl Edits {
         log_healed(healed, server.generation());
     }
 
-    /// The edit does not run. Said once per text, and to whoever asks.
+    /// Records an edit that was refused. Logs it once per text, and again for whoever asks.
     fn refuse(&mut self, reading: &Reading, report: Report, wanting: bool) {
         if self.file.refuse(reading, report.clone(), wanting) == Refused::New {
             self.file.target.note(Judged::Refused);
@@ -152,8 +152,8 @@ fn log_healed(healed: Option<Pending>, generation: u64) {
     }
 }
 
-/// Compiles on a thread of its own: a large file takes its time, and a text that finds a fault of Portway itself must not
-/// end what runs.
+/// Compiles on a blocking thread: a large file takes time, and a text that makes the compiler panic must not end what
+/// runs.
 async fn compile(name: &str, text: &Arc<[u8]>) -> Result<Compiled, Report> {
     let (own_name, text) = (name.to_owned(), text.clone());
     let fault = || Fault::new("Portway failed to read this file", "please report it, with the file");

@@ -1,5 +1,5 @@
-//! How others look at what runs, and ask for changes of it: they send a request, and the one task that owns what
-//! runs answers between two edits.
+//! How other tasks inspect and change what runs: they send a request, and the one task that owns what runs answers it
+//! between two edits.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,43 +18,43 @@ use crate::proxy::udp::UdpListener;
 use crate::state::Totals;
 use crate::tasks::Scope;
 
-/// Requests that may wait. More wait with those who ask.
+/// How many requests the channel holds. Beyond that, senders wait.
 const QUEUE: usize = 16;
 
-/// What others have of a running proxy.
+/// A handle to the running proxy, for tasks outside of the server.
 #[derive(Clone, Debug)]
 pub struct Handle {
     requests: mpsc::Sender<Request>,
-    /// What all connections share: what is open is seen here without asking.
+    /// What all connections share. Open connections are read from here, without a request.
     pub shared: Arc<Shared>,
-    /// The admin endpoint, as the file has it now.
+    /// The current admin endpoint. `None`: the file has none, or the process is stopping.
     pub admin: watch::Receiver<Option<Arc<AdminListener>>>,
-    /// The owner of what serves it.
+    /// The owner of the tasks that serve the admin endpoint.
     pub scope: Scope,
 }
 
-/// What may be asked. Whoever gives up waiting has dropped the receiver.
+/// A request to the server, with the sender for its answer. Whoever gives up waiting drops the receiver.
 #[derive(Debug)]
 pub(super) enum Request {
     View(oneshot::Sender<View>),
-    /// Whether it was told to stop.
+    /// Asks whether the process is stopping.
     Alive(oneshot::Sender<bool>),
     Reload(oneshot::Sender<Reloaded>),
-    /// Of one route, or of all: then the process ends.
+    /// Drains one route, or, for `None`, all of them: then the process ends.
     Drain(Option<String>, oneshot::Sender<Option<Draining>>),
     DryRun(Box<Compiled>, oneshot::Sender<Result<DryRun, Report>>),
 }
 
-/// Connections have time to end.
+/// A drain that has begun.
 #[derive(Clone, Debug)]
 pub struct Draining {
-    /// How many they are.
+    /// How many connections were open when it began.
     pub open: usize,
-    /// How much time they have.
+    /// How long they may take to end.
     pub at_most: Duration,
 }
 
-/// The process is ending, and answers no more.
+/// The process is stopping and answers no requests.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("Portway is stopping")]
 pub struct Stopping;
@@ -69,22 +69,23 @@ impl Handle {
         (Handle { requests, shared, admin, scope }, receiver)
     }
 
-    /// What runs.
+    /// A view of what runs.
     pub async fn view(&self) -> Result<View, Stopping> {
         self.ask(Request::View).await
     }
 
-    /// Answers when the server does: whether it was told to stop.
+    /// Resolves when the server task answers. `true`: the process is stopping.
     pub async fn is_alive(&self) -> Result<bool, Stopping> {
         self.ask(Request::Alive).await
     }
 
-    /// Reads the file again, whatever it looks like. Answers once it was carried out or refused.
+    /// Reads the file again, even if it looks unchanged. Resolves once the text is applied or refused.
     pub async fn reload(&self) -> Result<Reloaded, Stopping> {
         self.ask(Request::Reload).await
     }
 
-    /// Takes a route out of what runs, or ends the process, once its connections have ended. `None`: no route is called so.
+    /// Begins to drain a route, or, without a name, the process, which then ends. Returns `None` if there is no such
+    /// route.
     pub async fn drain(&self, route: Option<String>) -> Result<Option<Draining>, Stopping> {
         self.ask(|reply| Request::Drain(route, reply)).await
     }
@@ -101,47 +102,47 @@ impl Handle {
     }
 }
 
-/// What runs, at one moment. What is counted goes on being counted.
+/// What runs, at one moment. The counters in it stay live.
 #[derive(Debug)]
 pub struct View {
-    /// It was told to stop.
+    /// The process is stopping.
     pub draining: bool,
     /// When the process was started.
     pub started: SystemTime,
     /// How many times what runs has changed.
     pub generation: u64,
-    /// When it last did.
+    /// When it last changed.
     pub since: SystemTime,
-    /// The file, and what became of its edits.
+    /// The file, and what became of its edits. `None`: the table was given at the start.
     pub file: Option<FileView>,
     /// Every route in force, by name.
     pub routes: Vec<RouteView>,
-    /// Routes that are no more, and have open connections.
+    /// Removed routes that still have open connections.
     pub removed: Vec<RouteView>,
-    /// Clients that no route serves.
+    /// The state of the stand-in route for clients that no route serves. `None`: no listener needs it.
     pub nobody: Option<Arc<RouteState>>,
-    /// What is counted of all routes that were ever there, but for those above.
+    /// Totals of every route that ever ran and is not listed above.
     pub past: Totals,
-    /// How many sockets it listens on.
+    /// How many sockets it listens on, TCP and UDP.
     pub listeners: usize,
-    /// Descriptors that it may have.
+    /// The descriptor limit of the process.
     pub descriptors: usize,
     /// Log lines that could not be written.
     pub log_lines_lost: u64,
 }
 
-/// One route.
+/// One route of a [`View`].
 #[derive(Debug)]
 pub struct RouteView {
-    /// As the file has it, or had it last.
+    /// The route as the file has it, or had it last.
     pub route: Arc<Route>,
-    /// What is counted of it.
+    /// Its counters and limits.
     pub state: Arc<RouteState>,
     /// The route at each of its addresses.
     pub at: Vec<Arc<LiveRoute>>,
     /// Its UDP listeners.
     pub udp: Vec<Arc<UdpListener>>,
-    /// Open connections of earlier texts.
+    /// Open connections that follow an earlier text of the route.
     pub retired: usize,
 }
 
@@ -152,31 +153,31 @@ pub struct DryRun {
     pub generation: u64,
     /// What would change.
     pub plan: Plan,
-    /// As it runs.
+    /// The `[log]` that runs.
     pub log: LogSettings,
-    /// As it runs.
+    /// The `[limits]` that runs.
     pub limits: ProcessLimits,
-    /// As it runs.
+    /// The `[admin]` that runs. `None`: there is none.
     pub admin: Option<AdminSettings>,
     /// Open connections of each route that would be removed or changed.
     pub open: BTreeMap<String, usize>,
-    /// Each address that would be listened on anew.
+    /// Each address that would be opened, and whether that works.
     pub listeners: Vec<TriedListener>,
-    /// Descriptors for all but connections.
+    /// Descriptors needed for everything but connections.
     pub descriptors_needed: usize,
-    /// Descriptors that there may be.
+    /// The descriptor limit of the process.
     pub descriptors: usize,
-    /// What would fit beside.
+    /// Connections and sessions that would fit.
     pub fits: Shares,
 }
 
 /// An address that a plan would listen on.
 #[derive(Debug)]
 pub struct TriedListener {
-    /// Connections or datagrams.
+    /// TCP or UDP.
     pub protocol: Protocol,
-    /// The address.
+    /// The address that was tried.
     pub addr: ListenAddr,
-    /// Why it cannot be listened on.
+    /// Why it cannot be listened on. `None`: it can.
     pub fault: Option<Fault>,
 }

@@ -1,38 +1,38 @@
-//! What became of the edits of a file, for those who ask.
+//! The history of a file's edits.
 
 use std::time::SystemTime;
 
 use crate::config::Report;
 use crate::files::Pending;
 
-/// What became of the edits of a file.
+/// What became of the edits of a file: the last outcome, and counts since the start.
 #[derive(Clone, Debug)]
 pub struct History {
-    /// When it was last judged, or read for the start.
+    /// When a text was last judged, or read at the start.
     pub at: SystemTime,
-    /// What became of it then.
+    /// The outcome then.
     pub last: Judged,
-    /// Edits that were carried out.
+    /// Edits that were applied since the start.
     pub succeeded: u64,
-    /// Edits that were refused.
+    /// Edits that were refused since the start.
     pub refused: u64,
 }
 
-/// What became of a text.
+/// The outcome of judging a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Judged {
-    /// It was read for the start.
+    /// It was read at the start.
     Started,
-    /// It runs; what it has changed, in one line.
+    /// It was applied; what it has changed, in one line.
     Reloaded(String),
-    /// It says what runs already.
+    /// It is what runs already.
     Unchanged,
     /// It was refused.
     Refused,
 }
 
 impl History {
-    /// Of a file that was read for the start.
+    /// The history of a file that was just read at the start.
     pub(super) fn new() -> Self {
         History { at: SystemTime::now(), last: Judged::Started, succeeded: 0, refused: 0 }
     }
@@ -47,26 +47,26 @@ impl History {
     }
 }
 
-/// The file of a running proxy.
+/// The state of the routes' file, for a view of what runs.
 #[derive(Clone, Debug)]
 pub struct FileView {
-    /// Its path.
+    /// Its path, as it was given at the start.
     pub name: String,
     /// What became of its edits.
     pub history: History,
-    /// Why it is not what runs.
+    /// Why it is not what runs. `None`: it is.
     pub pending: Option<Pending>,
-    /// It was replaced where that cannot be seen.
+    /// It was replaced outside of its mount, where that cannot be seen.
     pub stale: bool,
 }
 
-/// What became of a file that was read because somebody asked.
+/// The outcome of a reload that somebody asked for, with the generation that runs.
 #[derive(Clone, Debug)]
 pub enum Reloaded {
-    /// It runs; what has changed, in one line. None: it says the same as before.
+    /// The file runs; what has changed, in one line. `None`: it is what ran before.
     Taken(u64, Option<String>),
-    /// It does not.
+    /// The file was refused, with this report.
     Refused(u64, Report),
-    /// There is none.
+    /// There is no file.
     NoFile(u64),
 }

@@ -1,4 +1,4 @@
-//! Lists of networks in files of their own: read with the edit that names them, and followed as long as a route needs them.
+//! Lists of networks in files: read with the edit that names them, and followed as long as a route needs them.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -15,10 +15,10 @@ use crate::model::{Fault, NetworkSet, Table};
 use crate::proxy::route::{Lists, LiveList};
 use crate::tasks::Scope;
 
-/// A list that was read.
+/// A list that was read and parsed, not in force yet.
 #[derive(Debug)]
 pub struct ReadList {
-    /// As the routes' file has it.
+    /// Its path, as written in the routes' file.
     written: PathBuf,
     path: PathBuf,
     text: Arc<[u8]>,
@@ -26,18 +26,18 @@ pub struct ReadList {
     set: NetworkSet,
 }
 
-/// Why one was not.
+/// Why a list could not be read.
 enum Wrong {
     File(PathBuf, Fault),
     Lines(Report),
 }
 
-/// The files that a table needs.
+/// The files that the routes of a table need, as written.
 fn needed(table: &Table) -> BTreeSet<PathBuf> {
     table.routes.values().flat_map(|route| route.policy.access.files().cloned()).collect()
 }
 
-/// Reads the lists that a file names, and shows the faults of those that it cannot have. May block.
+/// Reads the lists that a file names. The report shows the faults of unusable ones. May block.
 pub fn read(compiled: &Compiled) -> Result<Vec<ReadList>, Report> {
     read_all(compiled, needed(&compiled.table))
 }
@@ -72,7 +72,7 @@ fn read_one(written: PathBuf, folder: &Path) -> Result<ReadList, Wrong> {
     Ok(ReadList { written, path, text: text.into(), state, set })
 }
 
-/// The lists that are in force.
+/// The lists in force, and the tasks that follow their files.
 #[derive(Debug)]
 pub(super) struct ListFiles {
     followers: Followers<PathBuf>,
@@ -80,7 +80,7 @@ pub(super) struct ListFiles {
 }
 
 impl ListFiles {
-    /// None yet.
+    /// Starts without lists.
     pub fn new(events: FsEventSource) -> Self {
         ListFiles { followers: Followers::new("the lists"), events }
     }
@@ -90,7 +90,7 @@ impl ListFiles {
         self.followers.read_new(needed(&compiled.table), compiled, read_all).await
     }
 
-    /// Puts lists into force, and follows them from now on.
+    /// Puts lists into force, and follows their files from now on.
     pub fn begin(&mut self, read: Vec<ReadList>, lists: &mut Lists, owner: &Scope) {
         for ReadList { written, path, text, state, set } in read {
             let list = Arc::new(LiveList::from_pointee(set));
@@ -111,7 +111,7 @@ impl ListFiles {
         self.followers.keep(&needed);
     }
 
-    /// Reads every list again, whatever it looks like.
+    /// Reads every list again, even if its file looks unchanged.
     pub fn ask(&self) {
         self.followers.ask();
     }
@@ -126,7 +126,7 @@ async fn follow(mut file: FollowedFile<Arc<LiveList>>, asked: Arc<Notify>) {
     }
 }
 
-/// An edit of a list.
+/// Takes in a reading of a list's file.
 fn take_in(file: &mut FollowedFile<Arc<LiveList>>, mut reading: Reading) {
     let text = match file.see(&mut reading) {
         Seen::Known => return,
@@ -146,7 +146,7 @@ fn take_in(file: &mut FollowedFile<Arc<LiveList>>, mut reading: Reading) {
         Ok(set) => {
             let ranges = set.len();
             file.target.store(Arc::new(set));
-            // Its pending fault is healed, and this says so.
+            // This clears the pending fault; the line below reports it.
             drop(file.took(&reading, text));
             info!(file = file.name(), ranges, "list taken over");
         }

@@ -31,14 +31,14 @@ pub(super) struct Logs {
     messages: Arc<Sink>,
     filter: reload::Handle<EnvFilter, Registry>,
     access: AccessLog,
-    /// What the access log writes to.
+    /// What the access log writes to. `None`: it is off.
     access_sink: Option<Arc<Sink>>,
-    /// Lines that the access logs before this one have lost.
+    /// Lines that earlier access logs have lost.
     lost_before: u64,
 }
 
 impl Logs {
-    /// Starts with the default settings. Fails only if there can be no thread.
+    /// Starts with the default settings. Fails only if no thread can be started.
     pub fn start() -> io::Result<Logs> {
         let look = Look::default();
         let messages = Arc::new(Sink::open(Target::Stderr, look.notices(None))?);
@@ -47,10 +47,10 @@ impl Logs {
             io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
         let layer =
             fmt::layer().event_format(look.clone()).with_ansi(colour).with_writer(Lines(messages.clone()));
-        // Fails where somebody else has set one, as a test may.
+        // Fails if a subscriber is already set, as a test may.
         drop(tracing_subscriber::registry().with(filter).with(layer).try_init());
         std::panic::set_hook(Box::new(|panic| {
-            // std would write to standard error, and wait there for a reader.
+            // std's hook would write to standard error, and block if nobody reads it.
             let at = panic.location().map(ToString::to_string).unwrap_or_default();
             error!(at, why = panic.payload_as_str(), "a task panicked: a fault of Portway, please report it");
         }));
@@ -67,12 +67,12 @@ impl Logs {
         Ok(logs)
     }
 
-    /// Where connections hand their records.
+    /// The log that connections write their records to.
     pub fn access(&self) -> AccessLog {
         self.access.clone()
     }
 
-    /// Puts an edit of `[log]` into force. What cannot be had stays as it was, with a message.
+    /// Applies an edit of `[log]`. What fails stays as it was, with a warning.
     pub fn apply(&mut self, settings: &LogSettings) {
         if settings.level != self.settings.level {
             match settings.level.parse::<EnvFilter>() {
@@ -97,20 +97,20 @@ impl Logs {
         self.settings = settings.clone();
     }
 
-    /// Opens log files again, after a rotation.
+    /// Reopens log files, after a rotation.
     pub fn reopen(&self) {
         if let Some(sink) = &self.access_sink {
             sink.reopen();
         }
     }
 
-    /// Lines that could not be written, of all logs since the start.
+    /// Lines that all logs have lost since the start.
     pub fn lost(&self) -> u64 {
         let access = self.access_sink.as_ref().filter(|sink| !Arc::ptr_eq(sink, &self.messages));
         self.lost_before + self.messages.lost() + access.map_or(0, |sink| sink.lost())
     }
 
-    /// Writes what waits, if it can be written soon.
+    /// Writes out what waits, within [`FLUSH`] for each log.
     pub fn finish(&self) {
         if let Some(sink) = &self.access_sink {
             sink.flush(FLUSH);
@@ -130,7 +130,7 @@ impl Logs {
     }
 }
 
-/// The format of Portway's own messages; one for all clones.
+/// The format of Portway's own messages, shared by all clones.
 #[derive(Clone, Debug, Default)]
 struct Look {
     json: Arc<AtomicBool>,
@@ -145,8 +145,8 @@ impl Look {
         self.json.load(Ordering::Relaxed)
     }
 
-    /// What a sink's events become: a line in the sink itself, and for another log than that of the messages (`name`)
-    /// a message.
+    /// Turns a sink's events into a line in the sink itself, and, for a log other than that of the messages (`name`),
+    /// into a message as well.
     fn notices(&self, name: Option<&Path>) -> Box<dyn Fn(Event<'_>) -> Option<String> + Send> {
         let (look, name) = (self.clone(), name.map(Path::to_owned));
         Box::new(move |event| match (event, &name) {
@@ -209,7 +209,7 @@ where
             write!(writer, " {level} ")?;
         }
         if event.metadata().fields().field("report").is_some() {
-            // A picture of several lines: it stands below the message as it is, and says all that its headline says.
+            // A report has several lines and goes below the message unchanged. It says all that its headline says.
             let mut told = Told::default();
             event.record(&mut told);
             return writeln!(writer, "{}\n{}", told.message, told.report.trim_end());
@@ -302,7 +302,7 @@ mod tests {
         }
     }
 
-    /// One test: the subscriber belongs to the process.
+    /// One test for all of it: the subscriber is global to the process.
     #[test]
     fn an_edit_changes_level_format_and_target() {
         let folder = tempfile::tempdir().unwrap();
@@ -330,7 +330,7 @@ mod tests {
         assert_eq!(starts, ["1970-01-01T00:00:00.000Z id=1 ", "{\"timestamp\":\"1970-01-01T00:00"]);
         assert!(two.starts_with("1970-01-01T00:00:00.000Z id=3 ") && two.lines().count() == 1, "{two}");
 
-        // What is no filter changes nothing.
+        // An invalid filter changes nothing.
         logs.apply(&settings("a=b=c", LogFormat::Text, LogTarget::Off));
         assert!(tracing::enabled!(tracing::Level::WARN) && !tracing::enabled!(tracing::Level::INFO));
     }

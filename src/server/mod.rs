@@ -1,7 +1,7 @@
 //! Layer 5: which listeners exist now.
 //!
-//! Starts them, carries edits out and ends them. The only layer that changes what runs; it does so in one task, one edit
-//! after the other: [`run`] is the life of the process, `edit` tells the story of one edit, `apply` carries it out.
+//! Starts listeners, carries out edits, and drains at the end. The only layer that changes what runs; it does so in one
+//! task, one edit after the other: [`run`] is the life of the process, `edit` takes an edit in, `apply` carries it out.
 
 mod admin_socket;
 mod apply;

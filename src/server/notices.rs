@@ -1,4 +1,4 @@
-//! What of certificates and keys is no fault, and should be known.
+//! Warnings about certificates and keys that are usable all the same.
 
 use std::fmt;
 use std::os::unix::fs::PermissionsExt;
@@ -11,7 +11,7 @@ use super::parts::PartFile;
 use crate::model::Part;
 use crate::net::tls::validity;
 
-/// What is no fault, and should be known.
+/// A warning about one file: what is unwise, and what to do about it.
 #[derive(Clone, Debug)]
 pub(super) struct Notice {
     file: PathBuf,
@@ -25,10 +25,10 @@ impl fmt::Display for Notice {
     }
 }
 
-/// A certificate that has less than this left is worth a word.
+/// A certificate with fewer days left than this is worth a warning.
 const SOON_OVER: i64 = 7;
 
-/// What of the files a person should know. May block.
+/// Warnings about these files. May block.
 pub(super) fn notices(files: &[PartFile]) -> Vec<Notice> {
     let mut notices = Vec::new();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs().cast_signed());

@@ -1,4 +1,4 @@
-//! The new TCP and Unix sockets of a plan.
+//! Opens the new TCP and Unix sockets of a plan.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,10 +12,10 @@ use crate::model::{Fault, ListenAddr, Protocol};
 use crate::net::{StreamListener, bind};
 use crate::proxy::listener::Acceptors;
 
-/// Sockets that listen, and those who will take their connections.
+/// New listening sockets, each with its acceptors.
 pub(super) type NewListeners = BTreeMap<ListenAddr, (StreamListener, Acceptors)>;
 
-/// The open sockets that a plan closes, and that cover an address that it opens.
+/// The open sockets that a plan closes and that cover an address that it opens.
 pub(super) fn leaving(server: &Server, plan: &Plan) -> Vec<Arc<StreamListener>> {
     let (added, removed) = (&plan.listeners.added, plan.listeners.removed.keys());
     let covers = removed.filter(|old| added.keys().any(|new| old.overlaps(new)));
@@ -27,7 +27,7 @@ pub(super) fn is_beside_leaving(plan: &Plan, addr: &ListenAddr) -> bool {
     plan.listeners.removed.keys().any(|old| old.overlaps(addr))
 }
 
-/// Opens all of them, or tells of each why it cannot be opened. Changes nothing.
+/// Opens every new socket, or says for each that fails why it does. Changes nothing.
 pub(super) fn open_all(server: &Server, plan: &Plan) -> Result<NewListeners, Vec<(ListenAddr, Fault)>> {
     let leaving = leaving(server, plan);
     let _shared = Leaving::sharing(|on| leaving.iter().for_each(|socket| drop(socket.share_port(on))));

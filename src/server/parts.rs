@@ -1,4 +1,4 @@
-//! The files of certificates, keys and authorities, and what serves connections made of them.
+//! Reads the files of certificates, keys and authorities, and builds acceptors and connectors from them.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,24 +7,24 @@ use crate::files::{self, FileState, look};
 use crate::model::{Credentials, Fault, Part};
 use crate::net::tls::{PairText, TlsAcceptor, TlsConnector, Unfit, system_roots};
 
-/// A file that was read.
+/// A certificate, key or authority file that was read.
 #[derive(Clone, Debug)]
 pub(super) struct PartFile {
     pub part: Part,
     pub path: PathBuf,
     pub text: Arc<[u8]>,
-    /// What it looked like before.
+    /// What the file looked like before it was read.
     pub state: FileState,
 }
 
-/// What serves connections.
+/// The TLS setup of one side, towards clients or towards upstreams.
 #[derive(Debug)]
 pub(super) enum Made {
     Clients(TlsAcceptor),
     Upstream(TlsConnector),
 }
 
-/// A fault, and the file that it is of, where it is one.
+/// A fault, and the file that has it. `None`: it is not the fault of one file.
 #[derive(Debug)]
 pub(super) struct PartFault {
     pub part: Option<Part>,
@@ -43,7 +43,7 @@ impl PartFile {
     }
 }
 
-/// What a person calls a file.
+/// The name of a file in a message: `the key /etc/portway/key.pem`.
 pub(super) fn called(part: Part, path: &Path) -> String {
     let what = match part {
         Part::Certificate => "the certificate",
@@ -53,7 +53,7 @@ pub(super) fn called(part: Part, path: &Path) -> String {
     format!("{what} {}", path.display())
 }
 
-/// Makes of files what serves connections; or says which of them is wrong, where it is one. May block.
+/// Builds an acceptor or a connector from the files. The fault says which file is wrong, if it is one. May block.
 pub(super) fn make(credentials: &Credentials, files: &[PartFile]) -> Result<Made, PartFault> {
     let text = |part: Part| files.iter().find(|file| file.part == part).map(|file| &*file.text);
     let pair = text(Part::Certificate).zip(text(Part::Key)).map(|(cert, key)| PairText { cert, key });

@@ -28,75 +28,76 @@ use crate::tasks::{Scope, WorkerPool};
 pub enum Source {
     /// Given at start, and never changed.
     Fixed(Box<Compiled>),
-    /// A file, and its edits.
+    /// A file, whose edits are followed.
     File(PathBuf),
 }
 
-/// Why nothing was started.
+/// Why the start failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// The file is wrong.
     #[error("the file is wrong")]
     File(Report),
-    /// Sockets cannot be had.
+    /// A socket cannot be opened, or a file that a route names is unusable.
     #[error("sockets cannot be had")]
     Sockets(Report),
-    /// The system denies what no program can do without.
+    /// The system refuses something that no program can do without.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
 }
 
-/// Runs until it is told to stop. That is a success also when connections were cut, or it was told twice. What `admin`
-/// makes of its handle serves the endpoint of the file, where it has one.
+/// Runs until a signal or a request stops it. That is a success even if connections were cut, or a second signal came.
+/// `admin` makes the task that serves the admin endpoint from the handle.
 pub fn main<A: Future<Output = ()> + Send + 'static>(
     source: Source,
     admin: impl FnOnce(Handle) -> A,
 ) -> Result<(), Failure> {
     // Before the first thread: it changes the environment.
     let inherited = Inherited::from_env();
-    // And before it: threads have what their parent had.
+    // Also before the first thread: threads inherit the capability.
     use_low_ports();
     let logs = Logs::start()?;
-    // Connections have a thread for each core, each with a runtime of its own ([`WorkerPool`]); this thread has the rest: edits,
-    // checks, names, the admin endpoint. Measured with tests/bench on two cores, against one runtime whose threads share
-    // their work: 7.4 and 8.6 µs of processor time per request, 43 and 49 per connection, 18.8 and 24.3 per request at a
-    // given rate; on one core 8.3 and 8.8 per request, and no difference per connection. What is given up: a connection
-    // stays on its thread. So an accepted one goes to another thread where that has clearly fewer. A listener has one queue
-    // all the same, which several threads take from: with a queue each (SO_REUSEPORT), what waits in that of a busy thread
-    // would be served by nobody else. One thread that accepts and hands every connection on costs more (53 µs).
-    // The allocator is the system's: with mimalloc 8,000 held connections took 0.25 KiB less each, and all else 10 MiB more;
-    // once they had closed, 30 to 34 MiB were left against 28.
+    // One worker per core serves connections, each a thread with a runtime of its own ([`WorkerPool`]); this thread
+    // does the rest: edits, checks, names, the admin endpoint. Measured with tests/bench on two cores, against one
+    // runtime whose threads share their work: 7.4 against 8.6 µs of processor time per request, 43 against 49 per
+    // connection, 18.8 against 24.3 per request at a given rate; on one core 8.3 against 8.8 per request, and no
+    // difference per connection. The cost: a connection stays on its thread, so an accepted one goes to another thread
+    // if that has clearly fewer. A listener still has one queue, which several threads take from: with a queue each
+    // (SO_REUSEPORT), nobody else would serve what waits in the queue of a busy thread. One thread that accepts and
+    // hands every connection on costs more (53 µs).
+    // The allocator is the system's: with mimalloc 8,000 held connections took 0.25 KiB less each, and all else 10 MiB
+    // more; once they had closed, 30 to 34 MiB were left, against 28.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (workers, threads) = WorkerPool::start()?;
     let started = SystemTime::now();
     let mut life = Life { descriptors: Descriptors::raise(), unused: Vec::new(), logs, started };
     let ended = runtime.block_on(life.serve(source, inherited, workers, admin));
-    // A look-up in the system's resolver cannot be called off, and must not hold up the end.
+    // A look-up in the system's resolver cannot be cancelled, and must not delay the exit.
     runtime.shutdown_timeout(Duration::ZERO);
     threads.stop();
     life.logs.finish();
     ended
 }
 
-/// Who may tell the process something.
+/// What the process exchanges with the outside: signals, reports to the service manager, requests.
 struct Outside {
     signals: Signals,
     manager: Manager,
     requests: mpsc::Receiver<Request>,
 }
 
-/// What follows an answer.
+/// What to do after answering a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Then {
     GoOn,
     Stop,
 }
 
-/// What lives as long as the process.
+/// State that lives as long as the process.
 struct Life {
     descriptors: Descriptors,
     logs: Logs,
-    /// The inherited sockets that were named as unused.
+    /// Inherited sockets that were already reported as unused.
     unused: Vec<String>,
     started: SystemTime,
 }
@@ -109,7 +110,7 @@ impl Life {
         workers: WorkerPool,
         admin: impl FnOnce(Handle) -> A,
     ) -> Result<(), Failure> {
-        // First of all: a signal that comes during the start is carried out after it.
+        // First of all: a signal that arrives during the start takes effect after it.
         let signals = Signals::listen(matches!(source, Source::File(_)))?;
         let manager = Manager::from_env();
         let events = FsEventSource::default();
@@ -151,9 +152,9 @@ impl Life {
         Ok(())
     }
 
-    /// Serves and takes edits in until it is told to stop.
+    /// Takes edits in and answers requests, until a signal or a request stops the process.
     async fn serve_edits(&mut self, server: &mut Server, edits: &mut Option<Edits>, outside: &mut Outside) {
-        // Who waits for a reading that begins after they have asked.
+        // Those who wait for a reading that begins after their request.
         let mut waiting: Vec<oneshot::Sender<Reloaded>> = Vec::new();
         loop {
             let reading = async {
@@ -242,7 +243,7 @@ impl Life {
         Then::GoOn
     }
 
-    /// What a file would change, and whether it fits.
+    /// What a file would change, and whether the descriptors suffice.
     async fn dry_run(&self, server: &Server, compiled: &Compiled) -> Result<DryRun, Report> {
         let mut dry_run = server.dry_run(compiled).await?;
         let listeners = compiled.table.sockets();
@@ -271,7 +272,7 @@ impl Life {
         }
     }
 
-    /// What follows every edit that was carried out, and the start.
+    /// Brings logs and limits in line with the table, after the start and after every edit that was applied.
     fn applied(&mut self, server: &Server) {
         self.logs.apply(&server.table().log);
         let Shares { connections, sessions } = self.descriptors.shares(server.table(), server.listeners());
@@ -294,7 +295,7 @@ impl Life {
         info!("log files are opened again");
     }
 
-    /// Closes the listeners at once, and lets connections end; a second signal ends them.
+    /// Closes the listeners at once, and drains connections; a second signal resets them.
     async fn stop(&self, server: &mut Server, edits: Option<&Edits>, outside: &mut Outside) {
         server.close_listeners().await;
         server.log_turned_away();
@@ -311,7 +312,7 @@ impl Life {
         }
     }
 
-    /// How many connections were cut. `None`: told again to stop.
+    /// Waits for the drain. Returns how many connections were cut. `None`: a second stop signal came.
     async fn drain(&self, server: &Server, edits: Option<&Edits>, outside: &mut Outside) -> Option<usize> {
         let mut drain = pin!(server.drain());
         loop {
@@ -326,7 +327,7 @@ impl Life {
                 Some(request) = outside.requests.recv() => match request {
                     Request::View(reply) => drop(reply.send(self.view(server, edits, true))),
                     Request::Alive(reply) => drop(reply.send(true)),
-                    // Whoever asks hears that it is stopping.
+                    // The dropped sender tells whoever asks that the process is stopping.
                     Request::Reload(_) | Request::Drain(..) | Request::DryRun(..) => {}
                 },
                 () = outside.manager.watched() => {}
@@ -335,7 +336,7 @@ impl Life {
     }
 }
 
-/// One line for the service manager.
+/// The status line for the service manager.
 fn status(server: &Server) -> String {
     format!("{} routes, {} listeners", server.table().routes.len(), server.listeners())
 }

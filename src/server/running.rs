@@ -1,4 +1,4 @@
-//! What runs now.
+//! The state of the running server.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,38 +20,38 @@ use crate::proxy::route::{Frontend, LiveRoute, NO_ROUTE, RouteRegistry, RunsAs, 
 use crate::proxy::upstream::Upstreams;
 use crate::tasks::Scope;
 
-/// What runs now.
+/// The running server: its table, its sockets, and the owners of its connections.
 #[derive(Debug)]
 pub(super) struct Server {
     pub shared: Arc<Shared>,
     pub inherited: Inherited,
-    /// What the listeners do, as a table.
+    /// The table that the listeners serve.
     pub table: Table,
     pub listeners: BTreeMap<ListenAddr, Arc<ListenSocket>>,
-    /// The same of UDP.
+    /// The UDP listeners, open and closing.
     pub udp: UdpListeners,
-    /// What is known of the upstreams: it outlives edits.
+    /// The state of the upstreams. It outlives edits.
     pub upstreams: Arc<Upstreams>,
-    /// What is known of the clients: it outlives edits.
+    /// The counters and limits of each route, by name. They outlive edits.
     pub registry: RouteRegistry,
-    /// The lists of networks that stand in files of their own.
+    /// The lists of networks that come from files.
     pub lists: ListFiles,
-    /// The certificates that stand in files of their own.
+    /// The certificates, keys and authorities in force.
     pub credentials: CredentialFiles,
-    /// The connections of each route, as its present text serves them.
+    /// The connections of each route that follow its current text.
     pub serving: BTreeMap<String, Scope>,
-    /// Connections of texts that an edit has replaced.
+    /// Connections that follow a text which an edit has replaced or removed.
     pub retired: Vec<Retired>,
-    /// Above every scope.
+    /// The parent of every scope.
     pub root: Scope,
     pub generation: u64,
     /// When it last changed.
     pub since: SystemTime,
-    /// The admin endpoint of the file.
+    /// The admin endpoint. `None`: the file has none.
     pub admin: watch::Sender<Option<Arc<AdminListener>>>,
 }
 
-/// Connections of a route's text that is no more.
+/// Connections that follow a text of a route which no longer runs.
 #[derive(Debug)]
 pub(super) struct Retired {
     pub route: Arc<Route>,
@@ -59,7 +59,7 @@ pub(super) struct Retired {
 }
 
 impl Server {
-    /// A server without listeners. It uses `inherited` sockets where their address fits, and binds the rest.
+    /// A server without listeners. It uses `inherited` sockets whose address fits, and binds the rest.
     pub fn new(shared: Arc<Shared>, inherited: Inherited, events: FsEventSource) -> Self {
         let root = Scope::new();
         Server {
@@ -91,24 +91,24 @@ impl Server {
         &self.table
     }
 
-    /// Inherited sockets that no listener uses, as a person should read them.
+    /// Inherited sockets that no listener uses, for a message.
     pub fn unused_inherited(&self) -> Vec<String> {
         let unused = self.inherited.unused(self.listeners.keys()).map(ToString::to_string);
         unused.chain(self.inherited.unused_datagrams(self.udp.addrs()).map(ToString::to_string)).collect()
     }
 
-    /// Reads every list of networks and every certificate again, whatever their files look like.
+    /// Reads every list of networks and every certificate again, even if their files look unchanged.
     pub fn ask_files(&self) {
         self.lists.ask();
         self.credentials.ask();
     }
 
-    /// Says of each route how many clients it has turned away.
+    /// Logs for each route how many clients it has turned away.
     pub fn log_turned_away(&self) {
         self.registry.states().for_each(|state| state.log_turned_away());
     }
 
-    /// How many listeners are open.
+    /// How many listeners are open, TCP and UDP.
     pub fn listeners(&self) -> usize {
         self.listeners.len() + self.udp.len()
     }
@@ -126,13 +126,13 @@ impl Server {
         SniRouter::new(routes, unrouted).map(|router| Frontend::Sni(Box::new(router)))
     }
 
-    /// The route of this binding, which is the only one there.
+    /// The running route of a binding that has only one.
     pub fn live_route(&mut self, binding: &Binding) -> Option<Arc<LiveRoute>> {
         let connections = self.serving.get(&binding.route.name)?.clone();
         Some(self.live_route_of(binding, connections))
     }
 
-    /// Whose the clients of a shared address are that no route serves.
+    /// The stand-in route for clients of a shared address that no route serves.
     fn unrouted(&mut self, connections: Scope) -> Arc<LiveRoute> {
         let route = Route {
             name: NO_ROUTE.to_owned(),

@@ -1,4 +1,4 @@
-//! What the process is told from outside, by signals.
+//! The signals that the process handles.
 
 use std::io;
 
@@ -15,18 +15,19 @@ pub(super) enum Told {
     ReopenLogs,
 }
 
-/// The signals that Portway takes.
+/// The signals that Portway handles.
 #[derive(Debug)]
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    /// Only where a file can be read again. Else a hang-up ends the program, as it does any other.
+    /// Only if there is a file to read again. Otherwise `SIGHUP` ends the process, as it does any other.
     hang_up: Option<Signal>,
     user1: Signal,
 }
 
 impl Signals {
-    /// From now on they do not end the process; `SIGHUP` only if it `can_reload`. Needs the runtime.
+    /// Handles the signals from now on, `SIGHUP` only if it `can_reload`: they no longer end the process. Needs a
+    /// runtime.
     pub fn listen(can_reload: bool) -> io::Result<Signals> {
         let hang_up = can_reload.then(|| signal(SignalKind::hangup())).transpose()?;
         Ok(Signals {
@@ -37,7 +38,7 @@ impl Signals {
         })
     }
 
-    /// The next one. Dropping the future loses none.
+    /// The next signal. Dropping the future loses none.
     pub async fn next(&mut self) -> Told {
         let hang_up = async {
             match &mut self.hang_up {

@@ -1,7 +1,7 @@
-//! systemd's notify protocol (sd_notify(3)): the service manager is told what the process does.
+//! systemd's notify protocol (sd_notify(3)): reports to the service manager what the process does.
 //!
-//! Own code: the crate for it opens a socket for each message, which fails exactly when descriptors have run out, and
-//! then a watchdog kills a server that only needs a moment. It also knows no abstract socket.
+//! Own code: the crate for it opens a socket for each message. That fails exactly when descriptors have run out, and
+//! then a watchdog kills a server that only needs a moment. The crate does not know abstract sockets either.
 
 use std::fmt;
 use std::future::pending;
@@ -15,10 +15,10 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::warn;
 
-/// A manager that has hung itself up may hold a message up for so long.
+/// How long a manager that hangs may hold up a message.
 const SEND_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The service manager; or none, and then every call does nothing.
+/// The service manager. If there is none, every call does nothing.
 #[derive(Debug)]
 pub(super) struct Manager {
     socket: Option<UnixDatagram>,
@@ -26,7 +26,7 @@ pub(super) struct Manager {
 }
 
 impl Manager {
-    /// By `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID`. Needs the runtime.
+    /// Finds the manager by `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID`. Needs a runtime.
     pub fn from_env() -> Manager {
         let socket = std::env::var_os("NOTIFY_SOCKET").and_then(|address| {
             connect(address.as_bytes())
@@ -44,27 +44,27 @@ impl Manager {
         Manager { socket, watchdog }
     }
 
-    /// The start, or a reload, is done.
+    /// Reports that the start, or a reload, is done.
     pub fn ready(&self, status: impl fmt::Display) {
         self.tell(format_args!("READY=1\nMAINPID={}\nSTATUS={status}", std::process::id()));
     }
 
-    /// A reload begins; [`Manager::ready`] ends it, whatever came of it.
+    /// Reports that a reload begins. [`Manager::ready`] ends it, whatever its outcome.
     pub fn reloading(&self) {
         let now = clock_gettime(ClockId::Monotonic);
         let micros = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec / 1_000);
         self.tell(format_args!("RELOADING=1\nMONOTONIC_USEC={micros}\nSTATUS=reloading"));
     }
 
-    /// The end has begun, and may take so long: a shorter `TimeoutStopSec=` is prolonged.
+    /// Reports that the process is stopping, and may take `patience`: extends a shorter `TimeoutStopSec=`.
     pub fn stopping(&self, patience: Duration, status: impl fmt::Display) {
         let margin = Duration::from_secs(5);
         let micros = (patience + margin).as_micros();
         self.tell(format_args!("STOPPING=1\nEXTEND_TIMEOUT_USEC={micros}\nSTATUS={status}"));
     }
 
-    /// Tells the watchdog that the caller's loop is alive, twice in its period; then resolves. A part of that loop's
-    /// `select!`. Without a watchdog it costs nothing.
+    /// Tells the watchdog, twice in its period, that the caller's loop is alive, and resolves. Belongs into the
+    /// `select!` of that loop. Without a watchdog it never resolves and costs nothing.
     pub async fn watched(&mut self) {
         let Some(ticks) = &mut self.watchdog else { return pending().await };
         ticks.tick().await;
@@ -90,7 +90,7 @@ fn connect(address: &[u8]) -> io::Result<UnixDatagram> {
     Ok(socket)
 }
 
-/// sd_watchdog_enabled(3): a period is meant for this process unless it names another.
+/// The watchdog's period, as in sd_watchdog_enabled(3): it is for this process unless `WATCHDOG_PID` names another.
 fn watchdog_period(env: impl Fn(&str) -> Option<String>, me: u32) -> Option<Duration> {
     let for_me = env("WATCHDOG_PID").is_none_or(|pid| pid.parse() == Ok(me));
     let micros: u64 = env("WATCHDOG_USEC")?.parse().ok()?;

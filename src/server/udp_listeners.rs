@@ -1,4 +1,4 @@
-//! The UDP listeners that exist now. An edit treats them as it treats the others: plan, prepare, commit.
+//! The UDP listeners that exist now. An edit treats them like the others: plan, prepare, commit.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
@@ -14,23 +14,23 @@ use crate::proxy::route::LiveRoute;
 use crate::proxy::udp::{self, UdpListener};
 use crate::tasks::{Scope, WorkerPool};
 
-/// The sockets for the addresses of a plan, before anybody serves them.
+/// New listeners for the addresses of a plan, which nobody serves yet.
 pub(super) type NewUdpListeners = BTreeMap<ListenAddr, Arc<UdpListener>>;
 
-/// With what the task of a listener is started.
+/// What the task of a listener is started with.
 #[derive(Clone, Copy)]
 pub(super) struct Serves<'a> {
     pub owner: &'a Scope,
     pub shared: &'a Arc<Shared>,
 }
 
-/// The UDP listeners.
+/// The UDP listeners, by address.
 #[derive(Debug, Default)]
 pub(super) struct UdpListeners {
     open: BTreeMap<ListenAddr, Arc<UdpListener>>,
-    /// Closed ones, which lead as long as they have sessions.
+    /// Closed listeners. They go on as long as they have sessions.
     closing: BTreeMap<ListenAddr, Weak<UdpListener>>,
-    /// The owners of the tasks of both.
+    /// The owners of the tasks of open and closed listeners.
     tasks: BTreeMap<ListenAddr, Scope>,
 }
 
@@ -40,12 +40,12 @@ impl UdpListeners {
         self.open.len()
     }
 
-    /// Those that are open.
+    /// The open listeners.
     pub(super) fn open(&self) -> impl Iterator<Item = &Arc<UdpListener>> {
         self.open.values()
     }
 
-    /// The addresses of those that are open.
+    /// The addresses of the open listeners.
     pub(super) fn addrs(&self) -> impl Iterator<Item = &ListenAddr> {
         self.open.keys()
     }
@@ -66,7 +66,7 @@ impl UdpListeners {
         let mut opened = NewUdpListeners::new();
         let mut faults = Vec::new();
         for addr in plan.added.keys() {
-            // The socket of a route that was removed, and that still has sessions.
+            // A removed route's listener that still has sessions is reused.
             if let Some(listener) = self.closing.get(addr).and_then(Weak::upgrade) {
                 opened.insert(addr.clone(), listener);
                 continue;
@@ -87,8 +87,8 @@ impl UdpListeners {
         if faults.is_empty() { Ok(opened) } else { Err(faults) }
     }
 
-    /// Ends what still has sessions at an address that a wider listener has taken over: the kernel gives a datagram to
-    /// the narrower socket, where a new client would find nobody.
+    /// Ends the sessions of a closed listener whose address a wider one has taken over: the kernel gives a datagram to
+    /// the narrower socket, where nobody would serve a new client.
     async fn make_way(&self) {
         for (addr, listener) in &self.closing {
             let taken = |open: &ListenAddr| addr.overlaps(open) && width(addr) < width(open);
@@ -104,7 +104,7 @@ impl UdpListeners {
         }
     }
 
-    /// Opens new listeners, closes those that left. `live` makes the route of a binding. Cannot fail.
+    /// Serves new listeners, and closes removed ones. `live` makes the route of a binding. Cannot fail.
     pub(super) async fn commit(
         &mut self,
         plan: &Delta<ListenAddr, Binding>,
@@ -136,7 +136,7 @@ impl UdpListeners {
         tasks.retain(|addr, _| open.contains_key(addr) || closing.contains_key(addr));
     }
 
-    /// New sessions of a listener follow this route. Starts its task where it has none.
+    /// Makes new sessions of a listener follow this route. Starts its task if it has none.
     fn serve(&mut self, listener: &Arc<UdpListener>, live: Option<Arc<LiveRoute>>, serves: Serves<'_>) {
         let Some(live) = live else { return };
         if listener.serve(live) {
@@ -147,7 +147,7 @@ impl UdpListeners {
         }
     }
 
-    /// No new sessions at any of them, and time for those that are there.
+    /// Drains every listener: no new sessions, and time for the open ones to end.
     pub(super) fn drain(&mut self) {
         for (addr, listener) in std::mem::take(&mut self.open) {
             self.closing.insert(addr, Arc::downgrade(&listener));
@@ -156,7 +156,7 @@ impl UdpListeners {
     }
 }
 
-/// How much an address takes: one address, a family, or both.
+/// How wide an address is: 0 for one address, 1 for a family, 2 for both families.
 fn width(addr: &ListenAddr) -> u8 {
     match addr {
         ListenAddr::Any(_) => 2,

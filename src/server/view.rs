@@ -1,4 +1,4 @@
-//! A look at what runs.
+//! Views of what runs.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -42,12 +42,12 @@ impl Server {
         views
     }
 
-    /// Clients that no route serves.
+    /// The state of the stand-in route for clients that no route serves. `None`: no listener needs it.
     pub fn nobody(&self) -> Option<Arc<RouteState>> {
         self.registry.known(NO_ROUTE)
     }
 
-    /// What is counted of all routes that were ever there, but for these.
+    /// Totals of every route that ever ran, except these and the stand-in for clients that no route serves.
     pub fn past<'v>(&self, listed: impl Iterator<Item = &'v RouteView>) -> Totals {
         let listed: HashSet<&str> = listed.map(|view| view.state.route()).chain([NO_ROUTE]).collect();
         let mut past = self.registry.past();
@@ -59,7 +59,7 @@ impl Server {
         past
     }
 
-    /// Routes that are no more, and have open connections.
+    /// Removed routes that still have open connections.
     pub fn removed_views(&self) -> Vec<RouteView> {
         let mut removed: BTreeMap<String, RouteView> = BTreeMap::new();
         for old in &self.retired {

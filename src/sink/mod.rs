@@ -1,7 +1,7 @@
-//! Layer 3: where log lines go. Handing a line over never blocks; a thread of its own writes.
+//! Layer 3: where log lines go. Handing a line over never blocks: each sink writes on a thread of its own.
 //!
-//! The queue is bounded in bytes, and what does not fit is lost and counted: a terminal that is stopped, a pipe that
-//! nobody reads or a full disk must not hold up a connection. May not log: it tells its owner ([`Event`]), who does.
+//! The queue is bounded in bytes. Lines that do not fit are dropped and counted: a stopped terminal, a pipe that nobody
+//! reads or a full disk must not hold up a connection. Does not log: it reports to its owner ([`Event`]), who does.
 
 mod queue;
 mod writer;
@@ -15,27 +15,27 @@ pub use queue::{Event, Target, Tell};
 use queue::{Queue, count};
 use writer::Writer;
 
-/// Bytes that may wait: some 5,000 lines.
+/// Most bytes that may wait to be written: some 5,000 lines.
 const QUEUE: usize = 1 << 20;
 
-/// A writer of lines. Dropping it writes what waits, and ends its thread.
+/// Writes lines on a thread of its own. Once dropped, the thread writes what is queued, and ends.
 #[derive(Debug)]
 pub struct Sink {
     queue: Arc<Queue>,
 }
 
 impl Sink {
-    /// Starts the thread, which opens the target. Fails only if there can be no thread.
+    /// Starts the thread, which opens the target. Fails only if the thread cannot start.
     pub fn open(target: Target, tell: Tell) -> io::Result<Sink> {
         let queue = Arc::new(Queue::default());
-        // It opens the target before it looks at the queue.
+        // The thread opens the target before it looks at the queue.
         queue.lock().busy = true;
         let writer = Writer::new(queue.clone(), target, tell);
         std::thread::Builder::new().name("log".into()).spawn(move || writer.run())?;
         Ok(Sink { queue })
     }
 
-    /// Hands lines over, each with its line feed. Never blocks.
+    /// Queues lines, each with its line feed. Never blocks: drops and counts them if they do not fit.
     pub fn write(&self, lines: &[u8]) {
         let mut waiting = self.queue.lock();
         if waiting.lines.len() + lines.len() > QUEUE {
@@ -49,13 +49,13 @@ impl Sink {
         }
     }
 
-    /// Opens a file target again: a log rotation has renamed it.
+    /// Opens a file target again, after a log rotation has renamed the file.
     pub fn reopen(&self) {
         self.queue.lock().reopen = true;
         self.queue.work.notify_one();
     }
 
-    /// Waits until all is written, for `at_most`. Whether it is.
+    /// Waits until everything is written, for `at_most`. Returns whether it is.
     pub fn flush(&self, at_most: Duration) -> bool {
         let waiting = self.queue.lock();
         let waited = self
@@ -66,7 +66,7 @@ impl Sink {
         !waited.1.timed_out()
     }
 
-    /// Lines that could not be written, since the start.
+    /// Number of lines dropped since the start, for lack of space or because a write failed.
     pub fn lost(&self) -> u64 {
         self.queue.lost.load(Ordering::Relaxed)
     }
@@ -181,7 +181,7 @@ mod tests {
         let path = folder.path().join("pipe");
         rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
         let (sink, events) = sink(&path);
-        // Its opening waits for a reader. The queue takes what fits.
+        // Opening it waits for a reader. The queue takes what fits.
         let line = [b"x".repeat(999), b"\n".to_vec()].concat();
         for _ in 0..5_000 {
             sink.write(&line);

@@ -1,4 +1,4 @@
-//! The lines that wait for the thread of a sink.
+//! The queue of a sink: lines that wait for its thread.
 
 use std::io;
 use std::path::PathBuf;
@@ -14,28 +14,28 @@ pub enum Target {
     Stdout,
     /// Standard error.
     Stderr,
-    /// A file, made if need be (mode 0640), and appended to.
+    /// A file to append to. Created if it is missing (mode 0640).
     File(PathBuf),
 }
 
-/// What the owner of a sink is told.
+/// What a sink reports to its owner.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// Writing fails, for the first time since it worked.
+    /// Writing fails. Reported once, until it works again.
     Failing(&'a io::Error),
-    /// Writing works again. So many lines are missing here.
+    /// Writing works again. This many lines are missing here.
     Lost(u64),
 }
 
-/// Hears of events, on the sink's thread. What it answers is written into the sink, at the place of the lost lines.
+/// Handles events, on the sink's thread. Its answer to [`Event::Lost`] is written in place of the lost lines.
 pub type Tell = Box<dyn Fn(Event<'_>) -> Option<String> + Send>;
 
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     pub waiting: Mutex<Waiting>,
-    /// There is something to do for the thread.
+    /// Notified when the thread has something to do.
     pub work: Condvar,
-    /// There is nothing left to do.
+    /// Notified when everything is written.
     pub idle: Condvar,
     pub lost: AtomicU64,
 }

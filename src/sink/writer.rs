@@ -1,4 +1,4 @@
-//! The thread's side of a sink.
+//! The thread of a sink.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -12,23 +12,23 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use super::queue::{Event, Queue, Target, Tell, Waiting, count};
 
-/// How long after a failed write the next one waits: what fails for long costs nothing and says little.
+/// Time between a failed write and the next attempt, so that a long failure costs next to nothing.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// What else there is to do for the thread.
+/// What the thread has to do besides writing lines.
 struct News {
     refused: u64,
     reopen: bool,
 }
 
-/// Writes what the queue has.
+/// Writes the queued lines to the target.
 pub(super) struct Writer {
     queue: Arc<Queue>,
     target: Target,
     file: Option<File>,
-    /// The last line written lacks its end.
+    /// The last line was written without its end.
     cut: bool,
-    /// Lost lines that the target's reader has not been told of.
+    /// Lost lines that are not reported in the target yet.
     owed: u64,
     failing: bool,
     tell: Tell,
@@ -39,7 +39,7 @@ impl Writer {
         Writer { queue, target, file: None, cut: false, owed: 0, failing: false, tell }
     }
 
-    /// Until the sink is closed.
+    /// Writes until the sink is closed and its queue is empty.
     pub fn run(mut self) {
         let mut batch = Vec::new();
         self.put(&[]);
@@ -49,7 +49,7 @@ impl Writer {
             }
             self.settle();
             self.put(&batch);
-            // These came after the batch.
+            // These lines arrived after the batch.
             self.owed += news.refused;
             self.settle();
             self.failing |= self.owed > 0;
@@ -80,7 +80,7 @@ impl Writer {
         Some(News { refused: std::mem::take(refused), reopen: std::mem::take(reopen) })
     }
 
-    /// A target that cannot be opened again stays as it is.
+    /// Opens the target again. If that fails, keeps the old one.
     fn reopen(&mut self) {
         match self.target.open() {
             Ok(file) => self.file = Some(file),
@@ -88,7 +88,7 @@ impl Writer {
         }
     }
 
-    /// Says how many lines are missing, once it can be said.
+    /// Reports how many lines are missing, once the target can be written.
     fn settle(&mut self) {
         if self.owed == 0 {
             return;
@@ -118,7 +118,7 @@ impl Writer {
         }
     }
 
-    /// Writes as much as can be written. On failure: how much that was, and why it was no more.
+    /// Writes as much as it can. On failure, returns how many bytes that was, and the error.
     fn attempt(&mut self, lines: &[u8]) -> Result<(), (usize, io::Error)> {
         let mut file = self
             .file
@@ -136,7 +136,7 @@ impl Writer {
                 Ok(n) => written += n,
                 Err(error) => {
                     self.cut = written > 0 && lines[written - 1] != b'\n';
-                    // The file is opened anew at the next attempt.
+                    // The next attempt opens the file again.
                     return Err((written, error));
                 }
             }
@@ -148,7 +148,7 @@ impl Writer {
 
 impl Target {
     fn open(&self) -> io::Result<File> {
-        // Own descriptors of the standard streams: std's have a lock, which a stuck write would hold.
+        // Duplicate the standard streams: std's own have a lock, which a stuck write would hold.
         match self {
             Target::Stdout => io::stdout().as_fd().try_clone_to_owned().map(File::from),
             Target::Stderr => io::stderr().as_fd().try_clone_to_owned().map(File::from),
@@ -157,13 +157,13 @@ impl Target {
     }
 }
 
-/// Whether a file still has a name: nobody reads what is written to a deleted one. Pipes and terminals always do.
+/// Whether a file still has a name: nobody reads what is written to a deleted one. Always true for pipes and terminals.
 fn still_there(file: &File) -> bool {
     file.metadata().is_ok_and(|meta| !meta.is_file() || meta.nlink() > 0)
 }
 
-/// One write, of at least one byte. Waits as a blocking descriptor would: who made it non-blocking, for example a
-/// shell's neighbour on the same terminal, did not mean us.
+/// Writes at least one byte. Waits as a blocking descriptor would: whoever made it non-blocking, such as another
+/// program on the same terminal, did not mean us.
 fn write_some(file: &mut File, bytes: &[u8]) -> io::Result<usize> {
     loop {
         match file.write(bytes) {

@@ -1,4 +1,4 @@
-//! Which of several upstreams is next. Every rule here chooses one; asked again without it, it gives the next best.
+//! Chooses the next of several upstreams. Each rule picks one; called again without it, it picks the next best.
 
 use std::sync::Mutex;
 
@@ -8,18 +8,17 @@ use super::lock::lock;
 /// An upstream that can be chosen.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seat {
-    /// Its place in the pool.
+    /// Its index in the pool.
     pub index: usize,
     /// At least 1.
     pub weight: u64,
     pub load: u64,
 }
 
-/// The turns of a pool: smooth weighted round-robin, as nginx does it. Of weights 5, 1, 1 it makes `aabacaa`, not
-/// `aaaaabc`.
+/// Smooth weighted round-robin, as in nginx: weights 5, 1, 1 give `aabacaa`, not `aaaaabc`.
 #[derive(Debug)]
 pub(super) struct Turns {
-    /// What each upstream of the pool is owed.
+    /// How many turns each upstream of the pool is owed, in units of weight.
     owed: Mutex<Vec<i64>>,
 }
 
@@ -28,7 +27,7 @@ impl Turns {
         Turns { owed: Mutex::new(vec![0; upstreams]) }
     }
 
-    /// Whose turn it is: each is owed its weight, and who is owed most pays for all.
+    /// The next in turn: each is owed its weight, and the one that is owed most pays for all.
     fn next(&self, seats: &[Seat]) -> Option<usize> {
         let mut owed = lock(&self.owed);
         let mut total = 0;
@@ -48,27 +47,27 @@ impl Turns {
     }
 }
 
-/// In turn.
+/// Weighted round-robin.
 pub(super) fn round_robin(seats: &[Seat], turns: &Turns) -> Option<usize> {
     turns.next(seats)
 }
 
-/// The least load for its weight; in turn among equals.
+/// The least load relative to its weight; round-robin among equals.
 pub(super) fn least_connections(seats: &mut Vec<Seat>, turns: &Turns) -> Option<usize> {
     let least = seats.iter().copied().reduce(|a, b| if lighter(&b, &a) { b } else { a })?;
     seats.retain(|seat| !lighter(&least, seat));
     turns.next(seats)
 }
 
-/// Two by chance and weight, and of them the one with less load: nearly as even as the least of all, and without the
-/// rush of all on one that has just come.
+/// Draws two at random by weight, and takes the one with less load. Nearly as even as the least load of all, without a
+/// rush on an upstream that has just come up.
 pub(super) fn random_two(seats: &mut Vec<Seat>, rng: &mut Rng) -> Option<usize> {
     let first = draw(seats, rng)?;
     let Some(second) = draw(seats, rng) else { return Some(first.index) };
     Some(if lighter(&second, &first) { second.index } else { first.index })
 }
 
-/// The one that this client always has (see [`hash`]). `name` gives the hash of an upstream of the pool.
+/// The upstream that this client always gets (see [`hash`]). `name` gives the hash of an upstream of the pool.
 pub(super) fn source_hash(seats: &[Seat], client: u64, name: impl Fn(usize) -> u64) -> Option<usize> {
     let dear = |seat: &Seat| (hash::cost(client, name(seat.index)), seat.weight, seat.index);
     let cheaper = |a: (u64, u64, usize), b: (u64, u64, usize)| {
@@ -77,12 +76,12 @@ pub(super) fn source_hash(seats: &[Seat], client: u64, name: impl Fn(usize) -> u
     seats.iter().map(dear).reduce(cheaper).map(|(.., index)| index)
 }
 
-/// Whether `a` has less load for its weight than `b`.
+/// Whether `a` has less load relative to its weight than `b`.
 fn lighter(a: &Seat, b: &Seat) -> bool {
     u128::from(a.load) * u128::from(b.weight) < u128::from(b.load) * u128::from(a.weight)
 }
 
-/// Takes one out, by chance and weight.
+/// Removes one, drawn at random by weight.
 fn draw(seats: &mut Vec<Seat>, rng: &mut Rng) -> Option<Seat> {
     let total = seats.iter().map(|seat| seat.weight).sum::<u64>();
     if total == 0 {

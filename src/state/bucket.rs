@@ -4,17 +4,17 @@ use std::time::{Duration, Instant};
 
 use crate::model::ByteRate;
 
-/// A bucket is filled with what its rate gives in this time: short enough that a person sees a steady stream.
+/// A full bucket holds what its rate gives in this time: short enough that a person sees a steady stream.
 const DEPTH: Duration = Duration::from_millis(100);
-/// And with at least so much, for rates at which that would be single bytes.
+/// The least depth in bytes, for rates at which a bucket would hold single bytes.
 const LEAST_DEPTH: u64 = 64;
 
-/// Bytes that may pass, at a rate.
+/// A token bucket: bytes that may pass, at a rate.
 #[derive(Debug)]
 pub struct Bucket {
     rate: u64,
     depth: u64,
-    /// Bytes, times 10^9, so that nothing is lost between two looks.
+    /// Bytes, times 10^9, so that nothing is lost between two calls.
     filled: u128,
     at: Instant,
 }
@@ -22,15 +22,15 @@ pub struct Bucket {
 const SCALE: u128 = 1_000_000_000;
 
 impl Bucket {
-    /// A full one.
+    /// A full bucket.
     pub fn new(rate: ByteRate, now: Instant) -> Self {
         let rate = rate.bytes();
         let depth = (rate / u64::try_from(1000 / DEPTH.as_millis()).unwrap_or(1)).max(LEAST_DEPTH);
         Bucket { rate, depth, filled: u128::from(depth) * SCALE, at: now }
     }
 
-    /// How many bytes may pass now. Where that is next to none, when there is a good deal of them, half a bucket: so a slow
-    /// stream does not move byte by byte.
+    /// How many bytes may pass now. If that is next to none, fails with the time at which half a bucket may pass, so
+    /// that a slow stream does not move byte by byte.
     pub fn ready(&mut self, now: Instant) -> Result<u64, Instant> {
         let passed = now.saturating_duration_since(self.at).as_nanos();
         self.at = self.at.max(now);
@@ -44,7 +44,7 @@ impl Bucket {
         Err(self.at + Duration::from_nanos(nanos.max(1)))
     }
 
-    /// So many have passed.
+    /// Takes out bytes that have passed.
     pub fn take(&mut self, bytes: u64) {
         self.filled = self.filled.saturating_sub(u128::from(bytes) * SCALE);
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::health::Checks;
 use super::lock::lock;
 
-/// An upstream as one kind of check sees it. Shared by every route that checks it alike.
+/// An upstream as one kind of check sees it. Shared by every route that checks it the same way.
 #[derive(Debug)]
 pub struct Checked {
     up: AtomicBool,
@@ -30,14 +30,14 @@ struct Findings {
 /// What a check has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
-    /// It went down, for the time of this number.
+    /// It went down, and has done so this many times.
     Down(u64),
     /// It is up again, and had been down for this long.
     Up(Duration),
 }
 
 impl Checked {
-    /// An upstream that was not checked yet counts as up. Both numbers are at least 1.
+    /// An upstream counts as up until it is checked. Both numbers are at least 1.
     pub fn new(rise: u32, fall: u32) -> Self {
         let checks = Checks::new(rise, fall);
         let findings = Findings { checks, downs: 0, since: None, reason: None, last: None };
@@ -69,12 +69,12 @@ impl Checked {
         self.findings().last
     }
 
-    /// A check has ended.
+    /// Notes when a check has ended, and how long it took.
     pub fn ended(&self, begun: Instant, now: Instant) {
         self.findings().last = Some((now, now.saturating_duration_since(begun)));
     }
 
-    /// A check has passed, or failed for this reason.
+    /// Notes that a check has passed, or failed for this reason. Returns what it has changed.
     pub fn learn(&self, result: Result<(), String>, now: Instant) -> Option<Turn> {
         let mut findings = self.findings();
         let turned = findings.checks.result(result.is_ok());

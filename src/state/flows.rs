@@ -1,8 +1,8 @@
-//! The sessions of one UDP listener: datagrams and time in, what to do with them out.
+//! The sessions of one UDP listener: datagrams and time in, decisions out.
 //!
-//! UDP has no handshake, so anyone can send from addresses that are not theirs. What a session has shown decides what
-//! it may cost ([`Stage`]): one without an answer lives shorter and is the first to make room; one whose client has sent
-//! again after an answer, and so has seen it, never makes room for another.
+//! UDP has no handshake, so anyone can spoof a source address. What a session has shown ([`Stage`]) decides what it may
+//! cost. A session without an answer lives shorter and is evicted first. One whose client has sent again after an
+//! answer, and so has seen it, is never evicted.
 
 mod parts;
 
@@ -11,15 +11,15 @@ use std::time::{Duration, Instant};
 
 pub use parts::{Answer, Counts, Ended, Ends, FlowId, Placement, Stage, Terms};
 
-/// The sessions of a listener, each with what the caller keeps of it.
+/// The sessions of a listener, each with the caller's state.
 #[derive(Debug)]
 pub struct Flows<S> {
     index: HashMap<Ends, u32>,
     slots: Vec<Slot<S>>,
     free: Vec<u32>,
-    /// By stage and life: few, since lives come from the file.
+    /// One per stage and lifetime. There are few, since lifetimes come from the file.
     lists: Vec<List>,
-    /// No session lives longer than this in silence.
+    /// No session may be silent for longer than this. `None`: only its own terms apply.
     longest: Option<Duration>,
 }
 
@@ -36,14 +36,14 @@ struct Flow<S> {
     stage: Stage,
     last: Instant,
     counts: Counts,
-    /// Its list, and its neighbours there.
+    /// Its list, and its neighbours there, by index.
     list: usize,
     older: u32,
     newer: u32,
     state: S,
 }
 
-/// Sessions of one stage and one life, the longest silent first.
+/// Sessions of one stage and one lifetime, the longest silent first.
 #[derive(Debug)]
 struct List {
     stage: Stage,
@@ -53,7 +53,7 @@ struct List {
     len: usize,
 }
 
-/// No session.
+/// The index of no session.
 const NONE: u32 = u32::MAX;
 
 impl<S> Default for Flows<S> {
@@ -73,12 +73,12 @@ impl<S> Flows<S> {
         self.index.is_empty()
     }
 
-    /// How many have had no answer.
+    /// How many sessions have had no answer.
     pub fn asking(&self) -> usize {
         self.lists.iter().filter(|list| list.stage == Stage::Asking).map(|list| list.len).sum()
     }
 
-    /// The session of datagrams that a client has sent, if there is one.
+    /// The session of datagrams that a client has sent, if there is one. Counts them, and restarts its time.
     pub fn ask(&mut self, ends: &Ends, datagrams: u64, now: Instant) -> Option<FlowId> {
         let index = *self.index.get(ends)?;
         let slot = self.slots.get_mut(index as usize)?;
@@ -90,8 +90,8 @@ impl<S> Flows<S> {
         Some(id)
     }
 
-    /// Whether one more session may be opened. `room`: whether the bounds outside of this table leave a place;
-    /// `asking`: how many sessions without an answer there may be.
+    /// Decides whether one more session may be opened, and evicts another if that must make way. `room`: whether the
+    /// limits outside this table allow one more. `asking`: how many sessions without an answer are allowed.
     pub fn admit(&mut self, room: bool, asking: usize) -> Placement<S> {
         if self.asking() >= asking.max(1) {
             return Placement::Open(self.evict(Stage::Asking));
@@ -105,7 +105,7 @@ impl<S> Flows<S> {
         }
     }
 
-    /// Opens a session that [`Flows::admit`] has let in. Its first datagrams are still to be asked.
+    /// Opens a session that [`Flows::admit`] has admitted. Its first datagrams still have to go to [`Flows::ask`].
     pub fn open(&mut self, ends: Ends, terms: Terms, now: Instant, state: S) -> FlowId {
         if let Some(index) = self.index.get(&ends).copied() {
             drop(self.remove(index));
@@ -130,7 +130,7 @@ impl<S> Flows<S> {
         id
     }
 
-    /// Answers came from the upstream. `None`: the session is no more.
+    /// Counts answers of the upstream. `None`: the session has ended.
     pub fn answer(&mut self, id: FlowId, datagrams: u64, now: Instant) -> Option<Answer> {
         let flow = self.flow_mut(id)?;
         flow.counts.answers += datagrams;
@@ -142,25 +142,25 @@ impl<S> Flows<S> {
         Some(if last { Answer::Last } else { Answer::More })
     }
 
-    /// What the caller keeps of a session, between whom it is, and its counts.
+    /// The caller's state of a session, its ends, and its counts.
     pub fn get_mut(&mut self, id: FlowId) -> Option<(&mut S, Ends, &mut Counts)> {
         let flow = self.flow_mut(id)?;
         Some((&mut flow.state, flow.ends, &mut flow.counts))
     }
 
-    /// What a session has shown.
+    /// The stage of a session. `None`: it has ended.
     pub fn stage(&self, id: FlowId) -> Option<Stage> {
         let slot = self.slots.get(id.index as usize).filter(|slot| slot.turn == id.turn)?;
         slot.flow.as_ref().map(|flow| flow.stage)
     }
 
-    /// Ends a session.
+    /// Ends a session. `None`: it had ended before.
     pub fn end(&mut self, id: FlowId) -> Option<Ended<S>> {
         self.flow_mut(id)?;
         self.remove(id.index)
     }
 
-    /// Ends a session whose time is over. To be asked until there is none.
+    /// Ends one session whose time is over. Call it until it returns `None`.
     pub fn expire(&mut self, now: Instant) -> Option<Ended<S>> {
         let due = |list: &List| self.deadline(list).is_some_and(|deadline| deadline <= now);
         let index = self.lists.iter().find(|list| due(list))?.oldest;
@@ -177,7 +177,7 @@ impl<S> Flows<S> {
         self.longest = Some(longest);
     }
 
-    /// The sessions of which this holds.
+    /// The sessions whose state satisfies `holds`.
     pub fn of(&self, holds: impl Fn(&S) -> bool) -> Vec<FlowId> {
         let slots = self.slots.iter().zip(0..);
         let found = slots.filter(|(slot, _)| slot.flow.as_ref().is_some_and(|flow| holds(&flow.state)));
@@ -218,7 +218,7 @@ impl<S> Flows<S> {
         Some(Ended { ends, stage, state, counts })
     }
 
-    /// Notes that something has happened to a session.
+    /// Notes that a datagram has moved: sets the stage of its session, and moves it to the end of its list.
     fn touch(&mut self, index: u32, stage: Stage, now: Instant) {
         let Some(flow) = self.flow_at(index) else { return };
         flow.last = now;
@@ -238,7 +238,7 @@ impl<S> Flows<S> {
         self.link(index);
     }
 
-    /// The list of a stage and a life. One that is empty is taken for another: lives change with the file.
+    /// The list of a stage and a lifetime. Reuses an empty list, since lifetimes change with the file.
     fn list(&mut self, stage: Stage, life: Duration) -> usize {
         let same = |list: &List| list.stage == stage && list.life == life;
         let found = self.lists.iter().position(same);

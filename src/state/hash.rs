@@ -1,5 +1,5 @@
-//! A hash that never changes: not with the process, the machine or the version of Portway, so that all replicas choose
-//! the same upstream for a client. The numbers of the test below are a promise.
+//! A hash that is stable across processes, machines and versions of Portway, so that all replicas choose the same
+//! upstream for a client. The numbers of the test below are a promise.
 
 use std::net::IpAddr;
 
@@ -10,7 +10,7 @@ pub(super) fn mix(mut x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// FNV-1a, 64 bits, and mixed: FNV alone leaves the high bits of short inputs alike.
+/// FNV-1a, 64 bits, then mixed: FNV alone leaves the high bits of short inputs alike.
 pub(super) fn bytes(bytes: &[u8]) -> u64 {
     let fnv = bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
@@ -18,7 +18,7 @@ pub(super) fn bytes(bytes: &[u8]) -> u64 {
     mix(fnv)
 }
 
-/// A client by its address, whatever its port. Clients without one (Unix sockets) are all the same.
+/// The hash of a client's address, without the port. All clients without an address (Unix sockets) have the same hash.
 pub(super) fn client(ip: Option<IpAddr>) -> u64 {
     match ip.map(|ip| ip.to_canonical()) {
         None => bytes(&[]),
@@ -27,9 +27,9 @@ pub(super) fn client(ip: Option<IpAddr>) -> u64 {
     }
 }
 
-/// How dear an upstream is to a client, before its weight: -log2 of a number that is drawn for the pair, evenly from 0
-/// to 1, in units of 2^-32. The least of `cost / weight` wins (weighted rendezvous hashing: Schindelhauer, Schomaker
-/// 2005). By integers only: the logarithms of libraries differ in their last bit.
+/// The cost of an upstream for a client, before its weight: -log2 of a number that is drawn for the pair, uniformly
+/// from 0 to 1, in units of 2^-32. The least `cost / weight` wins (weighted rendezvous hashing: Schindelhauer,
+/// Schomaker 2005). Uses integers only: the logarithms of libraries differ in their last bit.
 pub(super) fn cost(client: u64, upstream: u64) -> u64 {
     let drawn = mix(client ^ mix(upstream)) | 1;
     let zeros = drawn.leading_zeros();
@@ -44,7 +44,7 @@ pub(super) fn cost(client: u64, upstream: u64) -> u64 {
     (64 << 32) - log
 }
 
-/// Chance, drawn from one number that the caller has from outside.
+/// A random number generator. The caller supplies the seed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rng(u64);
 
@@ -53,13 +53,13 @@ impl Rng {
         Rng(seed)
     }
 
-    /// SplitMix64.
+    /// The next number of SplitMix64.
     pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         mix(self.0)
     }
 
-    /// Evenly one of 0 to `end` - 1; `end` is at least 1.
+    /// A number from 0 to `end` - 1, drawn uniformly. `end` is at least 1.
     pub(super) fn below(&mut self, end: u64) -> u64 {
         let wide = u128::from(self.next()) * u128::from(end);
         u64::try_from(wide >> 64).unwrap_or_default()

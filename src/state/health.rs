@@ -1,4 +1,4 @@
-//! Whether an upstream can be had, as failed connects tell ([`Passive`]) and as checks tell ([`Checks`]).
+//! Whether an upstream is up, by failed connects ([`Passive`]) and by checks ([`Checks`]).
 
 use std::time::{Duration, Instant};
 
@@ -6,20 +6,20 @@ use crate::model::upstream::LONGEST_SLOW_START as LONGEST_RAMP;
 
 /// Failed connects in a row that put an upstream down.
 pub const FAILURES: u32 = 3;
-/// How long an upstream is down the first time. Each time in a row it is twice as long.
+/// How long an upstream is down the first time. Each further time in a row lasts twice as long.
 pub const FIRST: Duration = Duration::from_secs(1);
 /// The longest that an upstream is down before it is tried again, give or take a quarter.
 pub const LONGEST: Duration = Duration::from_secs(30);
-/// An upstream that was up for this long has its past forgiven.
+/// An upstream that was up for this long starts again at [`FIRST`] when it goes down.
 pub const FORGET: Duration = Duration::from_secs(60);
 /// What the end of an attempt has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Nothing that others should know.
+    /// Nothing to report.
     None,
-    /// The upstream is down for this long.
+    /// The upstream went down, for this long.
     Down(Duration),
-    /// It was down, was tried, and is down for this long.
+    /// It was down, was tried, and stays down for this long.
     StillDown(Duration),
     /// It is up again, and had been down for this long.
     Up(Duration),
@@ -32,16 +32,17 @@ pub enum Standing {
     Up(Option<Instant>),
     /// Its time is over: one connection may try it, and no other meanwhile.
     Trial,
-    /// Only where there is no other.
+    /// Only if there is no other.
     Down,
 }
 
-/// Health by failed connects: so many in a row put an upstream down, for a time that grows; then one attempt decides.
+/// Health by failed connects: [`FAILURES`] in a row put an upstream down, for a time that grows. Then one attempt
+/// decides.
 #[derive(Clone, Debug)]
 pub struct Passive {
-    /// In a row, while it is up.
+    /// Failed connects in a row, while it is up.
     failures: u32,
-    /// In a row, without [`FORGET`] between.
+    /// How often it went down in a row, without [`FORGET`] between.
     ejections: u32,
     state: State,
 }
@@ -68,7 +69,7 @@ impl Passive {
         }
     }
 
-    /// Takes the trial, where there is one to be had. Who has it gives it back with [`Passive::end_trial`].
+    /// Takes the trial, if one is due. Its holder returns it with [`Passive::end_trial`].
     pub fn begin_trial(&mut self, now: Instant) -> bool {
         match &mut self.state {
             State::Down { until, trial, .. } if now >= *until => !std::mem::replace(trial, true),
@@ -76,14 +77,14 @@ impl Passive {
         }
     }
 
-    /// The trial is over, with or without an answer.
+    /// Returns the trial, whether it had a result or not.
     pub fn end_trial(&mut self) {
         if let State::Down { trial, .. } = &mut self.state {
             *trial = false;
         }
     }
 
-    /// An attempt that began at `begun` has failed. `chance` is any number: it spreads the next trials.
+    /// Notes a failed attempt that began at `begun`. `chance` is any number: it spreads the next trials.
     pub fn failed(&mut self, begun: Instant, now: Instant, chance: u64) -> Change {
         match self.state {
             State::Up { since } => {
@@ -100,13 +101,13 @@ impl Passive {
                 }
                 Change::Down(self.eject(now, now, chance))
             }
-            // One from before, or one that was made because there was no other: the trial decides.
+            // It began before the upstream went down, or ran because there was no other. Only the trial decides.
             State::Down { since, until, .. } if begun < since || now < until => Change::None,
             State::Down { first, .. } => Change::StillDown(self.eject(first, now, chance)),
         }
     }
 
-    /// It was connected: by the trial, by an attempt for want of another upstream, or by a check.
+    /// Notes a connect: by the trial, by an attempt because no other upstream was left, or by a check.
     pub fn succeeded(&mut self, now: Instant) -> Change {
         self.failures = 0;
         match self.state {
@@ -118,14 +119,15 @@ impl Passive {
         }
     }
 
-    /// Whether there is nothing to remember: as new.
+    /// Whether it is as good as new: nothing is left to remember.
     pub fn is_calm(&self, now: Instant) -> bool {
         let long_up =
             |since: Option<Instant>| since.is_none_or(|since| now.duration_since(since) > LONGEST_RAMP);
         self.failures == 0 && matches!(self.state, State::Up { since } if long_up(since))
     }
 
-    /// Whether it is up with nothing to remember, or went down so long ago that it must be looked at anew anyway.
+    /// Whether its past may be forgotten: nothing is left to remember, or it went down so long ago that it must be
+    /// tried anew.
     pub fn is_past(&self, now: Instant) -> bool {
         match self.state {
             State::Up { .. } => self.is_calm(now),
@@ -142,7 +144,7 @@ impl Passive {
     }
 }
 
-/// How long an upstream is down that went down so many times before.
+/// How long an upstream is down that went down `before` times before.
 fn back_off(before: u32, chance: u64) -> Duration {
     let time = FIRST.saturating_mul(1_u32.checked_shl(before).unwrap_or(u32::MAX)).min(LONGEST);
     // Three to five quarters.
@@ -150,7 +152,7 @@ fn back_off(before: u32, chance: u64) -> Duration {
     time * (768 + spread) / 1024
 }
 
-/// The part of its weight that an upstream has so long after its recovery, in 1/256: from a tenth to all of it.
+/// The part of its weight that an upstream gets, in 1/256: from a tenth to all of it. `since`: when it came back.
 pub fn ramp(since: Option<Instant>, slow_start: Duration, now: Instant) -> u32 {
     const FULL: u32 = 256;
     let Some(since) = since else { return FULL };
@@ -162,19 +164,19 @@ pub fn ramp(since: Option<Instant>, slow_start: Duration, now: Instant) -> u32 {
     u32::try_from(part).unwrap_or(FULL).clamp(FULL / 10, FULL)
 }
 
-/// Health by checks: `fall` failures in a row put an upstream down, `rise` passes bring it back. The first check
-/// decides alone: who has just started should not wait for what is known.
+/// Health by checks: `fall` failures in a row put an upstream down, `rise` passes in a row bring it back. The first
+/// check decides alone, so that nobody has to wait after a start.
 #[derive(Clone, Copy, Debug)]
 pub struct Checks {
     rise: u32,
     fall: u32,
     up: Option<bool>,
-    /// Results in a row against `up`.
+    /// How many results in a row contradict `up`.
     against: u32,
 }
 
 impl Checks {
-    /// An upstream that was not checked yet counts as up. Both numbers are at least 1.
+    /// An upstream counts as up until it is checked. Both numbers are at least 1.
     pub fn new(rise: u32, fall: u32) -> Self {
         Checks { rise, fall, up: None, against: 0 }
     }
@@ -184,7 +186,7 @@ impl Checks {
         self.up != Some(false)
     }
 
-    /// A check has passed or failed. Returns whether the upstream went up or down by it.
+    /// Notes a check that has passed or failed. Returns whether the upstream went up or down by it.
     pub fn result(&mut self, passed: bool) -> bool {
         let before = self.is_up();
         match self.up {

@@ -1,9 +1,9 @@
-//! What a client may do, by its address: how many connections it has, and how fast new ones may come.
+//! Limits per client, by its address: how many connections it has, and how fast new ones may come.
 //!
-//! An IPv6 client is its /64: who has one address of it has all. Connections are counted exactly; the table of those
-//! counts has an entry only for a client with an open connection. The table of rates is bounded: where it is full, it
-//! forgets the client of a few that would be forgiven first anyway. A flood of addresses, each new, so pushes itself out,
-//! and not the one that has used its rate up; whoever is forgotten is let in, never kept out.
+//! An IPv6 client is its /64: whoever has one address of it has all. Connections are counted exactly: their table has
+//! an entry only for a client with an open connection. The table of rates is bounded. When it is full, it forgets the
+//! one of a few clients that would be forgiven first. A flood of new addresses therefore evicts itself, and not the
+//! client that has used up its rate. A forgotten client is admitted, never refused.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -13,17 +13,17 @@ use std::time::{Duration, Instant};
 use super::hash;
 use crate::model::Rate;
 
-/// Whom a limit takes for one client.
+/// What a limit treats as one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ClientKey {
-    /// One address.
+    /// One IPv4 address.
     V4(u32),
-    /// The upper half: a /64.
+    /// The upper half of an IPv6 address: a /64.
     V6(u64),
 }
 
 impl ClientKey {
-    /// Of an address, in whichever form it is given.
+    /// The key of an address. IPv4-mapped addresses count as IPv4.
     pub fn of(ip: IpAddr) -> Self {
         match ip.to_canonical() {
             IpAddr::V4(ip) => ClientKey::V4(ip.to_bits()),
@@ -31,7 +31,7 @@ impl ClientKey {
         }
     }
 
-    /// Which of so many parts of a table it belongs to: at least 1.
+    /// Which of `parts` shards of a table it belongs to. `parts` is at least 1.
     pub fn shard(self, parts: usize) -> usize {
         let parts = u64::try_from(parts).unwrap_or(1).max(1);
         usize::try_from(self.hash(0) % parts).unwrap_or_default()
@@ -46,14 +46,14 @@ impl ClientKey {
     }
 }
 
-/// The open connections of each client of one route.
+/// How many open connections each client of one route has.
 #[derive(Debug, Default)]
 pub struct Crowd {
     open: HashMap<ClientKey, u32>,
 }
 
 impl Crowd {
-    /// One more connection of a client, unless it has `most` already. Whether it may.
+    /// Counts one more connection of a client, unless it has `most` already. Returns whether it was counted.
     pub fn enter(&mut self, client: ClientKey, most: u32) -> bool {
         let open = self.open.entry(client).or_default();
         let may = *open < most;
@@ -65,13 +65,13 @@ impl Crowd {
         may
     }
 
-    /// One less.
+    /// Counts one connection of a client less.
     pub fn leave(&mut self, client: ClientKey) {
         if let Entry::Occupied(mut entry) = self.open.entry(client) {
             *entry.get_mut() -= 1;
             if *entry.get() == 0 {
                 entry.remove();
-                // What a crowd has left behind is given back.
+                // Free the memory that a crowd has left behind.
                 if self.open.capacity() > 64 && self.open.len() < self.open.capacity() / 8 {
                     self.open.shrink_to(self.open.len() * 2);
                 }
@@ -84,17 +84,17 @@ impl Crowd {
         self.open.len()
     }
 
-    /// Whether none has.
+    /// Whether no client has a connection.
     pub fn is_empty(&self) -> bool {
         self.open.is_empty()
     }
 }
 
-/// Places of the table that one client can stand at.
+/// How many places of the table one client can take.
 const WAYS: usize = 8;
 
-/// How fast new connections of each client come: a bounded table for all routes (GCRA, the "virtual scheduling" of ITU-T
-/// I.371: one time for each client, at which all that it has had is paid for).
+/// The connection rates of clients: a bounded table for all routes. Uses GCRA, the "virtual scheduling" of ITU-T I.371:
+/// one time per client, at which all its connections so far are paid for.
 #[derive(Debug)]
 pub struct Rates {
     places: Box<[Place]>,
@@ -106,22 +106,22 @@ pub struct Rates {
 struct Place {
     client: ClientKey,
     route: u32,
-    /// Nanoseconds after the epoch. In the past: the place is free.
+    /// Nanoseconds after the epoch. If that is in the past, the place is free.
     paid: u64,
 }
 
 impl Rates {
-    /// A table for about `clients` clients. `seed` is drawn by chance, so that nobody can choose addresses that meet.
+    /// A table for about `clients` clients. `seed` is random, so that nobody can choose addresses that collide.
     pub fn new(clients: usize, seed: u64, now: Instant) -> Self {
         let free = Place { client: ClientKey::V4(0), route: 0, paid: 0 };
         let places = clients.max(WAYS).next_multiple_of(WAYS);
         Rates { places: vec![free; places].into(), seed, epoch: now }
     }
 
-    /// One more connection of a client to a route, unless it comes too soon. Whether it may.
+    /// Counts one more connection of a client to a route, unless it comes too soon. Returns whether it was counted.
     pub fn enter(&mut self, route: u32, client: ClientKey, rate: Rate, now: Instant) -> bool {
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        // The epoch itself would be a free place's time.
+        // Never 0, which is the time of a free place.
         let now = nanos(now.saturating_duration_since(self.epoch)).saturating_add(1);
         let interval = nanos(rate.interval()).max(1);
         let ahead = interval.saturating_mul(u64::from(rate.burst()));
@@ -136,7 +136,8 @@ impl Rates {
         may
     }
 
-    /// Where the client stands, or where it can: at a free place, or instead of the one that will be forgiven first.
+    /// The place of the client, or one that it can take: a free one, or that of the client that would be forgiven
+    /// first.
     fn place(&mut self, route: u32, client: ClientKey) -> Option<&mut Place> {
         let sets = u64::try_from(self.places.len() / WAYS).unwrap_or(1).max(1);
         let set = client.hash(self.seed ^ u64::from(route)) % sets;

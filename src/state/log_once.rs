@@ -1,11 +1,11 @@
-//! A trouble that comes in many pieces, and that the log names twice: when it begins and when it is over.
+//! A repeated trouble that is logged twice: when it begins and when it is over.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::lock;
 
-/// A trouble is over after so long without a piece of it. Its return is then worth another message.
+/// A trouble is over after this long without an occurrence. If it returns, it is logged again.
 const CALM: Duration = Duration::from_secs(5);
 
 /// One kind of trouble at one place.
@@ -15,12 +15,12 @@ pub struct LogOnce {
 }
 
 impl LogOnce {
-    /// Notes a piece of the trouble. Returns whether it is the first, which is worth a message.
+    /// Notes an occurrence of the trouble. Returns whether it is the first, which should be logged.
     pub fn begins(&self, now: Instant) -> bool {
         lock(&self.last).replace(now).is_none()
     }
 
-    /// Notes that all is well. Returns whether that ends a trouble, which is worth a message.
+    /// Notes that all is well. Returns whether that ends a trouble, which should be logged.
     pub fn ends(&self, now: Instant) -> bool {
         lock(&self.last).take_if(|last| now.saturating_duration_since(*last) >= CALM).is_some()
     }

@@ -25,9 +25,9 @@ impl AddAssign for Bytes {
 /// Datagrams and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Volume {
-    /// How many.
+    /// How many datagrams.
     pub datagrams: u64,
-    /// How long they are together.
+    /// Their total length.
     pub bytes: u64,
 }
 
@@ -38,14 +38,14 @@ impl AddAssign for Volume {
     }
 }
 
-/// What was counted at one moment.
+/// The counters at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Connections that were opened.
     pub opened: u64,
     /// Those of them that have ended. Never more than `opened`.
     pub closed: u64,
-    /// What they have moved.
+    /// The bytes that they have moved.
     pub bytes: Bytes,
 }
 
@@ -57,7 +57,7 @@ impl AddAssign for Totals {
     }
 }
 
-/// Tells tallies apart.
+/// The id of the next tally.
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 /// The counters of a route or of an upstream.
@@ -69,7 +69,7 @@ pub struct Tally {
     closed: AtomicU64,
     /// Bytes of connections that have ended: up, down.
     bytes: [AtomicU64; 2],
-    /// The most that was ever said of them.
+    /// The most that was ever reported: up, down.
     shown: [AtomicU64; 2],
     failed: AtomicU64,
 }
@@ -93,24 +93,24 @@ impl Tally {
         self.id
     }
 
-    /// One more connection.
+    /// Counts one more connection.
     pub fn opened(&self) {
         self.opened.fetch_add(1, Relaxed);
     }
 
-    /// One of them has ended, with so many bytes.
+    /// Counts one of them as ended, with its bytes.
     pub fn closed(&self, bytes: Bytes) {
         self.bytes[0].fetch_add(bytes.up, Relaxed);
         self.bytes[1].fetch_add(bytes.down, Relaxed);
         self.closed.fetch_add(1, Relaxed);
     }
 
-    /// An attempt did not become a connection.
+    /// Counts an attempt that did not become a connection.
     pub fn failed(&self) {
         self.failed.fetch_add(1, Relaxed);
     }
 
-    /// Attempts that did not become a connection.
+    /// How many attempts did not become a connection.
     pub fn failures(&self) -> u64 {
         self.failed.load(Relaxed)
     }
@@ -125,9 +125,9 @@ impl Tally {
         }
     }
 
-    /// All connections, and the bytes of all: `ended` are those of the ended ones, read before `open`, those of the open
-    /// ones. A connection that ended between the two looks is missing in both, so what is said is no less than what was
-    /// said before.
+    /// All connections, and the bytes of all. `ended` are the bytes of ended connections, and must be read before
+    /// `open`, those of the open ones. A connection that ends between the two reads is in neither, so the result never
+    /// falls below an earlier one.
     pub fn all(&self, ended: Bytes, open: Bytes) -> Totals {
         let most = |shown: &AtomicU64, now: u64| shown.fetch_max(now, Relaxed).max(now);
         let up = most(&self.shown[0], ended.up + open.up);
@@ -136,26 +136,26 @@ impl Tally {
     }
 }
 
-/// What is counted of a route.
+/// The counters of a route.
 #[derive(Debug)]
 pub struct Meter {
-    /// Connections and bytes.
+    /// Connections, their bytes, and failed attempts.
     pub tally: Tally,
     outcomes: [AtomicU64; Outcome::ALL.len()],
-    /// From accept to a connected upstream.
+    /// Time from accept to a connected upstream.
     pub connect: Histogram<{ CONNECT.len() }>,
     /// From accept to the end.
     pub duration: Histogram<{ DURATION.len() }>,
 }
 
-/// The end of a connection, as far as it is counted.
+/// What is counted when a connection ends.
 #[derive(Clone, Copy, Debug)]
 pub struct End {
     /// How it ended.
     pub outcome: Outcome,
-    /// What it has moved.
+    /// The bytes that it has moved.
     pub bytes: Bytes,
-    /// From accept to a connected upstream, where there was one.
+    /// Time from accept to a connected upstream. `None`: none connected.
     pub connect: Option<Duration>,
     /// From accept to the end.
     pub duration: Duration,
@@ -173,7 +173,7 @@ impl Default for Meter {
 }
 
 impl Meter {
-    /// A connection has ended.
+    /// Counts a connection that has ended.
     pub fn closed(&self, end: &End) {
         self.outcomes[end.outcome as usize].fetch_add(1, Relaxed);
         if let Some(connect) = end.connect {
@@ -183,27 +183,27 @@ impl Meter {
         self.tally.closed(end.bytes);
     }
 
-    /// How many ended how. Those that nobody did are left out.
+    /// How many connections ended with each outcome. Outcomes with none are left out.
     pub fn outcomes(&self) -> impl Iterator<Item = (Outcome, u64)> {
         let counts = Outcome::ALL.iter().map(|outcome| (*outcome, &self.outcomes[*outcome as usize]));
         counts.map(|(outcome, count)| (outcome, count.load(Relaxed))).filter(|(_, count)| *count > 0)
     }
 }
 
-/// Upper bounds of connect times, in seconds: from one within a host to the longest that people wait.
+/// Upper bounds of connect times, in seconds: from a connect within a host to the longest that people wait.
 pub const CONNECT: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
 /// Upper bounds of durations, in seconds: from a question and its answer to a day.
 pub const DURATION: [f64; 12] =
     [0.01, 0.1, 0.5, 1.0, 5.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 21_600.0, 86_400.0];
 
-/// How many times lay below each bound.
+/// How many times lay at or below each bound.
 #[derive(Debug)]
 pub struct Histogram<const N: usize> {
     bounds: &'static [f64; N],
-    /// Each between its bound and the one before.
+    /// How many lay between the bound before and this one.
     counts: [AtomicU64; N],
     above: AtomicU64,
-    /// In microseconds.
+    /// The sum of all times, in microseconds.
     sum: AtomicU64,
 }
 

@@ -1,8 +1,9 @@
 //! Layer 2: the memory of the running proxy. Pure: `now` and chance are arguments, nothing is resolved, dialled or
 //! logged.
 //!
-//! [`Upstream`] is what is known of one address, whatever route leads there; it outlives edits. [`Pool`] is what one
-//! listener leads to, and in which order. A connection [`Walk`]s it. [`flows::Flows`] are the sessions of a UDP listener.
+//! [`Upstream`] is what is known about one address, whatever route uses it; it outlives edits. [`Pool`] holds the
+//! upstreams of one listener, and chooses their order. A connection [`Walk`]s it. [`flows::Flows`] are the sessions of
+//! a UDP listener.
 
 mod balance;
 mod bucket;

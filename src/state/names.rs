@@ -1,4 +1,4 @@
-//! What is known of a name: the last good answer of the resolver, which stays in use while it has no better one.
+//! What is known about a name: the last good answer of the resolver, which stays in use until there is a better one.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 /// The time between two look-ups of a name, give or take a quarter. The system's resolver does not say how long its
 /// answers hold.
 pub const INTERVAL: Duration = Duration::from_secs(5);
-/// The same when somebody could not connect, and asks.
+/// The least time between two look-ups, for one that a failed connect asks for.
 pub const SOONEST: Duration = Duration::from_secs(1);
 
-/// The answers about one name.
+/// The last good answer about one name.
 #[derive(Clone, Debug, Default)]
 pub struct Answers {
     addrs: Arc<[IpAddr]>,
-    /// Since when there was no answer.
+    /// When the look-ups began to fail. `None`: the last one gave an answer.
     failing: Option<Instant>,
 }
 
@@ -27,12 +27,12 @@ pub struct News {
     pub gone: Vec<IpAddr>,
     /// It failed, and the one before did not.
     pub fails: bool,
-    /// It is the first answer after failures, which began so long ago.
+    /// It is the first answer after failures, which began this long ago.
     pub back: Option<Duration>,
 }
 
 impl News {
-    /// Whether the addresses are others than before.
+    /// Whether the addresses have changed.
     pub fn changed(&self) -> bool {
         !(self.added.is_empty() && self.gone.is_empty())
     }
@@ -44,8 +44,8 @@ impl Answers {
         &self.addrs
     }
 
-    /// Takes in the end of a look-up; `None`: it failed. An answer without addresses is a failure too: a resolver that
-    /// restarts gives such answers about names that are there, and who used the name had something to connect to.
+    /// Notes the result of a look-up. `None`: it failed. An answer without addresses is a failure too: a resolver that
+    /// restarts gives such answers about names that exist, and users of the name had something to connect to.
     pub fn learn(&mut self, found: Option<Vec<IpAddr>>, now: Instant) -> News {
         let Some(found) = found.filter(|found| !found.is_empty()) else {
             return News {
@@ -62,7 +62,7 @@ impl Answers {
             fails: false,
             back: self.failing.take().map(|since| now.saturating_duration_since(since)),
         };
-        // Servers turn the order round with every answer: who is first stays so while the set is the same.
+        // Servers rotate the order with every answer. The first one stays first while the set is the same.
         if news.changed() {
             self.addrs = found.into();
         }
@@ -70,7 +70,7 @@ impl Answers {
     }
 }
 
-/// How long after the beginning of a look-up the next one begins. `chance` is any number.
+/// How long after the start of a look-up the next one begins. `chance` is any number.
 pub fn pause(chance: u64) -> Duration {
     let spread = u32::try_from(chance % 513).unwrap_or_default();
     INTERVAL * (768 + spread) / 1024

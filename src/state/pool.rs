@@ -14,39 +14,39 @@ use crate::model::Balance;
 /// One upstream of a pool.
 #[derive(Clone, Debug)]
 pub struct Member {
-    /// What is known of it.
+    /// Its address, load and health by failed connects.
     pub upstream: Arc<Upstream>,
     /// Its share beside the others: at least 1.
     pub weight: u32,
-    /// Only where no other can be had.
+    /// Used only if no other is up.
     pub backup: bool,
-    /// It takes no more connections than these.
+    /// The most connections that it takes. `None`: any number.
     pub most: Option<u32>,
-    /// What active checks say of it, where it has any.
+    /// The result of its active checks. `None`: it has none.
     pub check: Option<Arc<Checked>>,
-    /// The name that it is an address of.
+    /// The name it is an address of. `None`: the file has the address itself.
     pub of: Option<NameOf>,
 }
 
-/// An address and its name.
+/// How an address belongs to its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameOf {
-    /// Which of the names of its pool.
+    /// Which name of its pool: addresses of one name have the same number.
     pub group: usize,
-    /// It is of the family that the resolver does not prefer: only where no address of the other can be had, and soon
-    /// beside one that does not answer.
+    /// Whether it is of the family that the resolver does not prefer. Such an address is used only if none of the other
+    /// family is up, and soon beside one that does not answer.
     pub second: bool,
-    /// What [`Balance::SourceHash`] knows it by, where that is not its address.
+    /// The text that [`Balance::SourceHash`] knows it by. `None`: its address.
     pub known_as: Option<String>,
 }
 
 impl Member {
-    /// An upstream with nothing said about it.
+    /// A member with weight 1, and nothing else set.
     pub fn plain(upstream: Arc<Upstream>) -> Self {
         Member { upstream, weight: 1, backup: false, most: None, check: None, of: None }
     }
 
-    /// Whether it can be had, as far as is known.
+    /// Whether it is up, as far as is known.
     pub fn is_up(&self, now: Instant) -> bool {
         matches!(self.standing(now), Standing::Up(_))
     }
@@ -67,18 +67,18 @@ impl Member {
     }
 }
 
-/// The upstreams of one listener.
+/// The upstreams of one listener, and how to choose among them.
 #[derive(Debug)]
 pub struct Pool {
     members: Vec<Member>,
-    /// Of each member's name, for [`Balance::SourceHash`].
+    /// The hash of each member, for [`Balance::SourceHash`]. Empty for the others.
     names: Vec<u64>,
     balance: Balance,
     slow_start: Duration,
     turns: Turns,
 }
 
-/// One connection's way through a pool: which upstreams it has tried.
+/// One connection's walk through a pool: which upstreams it has tried.
 #[derive(Debug)]
 pub struct Walk {
     client: Option<IpAddr>,
@@ -86,26 +86,26 @@ pub struct Walk {
     tried: Marks,
     /// Whether the last one was of the second family.
     second: bool,
-    /// The last of them that was full.
+    /// The index of the last upstream that was full.
     full: Option<usize>,
 }
 
-/// An upstream that is to be tried now.
+/// An upstream to try now.
 #[derive(Debug)]
 pub struct Step {
-    /// Its place in the pool.
+    /// Its index in the pool.
     pub index: usize,
-    /// The attempt.
+    /// The attempt, which counts in the upstream's load.
     pub attempt: Attempt,
 }
 
 impl Walk {
-    /// The way of a client. `chance` is any number.
+    /// The walk of a client. `chance` is any number.
     pub fn new(client: Option<IpAddr>, chance: u64) -> Self {
         Walk { client, rng: Rng::new(chance), tried: Marks::default(), second: false, full: None }
     }
 
-    /// An upstream that was passed over because it has all the connections that it takes.
+    /// The index of an upstream that was passed over because it was full. `None`: none was.
     pub fn full(&self) -> Option<usize> {
         self.full
     }
@@ -130,14 +130,14 @@ impl Pool {
         &self.members
     }
 
-    /// Whether one of them is up. Which ones are full is left out: that passes by itself.
+    /// Whether any member is up. A full one counts as up: that passes by itself.
     pub fn is_any_up(&self, now: Instant) -> bool {
         self.members.iter().any(|member| member.is_up(now))
     }
 
-    /// The next upstream to be tried. The caller walks on until one is connected, so that choosing and retrying need
-    /// not know of each other. Upstreams that are up come first, then backups that are up, then those that are down:
-    /// where health errs, a client is served all the same. One that is full is passed over.
+    /// The next upstream to try. The caller walks on until one connects, so that choosing and retrying stay
+    /// independent. Upstreams that are up come first, then backups that are up, then those that are down: if health
+    /// errs, a client is still served. Full upstreams are passed over.
     pub fn next(&self, walk: &mut Walk, now: Instant) -> Option<Step> {
         match self.members.len() {
             1 if walk.tried.has(0) => None,
@@ -146,20 +146,20 @@ impl Pool {
         }
     }
 
-    /// The next one of the same name as that of this index: first one of the other family than the last (RFC 8305,
-    /// section 4), so that a family that leads nowhere costs one delay and not one for each of its addresses.
+    /// The next address of the same name as this index: first one of the other family than the last (RFC 8305, section
+    /// 4), so that a family that does not work costs one delay, and not one for each of its addresses.
     pub fn next_beside(&self, walk: &mut Walk, index: usize, now: Instant) -> Option<Step> {
         let group = self.group(index)?;
         self.first_that_begins(walk, now, Some(group))
     }
 
-    /// Whether the name of this one has other addresses.
+    /// Whether the name of this address has other addresses.
     pub fn has_others(&self, index: usize) -> bool {
         let Some(own) = self.group(index) else { return false };
         (0..self.members.len()).filter(|other| self.group(*other) == Some(own)).count() > 1
     }
 
-    /// Whether there is one that the walk has not tried.
+    /// Whether there is an upstream that the walk has not tried.
     pub fn has_left(&self, walk: &Walk) -> bool {
         (0..self.members.len()).any(|index| !walk.tried.has(index))
     }
@@ -212,7 +212,7 @@ impl Pool {
             let order = 2 * u8::from(member.backup) + u8::from(later);
             let (rank, since) = match member.standing(now) {
                 Standing::Up(since) => (order, since),
-                // A backup is no place to try for the sake of trying.
+                // A trial is no reason to use a backup.
                 Standing::Trial if !member.backup => (u8::from(later), Some(now)),
                 Standing::Trial | Standing::Down => (4 + order, None),
             };
@@ -236,8 +236,8 @@ impl Pool {
         }
     }
 
-    /// How much of its weight an upstream has that came back then, in 1/256. A source keeps its upstream whatever the
-    /// replica that it comes to, so there is no slow start for it.
+    /// The part of its weight that an upstream gets that came back at `since`, in 1/256. [`Balance::SourceHash`] has no
+    /// slow start: a source keeps its upstream, whatever replica it connects to.
     fn part(&self, since: Option<Instant>, now: Instant) -> u32 {
         match self.balance {
             Balance::SourceHash => 1,
@@ -246,7 +246,7 @@ impl Pool {
     }
 }
 
-/// A set of small numbers.
+/// A set of indices. The first 64 need no allocation.
 #[derive(Debug, Default)]
 struct Marks {
     low: u64,

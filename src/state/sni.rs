@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::model::{Selector, ServerName};
 
-/// The routes of one address, by what they serve.
+/// The routes of one address, by the names and protocols that they serve.
 #[derive(Debug, Default)]
 pub struct ServedNames {
     exact: HashMap<String, Choices>,
@@ -28,7 +28,7 @@ impl Choices {
         self.by_protocol.extend(alpn.iter().map(|protocol| (protocol.clone().into_bytes(), route)));
     }
 
-    /// By the protocol that the client likes best of those that are served; else whatever it speaks.
+    /// By the protocol that the client prefers among those served; otherwise the route for any protocol.
     fn choose(&self, alpn: &[Vec<u8>]) -> Option<usize> {
         let of = |wanted: &Vec<u8>| self.by_protocol.iter().find(|(protocol, _)| protocol == wanted);
         alpn.iter().find_map(of).map(|(_, route)| *route).or(self.whatever)
@@ -36,7 +36,7 @@ impl Choices {
 }
 
 impl ServedNames {
-    /// Of routes in an order that the answers count in.
+    /// Indexes selectors. The answers are indices in their order.
     pub fn new<'s>(selectors: impl IntoIterator<Item = &'s Selector>) -> Self {
         let mut names = ServedNames::default();
         for (route, selector) in selectors.into_iter().enumerate() {
@@ -56,13 +56,13 @@ impl ServedNames {
         names
     }
 
-    /// The route that takes whoever no other one serves.
+    /// The catch-all route, for clients that no other route serves.
     pub fn rest(&self) -> Option<usize> {
         self.rest
     }
 
-    /// The route for a client: by its name itself, by the longest `*.` that covers it, by its protocol alone, or the rest.
-    /// `name` is in lower case.
+    /// The route for a client: by the exact name, by the longest `*.` that covers it, by protocol alone, or the
+    /// catch-all. `name` is in lower case.
     pub fn route(&self, name: Option<&str>, alpn: &[Vec<u8>]) -> Option<usize> {
         let by_name = name.and_then(|name| {
             let exact = self.exact.get(name).and_then(|choices| choices.choose(alpn));
@@ -108,11 +108,11 @@ mod tests {
             ("a.deep.example.com", &[], 1),
             ("a.deep.example.com", &["h2"], 2),
             ("deep.example.com", &["h2"], 1),
-            // A name below is not the name itself.
+            // `*.` does not cover the name itself.
             ("example.com", &[], 5),
             ("example.com", &["acme-tls/1"], 4),
             ("notexample.com", &[], 5),
-            // Both must fit.
+            // Both the name and the protocol must match.
             ("only.example.org", &["postgresql"], 6),
             ("only.example.org", &["h2"], 5),
             ("only.example.org", &[], 5),

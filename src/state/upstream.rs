@@ -1,4 +1,4 @@
-//! What is known of one upstream: its load and its health. Shared by every route that leads there, and kept by edits.
+//! What is known about one upstream: its load and its health. Every route that uses it shares this, and edits keep it.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -9,13 +9,13 @@ use super::health::{Change, Passive, Standing};
 use super::lock::lock;
 use crate::model::UpstreamAddr;
 
-/// One upstream address.
+/// One upstream address, its load and its health.
 #[derive(Debug)]
 pub struct Upstream {
     addr: UpstreamAddr,
-    /// Connections, and attempts.
+    /// Connections, and attempts in progress.
     load: AtomicU32,
-    /// Health has nothing to tell: the usual case, in which no lock is taken.
+    /// Whether the health is as good as new: the usual case, in which no lock is taken.
     calm: AtomicBool,
     /// How often it went down.
     downs: AtomicU64,
@@ -30,7 +30,7 @@ struct Known {
 }
 
 impl Upstream {
-    /// One that is not known yet: no load, and up.
+    /// An upstream that is not known yet: without load, and up.
     pub fn new(addr: UpstreamAddr) -> Self {
         Upstream {
             addr,
@@ -46,7 +46,7 @@ impl Upstream {
         &self.addr
     }
 
-    /// How many connections it has, those that are being made included.
+    /// How many connections it has, including attempts in progress.
     pub fn load(&self) -> u32 {
         self.load.load(Ordering::Relaxed)
     }
@@ -70,12 +70,12 @@ impl Upstream {
         self.downs.load(Ordering::Acquire)
     }
 
-    /// Whether nothing is lost when it is forgotten.
+    /// Whether forgetting it loses nothing.
     pub fn is_forgettable(&self, now: Instant) -> bool {
         self.calm.load(Ordering::Relaxed) || self.known().passive.is_past(now)
     }
 
-    /// Begins an attempt, unless it has `most` connections.
+    /// Begins an attempt. `None`: it has `most` connections already.
     pub fn begin(self: &Arc<Self>, most: Option<u32>, now: Instant) -> Option<Attempt> {
         match most {
             None => {
@@ -92,14 +92,15 @@ impl Upstream {
         Some(Attempt { load, begun: now, trial })
     }
 
-    /// A check has found that it connects.
+    /// Notes that a check has connected.
     pub fn passed(&self, now: Instant) -> Change {
         self.succeeded(now).0
     }
 
-    /// With how often it went down before: whoever is connected now must hear of the next time, and of no earlier one.
+    /// Notes a connect. Also returns how often it went down before: the new connection must notice the next time, and
+    /// no earlier one.
     fn succeeded(&self, now: Instant) -> (Change, u64) {
-        // Before the look at `calm`, which is false before the number grows.
+        // Read before `calm`, which turns false before the count grows.
         let downs = self.downs();
         if self.calm.load(Ordering::Acquire) {
             return (Change::None, downs);
@@ -129,7 +130,7 @@ impl Upstream {
     }
 }
 
-/// One connection of an upstream's load. Given back when dropped.
+/// Counts one connection in an upstream's load until dropped.
 #[derive(Debug)]
 pub struct Load {
     upstream: Arc<Upstream>,
@@ -149,7 +150,7 @@ impl Drop for Load {
     }
 }
 
-/// The right to try an upstream whose time is over. Given back when dropped.
+/// The right to try an upstream whose time is over. Returned on drop.
 #[derive(Debug)]
 struct Trial(Arc<Upstream>);
 
@@ -159,7 +160,7 @@ impl Drop for Trial {
     }
 }
 
-/// An attempt at an upstream; part of its load. Dropped, it says nothing about the upstream's health.
+/// An attempt at an upstream, counted in its load. Dropping it says nothing about the upstream's health.
 #[derive(Debug)]
 #[must_use]
 pub struct Attempt {
@@ -179,7 +180,7 @@ impl Attempt {
         self.trial.is_some()
     }
 
-    /// It is a connection now.
+    /// The attempt has connected. Returns the connection's part of the load.
     pub fn connected(self, now: Instant) -> (Load, Change) {
         let (change, downs) = self.load.upstream.succeeded(now);
         let mut load = self.load;
@@ -187,7 +188,7 @@ impl Attempt {
         (load, change)
     }
 
-    /// It has failed, by the upstream's fault and for this reason. `chance` is any number.
+    /// The attempt has failed, by the upstream's fault and for this reason. `chance` is any number.
     pub fn failed(self, now: Instant, why: &dyn fmt::Display, chance: u64) -> Change {
         self.load.upstream.failed(self.begun, now, why, chance)
     }

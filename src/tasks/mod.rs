@@ -1,7 +1,6 @@
-//! Floor 3: the only place that spawns. Every task belongs to a [`Scope`], and every scope can be drained.
+//! Layer 3: the only place that spawns. Every task belongs to a [`Scope`], and every scope can be drained.
 //!
-//! A scope can be killed, and its children with it. The same drain serves a stop signal, a removed route and a changed
-//! one.
+//! Killing a scope kills its children. The same drain serves a stop signal, a removed route and a changed one.
 
 mod workers;
 
@@ -18,7 +17,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 pub use workers::{Worker, WorkerPool, WorkerSlot, WorkerThreads, most_acceptors};
 
-/// An owner of tasks.
+/// Owns tasks, to wait for them or to kill them. Clones share the tasks.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
     kill: CancellationToken,
@@ -31,12 +30,12 @@ impl Scope {
         Self::default()
     }
 
-    /// A scope that ends with its parent. Its tasks are its own: the parent does not count them.
+    /// A scope that is killed with its parent. Its tasks are its own: the parent does not count them.
     pub fn child(&self) -> Scope {
         Scope { kill: self.kill.child_token(), tracker: TaskTracker::new() }
     }
 
-    /// Runs a task until it ends, or until the scope is killed: then it is dropped where it stands.
+    /// Runs a task until it ends, or until the scope is killed, which drops it where it stands.
     pub fn spawn<F>(&self, task: F) -> Task
     where
         F: Future<Output = ()> + Send + 'static,
@@ -63,22 +62,22 @@ impl Scope {
         self.tracker.wait().await;
     }
 
-    /// Resolves once the tasks of the scope were ended: for what belongs to it and is no task of its own.
+    /// Resolves once the scope is killed. For what belongs to the scope without being a task.
     pub fn killed(&self) -> impl Future<Output = ()> + Send + use<> {
         self.kill.clone().cancelled_owned()
     }
 
-    /// Something that belongs to the scope as a task does, until it is dropped: a drain waits for it.
+    /// A token that counts as a task of the scope until it is dropped: a drain waits for it.
     pub fn hold(&self) -> ScopeToken {
         ScopeToken(self.tracker.token())
     }
 
-    /// How many tasks are running, and things held.
+    /// How many tasks are running, including tokens from [`Scope::hold`].
     pub fn len(&self) -> usize {
         self.tracker.len()
     }
 
-    /// Whether no task is running.
+    /// Whether no task is running and no token is held.
     pub fn is_empty(&self) -> bool {
         self.tracker.is_empty()
     }
@@ -96,7 +95,7 @@ impl Scope {
     }
 }
 
-/// One task of a scope, for those who may have to end it by itself. Dropping this ends nothing.
+/// A handle that can kill one task of a scope. Dropping it ends nothing.
 #[derive(Debug)]
 pub struct Task(AbortHandle);
 
@@ -107,7 +106,7 @@ impl Task {
     }
 }
 
-/// Whoever drops it has no use for the tasks of its scope any more.
+/// Kills its scope when dropped.
 #[derive(Debug)]
 pub struct KillOnDrop(Scope);
 
@@ -117,13 +116,13 @@ impl Drop for KillOnDrop {
     }
 }
 
-/// A part of a scope that is no task.
+/// Counts as a task of its scope until dropped.
 #[derive(Debug)]
 pub struct ScopeToken(#[expect(dead_code, reason = "it is its drop that counts")] TaskTrackerToken);
 
 pin_project! {
-    /// A task that ends with its scope. By hand: an async block keeps room for `task` twice, for where it comes in and for
-    /// where it is awaited, and each connection has one (1.3 KiB).
+    /// A task that ends with its scope. Written by hand: an async block stores `task` twice, as it is captured and as
+    /// it is awaited, and each connection has one (1.3 KiB).
     struct Scoped<F> {
         #[pin]
         kill: WaitForCancellationFutureOwned,

@@ -1,5 +1,5 @@
-//! The threads that serve connections, each with a runtime of its own: what a connection does, it does on one thread, and
-//! waits for no lock of another. `server::run` says what that gains.
+//! The workers: threads that serve connections, each with its own runtime. A connection stays on one thread, and waits
+//! for no lock of another. `server::run` says what that gains.
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -11,13 +11,13 @@ use std::time::Duration;
 use tokio::runtime::{Builder, EnterGuard, Handle};
 use tokio_util::sync::CancellationToken;
 
-/// So many threads take connections from one listening socket: each of them is woken by each new connection of an idle
-/// proxy, and all but one in vain.
+/// How many workers accept from one listening socket. Each new connection of an idle proxy wakes all of them, and all
+/// but one in vain.
 const ACCEPTORS: usize = 2;
-/// With more listeners than this they spread the work by themselves, and each is one thread's.
+/// With more listeners than this they spread the work by themselves, and each has one acceptor.
 const MANY: usize = 256;
 
-/// How many threads take connections from each of so many listening sockets, at most.
+/// How many workers accept from each listening socket, at most, if there are this many.
 pub fn most_acceptors(listeners: usize) -> usize {
     if listeners > MANY { 1 } else { ACCEPTORS }
 }
@@ -26,7 +26,7 @@ pub fn most_acceptors(listeners: usize) -> usize {
 #[derive(Debug)]
 pub struct Worker {
     runtime: Handle,
-    /// Connections that it has.
+    /// How many connections it serves.
     open: AtomicUsize,
 }
 
@@ -35,7 +35,7 @@ impl Worker {
         Arc::new(Worker { runtime, open: AtomicUsize::new(0) })
     }
 
-    /// What is spawned while the guard lives runs there, and sockets that are made wake that thread.
+    /// While the guard lives, tasks are spawned on this worker, and new sockets wake it.
     pub fn enter(&self) -> EnterGuard<'_> {
         self.runtime.enter()
     }
@@ -45,12 +45,12 @@ impl Worker {
     }
 }
 
-/// A connection's place on a thread.
+/// Counts a connection on its worker until dropped.
 #[derive(Debug)]
 pub struct WorkerSlot(Arc<Worker>);
 
 impl WorkerSlot {
-    /// The thread.
+    /// The worker that serves the connection.
     pub fn worker(&self) -> &Arc<Worker> {
         &self.0
     }
@@ -62,7 +62,7 @@ impl Drop for WorkerSlot {
     }
 }
 
-/// The workers.
+/// All workers of the process.
 #[derive(Debug)]
 pub struct WorkerPool {
     workers: Box<[Arc<Worker>]>,
@@ -70,7 +70,7 @@ pub struct WorkerPool {
 }
 
 impl WorkerPool {
-    /// One thread for each core that this process may use. They work until [`WorkerThreads::stop`].
+    /// Starts one thread for each core that this process may use. They run until [`WorkerThreads::stop`].
     pub fn start() -> io::Result<(WorkerPool, WorkerThreads)> {
         let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let mut threads = WorkerThreads { stop: CancellationToken::new(), threads: Vec::new() };
@@ -88,19 +88,19 @@ impl WorkerPool {
         Ok((WorkerPool { workers: workers.into(), next: AtomicUsize::new(0) }, threads))
     }
 
-    /// The worker whose turn it is to have another listener.
+    /// The next worker in turn, for another listener.
     pub fn next(&self) -> Arc<Worker> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         self.workers[turn % self.workers.len()].clone()
     }
 
-    /// Those who take the connections of one more listener, where there are so many.
+    /// The workers that accept for one more listener. `listeners`: the number of all.
     pub fn acceptors(&self, listeners: usize) -> impl Iterator<Item = Arc<Worker>> {
         (0..most_acceptors(listeners).min(self.workers.len())).map(|_| self.next())
     }
 
-    /// A place for a connection that `near` has accepted: there, unless another has clearly fewer. To hand it on costs a
-    /// wake-up; a few connections can be all the work there is, so of few each counts.
+    /// A slot for a connection that `near` has accepted: on `near`, unless another worker has clearly fewer. Handing it
+    /// on costs a wake-up. A few connections can be all the work there is, so with few of them each one counts.
     pub fn slot(&self, near: &Arc<Worker>) -> WorkerSlot {
         let least = self.workers.iter().min_by_key(|worker| worker.open());
         let worker = match least {
@@ -112,7 +112,7 @@ impl WorkerPool {
     }
 }
 
-/// The threads of a workers.
+/// The threads of a [`WorkerPool`].
 #[derive(Debug)]
 pub struct WorkerThreads {
     stop: CancellationToken,
@@ -120,11 +120,11 @@ pub struct WorkerThreads {
 }
 
 impl WorkerThreads {
-    /// Ends them, and what still runs there.
+    /// Ends the threads and what still runs on them, and waits until they have ended.
     pub fn stop(self) {
         self.stop.cancel();
         for thread in self.threads {
-            // It can only fail by a panic of its own, which has been shown.
+            // A join fails only if the thread has panicked, and that was shown.
             drop(thread.join());
         }
     }
@@ -147,7 +147,7 @@ mod tests {
         let open = || workers.workers.iter().map(|worker| worker.open()).collect::<Vec<_>>();
         let (least, most) = (open().into_iter().min().unwrap(), open().into_iter().max().unwrap());
         assert!(most <= least + least / 8 + 1, "{:?}", open());
-        // Who is not clearly ahead keeps what it accepts.
+        // A worker that is not clearly ahead keeps what it accepts.
         slots.retain(|slot| !Arc::ptr_eq(slot.worker(), &near));
         for _ in 0..90 {
             slots.push(workers.slot(&near));

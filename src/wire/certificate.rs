@@ -1,14 +1,14 @@
-//! What a certificate says of itself (X.509, RFC 5280, section 4.1): whose it is, and until when it is valid. Its signature
-//! is another matter: this reads those that TLS has verified, and our own.
+//! Reads the name and the validity of a certificate (X.509, RFC 5280, section 4.1). Does not check its signature: this
+//! reads certificates that TLS has verified, and our own.
 
 use super::der::Reader;
 
-/// Of what is said.
+/// The parts of a certificate that Portway uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
-    /// The last common name of its subject, where that is text.
+    /// The last common name of its subject. `None` if it has none, or it is not text.
     pub common_name: Option<String>,
-    /// When it begins to be valid, and when that ends: seconds after 1970.
+    /// When it begins to be valid and when it expires, in seconds after 1970.
     pub valid: (i64, i64),
 }
 
@@ -17,15 +17,15 @@ const SET: u8 = 0x31;
 const OBJECT: u8 = 0x06;
 const UTC_TIME: u8 = 0x17;
 const GENERAL_TIME: u8 = 0x18;
-/// `[0]`, which holds the version.
+/// The tag `[0]`, which holds the version.
 const VERSION: u8 = 0xa0;
 /// UTF8String, PrintableString, TeletexString, IA5String.
 const TEXTS: [u8; 4] = [0x0c, 0x13, 0x14, 0x16];
-/// 2.5.4.3
+/// The object identifier 2.5.4.3.
 const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
 
 impl Certificate {
-    /// Reads one in DER. `None`: it is none.
+    /// Reads a certificate in DER. `None`: it is malformed.
     pub fn read(der: &[u8]) -> Option<Certificate> {
         let mut whole = Reader(Reader(der).value(SEQUENCE)?);
         let mut body = Reader(whole.value(SEQUENCE)?);
@@ -40,7 +40,7 @@ impl Certificate {
     }
 }
 
-/// `None`: the name is malformed.
+/// The last common name in a subject. Outer `None`: the subject is malformed.
 fn common_name(mut subject: Reader<'_>) -> Option<Option<String>> {
     let mut found = None;
     while !subject.is_empty() {
@@ -57,12 +57,12 @@ fn common_name(mut subject: Reader<'_>) -> Option<Option<String>> {
     Some(found)
 }
 
-/// `YYMMDDhhmmssZ`, or with four digits of the year.
+/// Reads `YYMMDDhhmmssZ`, or the same with a four-digit year, as seconds after 1970.
 fn time(from: &mut Reader<'_>) -> Option<i64> {
     let (tag, text) = from.any()?;
     let digits = text.strip_suffix(b"Z")?;
     let (year, rest) = match (tag, digits.len()) {
-        // RFC 5280, section 4.1.2.5.1: from 50 on it is the last century.
+        // RFC 5280, section 4.1.2.5.1: from 50 on the year is 19YY.
         (UTC_TIME, 12) => {
             let (year, rest) = digits.split_at(2);
             let year = number(year)?;

@@ -1,17 +1,18 @@
-//! The first message of a TLS client (RFC 8446, section 4.1.2): which server it asks for (RFC 6066, section 3), and which
-//! protocols it speaks above (RFC 7301). Read only; the bytes go on to the upstream as they came.
+//! Reads the first message of a TLS client (RFC 8446, section 4.1.2): the server that it asks for (RFC 6066, section
+//! 3), and the ALPN protocols that it offers (RFC 7301). The bytes go on to the upstream unchanged.
 //!
-//! No TLS library: one that serves TLS refuses hellos of versions and ciphers that it does not speak, and here they only
-//! pass. A message may be cut into records, and those into segments, wherever a client likes.
+//! This uses no TLS library: one that serves TLS refuses hellos of versions and ciphers that it does not speak, and
+//! here they only pass through. A client may split the message into records, and those into segments, wherever it
+//! likes.
 
 /// The longest message that is read, in bytes.
 pub const LONGEST: usize = 64 * 1024;
-/// The most that its records may take, in bytes: a client that cuts it into single bytes is none.
+/// Most bytes that its records may take: a client that splits it into single bytes is not a TLS client.
 pub const LONGEST_RECORDS: usize = LONGEST + 16 * 1024;
 
-/// Bytes of the header of a record.
+/// Bytes of a record header.
 const RECORD: usize = 5;
-/// The largest record of plain text (section 5.1).
+/// Most bytes in a record of plain text (section 5.1).
 const LARGEST_RECORD: usize = 1 << 14;
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
@@ -21,39 +22,39 @@ const ALPN: u16 = 16;
 /// What a client asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientHello {
-    /// The server's name, in lower case and without a dot at its end.
+    /// The server's name, in lower case and without a dot at its end. `None`: the client names none.
     pub server_name: Option<String>,
-    /// The protocols, in the client's order.
+    /// The ALPN protocols, in the client's order. Empty: it offers none.
     pub alpn: Vec<Vec<u8>>,
 }
 
 /// What the bytes so far are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// More must come.
+    /// More bytes are needed.
     More,
     /// A whole message.
     Hello(ClientHello),
-    /// Not TLS, or nothing that a server would understand.
+    /// Not TLS, or a message that no server would understand.
     Other,
 }
 
-/// Reads a message as it comes. What it has looked at it does not look at again.
+/// Reads a message as it arrives. Does not look again at records that it has read.
 #[derive(Debug, Default)]
 pub struct Sniffer {
-    /// Where the next record begins.
+    /// Where the next record begins, in bytes.
     at: usize,
-    /// What the records before it carried, where one alone is not enough.
+    /// The content of the records before it, if the message spans several.
     message: Vec<u8>,
 }
 
 impl Sniffer {
-    /// Looks at all bytes so far, of which those of the last call are the beginning.
+    /// Looks at all bytes so far, which must begin with those of the last call.
     pub fn look(&mut self, bytes: &[u8]) -> Progress {
         loop {
             let Some(rest) = bytes.get(self.at..) else { return Progress::Other };
             let (kind, version) = (rest.first(), rest.get(1));
-            // A byte is enough to see that it is not TLS: who speaks another protocol may wait for its answer.
+            // One byte is enough to see that this is not TLS: a client of another protocol may wait for its answer.
             if kind.is_some_and(|kind| *kind != HANDSHAKE) || version.is_some_and(|major| *major != 3) {
                 return Progress::Other;
             }
@@ -62,7 +63,7 @@ impl Sniffer {
             if length == 0 || length > LARGEST_RECORD {
                 return Progress::Other;
             }
-            // What is there of a record is looked at before it is whole: its beginning may tell enough.
+            // Look at a record before it is complete: its beginning may be enough.
             let there = rest.get(RECORD..).unwrap_or_default();
             let Some(part) = there.get(..length) else {
                 return match self.message.first().or(there.first()) {
@@ -86,7 +87,7 @@ impl Sniffer {
     }
 }
 
-/// The message, if it is whole or cannot become one.
+/// The result, once the message is complete or cannot become one. `None`: more bytes are needed.
 fn whole(message: &[u8]) -> Option<Progress> {
     let (kind, rest) = message.split_first()?;
     if *kind != CLIENT_HELLO {
@@ -100,7 +101,7 @@ fn whole(message: &[u8]) -> Option<Progress> {
     Some(hello(&mut Reader(body)).map_or(Progress::Other, Progress::Hello))
 }
 
-/// Takes bytes from the front. `None`: there are not so many.
+/// Takes bytes from the front. Each method returns `None` if there are too few.
 struct Reader<'b>(&'b [u8]);
 
 impl<'b> Reader<'b> {
@@ -131,13 +132,13 @@ impl<'b> Reader<'b> {
     }
 }
 
-/// `None`: no server would understand it.
+/// Reads the body of a hello. `None`: no server would understand it.
 fn hello(body: &mut Reader<'_>) -> Option<ClientHello> {
     let mut hello = ClientHello::default();
     let (_version, _random) = (body.take(2)?, body.take(32)?);
     let (_session, _ciphers, _compressions) = (body.short()?, body.long()?, body.short()?);
     if body.0.is_empty() {
-        // Before TLS 1.2 there need not be extensions.
+        // Before TLS 1.2 a hello may have no extensions.
         return Some(hello);
     }
     let mut extensions = Reader(body.long()?);
@@ -148,7 +149,7 @@ fn hello(body: &mut Reader<'_>) -> Option<ClientHello> {
     while !extensions.0.is_empty() {
         let (kind, value) = (extensions.u16()?, extensions.long()?);
         match kind {
-            // Twice would be a name for us and another one for the server.
+            // With two of them we could read one name, and the server another.
             SERVER_NAME if std::mem::replace(&mut named, true) => return None,
             ALPN if std::mem::replace(&mut offered, true) => return None,
             SERVER_NAME => hello.server_name = server_name(value)?,
@@ -159,7 +160,8 @@ fn hello(body: &mut Reader<'_>) -> Option<ClientHello> {
     Some(hello)
 }
 
-/// The first host name of the list. A list with another kind of name only is one without.
+/// The first host name of the list. Inner `None`: the list has only other kinds of names. Outer `None`: it is
+/// malformed.
 fn server_name(value: &[u8]) -> Option<Option<String>> {
     let mut value = Reader(value);
     let mut names = Reader(value.long()?);
@@ -176,7 +178,7 @@ fn server_name(value: &[u8]) -> Option<Option<String>> {
     Some(found)
 }
 
-/// A name as DNS has it: no other byte may come into a log, a table or a header.
+/// Checks a name and puts it in lower case. Only these bytes are legal: no other may reach a log, a table or a header.
 fn host_name(name: &[u8]) -> Option<String> {
     let legal = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':');
     if name.is_empty() || name.len() > 255 || !name.iter().all(legal) {

@@ -2,7 +2,7 @@
 
 const TABLE: [u32; 256] = table();
 
-/// Byte by byte: a header has a hundred of them.
+/// The table for byte-by-byte updates, which are enough: a header has a hundred bytes.
 const fn table() -> [u32; 256] {
     let mut table = [0; 256];
     let mut byte = 0;

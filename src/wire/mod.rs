@@ -1,7 +1,7 @@
-//! Layer 1: bytes to values and back, and nothing that reads or writes them.
+//! Layer 1: bytes to values and back. No I/O.
 //!
-//! Every parser here takes what has come so far and says one of three things: what it is, that more must come, or what is
-//! wrong with it. None panics, whatever the bytes, and none keeps more than its bound; `tests/fuzz` holds them to that.
+//! Every parser here takes the bytes so far and returns one of three things: the value, that more bytes are needed, or
+//! what is wrong. None panics, whatever the bytes, and none keeps more than its bound; `tests/fuzz` checks both.
 
 pub mod certificate;
 pub mod client_hello;

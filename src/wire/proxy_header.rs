@@ -1,24 +1,24 @@
-//! What a header of the PROXY protocol says, of either version.
+//! The content of a PROXY header, of either version.
 
 use std::net::{IpAddr, SocketAddr};
 
-/// The longest header that is read, in bytes. Version 2 could have 64 KiB; the largest that are sent carry a client's
-/// certificate, and HAProxy takes no more than this either.
+/// The longest header that is read, in bytes. Version 2 allows 64 KiB; the largest in use carry a client's certificate,
+/// and HAProxy takes no more than this either.
 pub const LONGEST: usize = 16 * 1024;
 
-/// What a header says.
+/// The content of a header, of either version.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Header {
-    /// Between whom the connection is.
+    /// The two ends of the connection.
     pub addresses: Addresses,
-    /// What else there is to say. Version 1 has nothing else.
+    /// Everything else. Version 1 has nothing else.
     pub notes: Notes,
 }
 
-/// Between whom a connection is.
+/// The two ends of a connection, as a header names them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Addresses {
-    /// The proxy itself connects, to see whether we live. (v2 LOCAL)
+    /// The proxy's own connection: it checks whether we are alive. (v2 LOCAL)
     Own,
     /// The proxy does not say. (v1 UNKNOWN, v2 UNSPEC)
     #[default]
@@ -30,7 +30,7 @@ pub enum Addresses {
 }
 
 impl Addresses {
-    /// Of two addresses of any families: an IPv4 one beside an IPv6 one is written as an IPv4-mapped one.
+    /// Combines two addresses of any family. If the families differ, the IPv4 address becomes an IPv4-mapped one.
     pub fn between(client: SocketAddr, server: SocketAddr) -> Self {
         let canonical = |addr: SocketAddr| SocketAddr::new(addr.ip().to_canonical(), addr.port());
         let mapped = |addr: SocketAddr| match addr.ip() {
@@ -45,40 +45,41 @@ impl Addresses {
     }
 }
 
-/// What version 2 says beside the addresses.
+/// What version 2 says besides the addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Notes {
-    /// The protocol above TLS (`PP2_TYPE_ALPN`), at most 255 bytes.
+    /// The ALPN protocol (`PP2_TYPE_ALPN`), at most 255 bytes.
     pub alpn: Option<Vec<u8>>,
     /// The server name that the client asks for (`PP2_TYPE_AUTHORITY`), at most 255 bytes.
     pub authority: Option<Vec<u8>>,
-    /// What the first proxy calls the connection (`PP2_TYPE_UNIQUE_ID`), at most 128 bytes.
+    /// The id that the first proxy gave the connection (`PP2_TYPE_UNIQUE_ID`), at most 128 bytes.
     pub unique_id: Option<Vec<u8>>,
-    /// The client's TLS (`PP2_TYPE_SSL`), at most 255 bytes: as [`super::proxy::Ssl::note`] has it, or as another proxy said it.
+    /// The client's TLS (`PP2_TYPE_SSL`), at most 255 bytes: from [`super::proxy::Ssl::note`], or as another proxy sent
+    /// it.
     pub ssl: Option<Vec<u8>>,
 }
 
-/// A client's TLS that ended at a proxy.
+/// A client's TLS session that ended at a proxy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ssl {
-    /// As OpenSSL calls it: "TLSv1.3".
+    /// The protocol version, by OpenSSL's name: "TLSv1.3".
     pub version: String,
-    /// As OpenSSL calls it: "TLS_AES_256_GCM_SHA384".
+    /// The cipher, by OpenSSL's name: "TLS_AES_256_GCM_SHA384".
     pub cipher: String,
-    /// Its certificate, which was verified.
+    /// The client's certificate, which was verified. `None`: it showed none.
     pub certificate: Option<ClientCertificate>,
 }
 
-/// A client's certificate.
+/// A client's certificate, as a header describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientCertificate {
-    /// Whose it is, where it says.
+    /// The common name of its subject, if it has one.
     pub common_name: Option<String>,
-    /// It was shown when the session began, of which this connection is another one.
+    /// It was shown on an earlier connection: this one resumes that session.
     pub earlier: bool,
 }
 
-/// Why bytes are no header.
+/// Why bytes are not a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Malformed(pub(super) &'static str);

@@ -4,16 +4,16 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::proxy_header::{Addresses, Header, Malformed, Notes};
 
-/// How it begins.
+/// The first bytes of a header of version 1.
 pub(super) const START: &[u8] = b"PROXY ";
 
-/// The longest line, with its end (section 2.1).
+/// The longest line in bytes, including its end (section 2.1).
 const LONGEST: usize = 107;
 
 pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Header, usize)>, Malformed> {
     let head = bytes.get(..LONGEST).unwrap_or(bytes);
     let Some(end) = head.windows(2).position(|pair| pair == b"\r\n") else {
-        // A lone line feed ends no header, and what follows it must not be taken for one.
+        // A lone line feed does not end a header, and what follows it must not be taken for one.
         let broken = head.contains(&b'\n') || head.len() == LONGEST;
         return if broken {
             Err(Malformed("the PROXY line has no end"))
@@ -23,7 +23,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Header, usize)>, Malformed> 
     };
     let line = head.get(START.len()..end).unwrap_or_default();
     if line.contains(&b'\n') {
-        // However much of it comes at once.
+        // The same verdict, however much of the line arrives at once.
         return Err(Malformed("the PROXY line has a line feed in it"));
     }
     let line = std::str::from_utf8(line).map_err(|_| Malformed("the PROXY line is not ASCII"))?;
@@ -31,7 +31,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Header, usize)>, Malformed> 
     Ok(Some((Header { addresses, notes: Notes::default() }, end + 2)))
 }
 
-/// Whether the protocol, as far as it has come, is one that there is.
+/// Whether the protocol, as far as it has arrived, can still be a known one.
 fn plausible(head: &[u8]) -> Result<(), Malformed> {
     let rest = head.get(START.len()..).unwrap_or_default();
     let known: [&[u8]; 3] = [b"TCP4 ", b"TCP6 ", b"UNKNOWN"];
@@ -44,7 +44,7 @@ fn plausible(head: &[u8]) -> Result<(), Malformed> {
 }
 
 fn addresses(line: &str) -> Result<Addresses, Malformed> {
-    // Whatever follows UNKNOWN is to be ignored (section 2.1).
+    // Ignore whatever follows UNKNOWN (section 2.1).
     if line == "UNKNOWN" || line.starts_with("UNKNOWN ") {
         return Ok(Addresses::Unknown);
     }
@@ -78,7 +78,7 @@ pub(super) fn write(addresses: &Addresses) -> Vec<u8> {
             let (from, to) = (client.ip(), server.ip());
             format!("PROXY {family} {from} {to} {} {}\r\n", client.port(), server.port()).into_bytes()
         }
-        // It has no word for a Unix socket, and none for a proxy's own connection.
+        // Version 1 has no word for a Unix socket, and none for a proxy's own connection.
         Addresses::Own | Addresses::Unknown | Addresses::Unix(..) => b"PROXY UNKNOWN\r\n".to_vec(),
     }
 }

@@ -5,12 +5,12 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use super::crc32c::crc32c;
 use super::proxy_header::{Addresses, Header, LONGEST, Malformed, Notes, Ssl};
 
-/// How it begins.
+/// The signature: the first bytes of a header of version 2.
 pub(super) const START: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
-/// The signature, the command, the family, the length.
+/// Bytes of the fixed part: signature, command, family and length.
 const FIXED: usize = 16;
-/// Bytes of a path of a Unix socket.
+/// Bytes of the field for the path of a Unix socket.
 const PATH: usize = 108;
 
 const ALPN: u8 = 0x01;
@@ -21,10 +21,10 @@ const SSL: u8 = 0x20;
 const SSL_VERSION: u8 = 0x21;
 const SSL_COMMON_NAME: u8 = 0x22;
 const SSL_CIPHER: u8 = 0x23;
-/// So much of a name is told: a note has 255 bytes.
+/// Most bytes of a name that are sent: a note has at most 255 bytes.
 const LONGEST_NAME: usize = 150;
 
-/// Takes bytes from the front.
+/// Takes bytes from the front. Fails if there are too few.
 struct Reader<'b>(&'b [u8]);
 
 impl<'b> Reader<'b> {
@@ -67,12 +67,12 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Header, usize)>, Malformed> 
     let Some(whole_bytes) = bytes.get(..whole) else { return Ok(None) };
     let mut rest = Reader(whole_bytes.get(FIXED..).unwrap_or_default());
     if own {
-        // Its addresses and notes are to be ignored (section 2.2).
+        // Ignore its addresses and notes (section 2.2).
         return Ok(Some((Header { addresses: Addresses::Own, notes: Notes::default() }, whole)));
     }
     let addresses = addresses(at(START.len() + 1).unwrap_or_default(), &mut rest)?;
     let notes = match addresses {
-        // How long the addresses of a family are that is not given, nobody can know.
+        // Without a family nobody knows how long the addresses are, and so where the notes begin.
         Addresses::Unknown => Notes::default(),
         _ => notes(rest, whole_bytes)?,
     };
@@ -123,7 +123,7 @@ fn notes(mut rest: Reader<'_>, whole: &[u8]) -> Result<Notes, Malformed> {
             (AUTHORITY, 1..=255) => notes.authority = Some(value.to_vec()),
             (UNIQUE_ID, 1..=128) => notes.unique_id = Some(value.to_vec()),
             (SSL, 5..=255) => notes.ssl = Some(value.to_vec()),
-            // Of other kinds, or of sizes that those have not: of no use here.
+            // Ignore other kinds, and impossible sizes of known kinds.
             _ => {}
         }
     }
@@ -179,14 +179,14 @@ pub(super) fn write(header: &Header, datagram: bool) -> Vec<u8> {
     bytes
 }
 
-/// One note: at most 255 bytes of it.
+/// Appends one note. Cuts its value to 255 bytes.
 fn note(bytes: &mut Vec<u8>, kind: u8, value: &[u8]) {
     let length = u8::try_from(value.len()).unwrap_or(u8::MAX);
     bytes.extend([kind, 0, length]);
     bytes.extend(value.iter().take(length.into()));
 }
 
-/// The client's bits, whether its certificate was verified, and notes within the note.
+/// The value of `PP2_TYPE_SSL`: the client's bits, whether its certificate was verified, and notes within the note.
 pub(super) fn ssl(ssl: &Ssl) -> Vec<u8> {
     let client = match &ssl.certificate {
         None => 0x01,

@@ -34,10 +34,6 @@ impl Drop for Daemon {
     }
 }
 
-pub fn has(program: &str) -> bool {
-    Command::new("sh").args(["-c", &format!("command -v {program}")]).output().unwrap().status.success()
-}
-
 pub fn haproxy(folder: &Path, sections: &str, ports: &[&Port]) -> Daemon {
     let file = folder.join("haproxy.cfg");
     let head =

@@ -7,7 +7,7 @@ const HINT: &str = "every client comes from the gateway of this network";
 
 #[test]
 fn a_route_whose_clients_all_come_from_the_gateway_says_so_once() {
-    if lacks_root("a_route_whose_clients_all_come_from_the_gateway_says_so_once") {
+    if lacks_root() {
         return;
     }
     // The container, and the host that is its gateway.

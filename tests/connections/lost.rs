@@ -9,7 +9,7 @@ use crate::harness::{End, Netns, Proxy, Upstream, comes_true, lacks_root, pass, 
 #[test]
 fn a_dead_upstream_is_found_while_the_link_is_down() {
     for (active, tls) in [(false, false), (true, false), (false, true), (true, true)] {
-        if lacks_root("a_dead_upstream_is_found_while_the_link_is_down") {
+        if lacks_root() {
             return;
         }
         let (near, far) = Netns::pair();
@@ -37,7 +37,7 @@ fn a_dead_upstream_is_found_while_the_link_is_down() {
 #[test]
 fn a_dead_client_is_found_while_data_is_on_its_way_to_it() {
     for tls in [false, true] {
-        if lacks_root("a_dead_client_is_found_while_data_is_on_its_way_to_it") {
+        if lacks_root() {
             return;
         }
         let (near, far) = Netns::pair();
@@ -61,7 +61,7 @@ fn a_dead_client_is_found_while_data_is_on_its_way_to_it() {
 #[test]
 fn a_link_that_is_down_for_less_than_keepalive_allows_loses_nothing() {
     for tls in [false, true] {
-        if lacks_root("a_link_that_is_down_for_less_than_keepalive_allows_loses_nothing") {
+        if lacks_root() {
             return;
         }
         let (near, far) = Netns::pair();

@@ -50,7 +50,7 @@ fn five_hundred_connections_over_tls_whose_upstream_never_reads_take_bounded_mem
 }
 
 fn never_reading(with: impl FnOnce(Plan<'_>) -> Plan<'_>, per_connection: u64) {
-    if lacks_root("five_hundred_connections_whose_upstream_never_reads_take_bounded_memory") {
+    if lacks_root() {
         return;
     }
     raise_descriptor_limit();

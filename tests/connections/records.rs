@@ -89,14 +89,14 @@ fn a_client_that_is_forgotten_after_its_fin_is_the_clients_doing() {
 fn a_stop_says_drained_and_a_second_signal_killed() {
     let (mut proxy, _client, _server) = after_some_bytes("--drain-timeout 0s");
     proxy.signal(Signal::TERM);
-    assert!(proxy.ends_within(crate::harness::SOON).success());
+    assert!(proxy.ends_within(crate::harness::PATIENCE).success());
     says(&proxy, "drained", "operator");
 
     let (mut proxy, _client, _server) = after_some_bytes("--drain-timeout 1h");
     proxy.signal(Signal::TERM);
     until("it drains", || proxy.process.count(LISTEN) == 0);
     proxy.signal(Signal::TERM);
-    assert!(proxy.ends_within(crate::harness::SOON).success());
+    assert!(proxy.ends_within(crate::harness::PATIENCE).success());
     says(&proxy, "killed", "operator");
 }
 

@@ -9,7 +9,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};
 
-use crate::harness::{End, Peer, SOON, Scene, pass, upstream::Family};
+use crate::harness::{End, PATIENCE, Peer, Scene, pass, upstream::Family};
 use crate::on;
 
 /// Where failures that were found once are kept.
@@ -78,7 +78,7 @@ impl Actor {
 
 /// Reads until both have come to an end.
 fn drain(actors: &mut [&mut Actor]) -> Result<(), TestCaseError> {
-    let deadline = Instant::now() + SOON;
+    let deadline = Instant::now() + PATIENCE;
     while actors.iter().any(|actor| actor.got.is_none()) {
         for actor in &mut *actors {
             actor.read(65_536);

@@ -22,7 +22,7 @@ fn inside(portway: &Portway, place: &Place) -> PathBuf {
 
 #[test]
 fn a_single_mounted_file_that_was_replaced_outside_is_noticed() {
-    if !can("root", is_root()) {
+    if lacks_root() {
         return;
     }
     let (port, a, b) = (Port::reserve(), Backend::named("a"), Backend::named("b"));
@@ -49,7 +49,7 @@ fn a_single_mounted_file_that_was_replaced_outside_is_noticed() {
 
 #[test]
 fn a_mounted_file_that_was_renamed_outside_is_noticed() {
-    if !can("root", is_root()) {
+    if lacks_root() {
         return;
     }
     let (port, a) = (Port::reserve(), Backend::named("a"));
@@ -66,7 +66,7 @@ fn a_mounted_file_that_was_renamed_outside_is_noticed() {
 
 #[test]
 fn a_file_system_that_is_unmounted_and_mounted_again() {
-    if !can("root", is_root()) {
+    if lacks_root() {
         return;
     }
     let (port, a, b) = (Port::reserve(), Backend::named("a"), Backend::named("b"));

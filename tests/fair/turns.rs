@@ -215,7 +215,7 @@ fn longest_turn(way: Way) -> u64 {
 /// tokio looks at its sockets only now and then while it has a task to run: a bulk stream must make it.
 #[test]
 fn a_bulk_stream_lets_the_others_in_after_each_turn() {
-    if crate::harness::lacks_root("a_bulk_stream_lets_the_others_in_after_each_turn") {
+    if crate::harness::lacks_root() {
         return;
     }
     let _alone = alone();

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::harness::upstream::Family;
-use crate::harness::{End, Peer, Proxy, SOON, Upstream, lacks_root, pass};
+use crate::harness::{End, PATIENCE, Peer, Proxy, Upstream, lacks_root, pass};
 
 /// The calls, and what is made up for each. Not EAGAIN for those that move bytes: the kernel says it only with an event to
 /// follow (epoll(7), edge-triggered), which strace cannot make up.
@@ -26,23 +26,23 @@ const BYTES: u64 = 1_000_000;
 #[test]
 fn a_fault_of_the_kernel_is_survived_with_auto() {
     let all = FAULTS.iter().map(|(call, _)| *call).collect::<Vec<_>>();
-    faults("a_fault_of_the_kernel_is_survived_with_auto", "auto", &all);
+    faults("auto", &all);
 }
 
 #[test]
 fn a_fault_of_the_kernel_is_survived_with_splice() {
     let calls = ["splice", "pipe2", "recvfrom", "sendto"];
-    faults("a_fault_of_the_kernel_is_survived_with_splice", "splice", &calls);
+    faults("splice", &calls);
 }
 
 #[test]
 fn a_fault_of_the_kernel_is_survived_with_copy() {
-    faults("a_fault_of_the_kernel_is_survived_with_copy", "copy", &["recvfrom", "sendto"]);
+    faults("copy", &["recvfrom", "sendto"]);
 }
 
 #[test]
 fn the_record_says_why_bulk_was_not_spliced() {
-    if lacks_root("the_record_says_why_bulk_was_not_spliced") {
+    if lacks_root() {
         return;
     }
     let cases = [
@@ -65,8 +65,8 @@ fn the_record_says_why_bulk_was_not_spliced() {
     }
 }
 
-fn faults(test: &str, relay: &str, calls: &[&str]) {
-    if lacks_root(test) {
+fn faults(relay: &str, calls: &[&str]) {
+    if lacks_root() {
         return;
     }
     for (call, errors) in FAULTS.iter().filter(|(call, _)| calls.contains(call)) {
@@ -113,13 +113,13 @@ fn fault(relay: &str, call: &str, error: &str) {
         used < Duration::from_millis(25),
         "{relay}, {call}, {error}: {used:?} of processor time in 50 ms"
     );
-    assert!(begun.elapsed() < SOON / 2, "{relay}, {call}, {error}: {:?}", begun.elapsed());
+    assert!(begun.elapsed() < PATIENCE / 2, "{relay}, {call}, {error}: {:?}", begun.elapsed());
     proxy.finish();
 }
 
 fn accepted(upstream: &Upstream, client: &Peer) -> Option<Peer> {
     let begun = Instant::now();
-    while begun.elapsed() < SOON {
+    while begun.elapsed() < PATIENCE {
         let server = upstream.accept_within(Duration::from_millis(20));
         if server.is_some() || client.has_failed() {
             return server;

@@ -9,7 +9,7 @@ const MOST: usize = 2 * 512;
 
 #[test]
 fn three_thousand_connections_share_the_pipes_of_an_unprivileged_user() {
-    if lacks_root("three_thousand_connections_share_the_pipes_of_an_unprivileged_user") {
+    if lacks_root() {
         return;
     }
     raise_descriptor_limit();

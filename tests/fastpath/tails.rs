@@ -14,16 +14,16 @@ const AT_ONCE: usize = 4;
 
 #[test]
 fn the_tail_of_small_segments_arrives_with_auto() {
-    arrives("the_tail_of_small_segments_arrives_with_auto", "auto");
+    arrives("auto");
 }
 
 #[test]
 fn the_tail_of_small_segments_arrives_with_splice() {
-    arrives("the_tail_of_small_segments_arrives_with_splice", "splice");
+    arrives("splice");
 }
 
-fn arrives(test: &str, relay: &str) {
-    if lacks_root(test) {
+fn arrives(relay: &str) {
+    if lacks_root() {
         return;
     }
     // Loopback has segments of 64 KiB; a veth pair has an MTU of 1,500.

@@ -12,11 +12,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
-/// How long a test waits for what must come. Far more than it takes: a slow machine is no fault.
-pub const PATIENCE: Duration = Duration::from_secs(30);
-
-/// The program under test.
-pub const PORTWAY: &str = env!("CARGO_BIN_EXE_portway");
+use super::pass;
+pub use super::{Netns, PATIENCE, PORTWAY, can, has, is_root, lacks, lacks_root};
 
 /// A port that no other test gets: bound but not listening, so that Portway can bind it too (both with SO_REUSEADDR,
 /// which Linux allows while only one of them listens).
@@ -379,18 +376,4 @@ pub fn pace(step: Duration) {
 pub fn tool<S: AsRef<OsStr>>(program: &str, args: impl IntoIterator<Item = S>) {
     let output = Command::new(program).args(args).stdin(Stdio::null()).output().unwrap();
     assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// Whether this test can run; says so if not. Where nothing may be skipped it fails instead.
-pub fn can(what: &str, holds: bool) -> bool {
-    if !holds {
-        let strict = std::env::var_os("PORTWAY_TESTS_MUST_NOT_SKIP").is_some_and(|value| value == "1");
-        assert!(!strict, "this test needs {what}, and must not be skipped");
-        eprintln!("SKIPPED: this test needs {what}");
-    }
-    holds
-}
-
-pub fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
 }

@@ -10,10 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Nothing here takes long; a machine that does something else meanwhile may.
-pub const PATIENCE: Duration = Duration::from_secs(30);
-
-pub const BINARY: &str = env!("CARGO_BIN_EXE_portway");
+pub use super::{PATIENCE, PORTWAY, lacks, lacks_root, until};
 
 /// A program to be started.
 #[derive(Default)]
@@ -89,7 +86,7 @@ impl Launch {
         let mut words = self.outside;
         words.extend(["sh".into(), "-ec".into(), script, "sh".into()]);
         words.extend(self.inside);
-        words.push(BINARY.into());
+        words.push(PORTWAY.into());
         words.extend(self.args);
         let mut sockets = self.sockets.into_iter().map(Stdio::from);
         let child = Command::new(&words[0])
@@ -129,7 +126,7 @@ impl Portway {
 
     pub fn ended(&mut self) -> ExitStatus {
         let started = Instant::now();
-        wait_until("the program ends", || {
+        until("the program ends", || {
             started.elapsed() > PATIENCE || self.child.try_wait().unwrap().is_some()
         });
         let status = self.child.try_wait().unwrap().expect("the program ends");
@@ -213,15 +210,6 @@ impl Lines {
     }
 }
 
-/// Looks again and again, until it is so.
-pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !is_so() {
-        assert!(started.elapsed() < PATIENCE, "waited in vain: {what}");
-        std::thread::park_timeout(Duration::from_millis(5));
-    }
-}
-
 /// An upstream that sends back what it gets.
 pub fn echo() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -268,25 +256,4 @@ pub fn own_address(test: u8) -> SocketAddr {
     let [.., high, low] = std::process::id().to_be_bytes();
     let ip = Ipv4Addr::new(127, 1 + test, high, low.clamp(1, 254));
     TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap()
-}
-
-/// Whether a test that needs this must be left out; says so. Where nothing may be left out, it fails.
-pub fn lacks(test: &str, programs: &[&str], root: bool) -> bool {
-    let has = |program: &&&str| {
-        let path = std::env::var("PATH").unwrap_or_default();
-        path.split(':').any(|folder| Path::new(folder).join(program).exists())
-    };
-    let mut missing: Vec<String> =
-        programs.iter().filter(|program| !has(program)).map(ToString::to_string).collect();
-    if root && !rustix::process::geteuid().is_root() {
-        missing.push("root".into());
-    }
-    if missing.is_empty() {
-        return false;
-    }
-    let line = format!("SKIPPED {test}: needs {}", missing.join(", "));
-    assert!(std::env::var("PORTWAY_TESTS_MUST_NOT_SKIP").is_err(), "{line}");
-    // Past libtest's capture.
-    drop(writeln!(std::io::stderr(), "{line}"));
-    true
 }

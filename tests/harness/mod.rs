@@ -9,6 +9,7 @@ pub mod peer;
 pub mod proc;
 pub mod proxy;
 pub mod scene;
+pub mod skip;
 pub mod tls;
 pub mod tools;
 pub mod upstream;
@@ -20,15 +21,19 @@ pub use pattern::Chunk;
 pub use peer::{End, Peer};
 pub use proxy::Proxy;
 pub use scene::{Scene, Way};
+pub use skip::{can, has, is_root, lacks, lacks_root};
 pub use upstream::Upstream;
 
-/// For whatever must happen, on however busy a machine.
-pub const SOON: Duration = Duration::from_secs(40);
+/// The program under test.
+pub const PORTWAY: &str = env!("CARGO_BIN_EXE_portway");
 
-/// Waits for a phase that can be observed, and fails after [`SOON`].
+/// For whatever must happen, on however busy a machine.
+pub const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Waits for a phase that can be observed, and fails after [`PATIENCE`].
 #[track_caller]
 pub fn until(what: &str, reached: impl FnMut() -> bool) {
-    assert!(comes_true(SOON, reached), "did not come true in {SOON:?}: {what}");
+    assert!(comes_true(PATIENCE, reached), "did not come true in {PATIENCE:?}: {what}");
 }
 
 /// Whether a phase is reached in time.
@@ -55,19 +60,6 @@ pub fn raise_descriptor_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).unwrap();
-}
-
-/// Whether this test must be left out for want of root. Says so; fails where it must not be left out.
-pub fn lacks_root(test: &str) -> bool {
-    if rustix::process::geteuid().is_root() {
-        return false;
-    }
-    assert!(
-        std::env::var_os("PORTWAY_TESTS_MUST_NOT_SKIP").is_none_or(|value| value != "1"),
-        "{test} needs root (network namespaces), and PORTWAY_TESTS_MUST_NOT_SKIP=1"
-    );
-    eprintln!("SKIPPED {test}: needs root (network namespaces)");
-    true
 }
 
 /// One test for each way from a client to its server that it names: `fn name(scene) { ... }` becomes

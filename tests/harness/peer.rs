@@ -11,11 +11,11 @@ use socket2::{Socket, TcpKeepalive};
 
 use super::pattern::{Chunk, Pattern};
 use super::tls::Tls;
-use super::{SOON, pass};
+use super::{PATIENCE, pass};
 
 /// One end.
 pub struct Peer {
-    /// Its socket, blocking, with [`SOON`] as its patience.
+    /// Its socket, blocking, with [`PATIENCE`] as its patience.
     pub socket: Socket,
     tls: Option<Tls>,
     sends: Pattern,
@@ -46,8 +46,8 @@ impl Peer {
 
     fn new(socket: Socket, sends: Pattern, expects: Pattern) -> Self {
         socket.set_nonblocking(false).unwrap();
-        socket.set_read_timeout(Some(SOON)).unwrap();
-        socket.set_write_timeout(Some(SOON)).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_write_timeout(Some(PATIENCE)).unwrap();
         if !socket.local_addr().unwrap().is_unix() {
             socket.set_tcp_nodelay(true).unwrap();
         }

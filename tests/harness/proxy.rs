@@ -258,7 +258,7 @@ impl Proxy {
     /// Waits until every connection is gone: the descriptors are those that it had at its start.
     #[track_caller]
     pub fn settles(&self) {
-        let settled = comes_true(super::SOON, || self.process.fds() == self.ready);
+        let settled = comes_true(super::PATIENCE, || self.process.fds() == self.ready);
         assert!(settled, "left over: {:?}, at the start: {:?}", self.process.fds(), self.ready);
     }
 

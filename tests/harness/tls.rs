@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection};
 use socket2::Socket;
 
-use super::SOON;
+use super::PATIENCE;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// An authority, and a certificate of it for `localhost`.
@@ -127,8 +127,8 @@ impl Tls {
         let flags = if to_write { PollFlags::OUT } else { PollFlags::IN };
         let flags = if writes { flags | PollFlags::OUT } else { flags };
         let mut fds = [PollFd::from_borrowed_fd(socket.as_fd(), flags)];
-        let ready = poll(&mut fds, Some(&Timespec::try_from(SOON).unwrap())).unwrap();
-        assert_eq!(ready, 1, "nothing happens within {SOON:?}");
+        let ready = poll(&mut fds, Some(&Timespec::try_from(PATIENCE).unwrap())).unwrap();
+        assert_eq!(ready, 1, "nothing happens within {PATIENCE:?}");
     }
 
     /// Writes once.

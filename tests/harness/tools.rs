@@ -7,11 +7,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// Longest wait for anything; then the test fails.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub use super::{PATIENCE, PORTWAY, can};
 
 pub fn portway(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_portway"));
+    let mut command = Command::new(PORTWAY);
     command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -208,9 +207,5 @@ pub fn noise(length: usize) -> Vec<u8> {
 
 /// Whether this host can do IPv6 on loopback; says so where not.
 pub fn has_ipv6() -> bool {
-    let has = std::net::TcpListener::bind("[::1]:0").is_ok();
-    if !has {
-        eprintln!("SKIPPED: no IPv6 on loopback");
-    }
-    has
+    can("IPv6 on loopback", std::net::TcpListener::bind("[::1]:0").is_ok())
 }

@@ -9,7 +9,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use tempfile::TempDir;
 
 use super::tls::Tls;
-use super::{Peer, SOON, comes_true, until};
+use super::{PATIENCE, Peer, comes_true, until};
 
 /// A family of addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +74,7 @@ impl Addr {
     pub fn try_connect(&self) -> std::io::Result<Peer> {
         let socket = self.socket();
         match self {
-            Addr::Ip(_) => socket.connect_timeout(&self.raw(), SOON)?,
+            Addr::Ip(_) => socket.connect_timeout(&self.raw(), PATIENCE)?,
             Addr::Unix(_) => socket.connect(&self.raw())?,
         }
         Ok(Peer::client(socket))

@@ -9,11 +9,11 @@ use std::process::Command;
 
 use rustix::process::Signal;
 
-use crate::harness::launch::{BINARY, Launch, echo, lacks, wait_until};
+use crate::harness::launch::{Launch, PORTWAY, echo, lacks, until};
 
 #[test]
 fn the_units_are_right() {
-    if lacks("the_units_are_right", &["systemd-analyze"], false) {
+    if lacks(&["systemd-analyze"]) {
         return;
     }
     let version = Command::new("systemd-analyze").arg("--version").output().unwrap().stdout;
@@ -24,7 +24,7 @@ fn the_units_are_right() {
     for unit in ["portway.service", "portway.socket"] {
         let mut text = fs::read_to_string(deploy.join(unit)).unwrap();
         // `verify` looks for the program.
-        text = text.replace("/usr/bin/portway", BINARY);
+        text = text.replace("/usr/bin/portway", PORTWAY);
         if version < 253 {
             text = text.replace("Type=notify-reload", "Type=notify");
         }
@@ -60,8 +60,7 @@ fn calls_of(set: &str) -> BTreeSet<String> {
 
 #[test]
 fn the_unit_allows_each_system_call_of_a_life() {
-    const NAME: &str = "the_unit_allows_each_system_call_of_a_life";
-    if lacks(NAME, &["systemd-analyze", "strace"], false) {
+    if lacks(&["systemd-analyze", "strace"]) {
         return;
     }
     let unit =
@@ -98,7 +97,7 @@ fn the_unit_allows_each_system_call_of_a_life() {
     client.write_all(b"hello").unwrap();
     client.read_exact(&mut answer).unwrap();
     drop(client);
-    let status = Command::new(BINARY).args(["status", "--config", &at("portway.toml")]).output().unwrap();
+    let status = Command::new(PORTWAY).args(["status", "--config", &at("portway.toml")]).output().unwrap();
     assert!(status.status.success());
     fs::write(at("portway.toml"), text("61s")).unwrap();
     portway.lines.wait_for(" reloaded ");
@@ -111,7 +110,7 @@ fn the_unit_allows_each_system_call_of_a_life() {
 
     // strace writes on for a moment. `PID name(...`: other lines are the ends of calls, signals and exits.
     let calls = || fs::read_to_string(at("calls")).unwrap();
-    wait_until("strace has seen the end", || calls().contains("exit_group("));
+    until("strace has seen the end", || calls().contains("exit_group("));
     let calls = calls();
     let made = calls.lines().filter_map(|line| line.split_whitespace().nth(1)?.split_once('('));
     // `???`: the thread was gone before its call could be told.

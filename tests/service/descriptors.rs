@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::harness::launch::{Launch, connect, echo, lacks, ping, visit, wait_until};
+use crate::harness::launch::{Launch, connect, echo, lacks, ping, until, visit};
 
 fn limit(portway: &crate::harness::launch::Portway, column: usize) -> String {
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", portway.id())).unwrap();
@@ -47,7 +47,7 @@ fn when_descriptors_run_out_clients_wait_and_nothing_spins() {
     assert!(used < started.elapsed() / 20, "{used:?} of processor time in {:?}", started.elapsed());
     assert!(slowest < Duration::from_millis(500), "an open connection was held up: {slowest:?}");
     // As they are served, they leave, and make room for the next: to the last.
-    wait_until("every client is served", || {
+    until("every client is served", || {
         waiting.retain_mut(|client| match client.read(&mut [0]) {
             Ok(1) => false,
             Err(error) if error.kind() == ErrorKind::WouldBlock => true,
@@ -57,7 +57,7 @@ fn when_descriptors_run_out_clients_wait_and_nothing_spins() {
     });
     ping(&mut first);
     visit(addr);
-    wait_until("the end of the episode", || {
+    until("the end of the episode", || {
         visit(addr);
         portway.lines.count("accepting without a pause") > 0
     });
@@ -71,7 +71,7 @@ fn when_descriptors_run_out_clients_wait_and_nothing_spins() {
 /// RELIABILITY C3: what accept4(2) may say and a server must survive.
 #[test]
 fn no_error_of_accept_ends_the_loop_or_spins() {
-    if lacks("no_error_of_accept_ends_the_loop_or_spins", &["strace"], false) {
+    if lacks(&["strace"]) {
         return;
     }
     let errors = ["ECONNABORTED", "EINTR", "EPROTO", "ENOBUFS", "ENOMEM", "EMFILE", "ENFILE"];
@@ -104,7 +104,7 @@ fn survives(error: &str) {
 /// The same error for ever: it costs no processor, and is told once.
 #[test]
 fn an_error_of_accept_that_stays_costs_nothing() {
-    if lacks("an_error_of_accept_that_stays_costs_nothing", &["strace"], false) {
+    if lacks(&["strace"]) {
         return;
     }
     for (error, messages) in [("EMFILE", 1), ("ECONNABORTED", 0)] {
@@ -115,7 +115,7 @@ fn an_error_of_accept_that_stays_costs_nothing() {
         let _client = connect(addr);
         let cpu = portway.cpu();
         let started = Instant::now();
-        wait_until("two seconds are over", || started.elapsed() > Duration::from_secs(2));
+        until("two seconds are over", || started.elapsed() > Duration::from_secs(2));
         let used = portway.cpu() - cpu;
         assert!(used < Duration::from_millis(200), "{error}: {used:?} of processor time in two seconds");
         assert_eq!(portway.lines.count("cannot accept"), messages, "{error}");

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::harness::launch::{Launch, Lines, connect, echo, lacks, ping, visit, wait_until};
+use crate::harness::launch::{Launch, Lines, connect, echo, lacks, lacks_root, ping, until, visit};
 
 #[test]
 fn messages_and_access_lines_are_text_for_people() {
@@ -66,17 +66,17 @@ fn sigusr1_follows_a_rotated_access_log() {
     let mut portway = launch.args(&["--access-log", log.to_str().unwrap()]).start().ready();
     let lines = |path: &std::path::Path| read_to_string(path).map_or(0, |text| text.lines().count());
     visit(addr);
-    wait_until("the first line", || lines(&log) == 1);
+    until("the first line", || lines(&log) == 1);
     fs::rename(&log, &old).unwrap();
     visit(addr);
-    wait_until("the second line, in the renamed file", || lines(&old) == 2);
+    until("the second line, in the renamed file", || lines(&old) == 2);
     portway.signal(Signal::USR1);
-    wait_until("a new file", || log.exists());
+    until("a new file", || log.exists());
     visit(addr);
-    wait_until("the third line, in the new file", || lines(&log) == 1);
+    until("the third line, in the new file", || lines(&log) == 1);
     fs::remove_file(&log).unwrap();
     visit(addr);
-    wait_until("the fourth line, in a file made again", || lines(&log) == 1);
+    until("the fourth line, in a file made again", || lines(&log) == 1);
     portway.signal(Signal::TERM);
     assert!(portway.ended().success());
     assert_eq!((lines(&log), lines(&old)), (1, 2));
@@ -133,8 +133,7 @@ fn a_standard_error_that_nobody_reads_does_not_hold_up_the_end() {
 
 #[test]
 fn a_full_disk_loses_lines_and_says_how_many() {
-    const TEST: &str = "a_full_disk_loses_lines_and_says_how_many";
-    if lacks(TEST, &["unshare", "mount"], true) {
+    if lacks_root() || lacks(&["unshare", "mount"]) {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -161,7 +160,7 @@ fn a_full_disk_loses_lines_and_says_how_many() {
     visit(addr);
     visits += 1;
     let mut said = String::new();
-    wait_until("the last line, after the loss", || {
+    until("the last line, after the loss", || {
         said = read_to_string(&log).unwrap();
         said.contains(&format!("id={visits} "))
     });

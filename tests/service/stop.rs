@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::harness::launch::{Launch, connect, echo, lacks, own_address, ping, visit, wait_until};
+use crate::harness::launch::{Launch, connect, echo, lacks, lacks_root, own_address, ping, until, visit};
 
 fn refused(addr: SocketAddr) -> bool {
     TcpStream::connect(addr).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
@@ -56,8 +56,7 @@ fn a_stop_with_nothing_open_does_not_talk_of_draining() {
 
 #[test]
 fn a_look_up_that_hangs_does_not_hold_up_the_end() {
-    const TEST: &str = "a_look_up_that_hangs_does_not_hold_up_the_end";
-    if lacks(TEST, &["unshare", "mount", "ip", "setpriv", "socat"], true) {
+    if lacks_root() || lacks(&["unshare", "mount", "ip", "setpriv", "socat"]) {
         return;
     }
     // A name server that never answers, in namespaces where nobody else asks it.
@@ -73,12 +72,12 @@ fn a_look_up_that_hangs_does_not_hold_up_the_end() {
     let launch = Launch::forward(&format!("unix:{socket}"), "hangs.example:1");
     let mut portway = launch.unshared("-mn", &prelude).start().ready();
     let _client = UnixStream::connect(&socket).unwrap();
-    wait_until("the name server is asked", || std::fs::metadata(&asked).is_ok_and(|meta| meta.len() > 0));
+    until("the name server is asked", || std::fs::metadata(&asked).is_ok_and(|meta| meta.len() > 0));
     portway.signal(Signal::TERM);
     portway.lines.wait_for("draining connections=1");
     let started = Instant::now();
     portway.signal(Signal::TERM);
-    wait_until("the program ends", || portway.child.try_wait().unwrap().is_some());
+    until("the program ends", || portway.child.try_wait().unwrap().is_some());
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
 }
 

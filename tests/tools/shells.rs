@@ -3,19 +3,10 @@
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-/// Whether a program is not here. Then the test is skipped, which CI does not allow.
-fn lacks(program: &str) -> bool {
-    let there = Command::new("sh").args(["-c", &format!("command -v {program}")]).output().unwrap();
-    if there.status.success() {
-        return false;
-    }
-    assert!(std::env::var_os("PORTWAY_TESTS_MUST_NOT_SKIP").is_none(), "{program} is not installed");
-    println!("SKIPPED: {program} is not installed");
-    true
-}
+use crate::harness::{PORTWAY, lacks};
 
 fn portway(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_portway")).args(args).stdin(Stdio::null()).output().unwrap()
+    Command::new(PORTWAY).args(args).stdin(Stdio::null()).output().unwrap()
 }
 
 /// What a command prints that succeeds.
@@ -39,7 +30,7 @@ fn in_shell(folder: &Path, shell: &[&str], script: &str) -> String {
 
 #[test]
 fn bash_completes_commands_and_options() {
-    if lacks("bash") {
+    if lacks(&["bash"]) {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -57,7 +48,7 @@ fn bash_completes_commands_and_options() {
 
 #[test]
 fn fish_completes_commands_and_options() {
-    if lacks("fish") {
+    if lacks(&["fish"]) {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -69,7 +60,7 @@ fn fish_completes_commands_and_options() {
 
 #[test]
 fn zsh_completes_commands() {
-    if lacks("zsh") {
+    if lacks(&["zsh"]) {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -89,7 +80,7 @@ fn zsh_completes_commands() {
 
 #[test]
 fn every_command_has_a_page_that_the_reader_takes() {
-    if lacks("man") {
+    if lacks(&["man"]) {
         return;
     }
     let help = printed(&["--help"]);

@@ -25,11 +25,6 @@ impl Drop for Program {
     }
 }
 
-fn has(program: &str) -> bool {
-    let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).output().unwrap();
-    can(program, found.status.success())
-}
-
 /// A question for the address of `name`, and what is at the end of its answer.
 fn question(id: u16, name: &str) -> Vec<u8> {
     let mut bytes = [&id.to_be_bytes()[..], &[1, 0, 0, 1, 0, 0, 0, 0, 0, 0]].concat();
@@ -67,7 +62,7 @@ where
 
 #[test]
 fn thousands_of_questions_to_a_name_server() {
-    if !has("dnsmasq") {
+    if lacks(&["dnsmasq"]) {
         return;
     }
     let (port, upstream) = (free_port(), free_port());
@@ -118,7 +113,7 @@ fn thousands_of_questions_to_a_name_server() {
 /// What reads the header of each datagram: a name server that answers by who asks.
 #[test]
 fn a_name_server_hears_who_asks() {
-    if !has("dnsdist") {
+    if lacks(&["dnsdist"]) {
         return;
     }
     let (port, upstream, folder) = (free_port(), free_port(), tempfile::tempdir().unwrap());
@@ -158,7 +153,7 @@ fn a_name_server_hears_who_asks() {
 /// Both ways, with the control connection of TCP on the same port.
 #[test]
 fn iperf3_loses_nothing_in_either_direction() {
-    if !has("iperf3") {
+    if lacks(&["iperf3"]) {
         return;
     }
     let upstream = free_port();

@@ -33,7 +33,7 @@ fn datagrams_of_every_size_pass_whole() {
 /// In a network whose frames are short, the kernel of the sender cuts a datagram into fragments, and ours must too.
 #[test]
 fn large_datagrams_pass_a_network_of_short_frames() {
-    if !can("root", is_root()) {
+    if lacks_root() {
         return;
     }
     let netns = Netns::new();

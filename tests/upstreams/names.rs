@@ -70,7 +70,7 @@ fn until_resolved(portway: &mut Portway) {
 
 #[test]
 fn the_addresses_of_a_name_take_turns_and_a_new_one_has_its_share_at_once() {
-    if !can("root", is_root()) {
+    if lacks_root() {
         return;
     }
     let net = Net::new(&[("app", Says::Addrs(addrs(&[11, 12])))]);
@@ -89,7 +89,7 @@ fn the_addresses_of_a_name_take_turns_and_a_new_one_has_its_share_at_once() {
 
 #[test]
 fn connections_to_an_address_that_left_its_name_go_on_drain_or_are_cut() {
-    if !can("root", is_root()) {
+    if lacks_root() {
         return;
     }
     let net = Net::new(&[("app", Says::Addrs(addrs(&[11])))]);
@@ -133,7 +133,7 @@ fn connections_to_an_address_that_left_its_name_go_on_drain_or_are_cut() {
 
 /// The resolver goes wrong in one way, and is well again.
 fn the_last_good_answer_outlives(wrong: Says) {
-    if !can("root", is_root()) {
+    if lacks_root() {
         return;
     }
     let net = Net::new(&[("app", Says::Addrs(addrs(&[11])))]);
@@ -180,7 +180,7 @@ fn the_last_good_answer_outlives_silence() {
 
 #[test]
 fn a_resolver_of_ten_seconds_is_in_nobodys_way_and_not_in_that_of_the_stop() {
-    if !can("root", is_root()) {
+    if lacks_root() {
         return;
     }
     let net = Net::new(&[("app", Says::Addrs(addrs(&[11]))), ("other", Says::Addrs(addrs(&[12])))]);
@@ -222,7 +222,7 @@ fn a_resolver_of_ten_seconds_is_in_nobodys_way_and_not_in_that_of_the_stop() {
 
 #[test]
 fn a_name_that_has_no_answer_yet_serves_with_the_first_one() {
-    if !can("root", is_root()) {
+    if lacks_root() {
         return;
     }
     let net = Net::new(&[("app", Says::NxDomain)]);
@@ -249,7 +249,7 @@ fn a_name_that_has_no_answer_yet_serves_with_the_first_one() {
 
 #[test]
 fn a_client_is_served_by_a_server_that_has_just_moved_to_another_address() {
-    if !can("root", is_root()) {
+    if lacks_root() {
         return;
     }
     let net = Net::new(&[("app", Says::Addrs(addrs(&[11])))]);
@@ -270,7 +270,7 @@ fn a_client_is_served_by_a_server_that_has_just_moved_to_another_address() {
 
 #[test]
 fn a_name_may_have_forty_addresses() {
-    if !can("root", is_root()) {
+    if lacks_root() {
         return;
     }
     let hosts: Vec<u8> = (100..140).collect();
@@ -345,7 +345,7 @@ impl Drop for Dnsmasq {
 
 #[test]
 fn dnsmasq_changes_its_answers_dies_and_comes_back() {
-    if !can("root", is_root()) {
+    if lacks_root() {
         return;
     }
     let netns = Netns::new();

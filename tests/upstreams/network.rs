@@ -97,7 +97,7 @@ fn nobody_waits_for_a_reset_that_does_not_come() {
 
 #[test]
 fn an_upstream_for_which_no_port_is_left_is_not_down_and_another_is_used() {
-    if !can("root", is_root()) {
+    if lacks_root() {
         return;
     }
     const PORTS: u16 = 50;
@@ -133,7 +133,7 @@ fn an_upstream_for_which_no_port_is_left_is_not_down_and_another_is_used() {
 
 #[test]
 fn a_link_that_goes_down_and_comes_back() {
-    if !can("root", is_root()) {
+    if lacks_root() {
         return;
     }
     let (near, far) = Netns::pair();

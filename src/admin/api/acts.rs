@@ -1,23 +1,23 @@
-//! What the endpoint is told to do, and what came of it; and how it says that it cannot.
+//! The bodies and answers of the POST calls, and the body of an error answer.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Filter, ReloadOutcome};
 
-/// `POST /v1/kill`: which connections are to be reset. At least one of the two must say something.
+/// `POST /v1/kill`: which connections to reset. At least one of the two fields must say something.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Kill {
-    /// These.
+    /// Connections to reset, by id.
     #[serde(default)]
     pub ids: Vec<u64>,
-    /// All that the filter leaves. An empty filter is a fault: nobody means all by saying nothing.
+    /// Resets all connections that match the filter. An empty filter is a fault: nobody means all by saying nothing.
     #[serde(default)]
     pub filter: Option<Filter>,
 }
 
-/// What came of a kill.
+/// The outcome of a kill.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Killed {
     /// Connections that were reset.
@@ -26,20 +26,20 @@ pub struct Killed {
     pub unknown: Vec<u64>,
 }
 
-/// `POST /v1/reload`: what became of the file, once it was read, judged and carried out.
+/// `POST /v1/reload`: the outcome, once the file was read, judged and carried out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Reloaded {
-    /// What became of it.
+    /// What became of the file.
     pub outcome: ReloadOutcome,
     /// The generation that runs now.
     pub generation: u64,
-    /// What has changed, in one line.
+    /// What has changed, in one line; none: nothing has.
     pub changed: Option<String>,
-    /// Every fault as a picture, where it was refused.
+    /// Every fault as a picture, if the file was refused.
     pub report: Option<String>,
 }
 
-/// `POST /v1/drain`: what is to take no new connections and to end those it has.
+/// `POST /v1/drain`: what to drain. It takes no new connections, and those that it has get time to end.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Drain {
@@ -48,23 +48,23 @@ pub struct Drain {
     pub route: Option<String>,
 }
 
-/// A drain has begun. `GET /v1/routes` and `GET /v1/status` tell how far it is.
+/// A drain has begun. `GET /v1/routes` and `GET /v1/status` show its progress.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Draining {
-    /// Connections that have time to end.
+    /// Connections that were open when it began.
     pub open: u64,
-    /// How much time, in seconds; then they are reset.
+    /// How long they may take to end, in seconds; then they are reset.
     pub at_most: f64,
 }
 
-/// Every answer that is not what was asked for.
+/// The body of every error answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// What is wrong.
     pub error: String,
     /// What to do about it.
     pub help: String,
-    /// Of a text with faults: all of them, each as a picture. Several lines, for a fixed-width font.
+    /// All faults of a text, each as a picture. Several lines, for a fixed-width font.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<String>,
 }

@@ -3,29 +3,29 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Which connections are meant. Of a query string, and of the body of a kill.
+/// Which connections are meant, in a query string and in the body of a kill.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Filter {
-    /// Of this route.
+    /// Connections of this route.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
-    /// Of this client: an address ("10.0.0.7"), a network ("10.0.0.0/8") or an address with its port.
+    /// Connections of this client: an address ("10.0.0.7"), a network ("10.0.0.0/8") or an address with its port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
-    /// Open for longer than this: "1h", "30s".
+    /// Connections open for longer than this: "1h", "30s".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub older: Option<String>,
 }
 
 impl Filter {
-    /// Whether it leaves everything.
+    /// Whether it matches every connection.
     pub fn is_empty(&self) -> bool {
         self.route.is_none() && self.client.is_none() && self.older.is_none()
     }
 }
 
-/// A page of the open connections that a filter leaves.
+/// A page of the open connections that match a filter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Connections {
     /// How many are open, whatever the filter.
@@ -39,21 +39,21 @@ pub struct Connections {
 /// One open connection, or UDP session.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Connection {
-    /// Its id: that of its line in the access log. No other of this process has it.
+    /// Its id, as in its line of the access log. Unique in this process.
     pub id: u64,
     /// "tcp" or "udp".
     pub protocol: String,
-    /// Its route; "-": it is not known yet where it is led.
+    /// Its route; "-": it is not known yet.
     pub route: String,
-    /// The generation whose text of the route it follows.
+    /// The generation of the route's text that it follows.
     pub generation: u64,
-    /// Who came.
+    /// The client's address.
     pub client: String,
-    /// Where it came in.
+    /// The listener that accepted it.
     pub listener: String,
-    /// Where it is led to, as in the file; none: it is not connected yet.
+    /// Its upstream, as in the file; none: it is not connected yet.
     pub upstream: Option<String>,
-    /// The address that was connected.
+    /// The address of the upstream that it is connected to.
     pub peer: Option<String>,
     /// When it was accepted.
     pub started: String,
@@ -61,17 +61,17 @@ pub struct Connection {
     pub age: f64,
     /// How long nothing has moved on it, in seconds; none: the kernel does not say (Unix sockets).
     pub idle: Option<f64>,
-    /// Bytes that were sent to the upstream.
+    /// Bytes sent to the upstream.
     pub bytes_up: u64,
-    /// Bytes that were sent to the client.
+    /// Bytes sent to the client.
     pub bytes_down: u64,
     /// From accept to a connected upstream, in seconds.
     pub connect: Option<f64>,
     /// How its bytes are moved: the label of the access log.
     pub path: String,
-    /// Why so.
+    /// Why they are moved this way.
     pub why: String,
-    /// The kernel's view of its two sockets, where it was asked for (`?tcp=true`) and there is one.
+    /// The kernel's view of its two sockets, if it was asked for (`?tcp=true`) and there is one.
     pub tcp: Option<Sockets>,
 }
 
@@ -84,16 +84,16 @@ pub struct Sockets {
     pub upstream: Option<Tcp>,
 }
 
-/// What the kernel says of a TCP socket (TCP_INFO).
+/// What the kernel reports about a TCP socket (TCP_INFO).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Tcp {
     /// Smoothed round-trip time, in seconds.
     pub rtt: f64,
     /// Its variation, in seconds.
     pub rtt_variation: f64,
-    /// Segments that were sent again since the connection began.
+    /// Segments retransmitted since the connection began.
     pub retransmits: u64,
-    /// Segments under way that were not acknowledged.
+    /// Segments in flight that were not acknowledged.
     pub unacknowledged: u64,
     /// Bytes that the kernel holds and the peer has not acknowledged.
     pub send_queue: u64,

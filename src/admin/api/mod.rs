@@ -1,8 +1,8 @@
 //! The values of the admin endpoint, version 1: what it answers in JSON, and what its clients read.
 //!
-//! A field that is there stays, with its name and its meaning; new ones may come, and readers must not mind them. Times are
-//! RFC 3339 in UTC, spans are seconds, sizes are bytes. Counters only grow while the process runs; what was counted of a
-//! route goes with its route.
+//! A field that exists keeps its name and its meaning. New fields may be added, and readers must ignore them. Times are
+//! RFC 3339 in UTC, spans are seconds, sizes are bytes. Counters only grow while the process runs; those of a route go
+//! with the route.
 
 mod acts;
 mod connections;

@@ -1,4 +1,4 @@
-//! `POST /v1/plan`: what a text would change of what runs. Its body is the text of a file.
+//! `POST /v1/plan`: what a text would change in what runs. The body is the text of a file.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// What a text would change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Plan {
-    /// Whether anything would.
+    /// Whether it would change anything.
     pub changes: bool,
     /// The generation that it was compared with.
     pub generation: u64,
@@ -18,13 +18,13 @@ pub struct Plan {
     pub changed: Vec<PlannedRoute>,
     /// Keys of `[log]`, `[limits]` and `[admin]` that would change; secrets are not shown.
     pub settings: Vec<KeyChange>,
-    /// What would be listened on anew, and whether it can be.
+    /// Addresses that would be opened, and whether they can be.
     pub listeners: Vec<ListenerProbe>,
-    /// Addresses that would be listened on no more.
+    /// Addresses that would be closed.
     pub closed: Vec<String>,
-    /// What would be led to anew, and whether it answers.
+    /// Upstreams that would be new, and whether they answer.
     pub upstreams: Vec<UpstreamProbe>,
-    /// Descriptors that it would need, beside those of the connections, and how many there may be.
+    /// Descriptors that it would need, without those of connections, and how many there may be.
     pub descriptors: DescriptorBudget,
 }
 
@@ -33,28 +33,28 @@ pub struct Plan {
 pub struct PlannedRoute {
     /// Its name.
     pub name: String,
-    /// Where it listens and would listen.
+    /// Where it would listen; for a removed route, where it listens.
     pub listen: Vec<String>,
-    /// Where it leads and would lead.
+    /// Its upstreams, as they would be; for a removed route, as they are.
     pub upstream: Vec<String>,
-    /// The keys that change; of a route that is added or removed none.
+    /// The keys that change; empty for a route that is added or removed.
     pub keys: Vec<KeyChange>,
-    /// Its open connections, which the edit touches.
+    /// Its open connections that the edit touches.
     pub open: u64,
-    /// What becomes of them: "keep", "drain" or "cut"; none of a route that is added.
+    /// What becomes of them: "keep", "drain" or "cut"; none for a route that is added.
     pub on_change: Option<String>,
     /// With "drain": how long they have, in seconds.
     pub drain_timeout: Option<f64>,
 }
 
-/// A key with another value.
+/// A key whose value changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KeyChange {
-    /// The key; of a section other than a route with its name: "log.level".
+    /// The key; outside of routes it begins with its section: "log.level".
     pub key: String,
-    /// What it is now.
+    /// Its value now.
     pub from: String,
-    /// What it would be.
+    /// Its value after the change.
     pub to: String,
 }
 
@@ -63,7 +63,7 @@ pub struct KeyChange {
 pub struct ListenerProbe {
     /// "tcp" or "udp".
     pub protocol: String,
-    /// The address.
+    /// The address that was tried.
     pub address: String,
     /// Why not; none: it could.
     pub error: Option<String>,
@@ -74,17 +74,17 @@ pub struct ListenerProbe {
 /// Whether an upstream answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct UpstreamProbe {
-    /// The route that would lead there.
+    /// The route that would use it.
     pub route: String,
-    /// The address as in the file.
+    /// Its address, as in the file.
     pub upstream: String,
-    /// What its name stands for.
+    /// The addresses that it stands for.
     pub addresses: Vec<String>,
-    /// What became of the probe.
+    /// The outcome of the probe.
     pub result: ProbeResult,
     /// Why it failed.
     pub error: Option<String>,
-    /// How long it took, in seconds.
+    /// How long the probe took, in seconds; none: it was not tried.
     pub took: Option<f64>,
 }
 
@@ -92,13 +92,13 @@ pub struct UpstreamProbe {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProbeResult {
-    /// It takes connections.
+    /// It accepts connections.
     Connects,
-    /// Its name resolves; by UDP nothing more can be known.
+    /// Its name resolves; over UDP nothing more can be known.
     Resolves,
     /// Its name does not resolve.
     Unresolved,
-    /// It does not take a connection.
+    /// It does not accept a connection.
     Refuses,
     /// It was not tried: there are too many.
     NotTried,
@@ -107,12 +107,12 @@ pub enum ProbeResult {
 /// Descriptors against their limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DescriptorBudget {
-    /// For listeners and Portway itself, before the first connection.
+    /// Needed for listeners and Portway itself, before the first connection.
     pub needed: u64,
     /// The limit of the process.
     pub limit: u64,
-    /// Connections that would fit beside.
+    /// Connections that would fit into the rest.
     pub connections: u64,
-    /// UDP sessions that would.
+    /// UDP sessions that would fit into the rest.
     pub sessions: u64,
 }

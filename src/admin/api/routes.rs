@@ -12,7 +12,7 @@ use super::Traffic;
 pub struct Routes {
     /// The generation that was read.
     pub generation: u64,
-    /// By name. Routes that an edit has removed follow as long as they have open connections.
+    /// By name. Removed routes follow, as long as they have open connections.
     pub routes: Vec<Route>,
 }
 
@@ -25,25 +25,25 @@ pub struct Route {
     pub protocol: String,
     /// Where it listens, as in the file.
     pub listen: Vec<String>,
-    /// Where it leads, as in the file.
+    /// Its upstreams, as in the file.
     pub upstream: Vec<String>,
-    /// Whether its upstreams can be had.
+    /// Whether its upstreams are available.
     pub state: RouteState,
-    /// Why it is not up: what is known of the first upstream that cannot be had.
+    /// Why it is not up: what is known about the first upstream that is not available.
     pub reason: Option<String>,
-    /// What went through it.
+    /// Its connections and bytes.
     pub traffic: Traffic,
-    /// How its connections have ended: by the label of the access log. Labels that never came are left out.
+    /// How its connections have ended, by the label of the access log. Labels that never occurred are left out.
     pub outcomes: BTreeMap<String, u64>,
-    /// Clients that were turned away before anything was read of them: by the key of the file that says so.
+    /// Clients that were turned away before anything was read from them, by the key of the file that says so.
     pub turned_away: BTreeMap<String, u64>,
-    /// Open connections that an edit has left on an earlier text of the route.
+    /// Open connections that still follow an earlier text of the route, after an edit.
     pub retired: u64,
-    /// UDP: datagrams that could not be passed on, by reason. Reasons that never came are left out.
+    /// UDP: datagrams that could not be passed on, by reason. Reasons that never occurred are left out.
     pub dropped: BTreeMap<String, u64>,
 }
 
-/// Whether a route's upstreams can be had.
+/// Whether a route's upstreams are available.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RouteState {
@@ -53,7 +53,7 @@ pub enum RouteState {
     Degraded,
     /// None of them.
     Down,
-    /// An edit or a drain has removed it; its last connections end.
+    /// An edit or a drain has removed it; its last connections are ending.
     Removed,
 }
 
@@ -69,71 +69,71 @@ pub struct Upstreams {
 /// One entry of a route's `upstream`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Upstream {
-    /// The route that leads there.
+    /// The route that uses it.
     pub route: String,
-    /// Its address as in the file.
+    /// Its address, as in the file.
     pub upstream: String,
-    /// Its share beside the others.
+    /// Its share, relative to the others.
     pub weight: u32,
-    /// It is used only where no other can be had.
+    /// It is used only if no other is available.
     pub backup: bool,
-    /// No more connections at once, from all routes together.
+    /// The most connections at once, from all routes together; none: no limit.
     pub max_connections: Option<u32>,
-    /// Whether it can be had.
+    /// Whether it is available.
     pub state: UpstreamState,
     /// Why it is not up.
     pub reason: Option<String>,
-    /// The addresses that it stands for now; of a long range of ports only the first.
+    /// The addresses that it stands for now; for a long range of ports only the first.
     pub addresses: Vec<Address>,
-    /// Addresses that are left out of the list.
+    /// How many addresses the list leaves out.
     pub more_addresses: u64,
-    /// How many of all its addresses can be had.
+    /// How many of all its addresses are available.
     pub addresses_up: u64,
-    /// What this route has sent there.
+    /// The connections and bytes of this route to it.
     pub traffic: Traffic,
-    /// Attempts of this route at it that did not become a connection.
+    /// Attempts of this route to connect to it that failed.
     pub failed: u64,
 }
 
-/// Whether an upstream can be had.
+/// Whether an upstream is available.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum UpstreamState {
-    /// Every address can.
+    /// Every address is available.
     Up,
-    /// Some addresses of its name cannot.
+    /// Some of its addresses are not available.
     Degraded,
-    /// No address can.
+    /// No address is available.
     Down,
     /// Its name has no address.
     Unresolved,
 }
 
-/// One address of an upstream, with all that is known of it.
+/// One address of an upstream, with all that is known about it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Address {
-    /// What is dialled.
+    /// The address that is dialled.
     pub address: String,
-    /// Whether it can be had.
+    /// Whether it is available.
     pub up: bool,
-    /// Why it cannot.
+    /// Why it is not available; none: it is, or the reason is not known.
     pub reason: Option<String>,
-    /// Connections that it has, from all routes together; those that are being made included.
+    /// Its connections, from all routes together, those that are being made included.
     pub load: u32,
     /// How often failed connects have put it down.
     pub downs: u64,
-    /// Its check, where the route has one.
+    /// Its check; none: the route has none.
     pub check: Option<Check>,
 }
 
 /// What the checks of an address have found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Check {
-    /// Whether they hold it for up.
+    /// Whether they consider it up.
     pub up: bool,
     /// How often they have put it down.
     pub downs: u64,
-    /// How long ago the last one ended, in seconds; none: there was none yet.
+    /// How long ago the last one ended, in seconds; none: none has ended yet.
     pub last: Option<f64>,
     /// How long the last one took, in seconds.
     pub took: Option<f64>,

@@ -8,15 +8,15 @@ use serde::{Deserialize, Serialize};
 pub struct Status {
     /// Portway's version.
     pub version: String,
-    /// The process.
+    /// The id of the process.
     pub pid: u32,
-    /// What it does.
+    /// Whether it serves or drains.
     pub phase: Phase,
     /// When it was started.
     pub started: String,
     /// How long it has been running, in seconds.
     pub uptime: f64,
-    /// How many times what runs has changed: 1 since the start.
+    /// How many times what runs has changed: 1 after the start.
     pub generation: u64,
     /// When it last changed.
     pub generation_since: String,
@@ -30,34 +30,34 @@ pub struct Status {
     pub routes: RouteCounts,
     /// How many sockets it listens on, TCP and UDP.
     pub listeners: u64,
-    /// What went through all routes since the start, those that are no more included.
+    /// Connections and bytes of all routes since the start, removed ones included.
     pub traffic: Traffic,
-    /// Clients that were turned away before anything was read of them, on the routes that are.
+    /// Clients that were turned away before anything was read from them, on the routes of `GET /v1/routes`.
     pub turned_away: u64,
-    /// What is used of what there is.
+    /// How much of each limit is used.
     pub limits: Limits,
-    /// Lines of the logs that could not be written.
+    /// Log lines that could not be written.
     pub log_lines_lost: u64,
 }
 
-/// What a process does.
+/// What the process is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// It serves.
     Running,
-    /// It was told to stop: no new connections, and time for those that are open.
+    /// It is stopping: no new connections, and time for the open ones to end.
     Draining,
 }
 
 /// What became of the edits of the file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Reload {
-    /// When the file was last judged, or read for the start.
+    /// When the file was last judged, or read at the start.
     pub at: String,
     /// How long ago that was, in seconds.
     pub age: f64,
-    /// What became of it.
+    /// What became of it then.
     pub outcome: ReloadOutcome,
     /// Edits that were carried out since the start.
     pub succeeded: u64,
@@ -71,9 +71,9 @@ pub struct Reload {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReloadOutcome {
-    /// There was none since the start.
+    /// There was no edit since the start.
     Started,
-    /// It runs.
+    /// It was carried out.
     Reloaded,
     /// The file says what runs already.
     Unchanged,
@@ -86,26 +86,26 @@ pub enum ReloadOutcome {
 /// Why the file is not what runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Pending {
-    /// Since when.
+    /// When the first fault was found.
     pub since: String,
     /// The first fault in one line.
     pub headline: String,
-    /// All of them, each as a picture with its place and its cure. Several lines, for a fixed-width font.
+    /// All faults, each as a picture with its place and its cure. Several lines, for a fixed-width font.
     pub report: String,
-    /// How many they are.
+    /// How many faults there are.
     pub faults: u64,
 }
 
 /// Routes by their state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RouteCounts {
-    /// All that are in force.
+    /// All routes in force.
     pub all: u64,
-    /// Every upstream can be had.
+    /// Routes whose upstreams are all available.
     pub up: u64,
-    /// Some cannot.
+    /// Routes of which some upstream is not available.
     pub degraded: u64,
-    /// None can.
+    /// Routes without an available upstream.
     pub down: u64,
 }
 
@@ -118,13 +118,13 @@ pub struct Traffic {
     pub opened: u64,
     /// Connections that have ended.
     pub closed: u64,
-    /// Bytes that were sent to upstreams, those of open connections included.
+    /// Bytes sent to upstreams, those of open connections included.
     pub bytes_up: u64,
-    /// Bytes that were sent to clients, those of open connections included.
+    /// Bytes sent to clients, those of open connections included.
     pub bytes_down: u64,
 }
 
-/// What is used of what there is.
+/// The limits of the process, and how much of each is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Limits {
     /// Open descriptors of the process.
@@ -140,8 +140,8 @@ pub struct Limits {
 /// How much of something is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Use {
-    /// So much is used now.
+    /// How much is used now.
     pub used: u64,
-    /// So much there may be.
+    /// How much there may be at most.
     pub most: u64,
 }

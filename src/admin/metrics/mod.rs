@@ -1,5 +1,5 @@
-//! `GET /metrics`: what is counted, for Prometheus. Bounded by the routes and upstreams of the file, never by clients; the
-//! series of a route go with the route.
+//! `GET /metrics`: everything that is counted, for Prometheus. The number of series depends on the routes and upstreams
+//! of the file, never on clients; the series of a route go with the route.
 
 mod proxy;
 mod routes;

@@ -1,5 +1,5 @@
-//! The two text forms of Prometheus: its own (version 0.0.4) and OpenMetrics 1.0. They differ in little: what a counter's
-//! family is called, and how the page ends.
+//! The two text forms of Prometheus: its own (version 0.0.4) and OpenMetrics 1.0. They differ only in what a counter's
+//! family is called, and in how the page ends.
 
 use std::fmt::{Display, Write};
 
@@ -13,7 +13,7 @@ pub(super) enum Form {
 }
 
 impl Form {
-    /// What `Accept` asks for: OpenMetrics, where it is named and wanted no less than the other.
+    /// What `Accept` asks for: OpenMetrics, if it is named and wanted at least as much as the other.
     pub fn preferred(accept: &str) -> Form {
         let wanted = |kind: &str| {
             let named = accept.split(',').filter(|part| part.trim().starts_with(kind));
@@ -48,11 +48,11 @@ pub(super) enum Kind {
     Histogram,
 }
 
-/// A page in the making.
+/// A page that is being written.
 pub(super) struct Page {
     text: String,
     form: Form,
-    /// Of the family that is being written: its name in front of each sample.
+    /// The name of the family that is being written. Each of its samples begins with it.
     name: &'static str,
     kind: Kind,
 }
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn the_scraper_says_which_form_it_wants() {
-        // As Prometheus 2 and 3 ask.
+        // What Prometheus 2 and 3 send.
         let two = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
                    text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
         assert_eq!(Form::preferred(two), Form::OpenMetrics);

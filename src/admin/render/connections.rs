@@ -11,10 +11,10 @@ use crate::proxy::record::OpenConnection;
 use crate::server::Handle;
 use crate::state::Bytes;
 
-/// Connections on a page, where the query says nothing, and at most.
+/// Connections on a page: by default, and at most.
 const PAGE: (usize, usize) = (100, 1000);
 
-/// A filter, understood.
+/// A filter that was parsed.
 pub(in super::super) struct Wanted {
     route: Option<String>,
     client: Option<Client>,

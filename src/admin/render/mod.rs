@@ -1,4 +1,4 @@
-//! What is known of the running proxy, as values of the API.
+//! The state of the running proxy, as values of the API.
 
 pub(super) mod connections;
 pub(super) mod routes;

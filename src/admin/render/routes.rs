@@ -1,4 +1,4 @@
-//! The routes.
+//! The routes, with their state and their counters.
 
 use std::collections::BTreeMap;
 
@@ -47,7 +47,7 @@ fn dropped(view: &RouteView) -> BTreeMap<String, u64> {
     dropped
 }
 
-/// Whether the upstreams of a route can be had, and why the first of them cannot.
+/// Whether the upstreams of a route are available, and the reason of the first that is not.
 pub(super) fn state(view: &RouteView) -> (RouteState, Option<String>) {
     let now = Instant::now().into_std();
     let (mut up, mut down, mut reason) = (false, false, None);

@@ -93,11 +93,11 @@ fn limits(snapshot: &Snapshot) -> Limits {
     }
 }
 
-/// Open descriptors of this process. Linux 6.2 and later say their number without counting them.
+/// Open descriptors of this process. Linux 6.2 and later report their number as the size of the folder.
 fn descriptors() -> usize {
     let folder = "/proc/self/fd";
     match std::fs::metadata(folder).map_or(0, |folder| folder.len()) {
-        // One is the folder itself.
+        // One of them is the open folder itself.
         0 => std::fs::read_dir(folder).map_or(0, |all| all.count().saturating_sub(1)),
         open => usize::try_from(open).unwrap_or_default(),
     }

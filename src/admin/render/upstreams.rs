@@ -1,4 +1,4 @@
-//! The upstreams.
+//! The upstreams, with their addresses, checks and counters.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::super::units::{count, seconds};
 use crate::proxy::route::Candidate;
 use crate::server::handle::RouteView;
 
-/// So many addresses of one entry are listed: a range of ports may have tens of thousands.
+/// The most addresses of one entry that are listed: a range of ports may have tens of thousands.
 const LISTED: usize = 64;
 
 pub(in super::super) fn upstreams(snapshot: &Snapshot) -> Upstreams {
@@ -21,7 +21,7 @@ pub(in super::super) fn upstreams(snapshot: &Snapshot) -> Upstreams {
 /// Every entry of a route, in the order of the file.
 pub(super) fn of_route(snapshot: &Snapshot, view: &RouteView) -> Vec<Upstream> {
     let now = Instant::now().into_std();
-    // Of each entry; listeners share their addresses, and what is known of them.
+    // The addresses of each entry. Listeners share them, and their state.
     let mut found: Vec<BTreeMap<String, Address>> = vec![BTreeMap::new(); view.route.upstream.len()];
     let mut unresolved: BTreeMap<String, String> = BTreeMap::new();
     for live in &view.at {
@@ -85,7 +85,7 @@ fn address(shown: &str, candidate: &Candidate, up: bool, now: std::time::Instant
     }
 }
 
-/// Why an address cannot be had: what its check says, or the connect that failed.
+/// Why an address is not available: the reason of its check, or of the connect that failed.
 pub(super) fn reason(candidate: &Candidate) -> Option<String> {
     let checked = candidate.check.as_ref().filter(|check| !check.state.is_up());
     let checked = checked.and_then(|check| check.state.reason());

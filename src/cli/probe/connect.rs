@@ -17,7 +17,7 @@ pub(super) enum Connected {
     Unix(UnixStream),
 }
 
-/// Resolves and connects, and says each step. None: it could not, and that was said.
+/// Resolves and connects, and reports each step. `None`: it could not, and that was reported.
 pub(super) async fn stream(addr: &UpstreamAddr, limit: Duration, steps: &Steps) -> Option<Connected> {
     if let UpstreamAddr::Unix(path) = addr {
         let start = Instant::now();
@@ -44,7 +44,7 @@ pub(super) async fn stream(addr: &UpstreamAddr, limit: Duration, steps: &Steps) 
         }
     }
     let stream = stream?;
-    // Without it a short line may wait for the answer to the one before.
+    // Without this a short line may wait for the answer to the one before.
     stream.set_nodelay(true).ok();
     if let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) {
         steps.say(format_args!("connected to {peer} from {local} in {}", Since(start)));
@@ -68,7 +68,8 @@ async fn within<T>(limit: Duration, task: impl Future<Output = io::Result<T>>) -
     timeout(limit, task).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-/// The addresses of a name, in the resolver's order; an address is its own. None: there are none, and that was said.
+/// The addresses of a name, in the resolver's order; an address stands for itself. `None`: there are none, and that was
+/// reported.
 pub(super) async fn resolve(addr: &UpstreamAddr, limit: Duration, steps: &Steps) -> Option<Vec<SocketAddr>> {
     let (name, port) = match addr {
         UpstreamAddr::Ip(addr) => return Some(vec![*addr]),

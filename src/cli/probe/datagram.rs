@@ -1,4 +1,4 @@
-//! `portway probe --udp`: each line of input is one datagram, and the answers are output.
+//! `portway probe --udp`: each line of input becomes one datagram, and the answers become output.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -15,7 +15,7 @@ use crate::model::{UpstreamAddr, units};
 /// Largest payload of a datagram over IPv4, in bytes; a longer line becomes several.
 const PAYLOAD_MAX: usize = 65_507;
 
-/// Sends and receives until the answers fall silent for `limit` after the end of input. Whether an answer came.
+/// Sends and receives until no answer has come for `limit` after the end of input. Returns whether an answer came.
 pub(super) async fn probe(addr: &UpstreamAddr, limit: Duration, steps: &Steps) -> bool {
     let start = Instant::now();
     let Some(addrs) = connect::resolve(addr, limit, steps).await else { return false };
@@ -45,7 +45,7 @@ pub(super) async fn probe(addr: &UpstreamAddr, limit: Duration, steps: &Steps) -
     talk.received.0 > 0
 }
 
-/// A socket for the first address that this host has a route to. None: there is none, and that was said.
+/// A socket for the first address that this host has a route to. `None`: there is none, and that was reported.
 async fn open(addrs: &[SocketAddr], limit: Duration, steps: &Steps) -> Option<(UdpSocket, SocketAddr)> {
     for addr in addrs {
         let local: SocketAddr = match addr {

@@ -55,7 +55,7 @@ pub(super) fn unresolved(error: &io::Error, limit: Duration) -> String {
         );
     }
     let text = error.to_string();
-    // std's own words before those of getaddrinfo(3).
+    // Without std's own words, which precede those of getaddrinfo(3).
     let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
     format!("{text}: check the spelling, /etc/hosts, and the name servers in /etc/resolv.conf")
 }

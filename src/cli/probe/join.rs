@@ -10,8 +10,8 @@ use tokio::time::{Instant, timeout};
 
 use super::steps::{Since, Steps, bytes};
 
-/// After the peer's FIN: how long input may pause before the end. A FIN does not tell a peer that only ended its side
-/// from one that is gone, and a pipe may stay open for ever. A person at a terminal is not kept waiting at all.
+/// How long input may pause after the peer's FIN before the probe ends. A FIN does not tell a peer that only ended its
+/// side from one that is gone, and a pipe may stay open for ever. A person at a terminal is not kept waiting at all.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// Buffer of each direction, in bytes.
@@ -30,7 +30,7 @@ enum Down {
 enum Up {
     /// The end of input, passed on as FIN.
     Fin,
-    /// The peer does not take any more.
+    /// The peer accepts no more bytes.
     Failed(io::Error),
 }
 
@@ -58,9 +58,9 @@ pub(super) async fn join<S: AsyncRead + AsyncWrite>(stream: S, begin: Instant, s
         Down::Fin => match finish(first, up, &counts).await {
             None | Some(Up::Fin) => "closed by the peer (FIN)".into(),
             Some(Up::Failed(error)) => match error.kind() {
-                // The kernel reports a reset once: the writer had it, and the reader saw a clean end.
+                // The kernel reports a reset once: the writer got it, and the reader saw a clean end.
                 io::ErrorKind::ConnectionReset => "closed by the peer (RST)".into(),
-                // What a reset after a FIN is reported as.
+                // The kernel reports a reset after a FIN like this.
                 io::ErrorKind::BrokenPipe => {
                     "closed by the peer (FIN, then RST: it did not take all that was sent)".into()
                 }
@@ -103,7 +103,7 @@ async fn send<W: AsyncWrite + Unpin>(mut writer: W, counts: &Counts, steps: &Ste
             }
         };
         if length == 0 {
-            // Fails where the peer is gone already: the other direction tells.
+            // Fails if the peer is gone already: the other direction reports that.
             writer.shutdown().await.ok();
             return Up::Fin;
         }

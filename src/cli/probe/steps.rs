@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use tokio::time::Instant;
 
-/// What the person reads. Where standard error is gone, nobody reads it, and that is no fault.
+/// Prints what the person reads to standard error. If that is gone, nobody reads it, which is no fault.
 #[derive(Debug)]
 pub(super) struct Steps {
     pub quiet: bool,

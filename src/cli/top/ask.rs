@@ -8,34 +8,34 @@ use super::admin::{Admin, Failure};
 use super::table::count;
 use crate::admin::api::{Connection, Connections, Kill, Killed, Routes, Status, Upstreams};
 
-/// What the proxy says of itself at one moment.
+/// What the proxy reports about itself at one moment.
 #[derive(Clone, Debug)]
 pub(super) struct View {
     pub status: Status,
     pub routes: Routes,
     pub upstreams: Upstreams,
-    /// Where they are looked at.
+    /// Fetched only while they are shown.
     pub connections: Option<Connections>,
 }
 
-/// So many connections are shown, and so many come in one answer.
+/// The most connections that are shown, and the most that come in one answer.
 const SHOWN: (usize, usize) = (5_000, 1_000);
 
-/// What is wanted of it.
+/// What the thread is asked to do.
 #[derive(Debug)]
 pub(super) enum Order {
     Look { connections: bool },
     Kill(Vec<u64>),
 }
 
-/// What came of that.
+/// The outcome of an [`Order`].
 #[derive(Debug)]
 pub(super) enum Answer {
     Look(Box<Result<View, String>>),
     Done(String),
 }
 
-/// The thread, as seen from outside. It ends with this value, or with the process if the proxy holds it up.
+/// A handle to the thread. The thread ends with this value, or with the process if the proxy holds it up.
 #[derive(Debug)]
 pub(super) struct Asker {
     orders: Sender<Order>,
@@ -48,7 +48,7 @@ impl Asker {
         let (orders, taken) = channel();
         let (given, answers) = channel();
         let work = move || {
-            // Until nobody wants anything any more.
+            // Until the handle is dropped.
             for order in taken {
                 let answer = match order {
                     Order::Look { connections } => Answer::Look(Box::new(
@@ -77,13 +77,13 @@ impl Asker {
         Some(answer)
     }
 
-    /// Whether an answer is to come.
+    /// Whether an answer is outstanding.
     pub(super) fn waits(&self) -> bool {
         self.waiting > 0
     }
 }
 
-/// Asks for all that is shown.
+/// Asks for everything that is shown.
 pub(super) fn look(proxy: &Admin, connections: bool) -> Result<View, Failure> {
     Ok(View {
         status: proxy.get("/v1/status")?,

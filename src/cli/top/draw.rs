@@ -1,4 +1,4 @@
-//! The state of the screen as a picture. Words and places say everything; colour, where there is any, says it again.
+//! Draws the state of the screen. Words and positions say everything; colour, if there is any, only repeats it.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect, Size};
@@ -24,7 +24,7 @@ q, Ctrl-C                  leave
 
 Any key closes this.";
 
-/// Draws everything. `colour`: it may be used.
+/// Draws everything. `colour`: whether it may be used.
 pub(super) fn draw(frame: &mut Frame<'_>, screen: &mut Screen, colour: bool) {
     let [head, file, tabs, body, note, foot] = Layout::vertical([
         Constraint::Length(1),
@@ -65,7 +65,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, screen: &mut Screen, colour: bool) {
     }
 }
 
-/// How things stand out.
+/// The styles in which things stand out, with or without colour.
 #[derive(Clone, Copy)]
 struct Paint {
     colour: bool,
@@ -108,7 +108,7 @@ fn headline(status: &Status, now: super::rates::Sample) -> String {
     )
 }
 
-/// Whether the file is what runs; or that nobody answers any more, and how old the picture is then.
+/// Whether the file is what runs; or, if nobody answers any more, why.
 fn of_file(screen: &Screen, status: &Status, paint: Paint) -> Line<'static> {
     if let Some(why) = &screen.lost {
         return Line::from(format!("NO ANSWER: {why}")).style(paint.mark(Mark::Bad));
@@ -146,7 +146,7 @@ fn tab_line(screen: &Screen, paint: Paint) -> Line<'static> {
     Line::from(spans)
 }
 
-/// Draws a table; what there is to say of its chosen row.
+/// Draws a table. Returns the note of its chosen row.
 fn table(frame: &mut Frame<'_>, area: Rect, view: &TableView, screen: &mut Screen, paint: Paint) -> String {
     screen.page = usize::from(area.height.saturating_sub(1)).max(1);
     let shown: Vec<(usize, &Column)> =
@@ -168,7 +168,7 @@ fn table(frame: &mut Frame<'_>, area: Rect, view: &TableView, screen: &mut Scree
     let rows = view.rows.iter().map(|row| {
         let cells = shown.iter().map(|(at, column)| {
             let text = row.cells.get(*at).map(|cell| cell.text.as_str()).unwrap_or_default();
-            // What is cut off must show.
+            // A cut must be visible.
             let text = cut(text, usize::from(if column.takes_the_rest { rest } else { column.width }));
             // The state is the second column of the tables that have one.
             let style = if *at < 3 && column.title == "STATE" { paint.mark(row.mark) } else { Style::new() };
@@ -194,7 +194,7 @@ fn aligned(text: String, right: bool) -> Line<'static> {
     if right { Line::from(text).right_aligned() } else { Line::from(text) }
 }
 
-/// Draws the faults; how many lines there are.
+/// Draws the faults. Returns which of the lines are shown, if not all fit.
 fn faults(frame: &mut Frame<'_>, area: Rect, screen: &mut Screen) -> String {
     let Some(view) = &screen.view else { return String::new() };
     let mut lines: Vec<String> = Vec::new();
@@ -223,7 +223,7 @@ fn faults(frame: &mut Frame<'_>, area: Rect, screen: &mut Screen) -> String {
     if total > screen.page { format!("lines {} of {total}", screen.scroll + 1) } else { String::new() }
 }
 
-/// A line as several that fit.
+/// Breaks a line into several of this width, in characters.
 fn broken(line: &str, width: usize) -> Vec<String> {
     let letters: Vec<char> = line.chars().collect();
     match letters.len() {
@@ -255,7 +255,7 @@ fn foot_line(screen: &Screen, paint: Paint) -> Line<'static> {
     Line::from(format!("{filter}{kill}s sort  r reverse  / filter  p hold  ? help  q quit"))
 }
 
-/// A box in the middle.
+/// Draws a box in the middle of the screen.
 fn over(frame: &mut Frame<'_>, text: &str, size: Size, title: &'static str) {
     let area = frame.area();
     let (width, height) = ((size.width + 4).min(area.width), (size.height + 2).min(area.height));

@@ -1,6 +1,6 @@
 //! `portway top`: the running proxy, live in a terminal.
 //!
-//! `screen` is its state: keys and answers come in, and `draw` makes a picture of it. Both are pure. Here is the rest: the
+//! `screen` is its state, which keys and answers change; `draw` draws it. Both are pure. This module has the rest: the
 //! terminal, the clock, and a thread that asks the proxy, so that a proxy that does not answer holds up no key.
 
 mod ask;
@@ -39,15 +39,15 @@ pub struct Args {
     every: Duration,
 }
 
-/// The shortest time between two questions.
+/// The shortest time between two looks at the proxy.
 const SOONEST: Duration = Duration::from_millis(100);
-/// How soon an answer is shown.
+/// How soon an answer is shown at the latest.
 const BLINK: Duration = Duration::from_millis(50);
 
-/// Shows it until it is left.
+/// Shows the screen until the person leaves it.
 pub fn run(args: &Args) -> ExitCode {
     if !stdout().is_terminal() || !io::stdin().is_terminal() {
-        // Where standard error is gone, the exit code is all that can be said.
+        // If standard error is gone, the exit code is all that can be said.
         drop(io::stderr().write_all(
             b"error: top needs a terminal\n  help: in a script take portway status --json, or portway connections --json\n",
         ));
@@ -57,7 +57,7 @@ pub fn run(args: &Args) -> ExitCode {
         Ok(proxy) => proxy,
         Err(failure) => return failure.exit(),
     };
-    // Before the screen: who is not there is told of in words.
+    // Before the screen opens: if no proxy answers, plain words say so.
     let first = match ask::look(&proxy, false) {
         Ok(view) => view,
         Err(failure) => return failure.exit(),
@@ -79,7 +79,7 @@ pub fn run(args: &Args) -> ExitCode {
     }
 }
 
-/// Whether the terminal shows more than ASCII, as far as its locale says.
+/// Whether the terminal shows more than ASCII, according to the locale.
 fn speaks_utf8() -> bool {
     let said = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(std::env::var_os);
     let mut said = said.filter(|value| !value.is_empty());

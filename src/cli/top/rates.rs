@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use super::View;
 use crate::admin::api::Traffic;
 
-/// So many looks are remembered: a minute of them.
+/// How many looks are remembered: a minute of them, at one per second.
 pub(super) const REMEMBERED: usize = 60;
 
 /// What happened between two looks, per second.
@@ -20,7 +20,7 @@ pub(super) struct Sample {
     pub down: f64,
 }
 
-/// The recent past of one thing, the latest last.
+/// The recent samples of one thing, the latest last.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Track {
     last: Traffic,
@@ -45,7 +45,7 @@ impl Track {
         self.last = traffic;
     }
 
-    /// The latest.
+    /// The latest sample.
     pub(super) fn now(&self) -> Sample {
         self.samples.back().copied().unwrap_or_default()
     }
@@ -63,12 +63,12 @@ pub(super) struct Rates {
 }
 
 impl Rates {
-    /// Takes in one look.
+    /// Takes in the answers of one look.
     pub(super) fn note(&mut self, view: &View) {
         let (pid, uptime) = (view.status.pid, view.status.uptime);
         let seconds = match self.seen {
             Some((before, at)) if before == pid && uptime > at => uptime - at,
-            // Another process has counters of its own.
+            // The same look again. Another process, below, has counters of its own.
             Some((before, _)) if before == pid => return,
             _ => {
                 *self = Rates { all: Track::of(view.status.traffic), ..Rates::default() };
@@ -109,7 +109,7 @@ impl Rates {
     }
 }
 
-/// Follows what is there now, and forgets what is not.
+/// Updates the tracks of what is there now, and forgets the others.
 fn follow<K: Ord>(tracks: &mut BTreeMap<K, Track>, now: impl Iterator<Item = (K, Traffic)>, seconds: f64) {
     let mut before = std::mem::take(tracks);
     for (key, traffic) in now {
@@ -127,7 +127,7 @@ fn follow<K: Ord>(tracks: &mut BTreeMap<K, Track>, now: impl Iterator<Item = (K,
 const BARS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 const PLAIN_BARS: [char; 9] = [' ', '.', ':', '-', '=', '+', '*', '#', '@'];
 
-/// A line of bars, the latest at its right end, the highest as high as can be. `plain`: of ASCII.
+/// A line of bars, the latest at its right end, scaled to the highest. `plain`: in ASCII.
 pub(super) fn bars(values: impl DoubleEndedIterator<Item = f64>, width: usize, plain: bool) -> String {
     let mut latest: Vec<f64> = values.rev().take(width).collect();
     latest.resize(width, 0.0);

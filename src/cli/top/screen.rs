@@ -1,12 +1,12 @@
-//! The state of the screen: what a key does to it, and what an answer of the proxy does. Pure: it knows neither a terminal
-//! nor a clock nor a socket.
+//! The state of the screen: what a key does to it, and what an answer of the proxy does. Pure: it uses no terminal, no
+//! clock and no socket.
 
 use super::View;
 use super::rates::Rates;
 use super::view::{Sort, TableView};
 use super::views;
 
-/// What is looked at.
+/// The tab that is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tab {
     Routes,
@@ -22,7 +22,7 @@ pub(super) const TABS: [(Tab, &str); 4] = [
     (Tab::Faults, "4 Faults"),
 ];
 
-/// A key, as far as it means something here.
+/// The keys that mean something here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Key {
     Char(char),
@@ -46,17 +46,17 @@ pub(super) enum Key {
 /// What the keys mean now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// They walk.
+    /// They move through the table.
     Walk,
     /// They write the filter.
     Filter,
-    /// They say yes or no: are these connections to be killed?
+    /// They say yes or no: shall these connections be killed? The text is the question on the screen.
     Confirm(Vec<u64>, String),
     /// Any of them closes the help.
     Help,
 }
 
-/// What is to be done outside.
+/// What the caller is to do after a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Act {
     Nothing,
@@ -67,17 +67,17 @@ pub(super) enum Act {
     Leave,
 }
 
-/// A fault that the file had while this was watching.
+/// A fault of the file that was seen while the screen was open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
     pub since: String,
     pub headline: String,
 }
 
-/// So many of them are remembered.
+/// How many faults are remembered.
 const FAULTS: usize = 20;
 
-/// Where one is in a table.
+/// The position in one table: its chosen row, and its order.
 #[derive(Clone, Debug, Default)]
 struct Place {
     row: usize,
@@ -85,7 +85,7 @@ struct Place {
     sort: Sort,
 }
 
-/// The whole state.
+/// The whole state of the screen.
 #[derive(Debug)]
 pub(super) struct Screen {
     pub tab: Tab,
@@ -94,20 +94,20 @@ pub(super) struct Screen {
     pub paused: bool,
     pub view: Option<View>,
     pub rates: Rates,
-    /// Why the last answer did not come.
+    /// Why the last answer did not come. `None`: it came.
     pub lost: Option<String>,
-    /// What came of what was done.
+    /// The outcome of the last action, until the next key.
     pub message: Option<String>,
-    /// The latest first.
+    /// The faults seen so far, the latest first.
     pub faults: Vec<Fault>,
-    /// Bars of ASCII.
+    /// Whether bars are in ASCII.
     pub plain: bool,
-    /// By which line the faults begin.
+    /// The first line of the faults that is shown, counted from 0.
     pub scroll: usize,
     places: [Place; 3],
-    /// Rows of a table that fit, as it was last drawn.
+    /// How many rows of a table fit, as it was last drawn.
     pub page: usize,
-    /// How wide it was drawn.
+    /// How wide it was last drawn, in characters.
     pub width: u16,
 }
 
@@ -127,19 +127,19 @@ impl Screen {
             faults: Vec::new(),
             plain,
             scroll: 0,
-            // Routes and upstreams by name, connections by what they move.
+            // Routes and upstreams are sorted by name, connections by what they move.
             places: [sorted(0, false), sorted(0, false), sorted(7, true)],
             page: 10,
             width: 80,
         }
     }
 
-    /// Whether the connections are looked at: they are asked for only then.
+    /// Whether the connections are shown: they are asked for only then.
     pub(super) fn wants_connections(&self) -> bool {
         self.tab == Tab::Connections
     }
 
-    /// Takes in what the proxy has said, or why it did not.
+    /// Takes in an answer of the proxy, or why there was none.
     pub(super) fn see(&mut self, answer: Result<View, String>) {
         let view = match answer {
             Ok(view) => view,
@@ -153,7 +153,7 @@ impl Screen {
                 self.faults.truncate(FAULTS);
             }
         }
-        // A pause holds the picture, and counting goes on.
+        // A pause holds the picture; the rates go on.
         self.rates.note(&view);
         if !self.paused {
             self.view = Some(view);
@@ -161,7 +161,7 @@ impl Screen {
         self.keep_place();
     }
 
-    /// The table that is looked at.
+    /// The table that is shown. `None`: no answer has come yet, or the faults are shown.
     pub(super) fn view(&self) -> Option<TableView> {
         let view = self.view.as_ref()?;
         let view = match self.tab {
@@ -186,7 +186,7 @@ impl Screen {
         self.places.get(self.tab as usize)
     }
 
-    /// After rows have moved: the chosen one stays chosen; if it is gone, the one in its place is.
+    /// Keeps the chosen row chosen after rows have moved; if it is gone, chooses the one in its place.
     fn keep_place(&mut self) {
         let Some(view) = self.view() else { return };
         let Some(place) = self.places.get_mut(self.tab as usize) else { return };
@@ -206,7 +206,7 @@ impl Screen {
         place.key = view.rows.get(place.row).map(|row| row.key.clone());
     }
 
-    /// Does what a key says.
+    /// Handles a key.
     pub(super) fn key(&mut self, key: Key) -> Act {
         if key == Key::Interrupt {
             return Act::Leave;
@@ -275,7 +275,7 @@ impl Screen {
     fn turn_to(&mut self, tab: Tab) -> Act {
         self.tab = tab;
         self.keep_place();
-        // What is looked at now was perhaps not asked for yet.
+        // The connections may not have been asked for yet.
         if self.wants_connections() { Act::Ask } else { Act::Nothing }
     }
 
@@ -285,7 +285,7 @@ impl Screen {
         let Some(place) = self.places.get_mut(self.tab as usize) else { return };
         let count = columns.len() as isize;
         let mut column = place.sort.column;
-        // Over those that are not shown, and at most once around.
+        // Skip columns that are not shown, and go around at most once.
         for _ in 0..count {
             column = (column as isize + step).rem_euclid(count) as usize;
             if columns[column].from <= self.width {
@@ -314,7 +314,7 @@ impl Screen {
         Act::Nothing
     }
 
-    /// Asks before anything is killed: the chosen connection, or all that the filter leaves.
+    /// Asks before anything is killed: the chosen connection, or all that match the filter.
     fn ask_to_kill(&mut self, all: bool) {
         if self.tab != Tab::Connections {
             self.message = Some("only connections can be killed: go to 3".to_owned());

@@ -9,7 +9,8 @@ use serde_json::json;
 use super::screen::{Act, Key, Screen};
 use super::{View, draw};
 
-/// What the proxy says at one second of its life. Bytes and connections grow evenly, but for a pause of `db`.
+/// What the proxy reports at one second of its life. Bytes and connections grow evenly, except for those of `db`, which
+/// pauses.
 fn view(second: u64, open: bool) -> View {
     let traffic = |opened: u64, up: u64, down: u64| {
         json!({ "open": 3, "opened": opened * second, "closed": (opened * second).saturating_sub(3),
@@ -67,7 +68,7 @@ fn view(second: u64, open: bool) -> View {
     }
 }
 
-/// One with a fault in its file.
+/// The same with a fault in the file.
 fn faulty(second: u64) -> View {
     let mut view = view(second, false);
     let report = "error: `db` is not an address\n --> portway.toml:7:12\n  |\n7 | upstream = \"db\"\n  |            ^^^^\n  |\n  = help: write a port: \"db:5432\"\n\nportway.toml: 1 fault\n";
@@ -83,7 +84,7 @@ fn picture(screen: &mut Screen, (width, height): (u16, u16), colour: bool) -> Bu
     terminal.backend().buffer().clone()
 }
 
-/// Its text; `>` before the lines that are reversed.
+/// The text of a picture, with `>` before lines that are reversed.
 fn text(buffer: &Buffer) -> String {
     let mut lines = String::new();
     for y in 0..buffer.area.height {
@@ -181,7 +182,7 @@ fn a_kill_is_asked_for_first_and_is_of_the_row_that_was_chosen() {
     // Sorted otherwise, the same row stays chosen.
     keys(&mut screen, "sr");
     assert_eq!(screen.view().unwrap().rows[screen.row()].key, "11");
-    // All of a filter; without one it is refused.
+    // All that match a filter; without a filter it is refused.
     keys(&mut screen, "X");
     assert!(screen.message.as_deref().unwrap().contains("filter"));
     keys(&mut screen, "/192.0.2\nX");
@@ -209,7 +210,7 @@ fn rows_are_sorted_and_filtered_and_the_chosen_one_is_kept() {
     assert_eq!(order(&screen), ["5"]);
     keys(&mut screen, "\u{1b}");
     assert_eq!(order(&screen).len(), 4);
-    // What is held does not move, and goes on when it is let go.
+    // A held picture does not move, and goes on once it is released.
     keys(&mut screen, "p");
     screen.see(Ok(view(9, true)));
     assert_eq!(screen.view.as_ref().unwrap().status.uptime, 3603.0);
@@ -246,7 +247,7 @@ fn bars_say_how_it_was_also_in_ascii() {
     assert_eq!(super::rates::bars([].into_iter(), 3, true), "   ");
 }
 
-/// Counters that begin anew are another process's, not a burst.
+/// Counters that start over belong to another process, and are not a burst.
 #[test]
 fn a_restart_is_no_burst() {
     let mut screen = watching(5);

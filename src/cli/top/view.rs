@@ -4,15 +4,15 @@ use std::cmp::Ordering;
 
 use crate::cli::table::tidy;
 
-/// A column.
+/// A column of a table: how it is titled, sized and aligned.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Column {
     pub title: &'static str,
-    /// How wide; of a column that takes what is left, how wide at least.
+    /// Its width, in characters; for a column that takes the rest, its least width.
     pub width: u16,
     pub takes_the_rest: bool,
     pub right: bool,
-    /// It is shown on screens of this width.
+    /// The least width of a screen that shows it, in characters.
     pub from: u16,
 }
 
@@ -43,13 +43,13 @@ impl Column {
 pub(super) enum Mark {
     #[default]
     None,
-    /// All is well with it.
+    /// It works.
     Good,
-    /// Part of it is not.
+    /// It works in part.
     Warning,
-    /// It is not.
+    /// It does not work.
     Bad,
-    /// It goes.
+    /// It is going away.
     Faint,
 }
 
@@ -83,25 +83,25 @@ impl Cell {
     }
 }
 
-/// A row.
+/// A row of a table.
 #[derive(Clone, Debug)]
 pub(super) struct Row {
-    /// By which it is found again after the next look.
+    /// Finds the row again after the next look.
     pub key: String,
     pub cells: Vec<Cell>,
     pub mark: Mark,
-    /// What there is to say of it, while it is chosen.
+    /// The line below the table while the row is chosen.
     pub note: String,
 }
 
-/// By which column, and whether the largest comes first.
+/// The column to sort by, and whether the largest comes first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sort {
     pub column: usize,
     pub down: bool,
 }
 
-/// A table.
+/// A table as it is shown.
 #[derive(Clone, Debug)]
 pub(super) struct TableView {
     pub columns: &'static [Column],
@@ -109,7 +109,7 @@ pub(super) struct TableView {
 }
 
 impl TableView {
-    /// Keeps the rows in which the filter stands somewhere, and sorts them.
+    /// Keeps the rows that contain the filter anywhere, and sorts them.
     pub(super) fn arranged(mut self, filter: &str, sort: Sort) -> TableView {
         let wanted = filter.to_lowercase();
         self.rows.retain(|row| {

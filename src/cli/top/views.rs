@@ -1,4 +1,4 @@
-//! What stands in the tables: routes, upstreams, connections.
+//! The tables of the screen: routes, upstreams, connections.
 
 use super::View;
 use super::rates::{Rates, Track, bars};
@@ -6,7 +6,7 @@ use super::view::{Cell, Column, Mark, Row, TableView, number, text};
 use crate::admin::api::{Address, Connection, Route, RouteState, Upstream, UpstreamState};
 use crate::cli::table::{bytes, span, tidy};
 
-/// Bars in a row.
+/// How many bars a row shows.
 const BARS: usize = 14;
 
 const ROUTES: &[Column] = &[

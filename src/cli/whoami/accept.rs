@@ -1,4 +1,4 @@
-//! Takes connections in, bounded, and for ever: no error ends the loop.
+//! Accepts connections, a bounded number at once. No error ends the loop.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -43,7 +43,7 @@ pub(super) async fn accept(listener: Listener, options: Arc<Options>, scope: Sco
                     serve(caller, &options).await.ok();
                 });
             }
-            // That one client left while it was queued (accept(2)).
+            // This one client left while it was queued (accept(2)).
             (_, Err(error)) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             (_, Err(error)) => {
                 if !resting {

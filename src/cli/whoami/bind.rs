@@ -13,21 +13,21 @@ use crate::model::{ListenAddr, ListenSpec};
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: i32 = 1024;
 
-/// How often a free port is looked for: one that is free for TCP may be taken for UDP.
+/// How many free ports are tried: one that is free for TCP may be taken for UDP.
 const FREE_PORT_TRIES: u32 = 32;
 
 /// Why it cannot listen, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// An address cannot be had.
+    /// An address cannot be bound.
     #[error("could not listen on {addr}: {}", cure(.source))]
     Address {
-        /// As it was given.
+        /// The address as it was given.
         addr: ListenAddr,
-        /// What the kernel said.
+        /// The error of the kernel.
         source: io::Error,
     },
-    /// The runtime or the signals cannot be had.
+    /// The runtime cannot be started, or the signals cannot be handled.
     #[error("could not start: {0}")]
     Start(#[from] io::Error),
 }
@@ -47,7 +47,7 @@ fn cure(error: &io::Error) -> String {
     }
 }
 
-/// Reads `--listen`. Other than in the file, port 0 is allowed.
+/// Parses `--listen`. Unlike in the file, port 0 is allowed.
 pub(super) fn parse(text: &str) -> Result<ListenAddr, String> {
     if text == "0" {
         return Ok(ListenAddr::Any(0));
@@ -68,10 +68,10 @@ pub(super) fn parse(text: &str) -> Result<ListenAddr, String> {
     }
 }
 
-/// What is bound.
+/// The bound sockets.
 #[derive(Debug)]
 pub(super) struct Sockets {
-    /// With the real port.
+    /// The address, with the real port.
     pub(super) addr: ListenAddr,
     pub(super) stream: Listener,
     pub(super) udp: Option<UdpSocket>,
@@ -83,7 +83,7 @@ pub(super) enum Listener {
     Unix(UnixFile),
 }
 
-/// A Unix listener; its file goes with it.
+/// A Unix listener. Dropping it removes its file.
 #[derive(Debug)]
 pub(super) struct UnixFile {
     pub(super) listener: UnixListener,
@@ -137,7 +137,7 @@ fn ip_socket(addr: &ListenAddr, kind: Type) -> io::Result<Socket> {
         ListenAddr::Ip(at) => bound_socket(*at, kind, Families::One),
         _ => {
             let port = addr.port().unwrap_or(0);
-            // A host without IPv6 has every address with IPv4 alone.
+            // On a host without IPv6, every address is an IPv4 one.
             let all = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
             bound_socket(all, kind, Families::Both).or_else(|error| {
                 match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
@@ -163,7 +163,7 @@ fn bound_socket(at: SocketAddr, kind: Type, families: Families) -> io::Result<So
         socket.set_only_v6(families == Families::One)?;
     }
     if kind == Type::STREAM {
-        // Else connections in TIME-WAIT keep the port for a minute after a restart.
+        // Otherwise connections in TIME-WAIT keep the port for a minute after a restart.
         socket.set_reuse_address(true)?;
     }
     socket.bind(&at.into())?;

@@ -1,19 +1,19 @@
-//! What a backend is to do.
+//! The options of a backend.
 
 use std::time::Duration;
 
 use crate::model::ListenAddr;
 
-/// What a [`Whoami`](super::Whoami) is to do.
+/// How a [`Whoami`](super::Whoami) listens and answers.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where; port 0 takes a free one.
+    /// Where it listens; port 0 takes a free one.
     pub listen: ListenAddr,
     /// Echo as it is, without prefix or page.
     pub raw: bool,
-    /// Before each answer; with `raw` once, before the first byte.
+    /// How long it waits before each answer; with `raw` once, before the first byte.
     pub delay: Duration,
-    /// Stands in every answer.
+    /// The name in every answer.
     pub name: String,
 }
 

@@ -21,7 +21,7 @@ const HEAD_MAX: u64 = 64 * 1024;
 /// of a line protocol may stay.
 const HEAD_TIME: Duration = Duration::from_secs(10);
 
-/// How long, and how far, what a client still sends after its answer is read.
+/// For how long, and up to how many bytes, what a client still sends after its answer is read.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 const DRAIN_MAX: u64 = 64 * 1024 * 1024;
 
@@ -100,7 +100,7 @@ where
             stream.write_all(text).await?;
             stream.write_all(b"\n").await?;
         }
-        // Lines that came together are answered together; nothing waits for a line that is not there yet.
+        // Lines that came together are answered together; no answer waits for a line that is not there yet.
         if !options.delay.is_zero() || !stream.buffer().contains(&b'\n') {
             stream.flush().await?;
         }
@@ -109,7 +109,7 @@ where
     stream.shutdown().await
 }
 
-/// What stands before each answer that is not a page.
+/// The prefix of each answer that is not a page.
 pub(super) fn prefix(options: &Options, peer: &Peer) -> String {
     format!("{}[{peer}]: ", options.name)
 }

@@ -1,4 +1,4 @@
-//! Buffers for many datagrams, and the runs in them.
+//! Buffers for many datagrams, and the runs in them: consecutive datagrams of one sender and one size.
 
 use std::fmt;
 use std::io::{self, IoSliceMut};
@@ -7,16 +7,18 @@ use std::os::fd::BorrowedFd;
 
 use quinn_udp::{BATCH_SIZE, EcnCodepoint, RecvMeta, UdpSockRef, UdpSocketState};
 
-/// The largest datagram, and the most that the kernel merges (GRO): nothing that is read into so much can be cut.
+/// Size of one buffer: the largest datagram, and the most that the kernel merges (GRO), so no read is truncated.
 const BUFFER: usize = 1 << 16;
-/// As many datagrams go out in one call (`UDP_MAX_SEGMENTS` of older kernels).
+/// Most datagrams of a run, since no more go out in one call (`UDP_MAX_SEGMENTS` of older kernels).
 const TRAIN: usize = 64;
-/// And as many bytes: with the headers they must fit into 64 KiB.
+/// Most bytes of a run: with the headers they must fit into 64 KiB.
 const TRAIN_BYTES: usize = 65_000;
-/// Longer segments do not fit into the frames of most networks, where the kernel refuses the whole segments.
+/// Most bytes of each datagram in a run. Longer ones do not fit into the frames of most networks, and then the kernel
+/// refuses the whole run.
 const SEGMENT: usize = 1_472;
 
-/// Buffers for what one call brings. Touched memory is kept, so it belongs to a thread and not to a listener.
+/// Buffers for the datagrams of one receive call. They keep memory that was touched once, so a batch belongs to a
+/// thread, not to a listener.
 pub struct Batch {
     buffers: Vec<u8>,
     metas: [RecvMeta; BATCH_SIZE],
@@ -24,30 +26,30 @@ pub struct Batch {
     joined: Vec<u8>,
 }
 
-/// Datagrams of one sender, of one size but for the last, which may be shorter.
+/// A run: datagrams of one sender and one size. The last one may be shorter.
 #[derive(Clone, Copy, Debug)]
 pub struct Segments<'b> {
-    /// Who sent them.
+    /// The sender.
     pub from: SocketAddr,
-    /// The address that they were sent to.
+    /// The local address that they were sent to. `None` if it is unknown.
     pub to: Option<IpAddr>,
-    /// Their congestion marks.
+    /// Their congestion mark, the same for all.
     pub ecn: Option<EcnCodepoint>,
-    /// Their bytes, one after the other.
+    /// Their payloads, one after the other.
     pub data: &'b [u8],
-    /// The size of each but the last.
+    /// Bytes of each datagram but the last.
     pub segment: usize,
-    /// How many they are: at least 1.
+    /// Number of datagrams: at least 1.
     pub datagrams: u64,
 }
 
 impl<'b> Segments<'b> {
-    /// One datagram.
+    /// A run of one datagram, without a congestion mark.
     pub fn single(from: SocketAddr, to: Option<IpAddr>, data: &'b [u8]) -> Segments<'b> {
         Segments { from, to, ecn: None, data, segment: data.len(), datagrams: 1 }
     }
 
-    /// The same with a header before each, made in this buffer.
+    /// The same run with `header` before each datagram, built in `buffer`.
     pub fn headed<'h>(&self, header: &[u8], buffer: &'h mut Vec<u8>) -> Segments<'h> {
         buffer.clear();
         for datagram in self.each() {
@@ -57,22 +59,22 @@ impl<'b> Segments<'b> {
         Segments { data: buffer, segment: self.segment + header.len(), ..*self }
     }
 
-    /// Whether the kernel still takes it as one where each datagram is so much longer.
+    /// Whether the kernel still takes the run in one call if each datagram grows by `more` bytes.
     pub fn has_room(&self, more: usize) -> bool {
         let bytes = self.data.len() + more * (self.data.len() / self.segment.max(1) + 1);
         self.datagrams == 1 || (self.segment + more <= SEGMENT && bytes <= TRAIN_BYTES)
     }
 
-    /// The first datagram, and the others.
+    /// Splits off the first datagram. The second part is `None` if there are no others.
     pub fn split_first(&self) -> (Segments<'b>, Option<Segments<'b>>) {
         let (first, others) = self.data.split_at(self.segment.min(self.data.len()));
         let rest = Segments { data: others, datagrams: self.datagrams - 1, ..*self };
         (Segments { data: first, datagrams: 1, ..*self }, (rest.datagrams > 0).then_some(rest))
     }
 
-    /// Each datagram.
+    /// The payload of each datagram, in order.
     pub fn each(&self) -> impl Iterator<Item = &'b [u8]> {
-        // An empty datagram is one as well, and `chunks` finds none in it.
+        // An empty datagram counts as well, and `chunks` yields nothing for it.
         let empty = self.data.is_empty().then_some(self.data);
         empty.into_iter().chain(self.data.chunks(self.segment.max(1)))
     }
@@ -85,7 +87,7 @@ impl fmt::Debug for Batch {
 }
 
 impl Default for Batch {
-    /// Takes 2 MiB of addresses, and memory only as it is written.
+    /// Takes 2 MiB of address space, but memory only once it is written.
     fn default() -> Self {
         Batch {
             buffers: vec![0; BUFFER * BATCH_SIZE],
@@ -97,7 +99,7 @@ impl Default for Batch {
 }
 
 impl Batch {
-    /// The most that one call brings.
+    /// Most buffers that one receive call fills.
     pub const MOST: usize = BATCH_SIZE;
 
     pub(super) fn receive(
@@ -115,7 +117,8 @@ impl Batch {
         Ok(self.filled)
     }
 
-    /// What came, in its order: datagrams of one sender that followed each other are one segments.
+    /// Calls `each` for every run, in order of arrival. Consecutive datagrams of one sender form one run where they
+    /// fit.
     pub fn runs(&mut self, mut each: impl FnMut(Segments<'_>)) {
         let Batch { buffers, metas, filled, joined } = self;
         let metas = &metas[..*filled];
@@ -139,7 +142,7 @@ impl Batch {
     }
 }
 
-/// How many of these, from the first on, go together.
+/// How many of these, from the first on, form one run.
 fn segments(metas: &[RecvMeta]) -> usize {
     let Some(first) = metas.first() else { return 0 };
     let size = first.stride;
@@ -151,7 +154,7 @@ fn segments(metas: &[RecvMeta]) -> usize {
         let same = (meta.addr, meta.dst_ip, meta.ecn) == (first.addr, first.dst_ip, first.ecn);
         let fits = bytes + meta.len <= TRAIN_BYTES && (bytes + meta.len).div_ceil(size) <= TRAIN;
         let short = meta.stride != size;
-        // A shorter one may only be the last, and must be one datagram.
+        // Only the last one may be shorter, and it must be one datagram.
         if !same || !fits || meta.len == 0 || (short && (meta.stride > size || meta.len != meta.stride)) {
             break;
         }
@@ -173,7 +176,7 @@ mod tests {
         meta
     }
 
-    /// The runs of datagrams: sender, size and stride of each.
+    /// The runs (port, datagrams, segment size) in datagrams (port, length, stride).
     fn runs(all: &[(u16, usize, usize)]) -> Vec<(u16, u64, usize)> {
         let mut batch = Batch::default();
         for (at, (port, len, stride)) in all.iter().enumerate() {
@@ -199,11 +202,11 @@ mod tests {
     #[test]
     fn neighbours_of_one_sender_and_one_size_are_a_train() {
         assert_eq!(runs(&[(1, 9, 9), (1, 9, 9), (2, 9, 9), (1, 9, 9)]), [(1, 2, 9), (2, 1, 9), (1, 1, 9)]);
-        // A shorter one is the last of its segments; a longer one begins another.
+        // A shorter one ends its run; a longer one begins another.
         assert_eq!(runs(&[(1, 9, 9), (1, 5, 5), (1, 9, 9), (1, 10, 10)]), [(1, 2, 9), (1, 1, 9), (1, 1, 10)]);
         // The kernel has merged some already.
         assert_eq!(runs(&[(1, 27, 9), (1, 9, 9), (1, 20, 9), (1, 9, 9)]), [(1, 7, 9), (1, 1, 9)]);
-        // Nothing is a datagram too.
+        // An empty datagram is a datagram too.
         assert_eq!(
             runs(&[(1, 0, 0), (1, 0, 0), (1, 3, 3), (1, 0, 0)]),
             [(1, 1, 0), (1, 1, 0), (1, 1, 3), (1, 1, 0)]

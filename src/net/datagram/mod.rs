@@ -1,7 +1,7 @@
-//! UDP sockets: many datagrams to a call where the kernel has it (recvmmsg, GRO, GSO), none cut, none reordered within a
-//! flow, and answers from the very address that was written to.
+//! UDP sockets: many datagrams per call where the kernel supports it (recvmmsg, GRO, GSO). No datagram is truncated,
+//! none is reordered within a flow, and answers leave from the address that the client wrote to.
 //!
-//! Nothing here waits for one socket: [`Poller`] says which have something, and every call returns at once.
+//! Nothing here waits for a single socket: [`Poller`] says which ones are readable, and every call returns at once.
 
 mod batch;
 mod options;
@@ -23,30 +23,30 @@ use crate::model::ListenAddr;
 use crate::model::addr::WILDCARDS;
 use crate::state::Volume;
 
-/// Room for datagrams while their reader is busy. The kernel cuts it to `net.core.rmem_max`, and takes memory only for what
-/// waits there.
+/// Receive buffer in bytes, for datagrams that arrive while their reader is busy. The kernel caps it at
+/// `net.core.rmem_max`, and takes memory only for what waits there.
 const RECEIVE_BUFFER: usize = 4 << 20;
 
-/// The socket of a listener.
+/// The UDP socket of a listener. All its clients share it.
 #[derive(Debug)]
 pub struct DatagramSocket {
     socket: UdpSocket,
     state: UdpSocketState,
-    /// Where it is bound. Of several addresses, an answer must say from which it leaves.
+    /// The bound address. If it stands for several, each answer must say from which one it leaves.
     bound: SocketAddr,
 }
 
-/// What became of datagrams that were to be sent.
+/// The result of sending datagrams.
 #[derive(Debug, Default)]
 pub struct Sent {
-    /// Datagrams and bytes that left.
+    /// Datagrams and bytes that were sent.
     pub sent: Volume,
-    /// Datagrams that could not, and the first reason.
+    /// Number of datagrams that could not be sent, and the first error. `None`: all were sent.
     pub failed: Option<(u64, io::Error)>,
 }
 
 impl Sent {
-    /// Both together.
+    /// Adds up two results. Of two errors, that of `self` stays.
     pub fn and(mut self, other: Sent) -> Sent {
         let failed = match (self.failed, other.failed) {
             (Some((one, reason)), Some((another, _))) => Some((one + another, reason)),
@@ -58,11 +58,11 @@ impl Sent {
 }
 
 impl DatagramSocket {
-    /// Takes an address. `shared`: beside a socket that shares its port ([`DatagramSocket::share_port`]).
+    /// Binds an address. `shared`: another socket covers it and shares its port ([`DatagramSocket::share_port`]).
     pub fn bind(addr: &ListenAddr, shared: bool) -> io::Result<DatagramSocket> {
         let socket = match addr {
             ListenAddr::Any(port) => match open((WILDCARDS.1, *port).into(), false, shared) {
-                // A host without IPv6: its every interface is an IPv4 one.
+                // A host without IPv6: every interface is IPv4.
                 Err(error) if error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error()) => {
                     open((WILDCARDS.0, *port).into(), false, shared)
                 }
@@ -75,7 +75,7 @@ impl DatagramSocket {
         DatagramSocket::over(socket.into())
     }
 
-    /// Over a socket that is bound.
+    /// Takes over a socket that is bound already, and sets its options.
     pub fn over(socket: UdpSocket) -> io::Result<DatagramSocket> {
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         options::as_forwarder(&socket)?;
@@ -84,13 +84,14 @@ impl DatagramSocket {
         Ok(DatagramSocket { socket, state, bound })
     }
 
-    /// Lets another socket of this process bind an address that this one covers. To be switched off again at once.
+    /// Lets another socket of this process bind an address that this one covers. The caller must switch this off again
+    /// at once.
     pub fn share_port(&self, on: bool) -> io::Result<()> {
         SockRef::from(&self.socket).set_reuse_port(on)
     }
 
-    /// The address that a client has written to, where the socket has several. A broadcast cannot be answered from its
-    /// own address.
+    /// The local address that a client wrote to. `None` if the socket has only one, or for broadcast and multicast: no
+    /// answer can leave from such an address.
     pub fn local(&self, segments: &Segments<'_>) -> Option<IpAddr> {
         let ip = segments.to.filter(|_| self.bound.ip().is_unspecified())?;
         let plain = ip.to_canonical();
@@ -98,12 +99,12 @@ impl DatagramSocket {
         (!plain.is_multicast() && !broadcast).then_some(ip)
     }
 
-    /// Where it is bound.
+    /// The address that the socket is bound to.
     pub fn addr(&self) -> SocketAddr {
         self.bound
     }
 
-    /// Sends to a client, from an address of the socket where it has several.
+    /// Sends to a client. `from` is the local address to send from, if the socket has several.
     pub fn send(&self, segments: &Segments<'_>, client: SocketAddr, from: Option<IpAddr>) -> Sent {
         let plain = from.is_none() && segments.ecn.is_none();
         self.send_each(segments, |data, segment| {
@@ -121,7 +122,7 @@ impl DatagramSocket {
         })
     }
 
-    /// Sends through the connected socket of a session, whose peer this is.
+    /// Sends through a session's connected socket. `peer` is the address that it is connected to.
     pub fn send_through(&self, socket: &OwnedFd, segments: &Segments<'_>, peer: SocketAddr) -> Sent {
         self.send_each(segments, |data, segment| {
             if segments.ecn.is_none() && segment.is_none() {
@@ -138,14 +139,14 @@ impl DatagramSocket {
         })
     }
 
-    /// Sends a segments in one call; and, where the kernel or the way does not take it so, each of its datagrams.
+    /// Sends a run in one call, or datagram by datagram if the kernel or the path does not take it in one.
     fn send_each(
         &self,
         segments: &Segments<'_>,
         mut send: impl FnMut(&[u8], Option<usize>) -> io::Result<()>,
     ) -> Sent {
         let mut result = Sent::default();
-        // quinn notes a kernel that has refused such a segments.
+        // quinn remembers a kernel that has refused such a run.
         if segments.datagrams > 1 && self.state.max_gso_segments() > 1 {
             match send(segments.data, Some(segments.segment)) {
                 Ok(()) => {
@@ -173,12 +174,13 @@ impl DatagramSocket {
         result
     }
 
-    /// Receives what is there into the batch, at most `most` calls' worth. Errors as recvmmsg(2), `WouldBlock` among them.
+    /// Receives what is there into the batch: fills at most `most` buffers. Fails as recvmmsg(2) does, also with
+    /// `WouldBlock`.
     pub fn receive(&self, batch: &mut Batch, most: usize) -> io::Result<usize> {
         batch.receive(&self.state, self.socket.as_fd(), most)
     }
 
-    /// The same of a session's socket.
+    /// As [`DatagramSocket::receive`], from a session's socket.
     pub fn receive_from(&self, socket: &OwnedFd, batch: &mut Batch, most: usize) -> io::Result<usize> {
         batch.receive(&self.state, socket.as_fd(), most)
     }
@@ -190,7 +192,8 @@ impl AsFd for DatagramSocket {
     }
 }
 
-/// A socket that is connected to one address: the kernel tells it of refusals, and lets in nobody else.
+/// Opens a socket that is connected to one address: the kernel reports refusals on it, and delivers datagrams from
+/// nobody else.
 pub fn connect(addr: SocketAddr) -> io::Result<OwnedFd> {
     let socket = RawSocket::new(Domain::for_address(addr), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
     options::as_session(&socket, addr.is_ipv4());
@@ -204,7 +207,7 @@ fn open(addr: SocketAddr, v6_only: bool, shared: bool) -> io::Result<RawSocket> 
     if addr.is_ipv6() {
         socket.set_only_v6(v6_only)?;
     }
-    // No SO_REUSEADDR: of UDP it would let two programs have one address.
+    // No SO_REUSEADDR: with UDP it would let two programs bind one address.
     socket.set_reuse_port(shared)?;
     socket.bind(&addr.into())?;
     Ok(socket)
@@ -214,7 +217,8 @@ fn whole(sent: rustix::io::Result<usize>) -> io::Result<()> {
     Ok(sent.map(drop)?)
 }
 
-/// Whether an error may come from the offload alone: no support (EIO, EINVAL), or a way that is narrower than a segment.
+/// Whether an error may come from the offload alone: no support (EIO, EINVAL), or a path that is narrower than a
+/// segment.
 fn is_for_offload(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
     matches!(errno, Some(Errno::IO | Errno::INVAL | Errno::MSGSIZE | Errno::OPNOTSUPP))

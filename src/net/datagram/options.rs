@@ -6,10 +6,10 @@ use std::io;
 use std::net::UdpSocket;
 use std::os::fd::{AsFd, AsRawFd};
 
-/// What a forwarder wants otherwise than quinn: a datagram that is too large for the way is sent in fragments, as its sender
-/// would have sent it, and nobody asks when it came.
+/// Undoes what quinn sets and a forwarder does not want: a datagram that is too large for the path is sent in
+/// fragments, as its sender would have sent it, and receive timestamps are off.
 pub(super) fn as_forwarder(socket: &UdpSocket) -> io::Result<()> {
-    // Also of an IPv6 socket: it may be a dual-stack one.
+    // Also on an IPv6 socket: it may be dual-stack.
     drop(set(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_WANT));
     if socket.local_addr()?.is_ipv6() {
         set(socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_WANT)?;
@@ -18,7 +18,8 @@ pub(super) fn as_forwarder(socket: &UdpSocket) -> io::Result<()> {
     set(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 0)
 }
 
-/// Datagrams in one piece where they came so, and their ECN marks. A kernel without them forwards all the same.
+/// Asks for merged datagrams (GRO) and their ECN marks. Forwarding works on a kernel without them too, so errors are
+/// ignored.
 pub(super) fn as_session(socket: &impl AsFd, v4: bool) {
     drop(set(socket, libc::SOL_UDP, libc::UDP_GRO, 1));
     drop(if v4 {

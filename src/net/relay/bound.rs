@@ -1,5 +1,5 @@
-//! The bound on the bandwidth of one direction: reads wait for tokens. What is not read stays in the kernel's queue, and so
-//! slows its sender down.
+//! The bandwidth limit of one direction: reads wait for tokens. Unread bytes stay in the kernel's queue, which slows
+//! the sender down.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,7 +10,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::model::ByteRate;
 use crate::state::Bucket;
 
-/// The bound on what is read from one side.
+/// The bandwidth limit on reads from one side. `None`: unlimited.
 pub(super) struct Bound(Option<(Bucket, Pin<Box<Sleep>>)>);
 
 impl Bound {
@@ -19,7 +19,7 @@ impl Bound {
         Bound(rate.map(|rate| (Bucket::new(rate, now.into_std()), Box::pin(sleep_until(now)))))
     }
 
-    /// How many of `wanted` bytes may be read: at least one, or it is not time yet.
+    /// How many of `wanted` bytes may be read now: at least 1. Pending until there are tokens.
     pub fn poll_room(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<usize> {
         let Some((bucket, due)) = &mut self.0 else { return Poll::Ready(wanted) };
         loop {
@@ -33,7 +33,7 @@ impl Bound {
         }
     }
 
-    /// So many were read.
+    /// Spends tokens for `n` bytes that were read.
     pub fn take(&mut self, n: usize) {
         if let Some((bucket, _)) = &mut self.0 {
             bucket.take(n as u64);

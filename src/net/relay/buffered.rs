@@ -1,8 +1,8 @@
-//! The path for sockets of which one at least has TLS on it: what is read is opened, and sealed again, in buffers that the
-//! connections of a thread share. With a connection stays only what the other side would not take yet, and the beginning
-//! of a record.
+//! The path for connections with TLS on at least one side, or with a bandwidth limit. Bytes are decrypted and encrypted
+//! in buffers that the connections of a thread share. A connection itself keeps only what the other side has not taken
+//! yet, and the beginning of a record.
 //!
-//! `close_notify` is the FIN of this path. A side that ends without it has failed: what it had to say may be cut off.
+//! `close_notify` is the FIN of TLS. A side that ends without it has failed: its data may be truncated.
 
 use std::cell::RefCell;
 use std::io;
@@ -22,18 +22,18 @@ use super::traffic::{Moved, Traffic};
 use crate::net::tls::{OutBuf, Session, TlsError};
 use crate::net::{Socket, StreamRef};
 
-/// What is read at once: some records of TLS, which have 16 KiB and a little more.
+/// Most bytes of one read: a few TLS records, which have 16 KiB and a little more each.
 const READ: usize = 64 * 1024;
-/// Bytes that a direction moves before it lets others have the thread.
+/// Bytes that a direction moves before it yields the thread.
 const TURN: usize = READ;
 
 /// The buffers that the connections of a thread share.
 struct Shared {
-    /// As read.
+    /// Bytes as read from a socket with TLS: kept records first, then new ones.
     raw: Vec<u8>,
-    /// As carried.
+    /// Plain bytes.
     carried: OutBuf,
-    /// As it is to be sent.
+    /// Encrypted records, ready to send.
     sealed: OutBuf,
 }
 
@@ -45,7 +45,7 @@ thread_local! {
     });
 }
 
-/// Moves bytes until the connection has ended, and no more than the bandwidth allows.
+/// Moves bytes until the connection has ended, no faster than the bandwidth limits allow.
 pub(super) async fn run(streams: Streams<'_>, rules: &RelayRules<'_>, traffic: &Traffic) -> Ending {
     let state = RelayState::new(traffic, rules.timeouts);
     state.note(if streams.has_tls() { Moved::Layered } else { Moved::Copied });
@@ -55,33 +55,33 @@ pub(super) async fn run(streams: Streams<'_>, rules: &RelayRules<'_>, traffic: &
     supervise(&state, sockets, rules.timeouts, |cx| {
         turn(&mut client, &mut upstream, cx, &state);
         turn(&mut upstream, &mut client, cx, &state);
-        // Reading may have made records that answer: a change of keys, tickets.
+        // Reading may have produced records in return, such as a key update or tickets.
         let _ = client.flush(cx, &state);
         let _ = upstream.flush(cx, &state);
     })
     .await
 }
 
-/// One side.
+/// One side of the connection, with what is still to be sent to it.
 struct End<'a> {
     side: Side,
     socket: &'a Socket,
     session: Option<&'a mut Session>,
-    /// The bound on what is read from here.
+    /// The bandwidth limit on reads from this side.
     bound: Bound,
     rest: Rest,
-    /// Nothing more is to be read.
+    /// Nothing more is to be read from this side: it has ended or failed.
     is_read: bool,
-    /// The end was put behind what is to be sent.
+    /// The end of the other side is queued behind what is to be sent.
     is_ending: bool,
 }
 
-/// What is to be sent, and was not taken yet.
+/// Bytes to send that the socket has not taken yet.
 #[derive(Default)]
 struct Rest {
     bytes: Vec<u8>,
     sent: usize,
-    /// Carried bytes in it that were not counted yet.
+    /// Plain bytes in it that are not counted as traffic yet.
     owed: usize,
 }
 
@@ -95,12 +95,12 @@ fn turn(from: &mut End<'_>, to: &mut End<'_>, cx: &mut Context<'_>, state: &Rela
         }
     }
     if moved >= TURN {
-        // As in `plain`: by waking ourselves the other sockets would be looked at too seldom.
+        // As in `plain`: if we woke ourselves, tokio would look at the other sockets too seldom.
         let _ = pin!(yield_now()).poll(cx);
     }
 }
 
-/// Reads once and sends that. Ready with the bytes that were read; pending when a socket has to become ready first.
+/// Reads once and sends what it read. Ready with the number of bytes read; pending until a socket becomes ready.
 fn step(from: &mut End<'_>, to: &mut End<'_>, cx: &mut Context<'_>, state: &RelayState<'_>) -> Poll<usize> {
     let flushed = to.flush(cx, state);
     state.hold(from.side, flushed.is_pending());
@@ -135,7 +135,7 @@ fn step(from: &mut End<'_>, to: &mut End<'_>, cx: &mut Context<'_>, state: &Rela
     })
 }
 
-/// An end is passed on as one; an error is not: a reset will follow.
+/// Passes an end on as an end. Does not pass an error on: a reset will follow.
 fn pass_end(from: &End<'_>, to: &mut End<'_>, cx: &mut Context<'_>, state: &RelayState<'_>) -> Poll<()> {
     if !state.is_dead(from.side) && !state.is_dead(to.side) {
         if !std::mem::replace(&mut to.is_ending, true) {
@@ -158,7 +158,7 @@ impl<'a> End<'a> {
         End { side, socket, session, bound, rest: Rest::default(), is_read: false, is_ending: false }
     }
 
-    /// Reads once, and opens what came. 0: an end.
+    /// Reads once and decrypts what it read. Returns 0 at an end.
     fn read(
         &mut self,
         cx: &mut Context<'_>,
@@ -198,7 +198,7 @@ impl<'a> End<'a> {
         match opened {
             Ok(()) if session.has_ended() => {
                 self.is_read = true;
-                // Not an end of its own: there may be bytes before it.
+                // Not 0, which is an end: there may be bytes before it.
                 Poll::Ready(Ok(n.max(1)))
             }
             Ok(()) => Poll::Ready(Ok(n.max(1))),
@@ -209,7 +209,7 @@ impl<'a> End<'a> {
         }
     }
 
-    /// Sends carried bytes; nothing was left to be sent before. What is not taken is kept.
+    /// Sends plain bytes; nothing else may be waiting to be sent. Keeps what the socket does not take.
     fn send(&mut self, carried: &[u8], sealed: &mut OutBuf, cx: &mut Context<'_>, state: &RelayState<'_>) {
         if state.is_dead(self.side) {
             return;
@@ -240,7 +240,7 @@ impl<'a> End<'a> {
         }
     }
 
-    /// Puts `close_notify` behind what is to be sent.
+    /// Queues `close_notify` behind what is to be sent.
     fn seal_end(&mut self, state: &RelayState<'_>) {
         let Some(session) = &mut self.session else { return };
         let mut out = OutBuf::default();
@@ -253,7 +253,7 @@ impl<'a> End<'a> {
         }
     }
 
-    /// Sends what was left. What a dead side would not take is swallowed, so that the other direction can still end.
+    /// Sends what is waiting. Discards bytes for a dead side, so that the other direction can still end.
     fn flush(&mut self, cx: &mut Context<'_>, state: &RelayState<'_>) -> Poll<()> {
         while let Some(left @ [_, ..]) = self.rest.bytes.get(self.rest.sent..) {
             if state.is_dead(self.side) {
@@ -279,7 +279,8 @@ impl Rest {
         self.bytes.is_empty()
     }
 
-    /// The kernel took so many bytes. Records are longer than what they carry, so none stays uncounted.
+    /// Counts `n` bytes that the kernel took. Records are longer than their plain bytes, so none of these stays
+    /// uncounted.
     fn count(&mut self, n: usize, side: Side, state: &RelayState<'_>) {
         let carried = n.min(self.owed);
         self.owed -= carried;

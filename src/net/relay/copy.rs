@@ -1,7 +1,7 @@
-//! The path that serves every state of streams: tokio's `copy_bidirectional` over wrapped ones.
+//! The path that works in every state of the sockets: tokio's `copy_bidirectional` over wrapped sockets.
 //!
 //! `copy_bidirectional` returns at the first error and drops what the other direction still held, so a wrapper never
-//! shows it one: it latches the error, reads as an end from then on, and swallows what can no longer be written.
+//! shows it an error: it latches the error, reads as an end from then on, and discards what can no longer be written.
 
 use std::future::Future;
 use std::io;
@@ -18,7 +18,7 @@ use super::traffic::{Moved, Traffic};
 use crate::model::Timeouts;
 use crate::net::Socket;
 
-/// Bytes of buffer per direction.
+/// Size of the buffer of each direction, in bytes.
 const BUFFER: usize = 16 * 1024;
 
 /// Moves bytes until the connection has ended.
@@ -30,13 +30,13 @@ pub(super) async fn run(sockets: Sockets<'_>, timeouts: &Timeouts, traffic: &Tra
     let mut copy = pin!(copy_bidirectional_with_sizes(&mut client_end, &mut upstream_end, BUFFER, BUFFER));
     let mut moving = true;
     supervise(&state, sockets, timeouts, |cx| {
-        // Its own result says nothing: the ends never show it an error.
+        // The result of the copy says nothing: the ends never show it an error.
         moving = moving && copy.as_mut().poll(cx).is_pending();
     })
     .await
 }
 
-/// One side of the copy.
+/// One side of the copy: a socket that never returns an error.
 struct End<'a> {
     socket: &'a Socket,
     side: Side,
@@ -77,7 +77,7 @@ impl AsyncWrite for End<'_> {
         Poll::Ready(Ok(()))
     }
 
-    /// The other side has ended. A FIN is passed on; a reset is not turned into one.
+    /// Called when the other side has ended. Passes a FIN on; does not turn a reset into one.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         let other = self.side.other();
         if !self.state.is_dead(other)

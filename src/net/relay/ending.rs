@@ -11,8 +11,8 @@ pub enum Ending {
     Reset(Side),
     /// This side stopped answering.
     Lost(Side),
-    /// `idle_timeout` is over.
+    /// No byte moved for `idle_timeout`.
     Idle,
-    /// `half_close_timeout` is over.
+    /// One side had sent FIN, and no byte moved for `half_close_timeout`.
     HalfClose,
 }

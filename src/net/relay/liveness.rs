@@ -1,11 +1,11 @@
-//! The dead whom keepalive does not find (rule 5, and a dead peer with data on its way to it).
+//! Finds dead peers that keepalive misses (rule 5, and a dead peer with data in flight to it).
 //!
-//! * Linux probes an idle connection only. With unacknowledged data it sends that again instead, and gives up after some
-//!   15 minutes (`tcp_retries2`). `TCP_USER_TIMEOUT` is no cure: it also ends a connection whose peer lives, answers, and
-//!   merely does not read (`tcp_probe_timer` in the kernel; tried on Linux 6.18: 5 s set, 5.6 s lived).
-//! * A Unix socket has no keepalive. One that has sent FIN and then closes tells nobody who does not write to it.
+//! * Linux probes an idle connection only. With unacknowledged data it retransmits instead, and gives up after some 15
+//!   minutes (`tcp_retries2`). `TCP_USER_TIMEOUT` is no cure: it also ends a connection whose peer lives and answers,
+//!   but does not read (`tcp_probe_timer` in the kernel; tried on Linux 6.18: set to 5 s, the connection lived 5.6 s).
+//! * A Unix socket has no keepalive. If a peer has sent FIN and then closes, only a write to it notices.
 //!
-//! So a relay looks by itself, as often as keepalive would: only while bytes are on their way, and at no cost otherwise.
+//! So a relay looks by itself, as often as keepalive would: only while bytes are in flight, and at no cost otherwise.
 
 use std::time::Duration;
 
@@ -18,11 +18,12 @@ use crate::net::Socket;
 use crate::net::options::{KEEPALIVE_PROBES, keepalive_interval};
 use crate::net::queue::Answers;
 
-/// How often the kernel must have asked in vain: one lost packet is no death, even where it asks every two minutes.
+/// Unanswered retransmissions and probes that mark a peer as dead. One lost packet is not enough, even if the kernel
+/// asks only every two minutes.
 const ASKED_ENOUGH: u32 = 3;
 
-/// Resolves when a side has not answered for as long as keepalive, whose idle time is `idle`, would allow; or, with
-/// `None`, when both have answered all that was sent to them.
+/// Resolves when a side has been silent for longer than keepalive with the idle time `idle` would allow; or with `None`
+/// when both sides have answered everything that was sent to them.
 pub(super) async fn unanswered(
     state: &RelayState<'_>,
     sockets: Sockets<'_>,
@@ -49,20 +50,20 @@ pub(super) async fn unanswered(
 enum Sign {
     /// It has nothing to answer.
     NothingOwed,
-    /// It owes an answer, and has given one since the last look; or it is not late.
+    /// It owes an answer, but is not late, or has answered since the last look.
     Answers,
-    /// It owes an answer, and is late.
+    /// It owes an answer and is late.
     Silent,
     /// It has been late for too long.
     Dead,
 }
 
-/// The watch over one side.
+/// Watches one side.
 struct Liveness<'a> {
     side: Side,
     socket: &'a Socket,
     other: &'a Socket,
-    /// Since when it has been late, and for how many looks.
+    /// Since when it has been late, and for how many looks. `None`: it is not late.
     late: Option<(Instant, u32)>,
 }
 
@@ -85,14 +86,15 @@ impl<'a> Liveness<'a> {
         if looks >= KEEPALIVE_PROBES && asked >= ASKED_ENOUGH { Sign::Dead } else { Sign::Silent }
     }
 
-    /// How often the kernel has asked without an answer; 0 once there was one since the first late look.
+    /// Unanswered retransmissions and probes. 0 if the peer has answered since the first late look.
     fn asked_in_vain(&self) -> u32 {
         let Some(answers) = Answers::of(self.socket) else { return 0 };
         let answered = self.late.is_some_and(|(since, _)| answers.last < since.elapsed());
         if answered { 0 } else { answers.asked }
     }
 
-    /// A Unix peer is gone for good once all that it has sent is delivered: nobody is left to ask.
+    /// [`ASKED_ENOUGH`] if a Unix peer has closed and everything that it sent is delivered: nobody is left to ask. Else
+    /// 0.
     fn left_nothing(&self) -> u32 {
         let gone = self.socket.has_hung_up() && unsent(self.other).held == 0;
         if gone { ASKED_ENOUGH } else { 0 }

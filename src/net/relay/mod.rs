@@ -1,11 +1,11 @@
-//! The relay: two sockets become one connection, until it has ended in both directions.
+//! The relay: joins two sockets into one connection, until it has ended in both directions.
 //!
-//! What a path through here must keep (each rule with a test in `tests/relay`):
-//! 1. FIN is passed on per direction, after all data before it; the other direction goes on.
+//! Rules that every path must keep (each with a test in `tests/relay`):
+//! 1. A FIN is passed on per direction (half-close), after all data before it; the other direction goes on.
 //! 2. A reset is passed on as a reset, after the data that was read before it.
 //! 3. A reset is noticed while the relay is blocked writing to the other side.
 //! 4. Memory is bounded; a slow reader makes nothing grow.
-//! 5. A half-closed peer that lives is never cut; one that is gone is found by keepalive.
+//! 5. A half-closed peer that lives is never cut; keepalive finds one that is dead.
 //! 6. Bulk traffic yields to the other connections of its thread.
 
 mod bound;
@@ -29,11 +29,11 @@ pub use rules::RelayRules;
 pub use side::{Side, Streams};
 pub use traffic::Traffic;
 
-/// Moves bytes both ways until the connection has ended, and passes its end on: a FIN as FIN, anything else as a
-/// reset. Dropping the future leaves both sockets open and the rest unsent.
+/// Moves bytes both ways until the connection has ended, and passes its end on: a FIN as a FIN, anything else as a
+/// reset. Dropping the future leaves both sockets open and the remaining bytes unsent.
 pub async fn relay(streams: Streams<'_>, rules: &RelayRules<'_>, traffic: &Traffic) -> Ending {
     let (sockets, timeouts) = (streams.sockets(), rules.timeouts);
-    // Boxed, all but the usual one: a task is as large as its largest branch.
+    // All branches but the usual one are boxed: a task is as large as its largest branch.
     let ending = match rules.mode {
         _ if streams.has_tls() || !rules.bandwidth.is_free() => {
             Box::pin(buffered::run(streams, rules, traffic)).await
@@ -43,7 +43,7 @@ pub async fn relay(streams: Streams<'_>, rules: &RelayRules<'_>, traffic: &Traff
             plain::run(sockets, timeouts, traffic, rules.mode == RelayMode::Splice).await
         }
     };
-    // What is no clean end is a reset.
+    // Anything but a clean end becomes a reset.
     if !matches!(ending, Ending::Closed(_)) {
         sockets.client.reset_on_close();
         sockets.upstream.reset_on_close();

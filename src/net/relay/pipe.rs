@@ -1,7 +1,7 @@
-//! Kernel pipes, through which bytes move from socket to socket without being copied (splice(2)).
+//! Kernel pipes, which move bytes from socket to socket without a copy (splice(2)).
 //!
-//! A pipe is held only while bytes are in it. It comes from a bounded pool and goes back empty: an unprivileged user
-//! gets 16,384 pages for pipes, and after that pipes of two pages (pipe(7), `pipe-user-pages-soft`).
+//! A direction holds a pipe only while bytes are in it. It takes the pipe from a bounded pool and returns it empty: an
+//! unprivileged user gets 16,384 pages for pipes, and after that pipes of two pages (pipe(7), `pipe-user-pages-soft`).
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,13 +14,13 @@ use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice
 use crate::net::Socket;
 use crate::state::lock;
 
-/// Pipes of this process, in use and at rest: at 16 pages each, half of what an unprivileged user may have.
+/// Most pipes of this process, in use and in the pool: at 16 pages each, half of what an unprivileged user may have.
 pub const MOST_PIPES: usize = 512;
-/// The bytes that a large pipe may hold (pipe(7), `pipe-max-size`), and that one call may move. A page of it is a slot,
-/// and a slot holds one fragment of a socket: the more fit, the fewer acknowledgements and wake-ups a byte costs.
-/// Measured on loopback, CPU time per GiB: 0.28 s with 16 pages, 0.23 s with 64, 0.18 s with 256.
+/// Bytes that a large pipe may hold (pipe(7), `pipe-max-size`), and that one call may move. Each page is a slot that
+/// holds one socket fragment: the more slots, the fewer acknowledgements and wake-ups a byte costs. Measured on
+/// loopback, CPU time per GiB: 0.28 s with 16 pages, 0.23 s with 64, 0.18 s with 256.
 const LARGE: usize = 1 << 20;
-/// So many are large: together with the others they stay below the user's share.
+/// Most large pipes: together with the others they stay below the user's share.
 const MOST_LARGE: usize = 24;
 
 static AT_REST: Mutex<Vec<Pipe>> = Mutex::new(Vec::new());
@@ -43,7 +43,8 @@ fn at_rest() -> MutexGuard<'static, Vec<Pipe>> {
     lock(&AT_REST)
 }
 
-/// A direction that moves bulk data. No more pipes rest than there are such directions, so an idle proxy has none.
+/// A direction that moves bulk data. The pool keeps no more pipes than there are such directions, so an idle proxy has
+/// none.
 #[derive(Debug)]
 pub(super) struct User(());
 
@@ -71,7 +72,7 @@ pub(super) struct Pipe {
 }
 
 impl Pipe {
-    /// An empty pipe, or none if as many as may be are open.
+    /// Takes an empty pipe. `None` if the limit is reached, or the kernel refuses one.
     pub fn take() -> Option<Pipe> {
         if let Some(pipe) = at_rest().pop() {
             return Some(pipe);
@@ -86,7 +87,7 @@ impl Pipe {
         None
     }
 
-    /// Gives an empty pipe back. One that still holds bytes is closed: they are nobody's.
+    /// Returns an empty pipe to the pool. Closes a pipe that still holds bytes: nobody wants them.
     pub fn give_back(self) {
         if self.held == 0 {
             at_rest().push(self);
@@ -97,8 +98,8 @@ impl Pipe {
         self.held == 0
     }
 
-    /// Moves what the socket has into the pipe. Only into an empty one: a full pipe says EAGAIN, and so does an empty
-    /// socket, and nobody could tell which it was.
+    /// Moves what the socket has into the pipe, which must be empty: a full pipe gives EAGAIN, and so does an empty
+    /// socket, and the caller could not tell which it was.
     pub fn fill(&mut self, from: &Socket) -> Result<usize, Errno> {
         debug_assert!(self.held == 0);
         let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
@@ -107,7 +108,7 @@ impl Pipe {
         Ok(n)
     }
 
-    /// Moves what the pipe holds on to the socket.
+    /// Moves what the pipe holds to the socket.
     pub fn drain(&mut self, to: &Socket) -> Result<usize, Errno> {
         let n = splice(&self.read, None, to, None, self.held, SpliceFlags::NONBLOCK | SpliceFlags::MOVE)?;
         self.held -= n;
@@ -115,7 +116,7 @@ impl Pipe {
     }
 }
 
-/// Makes a new pipe large, if one more may be.
+/// Makes a new pipe large, unless there are [`MOST_LARGE`] already. Returns whether it is large.
 fn enlarge(pipe: &OwnedFd) -> bool {
     let more = OPEN_LARGE.fetch_add(1, Ordering::Relaxed) < MOST_LARGE;
     let large = more && fcntl_setpipe_size(pipe, LARGE).is_ok();
@@ -125,7 +126,7 @@ fn enlarge(pipe: &OwnedFd) -> bool {
     large
 }
 
-/// Whether the socket has bytes to read, looked at without taking them.
+/// Whether the socket has bytes to read. Does not take them.
 pub(super) fn has_bytes(from: &Socket) -> bool {
     let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
     rustix::net::recv(from, &mut [0; 1], flags).is_ok_and(|(_, n)| n > 0)

@@ -1,8 +1,8 @@
-//! The fast path, for two plain sockets: no buffer while nothing moves, one buffer per thread while a message passes,
-//! and kernel pipes while bulk data does.
+//! The fast path, for two plain sockets: no buffer while nothing moves, one buffer per thread for messages, and kernel
+//! pipes for bulk data.
 //!
-//! Only bytes that the other side would not take yet are kept with the connection. Measured against
-//! `copy_bidirectional` and against splicing from the first byte in `tests/bench`.
+//! A connection itself keeps only bytes that the other side has not taken yet. `tests/bench` measures this path against
+//! `copy_bidirectional` and against splicing from the first byte.
 
 use std::cell::RefCell;
 use std::io;
@@ -22,17 +22,18 @@ use super::traffic::{Moved, Traffic};
 use crate::model::Timeouts;
 use crate::net::Socket;
 
-/// The buffer that the connections of a thread share.
+/// Size of the buffer that the connections of a thread share, in bytes.
 const BUFFER: usize = 64 * 1024;
-/// A read of so many bytes or more is one of bulk data: who sends as fast as it can seldom fills the buffer.
+/// A read of this many bytes or more counts as bulk data: even a peer that sends as fast as it can seldom fills the
+/// buffer.
 const LARGE: usize = BUFFER / 2;
-/// After so many of them the direction is bulk.
+/// Large reads after which a direction counts as bulk.
 const BULK_AFTER: u8 = 4;
-/// Bulk from the first byte, and for ever.
+/// The value of `Flow::bulk` for a direction that is spliced from the first byte, and stays so.
 const ALWAYS: u8 = u8::MAX;
-/// A read or splice below this is a message.
+/// A read or splice of fewer bytes counts as a message.
 const MESSAGE: usize = 16 * 1024;
-/// Bytes that a direction moves before it lets others have the thread; a pipe may bring more at once.
+/// Bytes that a direction moves before it yields the thread; one splice may move more.
 const TURN: usize = 64 * 1024;
 
 thread_local! {
@@ -66,18 +67,18 @@ pub(super) async fn run(
     .await
 }
 
-/// One direction.
+/// One direction of the connection.
 struct Flow<'a> {
-    /// Whose bytes these are.
+    /// The side that sends the bytes of this direction.
     side: Side,
     from: &'a Socket,
     to: &'a Socket,
     held: Held,
     /// How much this looks like bulk data: spliced from [`BULK_AFTER`] on.
     bulk: u8,
-    /// From the first pipe on.
+    /// Set when the direction first takes a pipe; lets the pool keep one for it.
     pipe_user: Option<User>,
-    /// Cleared when the kernel will not splice this state.
+    /// Cleared when the kernel refuses to splice these sockets.
     can_splice: bool,
     state: &'a RelayState<'a>,
 }
@@ -105,13 +106,13 @@ impl Flow<'_> {
             }
         }
         if moved >= TURN {
-            // Not by waking ourselves: tokio then looks at the other sockets only every 61st time, and a bulk stream on
-            // the one thread that waits for them delays all. This looks at them first.
+            // Do not wake ourselves: tokio would then look at the other sockets only every 61st time, and a bulk stream
+            // on the one thread that waits for them would delay them all. `yield_now` looks at them first.
             let _ = pin!(yield_now()).poll(cx);
         }
     }
 
-    /// One system call or two. Ready with the bytes that it moved; pending when a socket has to become ready first.
+    /// Makes one or two system calls. Ready with the number of bytes moved; pending until a socket becomes ready.
     fn step(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
         match &mut self.held {
             Held::Bytes(rest) => {
@@ -139,7 +140,7 @@ impl Flow<'_> {
         }
     }
 
-    /// Reads into the thread's buffer and sends at once what was read.
+    /// Reads into the thread's buffer and sends the bytes at once. Keeps what the other side does not take.
     fn pass(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
         SHARED.with_borrow_mut(|buffer| {
             let mut buf = ReadBuf::new(buffer);
@@ -175,7 +176,7 @@ impl Flow<'_> {
         }
     }
 
-    /// Moves what has come into a pipe, and on from there.
+    /// Moves what has arrived into the pipe, and from there to the other side.
     fn fill_pipe(&mut self, cx: &mut Context<'_>, mut pipe: Pipe) -> Poll<usize> {
         let mut at_a_mark = false;
         let filled = self.from.poll_call(cx, Interest::READABLE, || match pipe.fill(self.from) {
@@ -190,7 +191,8 @@ impl Flow<'_> {
                 pipe.give_back();
                 Poll::Pending
             }
-            // splice(2) never gets past an urgent mark (tcp_read_sock() in the kernel); recv(2) does. Or they came just now.
+            // splice(2) never gets past an urgent mark (tcp_read_sock() in the kernel); recv(2) does. Or the bytes
+            // arrived just now.
             Poll::Ready(Ok(0)) if at_a_mark => {
                 pipe.give_back();
                 self.pass(cx)
@@ -241,7 +243,7 @@ impl Flow<'_> {
         Poll::Ready(moved)
     }
 
-    /// Nothing more comes. An end is passed on as FIN; an error is not: a reset will follow.
+    /// Nothing more will arrive. Passes an end on as FIN; does not pass an error on: a reset will follow.
     fn end(&mut self, error: Option<io::Error>) -> usize {
         let other = self.side.other();
         if let Some(error) = error {
@@ -258,7 +260,7 @@ impl Flow<'_> {
     }
 }
 
-/// Sends to a side that may be dead: then the bytes are swallowed, so that its own direction can still end.
+/// Sends to the other side. If it is dead, discards the bytes, so that this direction can still end.
 fn send(state: &RelayState<'_>, from: Side, to: &Socket, cx: &mut Context<'_>, data: &[u8]) -> Poll<usize> {
     let other = from.other();
     if state.is_dead(other) {

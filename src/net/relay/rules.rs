@@ -1,14 +1,14 @@
-//! How a relay is to move bytes.
+//! The rules of a relay: path, bandwidth and timeouts.
 
 use crate::model::{Bandwidth, RelayMode, Timeouts};
 
-/// How bytes are moved, and how long silence may last.
+/// How to move bytes, how fast, and how long silence may last.
 #[derive(Clone, Copy, Debug)]
 pub struct RelayRules<'a> {
-    /// As the file has it. Where there is TLS, or a bandwidth, only one path fits.
+    /// The `relay` key of the route. Ignored with TLS or a bandwidth limit: then only one path fits.
     pub mode: RelayMode,
-    /// What each direction may move.
+    /// The bandwidth limit of each direction.
     pub bandwidth: &'a Bandwidth,
-    /// Which silence ends the connection.
+    /// How long the connection may be silent before it is ended.
     pub timeouts: &'a Timeouts,
 }

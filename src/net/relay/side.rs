@@ -36,12 +36,12 @@ impl<'a> Sockets<'a> {
     }
 }
 
-/// Both ends, each with its TLS where it has any.
+/// Both ends, each with its TLS session, if any.
 #[derive(Debug)]
 pub struct Streams<'a> {
-    /// Towards the client.
+    /// The connection that a listener accepted.
     pub client: StreamRef<'a>,
-    /// Towards the upstream.
+    /// The connection that we dialled.
     pub upstream: StreamRef<'a>,
 }
 

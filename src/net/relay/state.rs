@@ -1,4 +1,4 @@
-//! What the two directions of a relay know of each other, and how long a reset waits for the data before it.
+//! State that the two directions of a relay share, and how long a reset waits for the data before it.
 
 use std::future::poll_fn;
 use std::io;
@@ -15,15 +15,15 @@ use crate::model::Timeouts;
 use crate::net::Socket;
 use crate::net::queue::SendQueue;
 
-/// How long a peer that does not read keeps a reset waiting.
+/// How long a reset waits for a peer that does not read.
 const NOT_READING: Duration = Duration::from_millis(50);
-/// The same after a FIN. The side that has sent it had all its data taken by us and may have closed; it then fails only
-/// because its kernel has forgotten it, and on a direct connection it would still be sending. Linux gives a closed
-/// socket about as long with a peer that does not read (`tcp_orphan_retries`).
+/// The same after a FIN. We have taken all data of the side that sent it, and it may have closed; it then fails only
+/// because its kernel has forgotten the connection, and on a direct connection it would still be sending. Linux gives a
+/// closed socket about as long with a peer that does not read (`tcp_orphan_retries`).
 const NOT_READING_THE_END: Duration = Duration::from_secs(100);
-/// How long a peer that has acknowledged nothing more keeps a reset waiting.
+/// How long a reset waits for a peer that acknowledges nothing more.
 const NOT_ANSWERING: Duration = Duration::from_secs(3);
-/// How often the send queue is looked at.
+/// Time between two looks at the send queue.
 const LOOK: Duration = Duration::from_millis(10);
 
 const ALIVE: u8 = 0;
@@ -35,14 +35,14 @@ const LOST: u8 = 2;
 struct SideState {
     /// Alive, reset or lost. Latched: the kernel reports an error once, and then a clean end.
     fate: AtomicU8,
-    /// All that this side sent has been given to the other side's kernel, and its FIN too, if it was one.
+    /// 1 once our kernel has taken everything that this side sent, and its FIN, if it sent one, for the other side.
     ended: AtomicU8,
-    /// Bytes of this side wait until the other takes them, and so nobody reads from it.
+    /// Bytes of this side wait until the other side takes them, so nobody reads from it.
     held: AtomicBool,
 }
 
-/// What the two directions of one relay know of each other. Shared within one task; atomics because a task must be `Send`
-/// (tokio), although this one stays on its thread.
+/// State that the two directions of one relay share. It stays within one task; the atomics are there because tokio
+/// wants a task to be `Send`, although this one never leaves its thread.
 #[derive(Debug)]
 pub(super) struct RelayState<'a> {
     client: SideState,
@@ -53,7 +53,7 @@ pub(super) struct RelayState<'a> {
     clock: Option<Clock>,
 }
 
-/// Notes when the last byte moved. Present only where a timeout asks for it.
+/// Notes when the last byte moved. Exists only if a timeout needs it.
 #[derive(Debug)]
 struct Clock {
     start: Instant,
@@ -87,31 +87,31 @@ impl<'a> RelayState<'a> {
         }
     }
 
-    /// `side` gave bytes to read.
+    /// Notes that bytes were read.
     pub(super) fn received(&self) {
         self.touch();
     }
 
-    /// The kernel took `n` bytes for `side`.
+    /// Counts `n` bytes that the kernel took for `side`.
     pub(super) fn sent_to(&self, side: Side, n: usize) {
         self.traffic.towards(side).fetch_add(n as u64, Ordering::Relaxed);
         self.touch();
     }
 
-    /// What became of bytes.
+    /// Notes how bytes were moved.
     pub(super) fn note(&self, moved: Moved) {
         self.traffic.note(moved);
     }
 
-    /// `side` failed. The first error counts.
+    /// Latches the failure of `side`. The first error counts.
     pub(super) fn failed(&self, side: Side, error: &io::Error) {
         let fate = match error.kind() {
-            // EPIPE: a reset that came when the peer had already sent FIN (tcp_reset() in the kernel). ENOTCONN: what
-            // shutdown(2) says after a reset.
+            // EPIPE: a reset after the peer had already sent FIN (tcp_reset() in the kernel). ENOTCONN: shutdown(2)
+            // after a reset.
             io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::NotConnected => RESET,
             _ => LOST,
         };
-        // Fails when it is latched already.
+        // Fails if an earlier error is latched.
         let _ = self.state(side).fate.compare_exchange(ALIVE, fate, Ordering::Relaxed, Ordering::Relaxed);
     }
 
@@ -119,17 +119,17 @@ impl<'a> RelayState<'a> {
         self.state(side).fate.load(Ordering::Relaxed) != ALIVE
     }
 
-    /// Bytes of `side` wait for the other side, or do so no more.
+    /// Sets whether bytes of `side` wait for the other side to take them.
     pub(super) fn hold(&self, side: Side, held: bool) {
         self.state(side).held.store(held, Ordering::Relaxed);
     }
 
-    /// Whether reading alone would not tell that `side` has died, or has told it already.
+    /// Whether reads alone would not notice the death of `side`, or have noticed it already.
     pub(super) fn is_unread(&self, side: Side) -> bool {
         self.is_dead(side) || self.has_ended(side) || self.state(side).held.load(Ordering::Relaxed)
     }
 
-    /// Nothing more will come from `side`, and what came has been handed to the other side.
+    /// Notes that nothing more will arrive from `side`, and that everything before was handed to the other side.
     pub(super) fn ended(&self, side: Side) {
         self.state(side).ended.store(1, Ordering::Relaxed);
         let first = if side == Side::Client { 1 } else { 2 };
@@ -148,7 +148,8 @@ impl<'a> RelayState<'a> {
         bytes.up + bytes.down + ended[0] + ended[1]
     }
 
-    /// How it ended, once both directions are through and both sides alive. (A side that died: [`RelayState::abandoned`].)
+    /// How the connection ended, once both directions have ended and both sides are alive. (For a dead side see
+    /// [`RelayState::abandoned`].)
     pub(super) fn verdict(&self) -> Option<Ending> {
         let sides = [Side::Client, Side::Upstream];
         if sides.iter().any(|&side| self.is_dead(side) || !self.has_ended(side)) {
@@ -165,12 +166,12 @@ impl<'a> RelayState<'a> {
         }
     }
 
-    /// Resolves when `side` has failed, and the other's kernel has all that it sent before, or cannot be brought to take
-    /// it. Notices also where no one reads from `side`: the relay is blocked writing, or `side` had sent FIN (rules 3
-    /// and 5).
+    /// Resolves when `side` has failed, and the other side's kernel has everything that `side` sent before, or does not
+    /// take it. Also notices a failure while nobody reads from `side`: the relay is blocked writing, or `side` has sent
+    /// FIN (rules 3 and 5).
     pub(super) async fn abandoned(&self, side: Side, socket: &Socket, other: &Socket) -> Ending {
-        // A read or a write may have taken the error before epoll could tell of it. Both happen in this task, so this
-        // is looked at again after each.
+        // A read or a write may take the error before epoll reports it. Both happen in this task, so this is polled
+        // again after each.
         let latched = poll_fn(|_| if self.is_dead(side) { Poll::Ready(()) } else { Poll::Pending });
         tokio::select! {
             () = latched => {}
@@ -186,7 +187,7 @@ impl<'a> RelayState<'a> {
         self.ending_of(side)
     }
 
-    /// Resolves when silence has lasted too long.
+    /// Resolves when the idle or the half-close timeout is over. Never, if neither is set.
     pub(super) async fn silent(&self, timeouts: &Timeouts) -> Ending {
         let Some(clock) = &self.clock else { return std::future::pending().await };
         loop {
@@ -199,13 +200,15 @@ impl<'a> RelayState<'a> {
             match due {
                 Some((at, ending)) if Instant::now() >= at => return ending,
                 Some((at, _)) => sleep_until(self.next_look(at, timeouts, half_closed)).await,
-                // Only `half_close`, and no FIN yet: look again after one period, which a FIN then outlasts.
+                // Only `half_close` is set, and there is no FIN yet: look again after one period. A FIN within it has
+                // its end later.
                 None => sleep(timeouts.half_close.unwrap_or(Duration::MAX)).await,
             }
         }
     }
 
-    /// When to look again: at `at`, or one half-close period from now, since a FIN may bring the end nearer.
+    /// When to look again: at `at`, or one half-close period from now if that is earlier, since a FIN may bring the end
+    /// nearer.
     fn next_look(&self, at: Instant, timeouts: &Timeouts, half_closed: bool) -> Instant {
         match timeouts.half_close {
             Some(period) if !half_closed => at.min(Instant::now() + period),
@@ -214,7 +217,7 @@ impl<'a> RelayState<'a> {
     }
 }
 
-/// What was written to the socket and is still in our kernel.
+/// The bytes that were written to the socket and are still in our kernel.
 pub(super) fn unsent(socket: &Socket) -> SendQueue {
     match socket {
         Socket::Tcp(stream) => SendQueue::of(stream),
@@ -223,9 +226,8 @@ pub(super) fn unsent(socket: &Socket) -> SendQueue {
     }
 }
 
-/// Waits for `done`, as long as the peer of `socket` takes what was written: a reset must not overtake data, but need
-/// not wait longer than `not_reading` for a peer that does not read. `written` counts what the kernel was given
-/// meanwhile.
+/// Waits for `done` as long as the peer of `socket` takes what was written: a reset must not overtake data, but waits
+/// no longer than `not_reading` for a peer that does not read. `written` counts the bytes that the kernel was given.
 async fn progress(
     socket: &Socket,
     not_reading: Duration,

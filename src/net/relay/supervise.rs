@@ -9,7 +9,7 @@ use super::state::RelayState;
 use super::watches::Watches;
 use crate::model::Timeouts;
 
-/// Calls `turn`, the moving of what can be moved, until the connection has ended.
+/// Calls `turn`, which moves what can be moved, and polls the watches, until the connection has ended.
 pub(super) async fn supervise(
     state: &RelayState<'_>,
     sockets: Sockets<'_>,

@@ -6,34 +6,34 @@ use super::side::Side;
 use crate::model::DataPath;
 use crate::state::Bytes;
 
-/// Bytes that the kernel has taken from us, while the relay runs.
+/// Bytes that the kernel has taken from us so far. Grows while the relay runs.
 #[derive(Debug, Default)]
 pub struct Traffic {
     /// From the client to the upstream.
     pub up: AtomicU64,
     /// From the upstream to the client.
     pub down: AtomicU64,
-    /// The highest [`Moved`] that happened to a direction, or 0.
+    /// The highest [`Moved`] of either direction so far; 0: none.
     moved: AtomicU8,
 }
 
-/// What became of bytes that were no messages. In the order of what a person wants to know of a connection.
+/// How bytes other than messages were moved. In ascending order of what a person wants to know about a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Moved {
-    /// There was no pipe to be had.
+    /// No pipe was available.
     NoPipe = 1,
     /// The kernel does not splice these sockets.
     NoSplice = 2,
     /// They went through a pipe.
     Spliced = 3,
-    /// All went through `copy_bidirectional`.
+    /// All went through `copy_bidirectional`, or through buffers with a bandwidth limit.
     Copied = 4,
-    /// They were opened or sealed on the way.
+    /// They were decrypted or encrypted on the way.
     Layered = 5,
 }
 
 impl Traffic {
-    /// Bytes that were sent to `side`.
+    /// The counter of bytes that were sent to `side`.
     pub(super) fn towards(&self, side: Side) -> &AtomicU64 {
         match side {
             Side::Client => &self.down,
@@ -42,7 +42,7 @@ impl Traffic {
     }
 
     pub(super) fn note(&self, moved: Moved) {
-        // Most calls say what is known: no write then.
+        // Most calls repeat what is noted already: skip the write then.
         if self.moved.load(Ordering::Relaxed) < moved as u8 {
             self.moved.fetch_max(moved as u8, Ordering::Relaxed);
         }
@@ -60,12 +60,12 @@ impl Traffic {
         }
     }
 
-    /// Bytes of the client that the upstream got before the relay began.
+    /// Counts bytes of the client that were sent to the upstream before the relay began.
     pub fn sent_before_relay(&self, bytes: usize) {
         self.up.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Bytes so far.
+    /// Bytes of each direction so far.
     pub fn bytes(&self) -> Bytes {
         Bytes { up: self.up.load(Ordering::Relaxed), down: self.down.load(Ordering::Relaxed) }
     }

@@ -1,5 +1,5 @@
-//! What watches over a relay beside the moving of bytes. Each watch exists only while it is needed, in a box of its own:
-//! the task of an idle connection holds none.
+//! The watches over a relay: for a dead side, for silence, for missing answers. Each exists only while it is needed, in
+//! a box of its own: the task of an idle connection holds none.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,7 +11,7 @@ use super::side::{Side, Sockets};
 use super::state::RelayState;
 use crate::model::Timeouts;
 
-/// Ends with the connection's ending, or with nothing: then it is no longer needed.
+/// Resolves with the ending of the connection, or with `None` once it is no longer needed.
 type Watch<'a> = Option<Pin<Box<dyn Future<Output = Option<Ending>> + Send + 'a>>>;
 
 /// The watches over one relay.
@@ -19,13 +19,13 @@ pub(super) struct Watches<'a> {
     state: &'a RelayState<'a>,
     sockets: Sockets<'a>,
     timeouts: &'a Timeouts,
-    /// For the end of the client, and of the upstream: where nobody reads from that side, or it is dead.
+    /// For a failure of the client, and of the upstream. Set once nobody reads from that side, or it is dead.
     ends: [Watch<'a>; 2],
-    /// For silence, where a timeout is set.
+    /// For silence. `None` if no timeout is set.
     silence: Watch<'a>,
-    /// For an answer, from the first byte that moved until all is acknowledged.
+    /// For missing answers, from the first byte that moved until everything is acknowledged.
     answer: Watch<'a>,
-    /// The progress when the last answer had come.
+    /// [`RelayState::progress`] when everything had last been answered.
     answered: u64,
 }
 
@@ -39,7 +39,7 @@ impl<'a> Watches<'a> {
         Watches { state, sockets, timeouts, ends: [None, None], silence, answer: None, answered: 0 }
     }
 
-    /// To be called after the bytes that can be moved have been moved.
+    /// Polls every watch. Call this after moving what can be moved.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         let state = self.state;
         for (watch, side) in self.ends.iter_mut().zip([Side::Client, Side::Upstream]) {

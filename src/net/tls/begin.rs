@@ -1,4 +1,4 @@
-//! How TLS begins on a socket.
+//! TLS handshakes on a socket.
 
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
@@ -7,14 +7,16 @@ use rustls::server::UnbufferedServerConnection;
 use super::{Session, TlsAcceptor, TlsConnector, TlsError};
 use crate::net::Socket;
 
-/// Serves TLS to a client, whose first bytes may have been read already. It is the caller's to bound the time.
+/// Completes the TLS handshake with a client. `first`: bytes of the client that were read already. The caller must
+/// bound the time.
 pub async fn accept(socket: &Socket, acceptor: &TlsAcceptor, first: Vec<u8>) -> Result<Session, TlsError> {
     let connection = UnbufferedServerConnection::new(acceptor.config().clone());
     let session = Session::server(connection?);
     shake(socket, session, first).await
 }
 
-/// Begins TLS with a server, which must be the one of this name.
+/// Completes the TLS handshake with a server, whose certificate must be valid for `name`. The caller must bound the
+/// time.
 pub async fn connect(socket: &Socket, connector: &TlsConnector, name: &str) -> Result<Session, TlsError> {
     // A dot at the end is for the resolver; no certificate has it.
     let name = name.strip_suffix('.').unwrap_or(name).to_owned();
@@ -32,7 +34,7 @@ async fn shake(socket: &Socket, mut session: Session, first: Vec<u8>) -> Result<
         }
         let shaken = session.shake(&more);
         let out = session.take_outgoing();
-        // Where it failed, this is the alert that says so to the peer.
+        // If the handshake failed, this is the alert for the peer.
         let sent = socket.send_all(out.filled()).await;
         shaken.map_err(|error| TlsError::of_handshake(error, &heard))?;
         sent.map_err(TlsError::Io)?;
@@ -47,5 +49,6 @@ async fn shake(socket: &Socket, mut session: Session, first: Vec<u8>) -> Result<
     }
 }
 
-/// What is read at once: about the first message of a client, or a server's with its certificates.
+/// Bytes to make space for before a read: about the first message of a client, or that of a server with its
+/// certificates.
 const ROOM: usize = 4096;

@@ -1,4 +1,4 @@
-//! Why there is no TLS, or no longer: in words that tell where to look.
+//! Why a TLS session failed, in words that say where to look.
 
 use std::fmt;
 use std::io;
@@ -8,24 +8,24 @@ use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerInco
 
 use crate::net::error::plain;
 
-/// Why there is no TLS with a peer, or no longer. What is said of the peer calls it "it".
+/// Why a TLS session with a peer failed. The messages call the peer "it".
 #[derive(Debug)]
 pub enum TlsError {
-    /// It ended before it had sent a byte.
+    /// The peer ended before it had sent a byte.
     Silent,
-    /// It ended within the handshake.
+    /// The peer ended within the handshake.
     Ended,
-    /// It ended without saying that no more comes (`close_notify`): something may be missing.
+    /// The peer ended without `close_notify`: something may be missing.
     Truncated,
-    /// It took too long.
+    /// The handshake took too long.
     Late,
     /// The socket failed.
     Io(io::Error),
-    /// It does not speak TLS: the beginning of what it sent.
+    /// The peer does not speak TLS: the beginning of what it sent.
     NotTls(String),
-    /// It cannot be asked for by this name.
+    /// This name cannot be the name of a server.
     NoName(String),
-    /// What TLS has to say.
+    /// Any other error of rustls.
     Tls(Error),
 }
 
@@ -36,12 +36,12 @@ impl From<Error> for TlsError {
 }
 
 impl TlsError {
-    /// So many bytes of a peer that does not speak TLS are shown.
+    /// Most bytes to show of a peer that does not speak TLS.
     pub(super) const SHOWN: usize = 40;
 
-    /// `heard`: the first bytes of the peer.
+    /// Makes an error of the handshake. `heard`: the first bytes of the peer.
     pub(super) fn of_handshake(error: Error, heard: &[u8]) -> Self {
-        // The types of a record are 20 to 23 (RFC 8446, section 5.1).
+        // The record types are 20 to 23 (RFC 8446, section 5.1).
         match (&error, heard.first()) {
             (Error::InvalidMessage(_), Some(kind)) if !(20..=23).contains(kind) => {
                 let shown = heard.get(..Self::SHOWN).unwrap_or(heard);
@@ -51,7 +51,7 @@ impl TlsError {
         }
     }
 
-    /// What the system said, if it was asked.
+    /// The error of the system call. `None` if no system call failed.
     pub fn io(&self) -> Option<&io::Error> {
         match self {
             TlsError::Io(error) => Some(error),
@@ -92,7 +92,7 @@ fn told(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             PeerIncompatible::Tls12NotOffered
             | PeerIncompatible::Tls12NotOfferedOrEnabled
             | PeerIncompatible::ServerDoesNotSupportTls12Or13
-            // Whatever is newer has it.
+            // Every newer version has this extension.
             | PeerIncompatible::SignatureAlgorithmsExtensionRequired,
         ) => f.write_str("it speaks no TLS newer than 1.1"),
         error => write!(f, "{error}"),
@@ -124,7 +124,7 @@ fn certificate(error: &CertificateError, f: &mut fmt::Formatter<'_>) -> fmt::Res
             let names = if presented.is_empty() { "no name".to_owned() } else { dns(presented) };
             write!(f, "its certificate is for {}, not for {}", names, shown(expected))
         }
-        // So webpki says it, which is no part of rustls's own interface.
+        // This is webpki's error, which is not part of rustls's own interface.
         CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => f.write_str(
             "its certificate is an authority's own, and none of a server (self-signed, with CA:TRUE): \
              make one without CA:TRUE, or sign one with it",
@@ -133,7 +133,7 @@ fn certificate(error: &CertificateError, f: &mut fmt::Formatter<'_>) -> fmt::Res
     }
 }
 
-/// rustls shows them as `DnsName("db.internal")` and `IpAddress(10.0.0.1)`.
+/// The bare names: rustls shows them as `DnsName("db.internal")` and `IpAddress(10.0.0.1)`.
 fn dns(presented: &[String]) -> String {
     let bare = |name: &String| {
         let inner = name.split_once('(').map_or(name.as_str(), |(_, rest)| rest.trim_end_matches(')'));
@@ -142,7 +142,7 @@ fn dns(presented: &[String]) -> String {
     presented.iter().map(bare).collect::<Vec<_>>().join(", ")
 }
 
-/// How a peer refuses.
+/// Explains an alert that the peer sent.
 fn alerted(alert: AlertDescription, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match alert {
         AlertDescription::UnknownCA => f.write_str("it does not trust our certificate (alert unknown_ca)"),
@@ -177,7 +177,7 @@ fn shown(name: &ServerName<'_>) -> String {
     }
 }
 
-/// In days, hours or minutes.
+/// The time between the two, in days, hours, minutes or seconds.
 fn between(from: UnixTime, to: UnixTime) -> String {
     let seconds = to.as_secs().saturating_sub(from.as_secs());
     let (count, unit) = match seconds {

@@ -1,9 +1,9 @@
-//! TLS on a socket: who speaks it ([`Session`]), how it begins ([`accept`], [`connect`]), and what it needs from files
-//! ([`TlsAcceptor`], [`TlsConnector`]).
+//! TLS on a socket: the session ([`Session`]), the handshake ([`accept`], [`connect`]), and the configuration from
+//! files ([`TlsAcceptor`], [`TlsConnector`]).
 //!
-//! rustls does the protocol. It is driven through its unbuffered interface, because a relay wants the socket for itself
-//! beside the session (its errors, its queues), reads for many records at once into a buffer that all connections of a
-//! thread share, and keeps nothing with a connection that is idle.
+//! rustls does the protocol, through its unbuffered interface: a relay needs the socket itself beside the session (its
+//! errors, its queues), reads many records at once into a buffer that all connections of a thread share, and keeps
+//! nothing for an idle connection.
 
 mod begin;
 mod fault;

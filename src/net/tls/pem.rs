@@ -1,4 +1,4 @@
-//! Certificates and keys as they stand in files. What a file has in it never comes into a message.
+//! Reads certificates and keys from PEM files. The content of a file never appears in a message.
 
 use rustls::pki_types::pem::{Error, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -24,7 +24,7 @@ pub(super) fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, 
     Ok(certificates)
 }
 
-/// The first key of a file.
+/// The first private key of a file, which must not be encrypted.
 pub(super) fn key(text: &[u8]) -> Result<PrivateKeyDer<'static>, Fault> {
     if has(text, "ENCRYPTED") {
         return Err(Fault::new(
@@ -50,7 +50,7 @@ fn has(text: &[u8], word: &str) -> bool {
     text.windows(word.len()).any(|part| part == word.as_bytes())
 }
 
-/// Only what kind of damage: the error may quote a line.
+/// Names only the kind of damage: the error itself may quote a line.
 fn damaged(error: &Error) -> Fault {
     let what = match error {
         Error::MissingSectionEnd { .. } => "its PEM has a beginning, and no end",

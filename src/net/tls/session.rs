@@ -1,4 +1,4 @@
-//! One side's TLS, between the records of its socket and the bytes that they carry.
+//! The TLS of one side: between the records on its socket and the plain bytes in them.
 
 use std::mem::take;
 
@@ -14,17 +14,17 @@ use crate::wire::proxy::{ClientCertificate, Ssl};
 /// A TLS connection without its socket.
 pub struct Session {
     connection: Connection,
-    /// Records that were read and wait for the rest of the last one, or for their turn.
+    /// Records that were read and are not opened yet: the last one is incomplete, or their turn has not come.
     incoming: Vec<u8>,
-    /// The same, but they were not looked at yet.
+    /// Whether `incoming` may hold complete records that nobody has opened.
     is_fresh: bool,
-    /// What the records of a handshake carried beside it.
+    /// Plain bytes that appeared while sealing, for the next [`Session::open`].
     early: Vec<u8>,
-    /// Records that were made and wait to be sent.
+    /// Records that wait to be sent.
     outgoing: OutBuf,
-    /// The peer has said that no more comes.
+    /// The peer has sent `close_notify`.
     has_ended: bool,
-    /// Why it came to no good end.
+    /// Why the session failed. `None`: it has not.
     pub(super) fault: Option<TlsError>,
 }
 
@@ -39,7 +39,7 @@ impl std::fmt::Debug for Session {
     }
 }
 
-/// Bytes in a buffer that is larger than they are, so that it need not be cleared for the next ones.
+/// A buffer that keeps its size when it is emptied, so that it need not be zeroed again for the next bytes.
 #[derive(Debug, Default)]
 pub(in crate::net) struct OutBuf {
     bytes: Vec<u8>,
@@ -47,7 +47,7 @@ pub(in crate::net) struct OutBuf {
 }
 
 impl OutBuf {
-    /// Room for so many more.
+    /// Space for at least `wanted` more bytes.
     pub fn room(&mut self, wanted: usize) -> &mut [u8] {
         if self.bytes.len() < self.filled + wanted {
             self.bytes.resize(self.filled + wanted, 0);
@@ -55,7 +55,7 @@ impl OutBuf {
         self.bytes.get_mut(self.filled..).unwrap_or_default()
     }
 
-    /// So many were written into the room.
+    /// Counts the first `n` bytes of the space as filled.
     pub fn advance(&mut self, n: usize) {
         self.filled = (self.filled + n).min(self.bytes.len());
     }
@@ -76,7 +76,7 @@ impl OutBuf {
     }
 }
 
-/// What is to be put into records.
+/// What a step puts into records.
 #[derive(Clone, Copy)]
 enum Seal<'d> {
     Nothing,
@@ -85,15 +85,15 @@ enum Seal<'d> {
     End,
 }
 
-/// How far one step has come.
+/// The result of one step.
 enum Step {
     /// There is more to do.
     More,
-    /// Carried bytes wait in the connection.
+    /// There were plain bytes: they were taken or, if there was no buffer for them, wait in the connection.
     Carried,
-    /// `close_notify` has come.
+    /// The peer has sent `close_notify`.
     Ended,
-    /// All that was there is done, and what was to be sealed is.
+    /// Every record is opened, and everything to seal is sealed.
     Done,
 }
 
@@ -118,7 +118,7 @@ impl Session {
         }
     }
 
-    /// What was agreed upon.
+    /// What was negotiated: version, cipher, certificates, protocol.
     pub(super) fn agreed(&self) -> &CommonState {
         match &self.connection {
             Connection::Server(connection) => connection,
@@ -126,7 +126,7 @@ impl Session {
         }
     }
 
-    /// What a header tells the upstream of it.
+    /// The session, as a PROXY header describes it to the upstream.
     pub fn described(&self) -> Ssl {
         let agreed = self.agreed();
         let version = match agreed.protocol_version() {
@@ -145,38 +145,38 @@ impl Session {
         }
     }
 
-    /// The protocol above it, where one was agreed upon.
+    /// The negotiated ALPN protocol. `None` if there is none.
     pub fn protocol(&self) -> Option<&[u8]> {
         self.agreed().alpn_protocol()
     }
 
-    /// Why it came to no good end, if it did.
+    /// Why the session failed. `None` if it has not.
     pub fn fault(&self) -> Option<&TlsError> {
         self.fault.as_ref()
     }
 
-    /// Whether bytes of the peer are here already, or its end.
+    /// Whether bytes of the peer, or its end, are here already: then do not wait for the socket.
     pub fn holds_bytes(&self) -> bool {
         self.is_fresh || self.has_ended || !self.early.is_empty()
     }
 
-    /// Records that were made beside those of [`Session::seal`], such as the answer to a change of keys.
+    /// Takes the records that were made beside those of [`Session::seal`], such as the answer to a key update.
     pub(super) fn take_outgoing(&mut self) -> OutBuf {
         take(&mut self.outgoing)
     }
 
-    /// Whether the peer has said that no more comes.
+    /// Whether the peer has sent `close_notify`.
     pub(in crate::net) fn has_ended(&self) -> bool {
         self.has_ended
     }
 
-    /// The session came to no good end.
+    /// Notes why the session failed. The first reason counts.
     pub(in crate::net) fn fails(&mut self, why: TlsError) {
         self.fault.get_or_insert(why);
     }
 
-    /// Looks at what is there without taking carried bytes: for the handshake. Where it fails, the alert for the peer is
-    /// among what is to be sent.
+    /// Advances the handshake with `more` records, without taking plain bytes. If it fails, the outgoing records
+    /// include the alert for the peer.
     pub(super) fn shake(&mut self, more: &[u8]) -> Result<(), Error> {
         let mut incoming = take(&mut self.incoming);
         incoming.extend_from_slice(more);
@@ -189,11 +189,11 @@ impl Session {
             at += used;
             let made = self.outgoing.filled().get(before..).unwrap_or_default();
             match step {
-                // To look at the same bytes once more would make another alert.
+                // Looking at the same bytes again would make another alert.
                 Ok(_) if ended.is_err() && is_alert(made) => break,
                 Err(_) if ended.is_err() => break,
                 Ok(Step::More) => {}
-                // The rest is the relay's.
+                // The rest belongs to the relay.
                 Ok(step @ (Step::Carried | Step::Ended)) => {
                     self.has_ended = matches!(step, Step::Ended);
                     self.is_fresh = true;
@@ -208,7 +208,7 @@ impl Session {
         ended
     }
 
-    /// Puts what waits for more before what was read now.
+    /// Moves the kept bytes to the beginning of `before`, in front of what was just read.
     pub(in crate::net) fn put_back(&mut self, before: &mut [u8]) {
         let kept = take(&mut self.incoming);
         if let Some(room) = before.get_mut(..kept.len()) {
@@ -217,13 +217,13 @@ impl Session {
         self.is_fresh = false;
     }
 
-    /// Bytes of records that wait for more.
+    /// Number of bytes in records that are kept until they can be opened.
     pub(in crate::net) fn kept(&self) -> usize {
         self.incoming.len()
     }
 
-    /// Opens records: what they carry goes to `carried`, records that are to be sent in turn to `out`. What is left of
-    /// the last one is kept.
+    /// Opens records: appends plain bytes to `carried`, and records to send in return to `out`. Keeps an incomplete
+    /// last record.
     pub(in crate::net) fn open(
         &mut self,
         records: &mut [u8],
@@ -247,7 +247,7 @@ impl Session {
         result
     }
 
-    /// Puts bytes into records.
+    /// Encrypts bytes into records, which it appends to `out`.
     pub(in crate::net) fn seal(&mut self, bytes: &[u8], out: &mut OutBuf) -> Result<(), Error> {
         self.put(Seal::Bytes(bytes), out)
     }
@@ -260,7 +260,7 @@ impl Session {
     fn put(&mut self, what: Seal<'_>, out: &mut OutBuf) -> Result<(), Error> {
         let before = take(&mut self.outgoing);
         out.extend(before.filled());
-        // They go to and fro: what is kept holds places that the connection remembers.
+        // Pass the kept bytes in again: the connection remembers places in them.
         let mut incoming = take(&mut self.incoming);
         let (mut at, mut early) = (0, OutBuf::default());
         let result = loop {
@@ -300,7 +300,7 @@ impl Connection {
     }
 }
 
-/// Does what the connection asks for. With how many bytes of the records are done with.
+/// Does what the connection asks for. Also returns how many bytes of the records are used up.
 fn step<D>(
     status: UnbufferedStatus<'_, '_, D>,
     seal: Seal<'_>,
@@ -331,7 +331,7 @@ fn step<D>(
             };
             encoded.map(|n| out.advance(n)).map(|()| Step::More).map_err(|error| general(&error))
         }
-        // It is in `out`, and will be.
+        // It is in `out`, and will be sent.
         Ok(ConnectionState::TransmitTlsData(sent)) => {
             sent.done();
             Ok(Step::More)
@@ -354,8 +354,8 @@ fn step<D>(
     (discard, step)
 }
 
-/// Whether a record that was just made is an alert. An encrypted one shows by its length (RFC 8446, section 5.2: two bytes,
-/// the type and a tag): no other record is so short.
+/// Whether a record that was just made is an alert. An encrypted alert shows by its length (RFC 8446, section 5.2: two
+/// bytes, the type and a tag): no other record is that short.
 fn is_alert(record: &[u8]) -> bool {
     match record.first() {
         Some(21) => true,
@@ -364,7 +364,7 @@ fn is_alert(record: &[u8]) -> bool {
     }
 }
 
-/// What OpenSSL calls a cipher, and with it every reader of such a header.
+/// OpenSSL's name of a cipher, which readers of a PROXY header expect.
 fn openssl_name(name: &str) -> String {
     match name.strip_prefix("TLS13_") {
         Some(rest) => format!("TLS_{rest}"),

@@ -1,4 +1,4 @@
-//! What TLS needs from files: certificates, keys and authorities, made into what serves many connections.
+//! TLS configurations, made from the certificates, keys and authorities of files. Each serves many connections.
 
 use std::sync::{Arc, LazyLock};
 
@@ -13,41 +13,41 @@ use super::pem;
 use crate::model::Fault;
 use crate::wire::certificate::Certificate;
 
-/// Named, so that nothing depends on which one a program has installed.
+/// The cryptography of every configuration. Explicit, so that nothing depends on which one a program has installed.
 static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(aws_lc_rs::default_provider()));
 
-/// How clients are served TLS.
+/// The TLS configuration of a route towards its clients. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct TlsAcceptor(Arc<ServerConfig>);
 
-/// How TLS begins with upstreams.
+/// The TLS configuration of a route towards its upstreams. Cheap to clone; clones share remembered sessions.
 #[derive(Clone, Debug)]
 pub struct TlsConnector(Arc<ClientConfig>);
 
-/// Which of the files does not fit, and why.
+/// Which file cannot be used, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unfit {
-    /// `cert`.
+    /// The file of `cert`.
     Certificate(Fault),
-    /// `key`.
+    /// The file of `key`.
     Key(Fault),
-    /// `client_ca` or `ca`.
+    /// The file of `client_ca` or `ca`.
     Authority(Fault),
     /// The authorities of this system.
     System(Fault),
 }
 
-/// The texts of a certificate file and of its key's file.
+/// The contents of a certificate file and of its key file.
 #[derive(Clone, Copy, Default)]
 pub struct PairText<'t> {
-    /// PEM.
+    /// The certificate and its intermediates, in PEM.
     pub cert: &'t [u8],
-    /// PEM.
+    /// The private key, in PEM.
     pub key: &'t [u8],
 }
 
 impl TlsAcceptor {
-    /// `authority`: whose certificates clients must have. `alpn`: the protocols that are offered, the best first.
+    /// `authority`: if given, clients must have a certificate from it. `alpn`: the protocols to offer, the best first.
     pub fn new(pair: PairText<'_>, authority: Option<&[u8]>, alpn: &[String]) -> Result<TlsAcceptor, Unfit> {
         let resolver = SingleCertAndKey::from(certified(pair)?);
         let builder =
@@ -65,7 +65,8 @@ impl TlsAcceptor {
         };
         let mut config = builder.with_cert_resolver(Arc::new(resolver));
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.clone().into_bytes()).collect();
-        // Without state. Its keys live as long as these files: whom other ones would refuse has no ticket for them.
+        // Stateless. Ticket keys live as long as these files are in use: a client that other files would refuse has no
+        // valid ticket for them.
         config.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| Unfit::Key(internal(&error)))?;
         Ok(TlsAcceptor(Arc::new(config)))
     }
@@ -76,8 +77,8 @@ impl TlsAcceptor {
 }
 
 impl TlsConnector {
-    /// `pair`: what we show to a server that asks for it. `authority`: whose certificates servers must have; else those of
-    /// `system`.
+    /// `pair`: our certificate, for a server that asks for one. `authority`: servers must have a certificate from it;
+    /// `None`: from an authority of `system`.
     pub fn new(
         pair: Option<PairText<'_>>,
         authority: Option<&[u8]>,
@@ -106,14 +107,14 @@ impl TlsConnector {
     }
 }
 
-/// Servers whose sessions are remembered, to be gone on with.
+/// Servers whose sessions are remembered, to be resumed.
 const SESSIONS: usize = 256;
 
 /// The authorities that this system trusts. May block.
 pub fn system_roots() -> Result<RootCertStore, Fault> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
-    // Old ones among them are of no use, and no harm.
+    // Old ones that cannot be parsed do no harm.
     let (added, _) = roots.add_parsable_certificates(found.certs);
     if added > 0 {
         return Ok(roots);
@@ -125,7 +126,8 @@ pub fn system_roots() -> Result<RootCertStore, Fault> {
     ))
 }
 
-/// Between which seconds after 1970 the first certificate of a file is valid.
+/// When the first certificate of a file begins to be valid and when it expires, in seconds after 1970. `None` if it
+/// cannot be read.
 pub fn validity(cert: &[u8]) -> Option<(i64, i64)> {
     let chain = pem::certificates(cert).ok()?;
     Certificate::read(chain.first()?).map(|certificate| certificate.valid)
@@ -143,7 +145,7 @@ fn certified(pair: PairText<'_>) -> Result<CertifiedKey, Unfit> {
             "the first certificate in it is not one that can be read",
             "make it anew: openssl x509 -in CERT -noout -text shows what is there",
         )),
-        // The text of the error may say what it read.
+        // The text of the error may quote what it read.
         _ => Unfit::Key(Fault::new(
             "the key is of a kind that is not known here",
             "use RSA of 2048 bits and more, ECDSA (P-256, P-384, P-521) or Ed25519",
@@ -164,7 +166,7 @@ fn roots(text: &[u8]) -> Result<RootCertStore, Unfit> {
     Ok(roots)
 }
 
-/// What no file can bring about.
+/// A fault that no file can cause.
 fn internal(error: &dyn std::fmt::Display) -> Fault {
     Fault::new(format!("TLS cannot be set up: {error}"), "report this as a bug")
 }

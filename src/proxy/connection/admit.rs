@@ -1,5 +1,5 @@
-//! The first step: whether a client comes in. What can be said before anything is read of it is said in the accept loop,
-//! the rest once a PROXY header or a hello has told more.
+//! The first step: admits or refuses a client. The accept loop decides what it can before a byte is read. The rest is
+//! decided once a PROXY header or a hello was read.
 
 use std::sync::Arc;
 
@@ -16,26 +16,26 @@ use crate::wire::proxy::Addresses;
 /// A client that was just accepted.
 #[derive(Debug)]
 pub(in crate::proxy) struct Arrival {
-    /// Its place on the thread that will serve it.
+    /// Its slot on the worker that will serve it.
     pub slot: WorkerSlot,
     pub socket: Socket,
     pub peer: Peer,
 }
 
-/// What serves a client, and its place there. `None`: it does not come in.
+/// The frontend that serves a client, and its admission if its route is known already. `None`: the client is refused.
 type Placed = Option<(Arc<Frontend>, Option<Admission>)>;
 
-/// Lets a client in, or counts why not. Waits for a place where the descriptors or the route have none; never for the
-/// client.
+/// Admits a client, or counts why it is refused. Waits for a permit if the descriptors or the route have none left;
+/// never waits for the client.
 pub(super) async fn admit(arrival: Arrival, listener: &Listener, shared: &Arc<Shared>) -> Option<Client> {
     let Arrival { slot, socket, peer } = arrival;
     let socket = ResetOnDrop::new(socket);
-    // First: who may not come in takes nothing up.
+    // First: a refused client takes no permit.
     let frontend = listener.frontend();
     if !frontend.lets_in(&peer) {
         return None;
     }
-    // The client waits in its socket, those behind it in the kernel's queue.
+    // The client waits in its socket, those behind it in the kernel's accept queue.
     let descriptors = shared.connections.admit(&listener.addr).await?;
     let placed = match frontend.first().may_keep_waiting() {
         false => place(listener, &frontend, &peer),
@@ -43,7 +43,7 @@ pub(super) async fn admit(arrival: Arrival, listener: &Listener, shared: &Arc<Sh
     };
     let (frontend, admission) = match placed {
         Ok(placed) => placed?,
-        // In a box, as all that a listener needs room for but seldom: there may be ten thousand.
+        // Boxed, like every rare path of a listener: there may be ten thousand listeners.
         Err(frontend) => Box::pin(place_in_turn(listener, frontend, &peer)).await?,
     };
     let end = ListenerEnd { addr: &listener.addr, socket: &socket.socket };
@@ -52,15 +52,15 @@ pub(super) async fn admit(arrival: Arrival, listener: &Listener, shared: &Arc<Sh
     Some(Client { socket, frontend, permits, guard })
 }
 
-/// A place at what the listener serves now. Fails where the client is to wait for one.
+/// Admits a client to what the listener serves now. Fails if the client must wait for a permit.
 fn place(listener: &Listener, asked: &Arc<Frontend>, client: &Peer) -> Result<Placed, Arc<Frontend>> {
     let frontend = listener.frontend();
-    // An edit may have come while it waited.
+    // An edit may have changed the frontend while the client waited.
     if !Arc::ptr_eq(&frontend, asked) && !frontend.lets_in(client) {
         return Ok(None);
     }
     let Frontend::Route(live) = &*frontend else { return Ok(Some((frontend, None))) };
-    // Whom a header will name is counted as a client when the header has come.
+    // If a PROXY header will name the client, its own limits are checked once the header is read.
     let known = live.reads_header_of(client).is_none().then_some(client);
     match Admission::admit(&live.state, &live.route.policy.limits, known) {
         Ok(admission) => Ok(Some((frontend, Some(admission)))),
@@ -72,9 +72,9 @@ fn place(listener: &Listener, asked: &Arc<Frontend>, client: &Peer) -> Result<Pl
     }
 }
 
-/// The same as soon as there is a place, one client after the other: several tasks accept.
+/// Like [`place`], but waits for a permit. One client at a time, since several tasks accept.
 async fn place_in_turn(listener: &Listener, asked: Arc<Frontend>, client: &Peer) -> Placed {
-    // Nobody closes it.
+    // The semaphore is never closed.
     let _turn = listener.turn.acquire().await;
     let mut asked = asked;
     loop {
@@ -88,14 +88,14 @@ async fn place_in_turn(listener: &Listener, asked: Arc<Frontend>, client: &Peer)
     }
 }
 
-/// Waits until a place of the route is free, or an edit changes what the listener serves.
+/// Waits until the route has a free permit, or an edit changes what the listener serves.
 async fn wait(listener: &Listener, frontend: &Arc<Frontend>, client: &Peer) {
     let live = frontend.first();
     let mut freed = std::pin::pin!(live.state.freed().notified());
     let mut changed = std::pin::pin!(listener.changed.notified());
     freed.as_mut().enable();
     changed.as_mut().enable();
-    // What has happened since the caller looked woke nobody.
+    // A change before `enable` has woken nobody, so look again.
     let most = live.route.policy.limits.max_connections.unwrap_or(u32::MAX);
     if live.state.open() < most || !listener.serves(frontend) {
         return;
@@ -107,7 +107,7 @@ async fn wait(listener: &Listener, frontend: &Arc<Frontend>, client: &Peer) {
     }
 }
 
-/// Lets a client of this route in by what the preamble has said of it, where there was one.
+/// Admits a client to this route by what its preamble says. Without a preamble it was admitted before.
 pub(super) fn admit_by_preamble(
     client: &mut Client,
     live: &Arc<LiveRoute>,
@@ -115,7 +115,7 @@ pub(super) fn admit_by_preamble(
 ) -> Result<(), Outcome> {
     let Some(preamble) = preamble else { return Ok(()) };
     let peer = client.guard.client();
-    // A trusted proxy that connects for itself wants to know whether we live.
+    // A trusted proxy that connects for itself checks whether we are alive. The lists do not apply to it.
     let own = preamble.header.as_ref().is_some_and(|header| header.addresses == Addresses::Own);
     if !own && !live.admits(&peer) {
         client.guard.keep_quiet();
@@ -123,7 +123,7 @@ pub(super) fn admit_by_preamble(
     }
     let limits = &live.route.policy.limits;
     let admitted = match &mut client.permits.admission {
-        // It was known who it is when it came.
+        // Its address was known at accept, so its own limits are checked already.
         Some(_) if preamble.header.is_none() => Ok(()),
         Some(admission) => admission.identify(limits, &peer),
         none => Admission::admit(&live.state, limits, Some(&peer)).map(|admission| *none = Some(admission)),

@@ -1,4 +1,4 @@
-//! Attempts at upstream addresses, as the steps that make them share them.
+//! What the steps of an attempt share: the client, the connected candidate, and how a failure is noted.
 
 use std::time::Duration;
 
@@ -9,29 +9,29 @@ use crate::proxy::route::Candidate;
 use crate::proxy::upstream::AttemptError;
 use crate::state::Load;
 
-/// For whom an upstream is connected.
+/// The client that an upstream is connected for.
 #[derive(Clone, Copy)]
 pub(super) struct ForClient<'a> {
     pub socket: &'a Socket,
-    /// The upstream waits for bytes that we hold: neither side may send before it has them.
+    /// We hold bytes that the upstream waits for: perhaps neither side sends before it has them.
     pub holds_bytes: bool,
-    /// What an upstream with TLS wants before TLS.
+    /// The PROXY header that an upstream with TLS gets before TLS. Empty: none, or no TLS.
     pub before_tls: &'a [u8],
 }
 
-/// A candidate that was connected.
+/// A connected candidate.
 pub(super) struct Connection {
-    /// Its place among the candidates.
+    /// Its index among the candidates.
     pub index: usize,
     pub stream: Stream,
     pub peer: Peer,
-    /// Its share of the upstream's load.
+    /// Counts the connection in the upstream's load until dropped.
     pub load: Load,
-    /// How often its check had found it down before.
+    /// How often its check had found it down when the attempt began.
     pub checked_downs: u64,
 }
 
-/// Notes why an attempt failed, and how long it took. The next look-up of its name comes sooner.
+/// Notes why an attempt failed and how long it took, and asks for an earlier look-up of its name.
 pub(super) fn note_failed(
     candidate: &Candidate,
     error: &AttemptError,

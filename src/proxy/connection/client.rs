@@ -1,4 +1,4 @@
-//! A client that was let in, and what it takes up.
+//! An admitted client, and the permits it holds.
 
 use std::sync::Arc;
 
@@ -9,24 +9,24 @@ use crate::proxy::record::RecordGuard;
 use crate::proxy::route::{Admission, Frontend};
 use crate::tasks::WorkerSlot;
 
-/// A client's connection. Dropped in this order: closed, its places given back, recorded.
+/// A client's connection. Dropped in this order: the socket closes, the permits return, the record is written.
 #[derive(Debug)]
 pub(super) struct Client {
     pub socket: ResetOnDrop,
-    /// What its listener served when it was accepted: an edit does not reach into it.
+    /// What its listener served when it was accepted. Later edits do not change it.
     pub frontend: Arc<Frontend>,
-    /// In a box: a task would keep room for it wherever it is moved.
+    /// Boxed: a task reserves space for it wherever it is moved.
     pub permits: Box<Permits>,
     pub guard: RecordGuard,
 }
 
-/// What a connection takes up, given back when it has ended.
+/// What a connection holds until it ends.
 #[derive(Debug)]
 pub(super) struct Permits {
-    /// Its share of the descriptors.
+    /// Its permit from the limit of the process's connections.
     pub _descriptors: OwnedSemaphorePermit,
-    /// Its place among the connections of its route, once that is known.
+    /// Its permit among the connections of its route. `None` until that route is known.
     pub admission: Option<Admission>,
-    /// Its place on the thread that serves it.
+    /// Its slot on the worker that serves it.
     pub slot: WorkerSlot,
 }

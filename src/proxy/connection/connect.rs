@@ -1,4 +1,4 @@
-//! From a client to a connected upstream that has what it gets before the relay begins.
+//! Connects an upstream, and sends it everything that precedes the relay.
 
 use std::mem::take;
 
@@ -17,25 +17,25 @@ use crate::proxy::record::RecordGuard;
 use crate::proxy::route::LiveRoute;
 use crate::state::Load;
 
-/// The upstream of a connection.
+/// The connected upstream of a connection.
 pub(super) struct Upstream {
     pub socket: ResetOnDrop,
     /// `None`: neither side has TLS.
     sessions: Option<Box<Sessions>>,
-    /// What ends the connection from outside.
+    /// Resolves when the connection must be cut from outside. `None`: the policy cuts nothing.
     cut: Option<Box<CutSignal>>,
-    /// Its share of the upstream's load, given back when the connection has ended.
+    /// Counts the connection in the upstream's load until it ends.
     _load: Load,
 }
 
-/// The TLS of each side, where it has any.
+/// The TLS session of each side. `None`: that side has no TLS.
 struct Sessions {
     client: Option<Box<Session>>,
     upstream: Option<Box<Session>>,
 }
 
 impl Upstream {
-    /// Both ends of the connection, and what cuts it.
+    /// Both sides of the connection, and the signal that cuts it.
     pub fn streams<'a>(&'a mut self, client: &'a Socket) -> (Streams<'a>, &'a mut Option<Box<CutSignal>>) {
         let (of_client, of_upstream) = match &mut self.sessions {
             None => (None, None),
@@ -46,7 +46,7 @@ impl Upstream {
         (Streams { client, upstream }, &mut self.cut)
     }
 
-    /// Notes what went wrong in TLS.
+    /// Adds the TLS faults of both sides to the record.
     pub fn note_faults(&self, guard: &mut RecordGuard) {
         let Some(sessions) = &self.sessions else { return };
         for (who, session) in [("client", &sessions.client), ("upstream", &sessions.upstream)] {
@@ -57,13 +57,13 @@ impl Upstream {
     }
 }
 
-/// Connects an upstream, and sends it the PROXY header and what was read of the client already.
+/// Connects an upstream, and sends it the PROXY header and the bytes that were read from the client already.
 pub(super) async fn connect(
     client: &mut Client,
     live: &LiveRoute,
     preamble: Option<Box<Preamble>>,
 ) -> Result<Upstream, Outcome> {
-    // In a box: its memory is given back before the relay begins.
+    // Boxed: its memory is freed before the relay begins.
     Box::pin(reach(client, live, preamble)).await
 }
 
@@ -76,7 +76,7 @@ async fn reach(
     let mut first = header::of(socket, live, preamble.as_deref(), guard);
     let holds_bytes = !first.is_empty() || preamble.as_ref().is_some_and(|preamble| preamble.holds_bytes());
     let begins_tls = live.route.policy.tls.upstream.is_some();
-    // TLS comes after the header.
+    // The header precedes TLS.
     let before_tls = if begins_tls { take(&mut first) } else { Vec::new() };
     let wanted = ForClient { socket, holds_bytes, before_tls: &before_tls };
     let Dialed { stream, load, cut } = first_connected(wanted, live, guard).await?;
@@ -93,8 +93,8 @@ async fn reach(
     Ok(Upstream { socket: upstream, sessions: has_tls.then(|| Box::new(sessions)), cut, _load: load })
 }
 
-/// Walks the candidates until one is connected. A client that resets meanwhile ends the search; one that only sends
-/// FIN does not: it may well wait for its answer.
+/// Walks the candidates until one connects. A reset by the client ends the walk. A FIN does not: the client may still
+/// wait for its answer.
 async fn first_connected(
     client: ForClient<'_>,
     live: &LiveRoute,

@@ -1,4 +1,4 @@
-//! What ends a connection from outside of it: its upstream went down, or its address left its name.
+//! Cuts a connection from outside: its upstream went down, or its address left its name.
 
 use std::future::pending;
 use std::net::IpAddr;
@@ -11,10 +11,11 @@ use tokio::time::sleep;
 use crate::model::{OnDown, OnVanish, Outcome, Peer, Policy};
 use crate::proxy::route::Candidate;
 
-/// What a connection hangs on.
+/// What can cut a connection: its upstream's health, and its address.
 #[derive(Debug)]
 pub(super) struct CutSignal {
-    /// By failed connects, and by the check: how often each went down before, and how often by now.
+    /// How often the upstream has gone down, by failed connects and by its check, each with the count when it was
+    /// chosen. `None`: that count is not watched.
     downs: [Option<(watch::Receiver<u64>, u64)>; 2],
     address: Option<Address>,
 }
@@ -28,18 +29,18 @@ pub(super) struct Downs {
     pub checks: u64,
 }
 
-/// The address of a connection.
+/// The upstream address of a connection.
 #[derive(Debug)]
 struct Address {
     ip: IpAddr,
-    /// Those of its name.
+    /// The current addresses of its name.
     of_name: watch::Receiver<Arc<[IpAddr]>>,
-    /// How long the connection may go on without it.
+    /// How long the connection may go on after the address has left the name.
     after: Duration,
 }
 
 impl CutSignal {
-    /// Of a connection to this candidate, where the policy has one.
+    /// The signal for a connection to this candidate. `None`: its policy cuts nothing.
     pub(super) fn of(
         candidate: &Candidate,
         policy: &Policy,
@@ -68,7 +69,7 @@ impl CutSignal {
         (signal.downs[0].is_some() || signal.address.is_some()).then(|| Box::new(signal))
     }
 
-    /// Resolves when the connection is to be reset.
+    /// Resolves with the outcome when the connection must be reset.
     pub(super) async fn wait(&mut self) -> Outcome {
         let [connects, check] = &mut self.downs;
         tokio::select! {
@@ -82,14 +83,14 @@ impl CutSignal {
 async fn goes_down(downs: &mut Option<(watch::Receiver<u64>, u64)>) {
     let Some((downs, before)) = downs else { return pending().await };
     if downs.wait_for(|now| now > before).await.is_err() {
-        // Nobody looks after it any more.
+        // The sender was dropped, so the count no longer changes.
         pending().await
     }
 }
 
 async fn vanishes(address: &mut Option<Address>) {
     let Some(Address { ip, of_name, after }) = address else { return pending().await };
-    // The answers have it as the resolver gave it, the peer as a person reads it.
+    // Answers keep addresses as the resolver gave them; the peer's address is canonical.
     let gone = |addrs: &Arc<[IpAddr]>| !addrs.iter().any(|addr| addr.to_canonical() == *ip);
     if of_name.wait_for(gone).await.is_err() {
         return pending().await;

@@ -1,4 +1,4 @@
-//! The TLS handshake with a client, where TLS ends here.
+//! The TLS handshake with a client, on routes that terminate TLS.
 
 use std::io;
 use std::mem::take;
@@ -13,10 +13,10 @@ use crate::net::tls::{self, Session, TlsError};
 use crate::proxy::record::RecordGuard;
 use crate::proxy::route::LiveRoute;
 
-/// How long a client has to read why it was refused.
+/// How long a refused client has to read the alert before its socket closes.
 const PARTING: Duration = Duration::from_secs(1);
 
-/// Begins TLS with a client of a route that has a certificate.
+/// Does the TLS handshake with a client, if the route has a certificate.
 pub(super) async fn accept(
     client: &mut Client,
     live: &LiveRoute,
@@ -44,12 +44,12 @@ async fn handshake(
     live: &LiveRoute,
     preamble: &mut Preamble,
 ) -> Result<Box<Session>, Outcome> {
-    // Its files were read before the route came to run.
+    // Its files were read before the route started.
     let acceptor = live.acceptor.as_ref().ok_or(Outcome::Internal)?.load_full();
     let policy = &live.route.policy;
     let (socket, deadline) = (&client.socket.socket, Instant::now() + policy.timeouts.sniff);
     if preamble.hello.is_none() && policy.proxy_protocol.send == Some(ProxyVersion::V2) {
-        // The header to the upstream says what the client asks for.
+        // The PROXY header to the upstream repeats what the client asks for.
         preamble.hello = hello(socket, &mut preamble.first, deadline).await?;
     }
     let first = take(&mut preamble.first);
@@ -58,10 +58,10 @@ async fn handshake(
     accepted.map(Box::new).map_err(|error| failed(&error, &mut client.guard))
 }
 
-/// How a connection ends whose TLS did not begin.
+/// The outcome of a connection whose TLS handshake failed.
 fn failed(error: &TlsError, guard: &mut RecordGuard) -> Outcome {
     match error {
-        // So a load balancer looks whether we live.
+        // A load balancer's health check looks like this.
         TlsError::Silent => Outcome::ClientClosed,
         TlsError::Io(error) if error.kind() == io::ErrorKind::ConnectionReset => Outcome::ClientReset,
         TlsError::Io(_) => Outcome::ClientLost,

@@ -1,4 +1,4 @@
-//! What an upstream gets before the relay begins: who the client is, and the bytes that it has sent already.
+//! What an upstream receives before the relay begins: a PROXY header, and the bytes that the client has sent already.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::proxy::route::LiveRoute;
 use crate::wire::client_hello::ClientHello;
 use crate::wire::proxy::{self, Addresses, Header, Notes};
 
-/// What says to an upstream who the client is, where the route sends that.
+/// The PROXY header that names the client to the upstream. Empty: the route sends none.
 pub(super) fn of(
     client: &Socket,
     live: &LiveRoute,
@@ -37,7 +37,7 @@ pub(super) fn of(
     proxy::write_v2(&Header { addresses, notes }, false)
 }
 
-/// Sends to a connected upstream what it gets before the relay begins: a header, and what was read of the client already.
+/// Sends a connected upstream what precedes the relay: the PROXY header, and the bytes read from the client already.
 pub(super) async fn send(
     client: &Socket,
     mut upstream: StreamRef<'_>,
@@ -47,7 +47,7 @@ pub(super) async fn send(
     if bytes.is_empty() {
         return Ok(());
     }
-    // The kernel's buffer takes it at once, unless somebody has made that very small.
+    // The kernel's send buffer takes this at once, unless it was made very small.
     let sent = timeout(at_most, upstream.send_all(bytes));
     let sent = tokio::select! {
         biased;
@@ -61,7 +61,8 @@ pub(super) async fn send(
     }
 }
 
-/// What the client asks for. Its protocol, where that is sure: which of several the server takes, is not known here.
+/// Notes what the client asks for. Its protocol only if it is certain: which of several the server will take is not
+/// known here.
 fn note_hello(notes: &mut Notes, hello: &ClientHello, served: &[String]) {
     notes.authority = hello.server_name.clone().map(String::into_bytes).or(notes.authority.take());
     let of_route =
@@ -70,11 +71,11 @@ fn note_hello(notes: &mut Notes, hello: &ClientHello, served: &[String]) {
     notes.alpn = of_route.or(only).cloned().or(notes.alpn.take());
 }
 
-/// Between whom a connection is, as the next proxy or the upstream is to hear it.
+/// The two ends of a connection, as the PROXY header gives them to the upstream.
 fn addresses(client: &Peer, socket: &Socket, header: Option<&Header>) -> Addresses {
     if let Some(Header { addresses, .. }) = header {
         match addresses {
-            // What nobody said, we say: who connects to us.
+            // The header names no client, so name the peer that connected to us.
             Addresses::Own | Addresses::Unknown => {}
             addresses => return addresses.clone(),
         }

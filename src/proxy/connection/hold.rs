@@ -10,10 +10,10 @@ use crate::model::Outcome;
 use crate::proxy::record::RecordGuard;
 use crate::proxy::route::LiveRoute;
 
-/// One of those who wait tries so often, for all.
+/// How often one of the waiting clients tries, on behalf of all.
 const TRY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Waits until an upstream is connected, for so long. `failed`: why that did not go at once.
+/// Waits until an upstream connects, for `at_most`. `failed` is the outcome of the first walk, and returned on timeout.
 pub(super) async fn until_back(
     client: ForClient<'_>,
     live: &LiveRoute,
@@ -22,7 +22,7 @@ pub(super) async fn until_back(
     guard: &mut RecordGuard,
 ) -> Result<Dialed, Outcome> {
     let ends = Instant::now() + at_most;
-    // Before the first try: what comes meanwhile is not missed.
+    // Subscribe before the first try, so that nothing is missed.
     let (mut served, mut news) = (live.held.subscribe(), live.news());
     let Ok(_place) = live.held.places.try_acquire() else {
         guard.failed_attempt("too many clients wait for an upstream");

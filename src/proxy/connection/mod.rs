@@ -1,4 +1,4 @@
-//! The story of one connection, told in [`serve`]; each step is a file of its own.
+//! The life of one connection, step by step in [`serve`]. Each step has its own file.
 
 mod admit;
 mod attempt;
@@ -25,7 +25,7 @@ use preamble::Preamble;
 
 /// The whole life of one connection: admit → preamble → route → connect → relay → record.
 ///
-/// The accept loop awaits the first step, which may wait for a place but never for the client. All else is a task of the
+/// The accept loop awaits admission, which may wait for a permit but never for the client. The rest is a task of the
 /// first route of the address, and of the route that serves the client once that is known.
 pub(super) async fn serve(arrival: Arrival, listener: &Listener, shared: &Arc<Shared>) {
     let Some(mut client) = admit::admit(arrival, listener, shared).await else { return };
@@ -65,7 +65,8 @@ pub(super) async fn serve(arrival: Arrival, listener: &Listener, shared: &Arc<Sh
     }
 }
 
-/// A task is as large as the largest branch of its future, and each idle connection has one.
+/// Bounds the size of a connection's task. A task is as large as the largest branch of its future, and every idle
+/// connection has one.
 fn small<F: Future>(task: F) -> F {
     const { assert!(size_of::<F>() <= 880, "the task of a connection is too large") };
     task

@@ -1,5 +1,5 @@
-//! What is read of a client before its route is known: a PROXY header, a TLS hello. Nothing of it is kept from the upstream:
-//! what follows a header is sent first.
+//! Reads what a client sends before its route is known: a PROXY header, a TLS hello. No byte is withheld from the
+//! upstream: whatever follows a header is sent first.
 
 use std::io;
 use std::sync::Arc;
@@ -15,27 +15,27 @@ use crate::proxy::route::{Frontend, LiveRoute, SniRouter};
 use crate::wire::client_hello::{ClientHello, Progress, Sniffer};
 use crate::wire::proxy::{self, Addresses, Header};
 
-/// What a client has sent so far.
+/// What was read from a client so far.
 #[derive(Debug, Default)]
 pub(super) struct Preamble {
-    /// What a proxy before us has said of it.
+    /// The PROXY header, if a proxy before us has sent one.
     pub header: Option<Header>,
-    /// What it asks for.
+    /// The TLS hello, with what the client asks for. `None`: none was read.
     pub hello: Option<ClientHello>,
-    /// Its own first bytes: the upstream's, once there is one.
+    /// The client's own first bytes, which go to the upstream first.
     pub first: Vec<u8>,
-    /// Its TLS, where that ends here.
+    /// The client's TLS session, if the route terminates TLS.
     pub session: Option<Box<Session>>,
 }
 
 impl Preamble {
-    /// Whether the upstream is to get something that was read already.
+    /// Whether bytes for the upstream were read already.
     pub fn holds_bytes(&self) -> bool {
         !self.first.is_empty() || self.session.as_ref().is_some_and(|session| session.holds_bytes())
     }
 }
 
-/// Reads the PROXY header of a sender that is trusted to send one. `None`: nothing has to be read of this client.
+/// Reads the PROXY header, if the sender is trusted to send one. `None`: this client needs no preamble.
 pub(super) async fn read(client: &mut Client) -> Result<Option<Box<Preamble>>, Outcome> {
     let peer = client.guard.client();
     if !client.frontend.reads_first(&peer) {
@@ -53,7 +53,7 @@ pub(super) async fn read(client: &mut Client) -> Result<Option<Box<Preamble>>, O
     Ok(Some(preamble))
 }
 
-/// The route that serves a client. Where several share the address, its hello is read, and chooses one.
+/// The route that serves a client. If several share the address, the client's hello is read and chooses one.
 pub(super) async fn route(
     client: &mut Client,
     preamble: Option<&mut Preamble>,
@@ -93,7 +93,7 @@ async fn choose(
         match more(socket, &mut preamble.first, deadline).await {
             More::Bytes => {}
             More::Failed(outcome) => return Err(outcome),
-            // It may still wait for an answer.
+            // The client has half-closed, and may still wait for an answer.
             More::End => break (router.rest(), "the client ended before it asked for a server".to_owned()),
             More::Late => break (router.rest(), "the client did not begin TLS in time".to_owned()),
         }
@@ -106,7 +106,7 @@ async fn choose(
     Ok(live.clone())
 }
 
-/// What a client asks for that must begin TLS. `None`: it does not.
+/// Reads the hello of a client that must begin TLS. `None`: it sends something else, ends, or is late.
 pub(super) async fn hello(
     socket: &Socket,
     first: &mut Vec<u8>,
@@ -127,7 +127,7 @@ pub(super) async fn hello(
     }
 }
 
-/// Who the client is, where the header names one.
+/// The client that the header names, if it names one.
 fn named(header: &Header) -> Option<Peer> {
     match &header.addresses {
         Addresses::Ip(client, _) => Some(Peer::from_ip(*client)),
@@ -139,7 +139,7 @@ fn named(header: &Header) -> Option<Peer> {
     }
 }
 
-/// Reads a header; what came after it stays in `first`.
+/// Reads a PROXY header. Bytes that follow it stay in `first`.
 async fn header(
     socket: &Socket,
     accept: &AcceptProxy,
@@ -162,7 +162,7 @@ async fn header(
         match more(socket, first, deadline).await {
             More::Bytes => {}
             More::Failed(outcome) => return Err(outcome),
-            // So a load balancer looks whether we live.
+            // A load balancer's health check looks like this.
             More::End if first.is_empty() => return Err(Outcome::ClientClosed),
             More::End => {
                 guard.note("the client ended within its PROXY header");
@@ -176,12 +176,12 @@ async fn header(
     }
 }
 
-/// What one read has brought.
+/// The result of one read.
 enum More {
     Bytes,
     /// FIN.
     End,
-    /// The deadline.
+    /// The deadline passed.
     Late,
     Failed(Outcome),
 }

@@ -1,4 +1,4 @@
-//! The addresses of one name, one beside the other, so that one that does not answer costs little (RFC 8305).
+//! Races the addresses of one name, so that one that does not answer costs little (RFC 8305).
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -16,12 +16,12 @@ use crate::proxy::route::Candidates;
 use crate::proxy::upstream::AttemptError;
 use crate::state::{Step, Walk};
 
-/// How long an attempt has for itself before the next address is tried beside it (RFC 8305, section 5).
+/// How long an attempt runs alone before the next address is tried beside it (RFC 8305, section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 type Dial<'c> = Pin<Box<dyn Future<Output = Result<(Stream, Peer), AttemptError>> + Send + 'c>>;
 
-/// An attempt that is under way.
+/// An attempt in progress.
 struct Runner<'c> {
     step: Step,
     begun: Instant,
@@ -29,8 +29,8 @@ struct Runner<'c> {
     dial: Dial<'c>,
 }
 
-/// Tries the address of `first`, and the others of its name: the next one when one has failed, or [`ATTEMPT_DELAY`]
-/// after the last. `None`: none connects.
+/// Tries the address of `first`, then the others of its name: the next one once an attempt has failed, or
+/// [`ATTEMPT_DELAY`] after the last. `None`: none connects.
 pub(super) async fn race(
     candidates: &Candidates,
     walk: &mut Walk,
@@ -50,7 +50,7 @@ pub(super) async fn race(
             return None;
         }
         let mut head_start = pin!(sleep(ATTEMPT_DELAY));
-        // `None`: it is the next address's turn.
+        // `None`: start the next address.
         let ended = poll_fn(|cx| {
             for (i, runner) in under_way.iter_mut().enumerate() {
                 if let Poll::Ready(result) = runner.dial.as_mut().poll(cx) {
@@ -85,7 +85,8 @@ fn start<'c>(candidates: &'c Candidates, step: Step, options: DialOptions<'c>) -
     Some(Runner { step, begun: Instant::now(), checked_downs: candidate.checked_downs(), dial })
 }
 
-/// Those that had their time for themselves, and were silent: else a silent address would cost its delay for ever.
+/// Drops the losing attempts. One that stayed silent for its whole head start counts as failed; otherwise a silent
+/// address would cost its delay for ever.
 fn overtake(candidates: &Candidates, losers: Vec<Runner<'_>>, winner: Instant) {
     for Runner { step, begun, dial, .. } in losers {
         drop(dial);

@@ -1,4 +1,4 @@
-//! The relay of a connection, and how it ended.
+//! Relays a connection, and maps how it ended to an outcome.
 
 use std::future::pending;
 
@@ -31,7 +31,7 @@ pub(super) async fn run(
     Ok(outcome(ending))
 }
 
-/// In a box: few routes want it, and each connection would be larger by it.
+/// Boxed: few routes use it, and it would make every connection's task larger.
 async fn is_cut(cut: &mut Option<Box<CutSignal>>) -> Outcome {
     match cut {
         Some(cut) => Box::pin(cut.wait()).await,

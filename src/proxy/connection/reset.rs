@@ -1,24 +1,24 @@
-//! A client's or an upstream's socket that is closed with a reset unless its connection came to a clean end.
+//! The socket of a client or an upstream. It is closed with a reset unless its connection ended cleanly.
 
 use std::sync::Arc;
 
 use crate::net::Socket;
 
-/// Resets when it is dropped, whatever ends its task: nobody may take a cut connection for a finished one.
+/// Resets the socket on drop, however its task ends, so that no peer mistakes a cut connection for a finished one.
 #[derive(Debug)]
 pub(super) struct ResetOnDrop {
-    /// The socket. Others look at it, but for a moment only.
+    /// The socket. Readers of the open table clone it too, but only for a moment.
     pub socket: Arc<Socket>,
     clean: bool,
 }
 
 impl ResetOnDrop {
-    /// Of a connection that has just begun.
+    /// Wraps the socket of a new connection. It is reset on drop until [`ResetOnDrop::ended_cleanly`] is called.
     pub fn new(socket: Socket) -> Self {
         ResetOnDrop { socket: Arc::new(socket), clean: false }
     }
 
-    /// Its drop closes it as the kernel sees fit: both sides have had their FIN.
+    /// From now on a drop closes the socket without a reset: both sides have had their FIN.
     pub fn ended_cleanly(&mut self) {
         self.clean = true;
     }

@@ -1,4 +1,4 @@
-//! The walk through the candidates of a route, until one is connected.
+//! Walks the candidates of a route until one connects.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,25 +16,25 @@ use crate::proxy::record::{Connected, RecordGuard};
 use crate::proxy::route::{Candidates, LiveRoute};
 use crate::state::{Load, Step, Walk};
 
-/// How long a connected upstream is watched for a reset, where there is another to try instead. What takes a connection for
-/// one that is not there yet (a container's port, say) resets it at once.
+/// How long a connected upstream is watched for a reset, if another candidate is left. A proxy that accepts for a
+/// server that is not up yet (a container's port, say) resets the connection at once.
 const EARLY: Duration = Duration::from_secs(1);
 
-/// How long a client that found no address to connect waits for the next look-up: names are looked up once a second at the
+/// How long a client waits for the next look-up when no address has connected. A name is looked up once a second at
 /// most.
 const NEXT_LOOK_UP: Duration = Duration::from_secs(2);
 
-/// A connected upstream.
+/// A connected upstream, and what the connection holds.
 pub(super) struct Dialed {
     pub stream: Stream,
-    /// Its share of the upstream's load, given back when the connection has ended.
+    /// Counts the connection in the upstream's load until it ends.
     pub load: Load,
-    /// What ends it from outside.
+    /// Resolves when the connection must be cut from outside. `None`: the policy cuts nothing.
     pub cut: Option<Box<CutSignal>>,
 }
 
-/// Walks through all candidates. Where none connects and names are among them, once more through what their next look-up
-/// brings: to its clients a server that has just moved is not gone.
+/// Walks all candidates. If none connects and some come from names, walks once more with the next answers for these
+/// names: a server that has just moved is not down for its clients.
 pub(super) async fn walk(
     client: ForClient<'_>,
     live: &LiveRoute,
@@ -42,7 +42,7 @@ pub(super) async fn walk(
 ) -> Result<Dialed, Outcome> {
     let candidates = live.candidates();
     let at_most = match candidates.list() {
-        // No look-up has ever brought one: the first may be under way.
+        // No look-up has returned an address yet. The first one may be in progress.
         [] => live.route.policy.timeouts.connect,
         _ => match walk_once(client, live, &candidates, guard).await {
             Err(Outcome::ConnectFailed) if live.has_names() => NEXT_LOOK_UP,
@@ -63,7 +63,8 @@ pub(super) async fn walk(
     ended
 }
 
-/// No byte of the client has been delivered yet: whatever goes wrong here, the next candidate may have it.
+/// Walks the candidates once. No byte of the client has been delivered yet, so whatever fails here, the next candidate
+/// can take over.
 async fn walk_once(
     client: ForClient<'_>,
     live: &LiveRoute,
@@ -84,7 +85,7 @@ async fn walk_once(
         };
         let Some(Connection { index, stream, peer, load, checked_downs }) = connected else { continue };
         let Some(candidate) = candidates.get(index) else { break };
-        // Who speaks TLS is there.
+        // An upstream that speaks TLS is really there.
         let is_sure = client.holds_bytes || stream.session.is_some();
         if !is_sure && candidates.pool.has_left(&walk) {
             match early_reset(client.socket, &stream.socket).await {
@@ -129,8 +130,8 @@ async fn alone(
     }
 }
 
-/// Who resets before a byte has gone either way. Ends with the first byte or end of either side, so that nobody waits for
-/// it.
+/// Which side resets before a byte was sent either way. Returns at the first byte or end of either side, so that nobody
+/// waits for it.
 async fn early_reset(client: &Socket, upstream: &Socket) -> Option<Side> {
     tokio::select! {
         biased;

@@ -1,4 +1,4 @@
-//! The accept loop of one listener. It awaits no peer, and no error ends it.
+//! The accept loop of one listener. It never waits for a peer, and no error ends it.
 
 use std::io;
 use std::sync::Arc;
@@ -14,12 +14,13 @@ use crate::proxy::record::Shared;
 use crate::proxy::route::Listener;
 use crate::tasks::{Worker, WorkerPool};
 
-/// How long accepting pauses when the system has no more to give.
+/// How long accepting pauses when the system has run out of resources.
 const PAUSE: Duration = Duration::from_millis(200);
-/// So many aborted connections in a row are no clients any more, but a fault that must not cost a processor.
+/// This many aborted connections in a row are a fault rather than clients. The loop then pauses, to spare the
+/// processor.
 const ABORTED_IN_A_ROW: u32 = 64;
 
-/// Takes connections until its task is ended.
+/// Accepts connections until its task is killed.
 pub(super) async fn serve(
     acceptor: Acceptor,
     worker: Arc<Worker>,
@@ -53,7 +54,7 @@ pub(super) async fn serve(
     }
 }
 
-/// A client's socket on the thread that will serve it.
+/// Registers an accepted socket with the worker that will serve it.
 fn arrive(accepted: Accepted, workers: &WorkerPool, near: &Arc<Worker>) -> io::Result<Arrival> {
     let slot = workers.slot(near);
     let (socket, peer) = {
@@ -67,7 +68,7 @@ async fn pause() {
     Box::pin(sleep(PAUSE)).await;
 }
 
-/// Errors that concern the one connection that was to be accepted (accept(2): "treat like EAGAIN by retrying").
+/// Whether an error concerns only the one connection to be accepted (accept(2): "treat like EAGAIN by retrying").
 fn of_one_client(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
     matches!(

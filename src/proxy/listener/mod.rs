@@ -1,4 +1,4 @@
-//! Listening addresses: the socket, and the tasks that take its connections.
+//! Listeners: the listening socket, and the tasks that accept from it.
 
 mod accept;
 mod socket;

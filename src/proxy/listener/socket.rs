@@ -1,4 +1,4 @@
-//! The listening socket of a listener, and `when_down = "refuse"`: it is closed while no upstream is up.
+//! The listening socket of a listener. With `when_down = "refuse"` it is closed while no upstream is up.
 
 use std::future::pending;
 use std::io;
@@ -19,40 +19,41 @@ use crate::proxy::route::{Frontend, Listener, LiveRoute};
 use crate::state::{LogOnce, Walk, lock};
 use crate::tasks::{Scope, Worker, WorkerPool};
 
-/// How often the upstreams of a closed listener are tried, where no check does it.
+/// How often the upstreams of a closed listener are tried, if no check does that.
 const TRY_INTERVAL: Duration = Duration::from_secs(1);
-/// How often an address is asked for again that another program has taken meanwhile.
+/// How often a bind is retried while another program has taken the address.
 const BIND_INTERVAL: Duration = Duration::from_millis(500);
 
-/// A listening address, its socket, and the tasks that take its connections.
+/// A listening address, its socket, and the tasks that accept from it.
 #[derive(Debug)]
 pub struct ListenSocket {
     listener: Arc<Listener>,
     shared: Arc<Shared>,
     /// `None` while it is closed.
     socket: ArcSwapOption<StreamListener>,
-    /// It is ours alone: closing it makes clients see a closed port. One that systemd holds as well stays open.
+    /// Whether the socket is ours alone, so that closing it closes the port. One that systemd holds as well stays open.
     closable: bool,
     tasks: Mutex<Tasks>,
     edited: Notify,
 }
 
-/// What works for a listener.
+/// The tasks of a listener.
 #[derive(Debug)]
 struct Tasks {
     owner: Scope,
-    /// Those who take connections while the socket is open.
+    /// Owns the accept loops, while the socket is open.
     accepting: Scope,
-    /// Who closes it and opens it again, once a route has wanted that.
+    /// Owns the task that closes and reopens the socket. `None` until a route has `when_down = "refuse"`.
     closing: Option<Scope>,
 }
 
-/// Those who will take the connections of a socket: each waits on its own thread.
+/// The acceptors of a socket, each registered with its own worker.
 #[derive(Debug)]
 pub struct Acceptors(Vec<(Arc<Worker>, Acceptor)>);
 
 impl Acceptors {
-    /// At a socket that nobody else accepts from; `listeners`: how many there are. Fails as epoll_ctl(2) does.
+    /// Registers with a socket that nobody else accepts from. `listeners`: the number of all listeners. Fails as
+    /// epoll_ctl(2) does.
     pub fn at(socket: &StreamListener, workers: &WorkerPool, listeners: usize) -> io::Result<Self> {
         let acceptor = |worker: Arc<Worker>| {
             let acceptor = {
@@ -66,7 +67,7 @@ impl Acceptors {
 }
 
 impl ListenSocket {
-    /// Of a socket that listens. What works for it belongs to `owner`.
+    /// Wraps a socket that listens. Its tasks belong to `owner`.
     pub fn new(
         listener: Listener,
         socket: StreamListener,
@@ -85,24 +86,23 @@ impl ListenSocket {
         })
     }
 
-    /// The address, and what it serves.
+    /// The listening address, and its frontend.
     pub fn listener(&self) -> &Listener {
         &self.listener
     }
 
-    /// The socket, while it is open.
+    /// The socket. `None` while it is closed.
     pub fn socket(&self) -> Option<Arc<StreamListener>> {
         self.socket.load_full()
     }
 
-    /// Takes connections from now on, and closes and opens the socket as the route wants it, until
-    /// [`ListenSocket::close`].
+    /// Accepts from now on, and closes and reopens the socket as the route wants it, until [`ListenSocket::close`].
     pub fn begin(self: &Arc<Self>, acceptors: Acceptors) {
         self.accept(acceptors);
         self.edited();
     }
 
-    /// Serves the next connections by something else: same socket, same queue.
+    /// Serves later connections with another frontend. The socket and its accept queue stay.
     pub fn serve(self: &Arc<Self>, frontend: Frontend) {
         self.listener.serve(frontend);
         self.edited();
@@ -118,14 +118,14 @@ impl ListenSocket {
         }
     }
 
-    /// Takes no more connections. [`ListenSocket::close`] waits until that is so.
+    /// Stops accepting. [`ListenSocket::close`] waits until the tasks have ended.
     pub fn stop(&self) {
         let tasks = lock(&self.tasks);
         tasks.closing.iter().for_each(Scope::kill);
         tasks.accepting.kill();
     }
 
-    /// Closes the socket for good; what waits in its queue is reset.
+    /// Closes the socket for good. Connections that wait in its accept queue are reset.
     pub async fn close(&self) {
         let closing = lock(&self.tasks).closing.take();
         if let Some(closing) = closing {
@@ -145,7 +145,7 @@ impl ListenSocket {
         }
     }
 
-    /// Ends those who take connections, and closes the socket with the last of them.
+    /// Ends the accept loops, and closes the socket with the last of them.
     async fn shut(&self) {
         let accepting = lock(&self.tasks).accepting.clone();
         accepting.kill();
@@ -178,12 +178,12 @@ impl ListenSocket {
         info!(%listener, closed_for = %units::show_millis(closed.elapsed()), "listening again");
     }
 
-    /// Resolves when the route says so, and no upstream is up.
+    /// Resolves when the route has `when_down = "refuse"` and no upstream is up.
     async fn must_close(&self, told: &mut bool) {
         loop {
             let frontend = self.listener.frontend();
             if frontend.policy().when_down != WhenDown::Refuse {
-                // Not to be kept from its end by who waits for another.
+                // Do not keep it alive while waiting for another frontend.
                 drop(frontend);
                 self.edited.notified().await;
             } else if self.is_deserted(frontend.first(), told).await {
@@ -192,7 +192,7 @@ impl ListenSocket {
         }
     }
 
-    /// Resolves when no upstream is up, or with `false` when the listener may serve something else.
+    /// Resolves with `true` when no upstream is up, or with `false` when an edit may have changed the frontend.
     async fn is_deserted(&self, live: &LiveRoute, told: &mut bool) -> bool {
         let mut news = live.news();
         loop {
@@ -214,7 +214,7 @@ impl ListenSocket {
         }
     }
 
-    /// Resolves when an upstream is back, or an edit has the listener open whatever happens.
+    /// Resolves when an upstream is back, or an edit has removed `when_down = "refuse"`.
     async fn may_open(&self) {
         loop {
             let frontend = self.listener.frontend();
@@ -225,7 +225,7 @@ impl ListenSocket {
             }
             let tried = async {
                 if live.route.policy.health.is_some() {
-                    // The checks find it out.
+                    // The checks notice when it is back.
                     pending::<()>().await;
                 }
                 sleep(TRY_INTERVAL).await;
@@ -239,7 +239,7 @@ impl ListenSocket {
         }
     }
 
-    /// Opens the socket again. Another program may have taken its address meanwhile: then until it gives it back.
+    /// Reopens the socket. Retries until it works: another program may have taken the address meanwhile.
     async fn open(&self) -> (StreamListener, Acceptors) {
         let (listener, failing) = (&*self.listener.addr, LogOnce::default());
         loop {
@@ -262,7 +262,7 @@ impl ListenSocket {
     }
 }
 
-/// Connects once to each candidate until one answers, as a client would, and closes again.
+/// Connects to each candidate once, as a client would, and closes again. Stops at the first that answers.
 async fn try_all(live: &LiveRoute) {
     let candidates = live.candidates();
     let policy = &live.route.policy;

@@ -1,4 +1,4 @@
-//! The access log: one [`Record`], one line.
+//! The access log: one line per [`Record`].
 
 use std::fmt::{self, Write};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::{Connected, Record};
 use crate::model::{ListenAddr, LogFormat, Peer, UpstreamAddr};
 use crate::sink::Sink;
 
-/// Where records go: nowhere, until it is told. Clones are the same log.
+/// The access log. Records go nowhere until [`AccessLog::write_to`] sets a sink. Clones share the sink.
 #[derive(Clone, Debug, Default)]
 pub struct AccessLog {
     out: Arc<ArcSwapOption<Out>>,
@@ -24,12 +24,12 @@ struct Out {
 }
 
 impl AccessLog {
-    /// From now on records go there, in this look; `None`: nowhere.
+    /// Sets where records go from now on, and in which format. `None`: nowhere.
     pub fn write_to(&self, target: Option<(Arc<Sink>, LogFormat)>) {
         self.out.store(target.map(|(sink, format)| Arc::new(Out { sink, format })));
     }
 
-    /// Hands a record over. Never blocks: what cannot be written is counted as lost.
+    /// Writes a record. Never blocks: a line that cannot be written is counted as lost.
     pub fn write(&self, record: &Record) {
         if let Some(out) = &*self.out.load() {
             out.sink.write(line(record, out.format).as_bytes());
@@ -37,11 +37,11 @@ impl AccessLog {
     }
 }
 
-/// A record as one line, with its line feed.
+/// Formats a record as one line, with its line feed.
 pub fn line(record: &Record, format: LogFormat) -> String {
     let mut line = match format {
         LogFormat::Text => text(record),
-        // Of these fields none fails to serialize.
+        // None of these fields fails to serialize.
         LogFormat::Json => serde_json::to_string(&Json::of(record)).unwrap_or_default(),
     };
     line.push('\n');
@@ -81,7 +81,7 @@ fn text(record: &Record) -> String {
     line
 }
 
-/// Appends ` key=value`, the value in quotes where it would not stand as one word without.
+/// Appends ` key=value`. The value is quoted unless it reads as one plain word.
 fn field(line: &mut String, key: &str, value: impl fmt::Display) {
     // Writing to a string cannot fail.
     let _ = write!(line, " {key}=");
@@ -109,7 +109,7 @@ fn field(line: &mut String, key: &str, value: impl fmt::Display) {
     line.push('"');
 }
 
-/// The look of a record in JSON. Keys of the text, in its order; what is not known is `null`.
+/// A record in JSON: the keys of the text, in the same order. What the text shows as `-` is `null`.
 #[derive(Serialize)]
 struct Json<'a> {
     timestamp: Shown<humantime::Rfc3339Timestamp>,
@@ -159,7 +159,7 @@ impl<'a> Json<'a> {
     }
 }
 
-/// A string in JSON, as it is displayed.
+/// Serializes a value as the string that it displays.
 struct Shown<T>(T);
 
 impl<T: fmt::Display> Serialize for Shown<T> {
@@ -168,12 +168,12 @@ impl<T: fmt::Display> Serialize for Shown<T> {
     }
 }
 
-/// The end of a connection, by the clock on the wall: RFC 3339, UTC.
+/// When the connection ended, by the wall clock: RFC 3339, UTC.
 fn ended(record: &Record) -> humantime::Rfc3339Timestamp {
     humantime::format_rfc3339_millis(record.started + record.duration)
 }
 
-/// The address that was connected, where it is not the upstream as written.
+/// The address that was connected. `None`: it is the upstream as written, or there was none.
 fn peer(record: &Record) -> Option<&Peer> {
     let Connected { written, peer } = record.upstream.as_ref()?;
     let same = match (&**written, peer) {
@@ -184,7 +184,7 @@ fn peer(record: &Record) -> Option<&Peer> {
     (!same).then_some(peer)
 }
 
-/// Milliseconds, to the microsecond.
+/// A time in milliseconds, to the microsecond.
 struct Millis(Duration);
 
 impl Millis {

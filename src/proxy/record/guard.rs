@@ -1,4 +1,4 @@
-//! The guard that makes the [`Record`] of a connection, whatever ends its task.
+//! Writes the [`Record`] of a connection, however its task ends.
 
 use std::sync::Arc;
 
@@ -11,27 +11,28 @@ use crate::net::relay::Traffic;
 use crate::proxy::route::LiveRoute;
 use crate::state::Tally;
 
-/// So many failed attempts are named; the others are counted.
+/// How many failed attempts a record names. The others are only counted.
 const ERRORS_SHOWN: u32 = 8;
 
-/// A connection in the making. Its drop makes the [`Record`], also where the task was ended or has panicked.
+/// Collects what a connection's [`Record`] will say. Its drop writes the record, even if the task was killed or has
+/// panicked.
 #[derive(Debug)]
 pub struct RecordGuard {
     shared: Arc<Shared>,
     open: Arc<OpenConnection>,
 }
 
-/// Our end of a client's connection.
+/// Our end of a client's connection: the listener and the accepted socket.
 #[derive(Debug)]
 pub struct ListenerEnd<'a> {
-    /// Where the client came in.
+    /// The address of the listener that accepted the client.
     pub addr: &'a Arc<ListenAddr>,
-    /// Its socket.
+    /// The accepted socket. The open table keeps only a weak reference.
     pub socket: &'a Arc<Socket>,
 }
 
 impl RecordGuard {
-    /// Of a client that nobody has refused. It belongs to `owner` until [`RecordGuard::routed`].
+    /// Opens the record of an accepted client. The connection belongs to `owner` until [`RecordGuard::routed`].
     pub fn open(
         shared: &Arc<Shared>,
         owner: Arc<LiveRoute>,
@@ -45,49 +46,49 @@ impl RecordGuard {
         RecordGuard { shared: shared.clone(), open }
     }
 
-    /// The connection, as others see it.
+    /// The entry of the connection in the open table.
     pub fn opened(&self) -> &Arc<OpenConnection> {
         &self.open
     }
 
-    /// What all connections share.
+    /// The state that all connections of the process share.
     pub fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 
-    /// Bytes so far.
+    /// The bytes relayed so far.
     pub fn traffic(&self) -> &Traffic {
         &self.open.traffic
     }
 
-    /// Who came.
+    /// The peer that connected, or the client that its PROXY header named.
     pub fn client(&self) -> Peer {
         self.open.known().client.clone()
     }
 
-    /// This route serves it.
+    /// Sets the route that serves the connection.
     pub fn routed(&mut self, live: &Arc<LiveRoute>) {
         self.open.known().owner = live.clone();
     }
 
-    /// It has a place among the connections of its route.
+    /// Counts the connection as opened in the counters of its route.
     pub fn admitted(&mut self) {
         let mut known = self.open.known();
         known.counted = true;
         known.owner.state.meter().tally.opened();
     }
 
-    /// A proxy before us has said who came.
+    /// Sets the client that the PROXY header of a trusted proxy named.
     pub fn identified(&mut self, client: &Peer) {
         self.open.known().client = client.clone();
     }
 
-    /// It was refused, and is counted there: it makes no record.
+    /// Suppresses the record: the client was refused, and counted as such.
     pub fn keep_quiet(&mut self) {
         self.open.known().quiet = true;
     }
 
-    /// What the record says beside the outcome.
+    /// Sets the detail of the record, which stands beside the outcome.
     pub fn note(&mut self, what: &str) {
         self.open.known().detail.get_or_insert_default().text = what.to_owned();
     }
@@ -97,7 +98,7 @@ impl RecordGuard {
         self.shared.unique_id(self.open.id)
     }
 
-    /// An attempt has failed.
+    /// Adds a failed attempt to the detail of the record.
     pub fn failed_attempt(&mut self, why: &str) {
         let mut known = self.open.known();
         let detail = known.detail.get_or_insert_default();
@@ -111,7 +112,7 @@ impl RecordGuard {
         detail.text.push_str(why);
     }
 
-    /// An upstream is connected.
+    /// Notes the connected upstream, and counts the connection in its tally.
     pub fn connected(&mut self, upstream: Connected, tally: &Arc<Tally>) {
         tally.opened();
         let mut known = self.open.known();
@@ -120,12 +121,12 @@ impl RecordGuard {
         known.connected_after(self.open.age());
     }
 
-    /// The socket of that upstream.
+    /// Lets the open table look at the socket of that upstream. Keeps only a weak reference.
     pub fn set_upstream_socket(&self, upstream: &Arc<Socket>) {
         self.open.set_upstream_socket(upstream);
     }
 
-    /// It has ended.
+    /// Sets the outcome. If none is set, the drop decides: drained, killed, or an internal fault.
     pub fn ended(&mut self, outcome: Outcome) {
         self.open.known().outcome = outcome;
     }

@@ -1,5 +1,5 @@
-//! What is known of a connection: while it is open ([`OpenConnection`]), and when it has ended ([`Record`]): one value,
-//! which the access log, the metrics and `status` read.
+//! What is known about a connection while it is open ([`OpenConnection`]) and after its end ([`Record`]). The access
+//! log, the metrics and `status` all read these.
 
 mod access_log;
 mod guard;
@@ -17,34 +17,34 @@ pub use shared::Shared;
 use crate::model::{DataPath, ListenAddr, Outcome, Peer, Route};
 use crate::state::Bytes;
 
-/// One connection, after its end.
+/// One connection or UDP session, after its end.
 #[derive(Clone, Debug)]
 pub struct Record {
     /// Unique in this process.
     pub id: u64,
-    /// When it was accepted.
+    /// When it was accepted, by the wall clock.
     pub started: SystemTime,
     /// The route that served it.
     pub route: Arc<Route>,
-    /// Where it came in.
+    /// The address of the listener that accepted it.
     pub listener: Arc<ListenAddr>,
-    /// Who came.
+    /// The peer that connected, or the client that its PROXY header named.
     pub client: Peer,
-    /// The upstream that it had.
+    /// The upstream that it was connected to. `None`: none connected.
     pub upstream: Option<Connected>,
     /// How it ended.
     pub outcome: Outcome,
-    /// What else there is to say: which candidates failed, and why.
+    /// Details beside the outcome, such as which candidates failed and why.
     pub detail: Option<String>,
     /// Bytes that were sent.
     pub bytes: Bytes,
-    /// Of a UDP session: datagrams that were sent.
+    /// Datagrams that were sent. `None`: not a UDP session.
     pub datagrams: Option<Datagrams>,
-    /// From accept to a connected upstream.
+    /// Time from accept to a connected upstream. `None`: none connected, or a UDP session.
     pub connect: Option<Duration>,
-    /// From accept to the end.
+    /// Time from accept to the end.
     pub duration: Duration,
-    /// How its bytes were moved.
+    /// How its bytes were moved. [`DataPath::None`] without an upstream.
     pub path: DataPath,
 }
 

@@ -1,5 +1,5 @@
-//! What is open now: every connection and UDP session, for those who ask. A connection pays for it with one place in a
-//! table; what is shown of it is read from where it is kept anyway.
+//! The table of open connections and UDP sessions. Each pays for one entry in it. What is shown of it is read from
+//! where it is kept anyway.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,30 +22,30 @@ pub struct OpenConnection {
     /// Unique in this process.
     pub id: u64,
     pub(in crate::proxy) accepted: Instant,
-    /// Where the client came in.
+    /// The address of the listener that accepted the client.
     pub listener: Arc<ListenAddr>,
-    /// Bytes so far.
+    /// Bytes moved so far.
     pub traffic: Traffic,
     killed: AtomicBool,
-    /// Of a session.
+    /// What only a UDP session has. `None`: a stream connection.
     session: Option<Box<Session>>,
     known: Mutex<Known>,
 }
 
-/// What only a session has.
+/// The part of an entry that only UDP sessions have.
 #[derive(Debug)]
 struct Session {
     signal: Weak<SessionSignal>,
-    /// The last datagram, in milliseconds since `accepted`.
+    /// When the last datagram moved, in milliseconds since `accepted`.
     last: AtomicU64,
 }
 
 /// Wakes the task that serves the sessions of a UDP listener.
 #[derive(Debug, Default)]
 pub struct SessionSignal {
-    /// Wakes the task.
+    /// Notified after an edit, a close or a kill: the task must look at its listener again.
     pub changed: Notify,
-    /// A person has killed sessions.
+    /// Set when sessions were killed by hand. The task clears it.
     pub kills: AtomicBool,
 }
 
@@ -54,30 +54,30 @@ pub struct SessionSignal {
 pub struct Connected {
     /// As written in the file.
     pub written: Arc<UpstreamAddr>,
-    /// As connected.
+    /// The address that was connected.
     pub peer: Peer,
 }
 
-/// What becomes known of a connection as it goes on.
+/// What is learned about a connection while it is open.
 #[derive(Debug)]
 pub struct Known {
     /// The route that serves it.
     pub owner: Arc<LiveRoute>,
-    /// Who came.
+    /// The peer that connected, or the client that its PROXY header named.
     pub client: Peer,
-    /// Its upstream, once there is one.
+    /// Its upstream. `None` until one is connected.
     pub upstream: Option<Connected>,
     /// From accept to a connected upstream, in microseconds.
     connect: Option<u32>,
-    /// The counters of that upstream.
+    /// The counters of that upstream. `None` until they include this connection.
     pub(in crate::proxy) tally: Option<Arc<Tally>>,
-    /// The counters of its route have it.
+    /// Whether the counters of its route include it as opened.
     pub(super) counted: bool,
     pub(super) outcome: Outcome,
-    /// In a box: few connections have any.
+    /// Boxed: few connections have any.
     pub(super) detail: Option<Box<Detail>>,
     pub(super) quiet: bool,
-    /// The sockets towards the client and towards the upstream: not held open.
+    /// The sockets of the client and of the upstream. Weak, so that this does not keep them open.
     sockets: [Weak<Socket>; 2],
     task: Option<Task>,
 }
@@ -86,29 +86,29 @@ pub struct Known {
 #[derive(Debug, Default)]
 pub(super) struct Detail {
     pub text: String,
-    /// Attempts that have failed.
+    /// How many attempts have failed.
     pub errors: u32,
 }
 
 impl Known {
-    /// From accept to a connected upstream.
+    /// Time from accept to a connected upstream. `None`: none is connected yet, or it is a UDP session.
     pub fn connect(&self) -> Option<Duration> {
         self.connect.map(|micros| Duration::from_micros(micros.into()))
     }
 
-    /// An upstream was connected so long after accept. More than 71 minutes count as 71 minutes.
+    /// Sets the time from accept to a connected upstream. More than 71 minutes count as 71 minutes.
     pub(super) fn connected_after(&mut self, time: Duration) {
         self.connect = Some(u32::try_from(time.as_micros()).unwrap_or(u32::MAX));
     }
 
-    /// The counters of its upstream, once they have it.
+    /// The counters of its upstream. `None` until they include this connection.
     pub fn tally(&self) -> Option<&Tally> {
         self.tally.as_deref()
     }
 }
 
 impl OpenConnection {
-    /// Of a client that was just accepted.
+    /// The entry of a client that was just accepted.
     pub(super) fn new(id: u64, owner: Arc<LiveRoute>, listener: &Arc<ListenAddr>, client: Peer) -> Self {
         OpenConnection {
             id,
@@ -133,7 +133,7 @@ impl OpenConnection {
         }
     }
 
-    /// A UDP session that has just begun.
+    /// The entry of a new UDP session.
     pub fn session(
         id: u64,
         owner: Arc<LiveRoute>,
@@ -148,12 +148,12 @@ impl OpenConnection {
         }
     }
 
-    /// What is known of it now. Not to be held.
+    /// Locks what is known now. Do not hold the guard for long.
     pub fn known(&self) -> MutexGuard<'_, Known> {
         lock(&self.known)
     }
 
-    /// When it was accepted, by the wall clock as it is now.
+    /// When it was accepted, from its age and the wall clock as it is now.
     pub fn started(&self) -> SystemTime {
         SystemTime::now() - self.age()
     }
@@ -168,19 +168,19 @@ impl OpenConnection {
         self.session.is_some()
     }
 
-    /// How long a session has been silent.
+    /// How long a UDP session has been silent. `None`: not a UDP session.
     pub fn silence(&self) -> Option<Duration> {
         let last = Duration::from_millis(self.session.as_ref()?.last.load(Ordering::Relaxed));
         Some(self.age().saturating_sub(last))
     }
 
-    /// The sockets towards the client and towards the upstream, while they are open.
+    /// The sockets of the client and of the upstream. `None`: closed, or not connected yet.
     pub fn sockets(&self) -> [Option<Arc<Socket>>; 2] {
         let known = self.known();
         [known.sockets[0].upgrade(), known.sockets[1].upgrade()]
     }
 
-    /// Resets it. Its record then says that a person has ended it.
+    /// Kills it: the connection is reset, and its record says [`Outcome::Killed`].
     pub fn kill(&self) {
         self.killed.store(true, Ordering::SeqCst);
         if let Some(signal) = self.session.as_ref().and_then(|session| session.signal.upgrade()) {
@@ -197,7 +197,7 @@ impl OpenConnection {
         self.killed.load(Ordering::SeqCst)
     }
 
-    /// The task that serves it.
+    /// Sets the task that serves it. Kills the task if the connection was killed before.
     pub fn runs_as(&self, task: Task) {
         let mut known = self.known();
         if self.is_killed() {
@@ -214,7 +214,7 @@ impl OpenConnection {
         self.known().sockets[1] = Arc::downgrade(upstream);
     }
 
-    /// What a session has moved in all, and when that was.
+    /// Sets how many bytes a session has moved in all, and when it moved the last datagram.
     pub fn moved(&self, bytes: Bytes, now: std::time::Instant) {
         self.traffic.up.store(bytes.up, Ordering::Relaxed);
         self.traffic.down.store(bytes.down, Ordering::Relaxed);
@@ -225,10 +225,10 @@ impl OpenConnection {
     }
 }
 
-/// Parts of the table, each with a lock of its own.
+/// How many shards the table has, each with its own lock.
 const SHARDS: usize = 16;
 
-/// Everything that is open. Ids grow, so each part is in the order of age.
+/// All that is open. Ids grow, so each shard is sorted by age.
 #[derive(Debug)]
 pub struct OpenTable {
     shards: [Mutex<BTreeMap<u64, Arc<OpenConnection>>>; SHARDS],
@@ -247,45 +247,45 @@ impl OpenTable {
         lock(shard)
     }
 
-    /// One more.
+    /// Adds an entry, under its id.
     pub fn add(&self, open: &Arc<OpenConnection>) {
         self.shard(open.id).insert(open.id, open.clone());
     }
 
-    /// It has ended.
+    /// Removes the entry of a connection that has ended.
     pub fn remove(&self, id: u64) {
         self.shard(id).remove(&id);
     }
 
-    /// The one with this id.
+    /// The open connection with this id, if there is one.
     pub fn get(&self, id: u64) -> Option<Arc<OpenConnection>> {
         self.shard(id).get(&id).cloned()
     }
 
-    /// The id of the newest.
+    /// The id of the newest entry. 0: nothing is open.
     pub fn newest(&self) -> u64 {
         let newest = (0..SHARDS as u64).map(|shard| self.shard(shard).keys().next_back().copied());
         newest.max().flatten().unwrap_or_default()
     }
 
-    /// How many there are.
+    /// How many connections and sessions are open.
     pub fn len(&self) -> usize {
         (0..SHARDS as u64).map(|shard| self.shard(shard).len()).sum()
     }
 
-    /// Whether there is none.
+    /// Whether nothing is open.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Looks at each, part by part: a connection that begins or ends waits for a part at most.
+    /// Visits each entry, shard by shard: a connection that begins or ends waits for one shard at most.
     pub fn each(&self, mut look: impl FnMut(&Arc<OpenConnection>)) {
         for shard in 0..SHARDS as u64 {
             self.shard(shard).values().for_each(&mut look);
         }
     }
 
-    /// The first `most` after this id of which `wanted` holds, by id, and whether there are more.
+    /// The first `most` entries after this id that `wanted` accepts, sorted by id, and whether there are more.
     pub fn page(
         &self,
         after: u64,
@@ -296,7 +296,7 @@ impl OpenTable {
         for shard in 0..SHARDS as u64 {
             let shard = self.shard(shard);
             let later = shard.range(after.saturating_add(1)..).map(|(_, open)| open);
-            // One more than a page: it says that there is a next.
+            // One more than a page, to see whether a next page exists.
             found.extend(later.filter(|open| wanted(open)).take(most + 1).cloned());
         }
         found.sort_by_key(|open| open.id);

@@ -1,4 +1,4 @@
-//! What all connections and sessions of the process share.
+//! The state that all connections and sessions of the process share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,18 +14,18 @@ use crate::tasks::WorkerPool;
 /// Made once per process.
 #[derive(Debug)]
 pub struct Shared {
-    /// The threads that serve connections.
+    /// The workers that serve connections.
     pub workers: WorkerPool,
-    /// Where records go.
+    /// Where the records of ended connections go.
     pub access_log: AccessLog,
-    /// How many connections the descriptors allow.
+    /// The permits for connections: as many as the descriptors allow, and no more than the file says.
     pub connections: ConnectionLimit,
-    /// How many UDP sessions they allow: none, until the server says so.
+    /// The same limit for UDP sessions. None are allowed until the server sets it.
     pub sessions: Arc<SessionLimit>,
-    /// What is open now.
+    /// The connections and sessions that are open now.
     pub open: OpenTable,
     next_id: AtomicU64,
-    /// Drawn at the start: with the number of a connection it is a name that no other process gives.
+    /// Random, drawn at the start. With a connection's id it makes a name that no other process uses.
     nonce: u64,
     killed: AtomicBool,
 }
@@ -55,18 +55,18 @@ impl Shared {
         self.killed.load(Ordering::Relaxed)
     }
 
-    /// A name that no other connection has, of whatever process: its end is the `id` of the access log.
+    /// A name that no other connection of any process has. It ends with the `id` of the access log.
     pub fn unique_id(&self, id: u64) -> String {
         format!("{:016x}-{id}", self.nonce)
     }
 
-    /// A number that no other connection of this process has.
+    /// The next id. No other connection of this process has it.
     pub fn next_id(&self) -> u64 {
         self.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Everything that reports reads a connection that has ended from here. It must have left [`Shared::open`] before:
-    /// nobody may count its bytes twice.
+    /// Files the record of an ended connection: in the meters and in the access log. The connection must have left
+    /// [`Shared::open`] before, or its bytes would be counted twice.
     pub fn file(&self, record: &Record, state: &RouteState, tally: Option<&Tally>) {
         let Record { outcome, connect, duration, bytes, .. } = *record;
         state.meter().closed(&End { outcome, bytes, connect, duration });

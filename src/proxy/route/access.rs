@@ -1,4 +1,4 @@
-//! Who may come in, by the lists of a route.
+//! Which clients a route admits, by its `allow` and `deny` lists.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -12,10 +12,10 @@ use crate::model::{AccessRules, NetworkList, NetworkSet, Networks, Peer};
 /// A list from a file, as the file is now.
 pub type LiveList = ArcSwap<NetworkSet>;
 
-/// The lists from files, by the path as the routes' file has it.
+/// The lists from files, by path as the routes' file writes it.
 pub type Lists = BTreeMap<PathBuf, Arc<LiveList>>;
 
-/// Who may come in.
+/// The `allow` and `deny` lists of a route.
 #[derive(Debug, Default)]
 pub struct Access {
     allow: Option<List>,
@@ -32,7 +32,7 @@ impl List {
     fn new(list: &NetworkList, files: &Lists) -> Self {
         match list {
             NetworkList::Here(networks) => List::Here(networks.clone()),
-            // Every file was read before its route came to run.
+            // Every file was read before its route started.
             NetworkList::File(path) => List::File(files.get(path).cloned().unwrap_or_default()),
         }
     }
@@ -46,13 +46,14 @@ impl List {
 }
 
 impl Access {
-    /// As a route has it; `files` are the lists that it may name.
+    /// The lists of a route. `files` holds the lists that it may name.
     pub fn new(rules: &AccessRules, files: &Lists) -> Self {
         let list = |list: &Option<NetworkList>| list.as_ref().map(|list| List::new(list, files));
         Access { allow: list(&rules.allow), deny: list(&rules.deny) }
     }
 
-    /// Whether it lets a client in. One without an address came through a Unix socket: its file says who may.
+    /// Whether the lists admit a client. A client without an address came through a Unix socket, whose file mode
+    /// decides that.
     pub fn admits(&self, client: &Peer) -> bool {
         let Peer::Ip(client) = client else { return true };
         let denied = self.deny.as_ref().is_some_and(|list| list.contains(client.ip()));

@@ -1,4 +1,4 @@
-//! A client's place among those of a route.
+//! A client's permit for a route.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,16 +8,16 @@ use super::state::RouteState;
 use crate::model::{ClientLimits, Peer};
 use crate::state::{ClientKey, lock};
 
-/// The place of one connection, given back when it is dropped.
+/// The permit of one connection, returned on drop.
 #[derive(Debug)]
 pub struct Admission {
     state: Arc<RouteState>,
-    /// Where the connections of a client are counted by themselves.
+    /// The client that the connection counts for. `None`: it is not counted per client.
     client: Option<ClientKey>,
 }
 
 impl Admission {
-    /// A place within the limits of the route and, where it is known who the client is, within its own.
+    /// Takes a permit within the limits of the route and, if the client is known already, within its own limits.
     pub fn admit(
         state: &Arc<RouteState>,
         limits: &ClientLimits,
@@ -30,15 +30,15 @@ impl Admission {
         }
         let mut admission = Admission { state: state.clone(), client: None };
         if let Some(client) = client {
-            // Whom a header names is not hidden.
+            // A gateway does not hide a client that a header names.
             state.note_origin(client);
             admission.identify(limits, client)?;
         }
         Ok(admission)
     }
 
-    /// Counts the connection as one of this client, within the limits of a client. A client that comes through a Unix
-    /// socket has no address, and no limit of its own.
+    /// Counts the connection for this client, within the limits per client. A client of a Unix socket has no address,
+    /// and no limits of its own.
     pub fn identify(&mut self, limits: &ClientLimits, client: &Peer) -> Result<(), Refusal> {
         let Some(ip) = client.ip() else { return Ok(()) };
         if let Some(most) = limits.max_connections_per_client {

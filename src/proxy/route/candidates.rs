@@ -1,4 +1,4 @@
-//! The addresses that a route's upstreams stand for now.
+//! The candidates of a route: the addresses that its upstreams resolve to now.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -8,26 +8,26 @@ use crate::model::{Balance, UpstreamAddr};
 use crate::proxy::upstream::{Check, Endpoint, Name};
 use crate::state::{NameOf, Pool, Tally};
 
-/// An upstream as the file has it, at one listener.
+/// One upstream of the file, at one listener.
 #[derive(Debug)]
 pub(super) struct Entry {
-    /// As written.
+    /// The upstream as written, with its port for this listener.
     pub addr: Arc<UpstreamAddr>,
-    /// Of a name.
+    /// Its name. `None`: it is an address.
     pub name: Option<Arc<Name>>,
-    /// Its counters.
+    /// Its counters, which all listeners of the route share.
     pub tally: Arc<Tally>,
 }
 
 impl Entry {
-    /// The addresses that it stands for, each with what it is to the others of its name.
+    /// The addresses that it resolves to, each with its relation to the others of its name.
     pub fn addresses(&self, group: usize) -> Vec<(UpstreamAddr, Option<NameOf>)> {
         let (Some(name), UpstreamAddr::Name(_, port)) = (&self.name, &*self.addr) else {
             return vec![(UpstreamAddr::clone(&self.addr), None)];
         };
         let addrs = name.addrs();
-        // Replicas may see a name's one address differently (each network of containers has its own): its name is what
-        // they share. Of several addresses each is known by itself.
+        // Replicas may see different addresses for a name (each network of containers has its own), so a name with one
+        // address is known by the name that they share. With several addresses, each is known by itself.
         let known_as = (addrs.len() == 1).then(|| self.addr.to_string());
         let preferred = addrs.first().is_some_and(|first| first.is_ipv6());
         let address = |ip: &IpAddr| {
@@ -38,53 +38,53 @@ impl Entry {
     }
 }
 
-/// Every address that the upstreams stand for, as the names were answered last.
+/// Every address that the upstreams of a route resolve to, by the latest answers.
 #[derive(Debug)]
 pub struct Candidates {
-    /// In which order they are tried. A step's index is for [`Candidates::get`].
+    /// Chooses the order in which they are tried. A step's index is for [`Candidates::get`].
     pub pool: Pool,
     pub(super) list: Vec<Candidate>,
-    /// Of all names' versions together.
+    /// The sum of the versions of all names. It changes when an answer does.
     pub(super) version: u64,
 }
 
-/// One address.
+/// One address to try.
 #[derive(Debug)]
 pub struct Candidate {
-    /// What is known of it.
+    /// Its address, health and TLS, shared by all routes that use it.
     pub endpoint: Arc<Endpoint>,
-    /// Its check, where the route has one.
+    /// Its health check. `None`: the route has none.
     pub check: Option<Arc<Check>>,
-    /// The name that it is an address of.
+    /// The name it is an address of. `None`: the upstream is an address.
     pub name: Option<Arc<Name>>,
     /// The upstream as written.
     pub written: Arc<UpstreamAddr>,
-    /// Which of the route's upstreams that is.
+    /// The index of that upstream in the route.
     pub entry: usize,
     /// The counters of that upstream.
     pub tally: Arc<Tally>,
 }
 
 impl Candidates {
-    /// Of a version that no names have.
+    /// No candidates, at a version that names never have.
     pub(super) fn none() -> Self {
         let pool = Pool::new(Vec::new(), Balance::default(), Duration::ZERO);
         Candidates { pool, list: Vec::new(), version: u64::MAX }
     }
 
-    /// The candidate of a step.
+    /// The candidate at a step's index.
     pub fn get(&self, index: usize) -> Option<&Candidate> {
         self.list.get(index)
     }
 
-    /// All of them.
+    /// All candidates, in the order of the file.
     pub fn list(&self) -> &[Candidate] {
         &self.list
     }
 }
 
 impl Candidate {
-    /// How often its check has found it down.
+    /// How often its check has found it down. 0 without a check.
     pub fn checked_downs(&self) -> u64 {
         self.check.as_ref().map_or(0, |check| check.state.downs())
     }

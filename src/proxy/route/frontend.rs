@@ -1,4 +1,4 @@
-//! What a listener serves: one route, or several of which the client's TLS hello chooses one.
+//! What a listener serves: one route, or several, of which the client's TLS hello chooses one.
 
 use std::sync::Arc;
 
@@ -8,30 +8,30 @@ use crate::model::{AcceptProxy, Peer, Policy, Untrusted};
 use crate::state::ServedNames;
 use crate::tasks::Scope;
 
-/// The name in records and metrics of a client that no route serves.
+/// The route name in records and metrics for clients that no route serves.
 pub const NO_ROUTE: &str = "-";
 
 /// What a listener serves. Loaded once per connection.
 #[derive(Debug)]
 pub enum Frontend {
-    /// One route.
+    /// One route for all clients.
     Route(Arc<LiveRoute>),
     /// A choice of route by server name and protocol (SNI, ALPN).
     Sni(Box<SniRouter>),
 }
 
-/// Several routes at one address.
+/// Several routes that share one address.
 #[derive(Debug)]
 pub struct SniRouter {
     names: ServedNames,
-    /// The first says how clients are heard. At least one.
+    /// At least one. The policy of the first applies until the client's route is known.
     routes: Vec<Arc<LiveRoute>>,
-    /// Whose a client is until it is known which route serves it, and after that if none does.
+    /// Owns clients until their route is known, and those that no route serves.
     unrouted: Arc<LiveRoute>,
 }
 
 impl SniRouter {
-    /// Between these routes, at least one; `unrouted` keeps count of clients that none serves. `None`: there is no route.
+    /// Chooses between these routes. `unrouted` counts the clients that none of them serves. `None`: there is no route.
     pub fn new(routes: Vec<Arc<LiveRoute>>, unrouted: Arc<LiveRoute>) -> Option<Self> {
         let names = ServedNames::new(routes.iter().map(|live| &live.route.selector));
         (!routes.is_empty()).then_some(SniRouter { names, routes, unrouted })
@@ -42,14 +42,14 @@ impl SniRouter {
         self.names.route(server_name, alpn).and_then(|index| self.routes.get(index))
     }
 
-    /// The route of a client that asks for none.
+    /// The catch-all route, also for clients that do not begin TLS. `None`: there is none.
     pub fn rest(&self) -> Option<&Arc<LiveRoute>> {
         self.names.rest().and_then(|index| self.routes.get(index))
     }
 }
 
 impl Frontend {
-    /// The route that says how clients are heard: the only one, or the first of several.
+    /// The only route, or the first of several. Its policy applies until the client's route is known.
     pub fn first(&self) -> &Arc<LiveRoute> {
         match self {
             Frontend::Route(live) => live,
@@ -57,12 +57,12 @@ impl Frontend {
         }
     }
 
-    /// Its policy.
+    /// The policy of [`Frontend::first`].
     pub fn policy(&self) -> &Policy {
         &self.first().route.policy
     }
 
-    /// Each route.
+    /// All routes of the address.
     pub fn routes(&self) -> &[Arc<LiveRoute>] {
         match self {
             Frontend::Route(live) => std::slice::from_ref(live),
@@ -70,7 +70,7 @@ impl Frontend {
         }
     }
 
-    /// Whose a client is that was just accepted.
+    /// The route that owns a client that was just accepted.
     pub fn owner(&self) -> &Arc<LiveRoute> {
         match self {
             Frontend::Route(live) => live,
@@ -78,12 +78,12 @@ impl Frontend {
         }
     }
 
-    /// The owner of the tasks of clients that were just accepted.
+    /// The scope that owns the tasks of clients that were just accepted.
     pub fn scope(&self) -> &Scope {
         &self.first().connections
     }
 
-    /// Whether a client may come in, or at least send its header or hello. One that may not is counted.
+    /// Whether a client is admitted, or at least may send its header or hello. Counts a client that is not.
     pub fn lets_in(&self, client: &Peer) -> bool {
         let first = self.first();
         match first.route.policy.proxy_protocol.accept.as_deref() {
@@ -94,7 +94,7 @@ impl Frontend {
             }
             _ => match self {
                 Frontend::Route(live) => live.admits(client),
-                // A route of the address may let it in.
+                // A route of the address may admit it.
                 Frontend::Sni(router) if router.routes.iter().any(|live| live.access.admits(client)) => true,
                 Frontend::Sni(_) => {
                     first.state.refused(Refusal::Denied, client);
@@ -104,18 +104,18 @@ impl Frontend {
         }
     }
 
-    /// How the PROXY header of this sender is read, if it sends one.
+    /// How to read the PROXY header of this sender. `None`: it is not trusted to send one.
     pub fn reads_header_of(&self, sender: &Peer) -> Option<&AcceptProxy> {
         self.first().reads_header_of(sender)
     }
 
-    /// Whether something of this client is read before it is known who it is, or which route serves it.
+    /// Whether the client's first bytes are read before it has an upstream: for a PROXY header, a route or TLS.
     pub fn reads_first(&self, client: &Peer) -> bool {
         let tls = self.policy().tls.clients.is_some();
         tls || matches!(self, Frontend::Sni(_)) || self.reads_header_of(client).is_some()
     }
 
-    /// No listener serves it any more.
+    /// Retires its routes: no listener serves them any more.
     pub fn retire(&self) {
         self.routes().iter().for_each(|live| live.retire());
     }

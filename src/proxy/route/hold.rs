@@ -1,4 +1,4 @@
-//! Those who wait for an upstream of a route to come back (`when_down = "hold 10s"`).
+//! Clients that wait for an upstream of a route to come back (`when_down = "hold 10s"`).
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -8,26 +8,26 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::state::lock;
 
-/// Clients that wait, of one listener. Those above it are reset.
+/// How many clients of one listener may wait. More are reset.
 const PLACES: usize = 1024;
-/// When an upstream is back, so many clients go to it at a time: a server that has just started has a short queue (128
-/// is usual), and what does not fit into it is connected for us and unknown to the server.
+/// How many clients go to an upstream at a time once it is back. A server that has just started has a short accept
+/// queue (128 is usual): a connection that does not fit is connected for us and unknown to the server.
 const BATCH: u32 = 64;
-/// How soon after a batch the next one goes.
+/// Time from the start of a batch to the next one.
 const BATCH_INTERVAL: Duration = Duration::from_millis(25);
 
-/// The places of those who wait, and who of them tries.
+/// The clients that wait, and the one that tries for all.
 #[derive(Debug)]
 pub struct HoldQueue {
-    /// One place per client that waits.
+    /// One permit per client that waits.
     pub places: Semaphore,
-    /// Whoever has it tries; the others wait for news.
+    /// Has one permit. Its holder tries the upstreams; the others wait for news.
     pub scout: Semaphore,
     served: watch::Sender<()>,
     batch: Mutex<Batch>,
 }
 
-/// The clients that go at the same time.
+/// The clients that go at the same time: when the first one went, and how many.
 #[derive(Debug, Default)]
 struct Batch {
     begun: Option<Instant>,
@@ -46,19 +46,19 @@ impl Default for HoldQueue {
 }
 
 impl HoldQueue {
-    /// An upstream was connected: all who wait may try.
+    /// Wakes all clients that wait: an upstream was connected.
     pub fn wake(&self) {
         if self.served.receiver_count() > 0 {
             self.served.send_replace(());
         }
     }
 
-    /// Hears of [`HoldQueue::wake`]. What happens from now on is not missed.
+    /// Subscribes to [`HoldQueue::wake`]. Nothing after this call is missed.
     pub fn subscribe(&self) -> watch::Receiver<()> {
         self.served.subscribe()
     }
 
-    /// Waits until one more client may go.
+    /// Waits until the batch takes one more client.
     pub async fn turn(&self) {
         while let Err(later) = self.may_go(Instant::now()) {
             sleep_until(later).await;

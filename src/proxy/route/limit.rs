@@ -1,4 +1,4 @@
-//! How many connections may be open at once, as the descriptors allow.
+//! The limit of open connections, by the descriptors and by the file.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,18 +10,18 @@ use tracing::{info, warn};
 use crate::model::{ListenAddr, ProcessLimits};
 use crate::state::LogOnce;
 
-/// Permits for connections.
+/// The permits for connections, one for each.
 #[derive(Debug)]
 pub struct ConnectionLimit {
     permits: Arc<Semaphore>,
     total: AtomicUsize,
-    /// It is the file that says how many, and not the descriptors.
+    /// Whether the limit comes from the file rather than from the descriptors.
     set: AtomicBool,
     exhausted: LogOnce,
 }
 
 impl ConnectionLimit {
-    /// So many connections at once.
+    /// Allows this many connections at once.
     pub fn new(connections: usize) -> Self {
         let total = connections.min(Semaphore::MAX_PERMITS);
         ConnectionLimit {
@@ -32,8 +32,8 @@ impl ConnectionLimit {
         }
     }
 
-    /// Changes the number: as many as the descriptors allow, and no more than the file says. Connections that are open
-    /// stay so: what they hold is not taken back.
+    /// Changes the limit to what the descriptors allow, and no more than the file says. Open connections keep their
+    /// permits.
     pub fn resize(&self, descriptors: usize, limits: ProcessLimits) {
         let most = limits.max_connections.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
         self.set.store(most < descriptors, Ordering::Relaxed);
@@ -49,13 +49,13 @@ impl ConnectionLimit {
         self.total.store(total, Ordering::Relaxed);
     }
 
-    /// How many are open, and how many may be.
+    /// How many connections are open, and how many may be.
     pub fn used(&self) -> (usize, usize) {
         let total = self.total.load(Ordering::Relaxed);
         (total.saturating_sub(self.permits.available_permits()), total)
     }
 
-    /// Waits for a permit. `None` never happens while the budget lives: nobody closes it.
+    /// Waits for a permit. `None` never happens: nobody closes the semaphore.
     pub async fn admit(&self, listener: &ListenAddr) -> Option<OwnedSemaphorePermit> {
         if let Ok(permit) = self.permits.clone().try_acquire_owned() {
             if self.exhausted.ends(Instant::now().into_std()) {
@@ -63,7 +63,7 @@ impl ConnectionLimit {
             }
             return Some(permit);
         }
-        // In a box: who takes connections needs room for this seldom.
+        // Boxed: the accept loop rarely needs this.
         Box::pin(self.wait(listener)).await
     }
 

@@ -9,22 +9,22 @@ use super::frontend::Frontend;
 use crate::model::ListenAddr;
 use crate::state::LogOnce;
 
-/// A listening address, and what it serves. It stays while edits change that.
+/// A listening address and its frontend. Edits replace the frontend; the listener stays.
 #[derive(Debug)]
 pub struct Listener {
-    /// The address.
+    /// The address it listens on. Records name it.
     pub addr: Arc<ListenAddr>,
     frontend: ArcSwap<Frontend>,
-    /// Wakes those who wait for a place of the route: another route may have one.
+    /// Wakes clients that wait for a permit of the route: a new frontend may have one.
     pub changed: Notify,
-    /// Accepting fails.
+    /// Tracks failing accepts, which are logged once.
     pub failing: LogOnce,
-    /// Whose turn it is to come in, where clients wait: several tasks accept.
+    /// Held by the client whose turn it is while others wait: several tasks accept.
     pub turn: Semaphore,
 }
 
 impl Listener {
-    /// A listener that serves this.
+    /// A listener that serves this frontend.
     pub fn new(addr: ListenAddr, frontend: Frontend) -> Self {
         Listener {
             addr: Arc::new(addr),
@@ -35,23 +35,23 @@ impl Listener {
         }
     }
 
-    /// What it serves now.
+    /// The frontend it serves now.
     pub fn frontend(&self) -> Arc<Frontend> {
         self.frontend.load_full()
     }
 
-    /// Whether it still serves this.
+    /// Whether it still serves this frontend.
     pub fn serves(&self, frontend: &Arc<Frontend>) -> bool {
         Arc::ptr_eq(&self.frontend.load(), frontend)
     }
 
-    /// Serves the next connections by something else.
+    /// Serves later connections with another frontend, and retires the old one.
     pub fn serve(&self, frontend: Frontend) {
         self.frontend.swap(Arc::new(frontend)).retire();
         self.changed.notify_waiters();
     }
 
-    /// It serves nobody any more.
+    /// Retires its frontend: the listener is closed.
     pub fn close(&self) {
         self.frontend.load().retire();
     }

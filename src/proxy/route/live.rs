@@ -20,42 +20,42 @@ use crate::proxy::upstream::{LiveAcceptor, LiveConnector, Name, TlsKey, Upstream
 use crate::state::{Member, Pool};
 use crate::tasks::Scope;
 
-/// A route as one reading of the file had it, at one listener.
+/// A route as one reading of the file had it, running at one listener.
 #[derive(Debug)]
 pub struct LiveRoute {
-    /// What the file says.
+    /// The route as the file has it.
     pub route: Arc<Route>,
-    /// Who may come in.
+    /// Which clients are admitted.
     pub access: Access,
-    /// What is remembered of the route.
+    /// Its counters and limits, which outlive edits.
     pub state: Arc<RouteState>,
-    /// The generation that has this text of the route.
+    /// The generation whose text of the route this is.
     pub generation: u64,
-    /// The owner of its connections: `on_change` acts on them through it.
+    /// Owns its connections. `on_change` acts on them through this scope.
     pub connections: Scope,
-    /// How its clients are served TLS, where TLS ends here.
+    /// The TLS acceptor for its clients. `None`: the route does not terminate TLS.
     pub acceptor: Option<Arc<LiveAcceptor>>,
-    /// How TLS begins with its upstreams, where it begins here.
+    /// The TLS connector to its upstreams. `None`: no TLS is spoken to them.
     connector: Option<Arc<LiveConnector>>,
-    /// Those who wait for an upstream to come back.
+    /// Clients that wait for an upstream to come back.
     pub held: HoldQueue,
     entries: Vec<Entry>,
     upstreams: Arc<Upstreams>,
     now: ArcSwap<Candidates>,
-    /// No listener serves it any more; connections that are being made may still need it.
+    /// No listener serves it any more. Connections in progress may still need it.
     retired: AtomicBool,
-    /// The owner of the task that gathers new addresses, where the route has one.
+    /// Owns the task that gathers new addresses. `None`: the route has no checks, or no names.
     keeper: Option<Scope>,
 }
 
-/// What a [`LiveRoute`] is made with, beside what the file says of it.
+/// What a [`LiveRoute`] is made with, besides its text in the file.
 #[derive(Debug)]
 pub struct RunsAs<'a> {
-    /// The owner of its connections.
+    /// The scope that will own its connections.
     pub connections: Scope,
-    /// The generation that has this text of it.
+    /// The generation whose text of the route it runs.
     pub generation: u64,
-    /// Every upstream.
+    /// All upstreams of the process, which routes share.
     pub upstreams: &'a Arc<Upstreams>,
 }
 
@@ -66,7 +66,7 @@ impl Drop for LiveRoute {
 }
 
 impl LiveRoute {
-    /// The route of a listener. Its checks begin at once.
+    /// Starts the route of a listener. Its checks begin at once.
     pub fn new(binding: &Binding, runs_as: RunsAs<'_>, registry: &mut RouteRegistry) -> Arc<Self> {
         let RunsAs { connections, generation, upstreams } = runs_as;
         let route = binding.route.clone();
@@ -105,7 +105,7 @@ impl LiveRoute {
         live
     }
 
-    /// Whether the lists let a client in. One that they do not is counted.
+    /// Whether the lists admit a client. Counts a client that they deny.
     pub fn admits(&self, client: &Peer) -> bool {
         let admitted = self.access.admits(client);
         if !admitted {
@@ -114,25 +114,25 @@ impl LiveRoute {
         admitted
     }
 
-    /// How the PROXY header of this sender is read, if it sends one.
+    /// How to read the PROXY header of this sender. `None`: it is not trusted to send one.
     pub fn reads_header_of(&self, sender: &Peer) -> Option<&AcceptProxy> {
         let accept = self.route.policy.proxy_protocol.accept.as_deref();
         accept.filter(|accept| accept.trusted.includes(sender))
     }
 
-    /// Whether a client for whom there is no place waits for one.
+    /// Whether clients wait for a permit while the route is full.
     pub fn may_keep_waiting(&self) -> bool {
         self.route.policy.limits.when_full == WhenFull::Wait
     }
 
-    /// No listener serves it any more: its checks end, as far as no other route wants them.
+    /// Retires the route: no listener serves it any more. Its checks end unless another route uses them.
     pub fn retire(&self) {
         self.retired.store(true, Ordering::SeqCst);
         self.keeper.iter().for_each(Scope::kill);
         self.now.store(Arc::new(Candidates::none()));
     }
 
-    /// The addresses that may be tried now.
+    /// The candidates by the latest answers of its names.
     pub fn candidates(&self) -> Arc<Candidates> {
         let version = self.names().map(|name| name.version()).sum();
         let now = self.now.load_full();
@@ -150,7 +150,7 @@ impl LiveRoute {
         new
     }
 
-    /// Whether one of them is up, as far as is known; a name that was not answered yet counts as one that is.
+    /// Whether any candidate is up, as far as is known. A name without an answer yet counts as up.
     pub fn is_any_up(&self) -> bool {
         self.candidates().pool.is_any_up(Instant::now().into_std()) || self.awaits_a_name()
     }
@@ -163,7 +163,7 @@ impl LiveRoute {
                 let tls = match (self.tls_key(entry), &self.connector) {
                     (None, _) => None,
                     (Some(key), Some(connector)) => Some((key, connector.clone())),
-                    // Never without the TLS that is wanted.
+                    // Never connect without the TLS that the route wants.
                     (Some(_), None) => continue,
                 };
                 let endpoint = self.upstreams.address(addr, tls.clone());
@@ -185,14 +185,14 @@ impl LiveRoute {
         Candidates { pool: Pool::new(members, policy.balance, policy.slow_start), list, version }
     }
 
-    /// What the TLS of the route makes of an upstream.
+    /// How the TLS of the route sets an upstream apart. `None`: no TLS is spoken to it.
     fn tls_key(&self, entry: &Entry) -> Option<TlsKey> {
         let policy = &self.route.policy;
         let tls = policy.tls.upstream.as_ref()?;
         Some(TlsKey::new(tls, &entry.addr, policy.proxy_protocol.send))
     }
 
-    /// Whether an upstream is a name.
+    /// Whether any upstream is a name.
     pub fn has_names(&self) -> bool {
         self.names().next().is_some()
     }
@@ -201,7 +201,7 @@ impl LiveRoute {
         self.entries.iter().filter_map(|entry| entry.name.as_ref())
     }
 
-    /// Whether a name was not answered yet.
+    /// Whether any name is still without an answer.
     pub fn awaits_a_name(&self) -> bool {
         self.names().any(|name| name.is_unknown())
     }
@@ -214,8 +214,8 @@ impl LiveRoute {
         })
     }
 
-    /// Other candidates than these, as soon as a name has another answer; the same, when each name was looked up once
-    /// more, or when that takes longer than `at_most`.
+    /// Asks for a new look-up of each name, and returns other candidates as soon as an answer changes. Returns the same
+    /// ones once each name was looked up without a change, or after `at_most`.
     pub async fn others_than(&self, known: &Candidates, at_most: Duration) -> Arc<Candidates> {
         let (asked, mut news) = (Instant::now(), self.news());
         self.names().for_each(|name| name.ask());
@@ -225,18 +225,18 @@ impl LiveRoute {
                 && news.changed().await.is_ok()
             {}
         };
-        // Over: what there is now.
+        // On timeout, take what there is now.
         drop(timeout(at_most, wait).await);
         self.candidates()
     }
 
-    /// Hears of upstreams that went down or came back, and of names that changed.
+    /// Subscribes to news: an upstream went down or came back, or a name changed.
     pub fn news(&self) -> watch::Receiver<()> {
         self.upstreams.news().subscribe()
     }
 }
 
-/// Begins the checks of addresses as names bring them, also while no client comes.
+/// Starts the checks of new addresses as names bring them, even while no client connects.
 async fn keep_checked(live: Weak<LiveRoute>, upstreams: Arc<Upstreams>) {
     let mut news = upstreams.news().subscribe();
     while news.changed().await.is_ok() {

@@ -1,4 +1,4 @@
-//! Routes as they run: who may come in, who has a place, which addresses their upstreams stand for.
+//! Live routes: which clients they admit, within which limits, and which addresses their upstreams resolve to.
 
 mod access;
 mod admission;

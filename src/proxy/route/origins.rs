@@ -1,5 +1,5 @@
-//! Notices that the clients of a route cannot be told apart: all come from the gateway of our own network. So a container
-//! sees them whose ports are published through a userland proxy, or who sit behind a NAT.
+//! Notices that the clients of a route cannot be distinguished, because all come from the gateway of our own network. A
+//! container sees them that way if its ports are published through a userland proxy, or if they are behind a NAT.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::OnceLock;
@@ -9,12 +9,12 @@ use tracing::warn;
 
 use crate::model::Peer;
 
-/// So many clients, and nobody else: that is no chance.
+/// This many clients through the gateway, and no others, are no coincidence.
 const ENOUGH: u32 = 20;
-/// There is nothing more to be found out about a route.
+/// Nothing more can be learned about a route.
 const SETTLED: u32 = u32::MAX;
 
-/// The gateways of this network that have a private address. Read once, when the first client has come.
+/// The gateways of this network that have a private address. Read once, for the first client.
 #[derive(Debug, Default)]
 pub(super) struct Gateways {
     known: OnceLock<Vec<IpAddr>>,
@@ -23,7 +23,7 @@ pub(super) struct Gateways {
 impl Gateways {
     fn contains(&self, ip: IpAddr) -> bool {
         let known = self.known.get_or_init(|| {
-            // Where there is no /proc there is no hint.
+            // Without /proc there is no hint.
             let read = |path| std::fs::read_to_string(path).unwrap_or_default();
             let mut found = v4(&read("/proc/self/net/route"));
             found.extend(v6(&read("/proc/self/net/ipv6_route")));
@@ -34,25 +34,25 @@ impl Gateways {
     }
 }
 
-/// How many clients of one route have come through a gateway, and only through it.
+/// How many clients of one route have come through a gateway. [`SETTLED`] once another one came, or after the warning.
 #[derive(Debug, Default)]
 pub(super) struct Origins {
     through: AtomicU32,
 }
 
 impl Origins {
-    /// A client has come to a route. Says once what that may mean.
+    /// Notes a client of a route. Warns once if all of them come through a gateway.
     pub fn note(&self, client: &Peer, route: &str, gateways: &Gateways) {
         let through = self.through.load(Ordering::Relaxed);
         let Peer::Ip(addr) = client else { return };
         let ip = addr.ip();
-        // A check of this host's own says nothing of clients.
+        // A connection from this host says nothing about clients.
         if through == SETTLED || ip.is_loopback() {
             return;
         }
         let more = if gateways.contains(ip) { through + 1 } else { SETTLED };
         let settled = if more >= ENOUGH { SETTLED } else { more };
-        // Of two clients at once one may go uncounted: then the next one counts.
+        // If two clients come at once, one may go uncounted. Then the next one counts.
         let counted = self.through.compare_exchange(through, settled, Ordering::Relaxed, Ordering::Relaxed);
         if counted.is_ok() && more == ENOUGH {
             warn!(
@@ -74,8 +74,8 @@ fn is_private(ip: IpAddr) -> bool {
     }
 }
 
-/// The gateways of the default routes in `/proc/net/route`: destination and gateway are the second and the third column, in
-/// the host's order of bytes.
+/// The gateways of the default routes in `/proc/net/route`: destination and gateway are the second and the third
+/// column, in host byte order.
 fn v4(table: &str) -> Vec<IpAddr> {
     let routes = table.lines().filter_map(|line| {
         let mut columns = line.split_whitespace().skip(1);

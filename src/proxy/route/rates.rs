@@ -1,4 +1,4 @@
-//! How fast the clients of all routes come: one table, in parts with a lock each.
+//! The connection rates of the clients of all routes: one table, in shards with a lock each.
 
 use std::net::IpAddr;
 use std::sync::{Mutex, OnceLock};
@@ -8,19 +8,19 @@ use tokio::time::Instant;
 use crate::model::Rate;
 use crate::state::{ClientKey, Rates, lock};
 
-/// Parts of the table.
+/// How many shards the table has.
 const SHARDS: usize = 16;
-/// Clients that the whole table remembers: about 2.5 MB, from the first client of a route with a rate on.
+/// How many clients the whole table remembers. It takes about 2.5 MB, from the first client of a route with a rate on.
 const REMEMBERED: usize = 65_536;
 
-/// The rates of the clients of all routes.
+/// The connection rates of the clients of all routes.
 #[derive(Debug, Default)]
 pub(super) struct RateTable {
     shards: OnceLock<Box<[Mutex<Rates>]>>,
 }
 
 impl RateTable {
-    /// Whether one more connection of this client fits into the rate of a route.
+    /// Counts one more connection of a client, if the rate of the route allows it. Returns whether it does.
     pub fn enter(&self, route: u32, client: IpAddr, rate: Rate) -> bool {
         let now = Instant::now().into_std();
         let shards = self.shards.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! Clients that were turned away: counted by reason, and named in the log now and then.
+//! Refused clients: each is counted by reason, and the log names one now and then.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,30 +8,30 @@ use tokio::time::Instant;
 
 use crate::state::lock;
 
-/// The log names clients that were turned away at most this often; all are counted.
+/// How often the log names a refused client at most. All are counted.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Why a client does not come in.
+/// Why a client is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// `allow` and `deny` do not let it in.
+    /// `allow` and `deny` do not admit it.
     Denied,
-    /// It is no proxy whose header is believed.
+    /// It is not a trusted proxy, and the route serves no others.
     Untrusted,
-    /// The route has all its connections.
+    /// The route has reached `max_connections`.
     Route,
-    /// The client has all its connections.
+    /// The client has reached `max_connections_per_client`.
     Client,
-    /// The client comes too fast.
+    /// The client exceeds `rate_per_client`.
     Rate,
 }
 
 impl Refusal {
-    /// Every one, in the order of the metrics.
+    /// Every reason, in the order of the metrics.
     pub const ALL: [Refusal; 5] =
         [Refusal::Denied, Refusal::Untrusted, Refusal::Route, Refusal::Client, Refusal::Rate];
 
-    /// The keys that say so.
+    /// The keys of the file that cause this refusal.
     pub fn key(self) -> &'static str {
         match self {
             Refusal::Denied => "allow, deny",
@@ -43,7 +43,7 @@ impl Refusal {
     }
 }
 
-/// How many of a kind there were, and when the log last named one.
+/// How many refusals of one kind there were, and when the log last named one.
 #[derive(Debug, Default)]
 pub(super) struct LoggedCount {
     all: AtomicU64,
@@ -51,7 +51,7 @@ pub(super) struct LoggedCount {
 }
 
 impl LoggedCount {
-    /// One more. Returns the number of all where it is time for a message.
+    /// Counts one more. Returns the count of all if a log message is due.
     pub fn add(&self) -> Option<u64> {
         let all = self.all.fetch_add(1, Ordering::Relaxed) + 1;
         let mut logged = lock(&self.logged);

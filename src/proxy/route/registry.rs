@@ -1,4 +1,4 @@
-//! The routes of the running proxy, as they are remembered.
+//! The state of routes, which outlives edits.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,21 +8,21 @@ use super::state::{RouteState, SharedByRoutes};
 use crate::proxy::upstream::TlsStore;
 use crate::state::Totals;
 
-/// Every route that is remembered, and what routes take from files.
+/// The state of every known route, and what routes read from files.
 #[derive(Debug, Default)]
 pub struct RouteRegistry {
     states: HashMap<String, Arc<RouteState>>,
     shared: SharedByRoutes,
     last: u32,
     past: Totals,
-    /// The lists from files.
+    /// The `allow` and `deny` lists from files.
     pub lists: Lists,
     /// The certificates from files.
     pub tls: TlsStore,
 }
 
 impl RouteRegistry {
-    /// The state of a route, as it is known, or new.
+    /// The state of a route. Created if the route is not known yet.
     pub fn state(&mut self, route: &str) -> Arc<RouteState> {
         if let Some(state) = self.states.get(route) {
             return state.clone();
@@ -38,17 +38,17 @@ impl RouteRegistry {
         self.states.get(route).cloned()
     }
 
-    /// The state of every route.
+    /// The state of every known route.
     pub fn states(&self) -> impl Iterator<Item = &Arc<RouteState>> {
         self.states.values()
     }
 
-    /// What was counted of the routes that are forgotten.
+    /// The totals of the routes that were forgotten.
     pub fn past(&self) -> Totals {
         self.past
     }
 
-    /// Forgets the routes that are no more and have no connection.
+    /// Forgets routes that were removed and have no connection left. Adds their totals to [`RouteRegistry::past`].
     pub fn forget_unused(&mut self) {
         self.states.retain(|_, state| {
             let keep = Arc::strong_count(state) > 1;

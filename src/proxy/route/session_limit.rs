@@ -1,4 +1,4 @@
-//! How many sessions there may be: of all routes as the descriptors allow, and of one route as the file says.
+//! The limits of UDP sessions: for all routes by the descriptors, for one route by the file.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::live::LiveRoute;
 use crate::tasks::ScopeToken;
 
-/// The UDP sessions of the process.
+/// The UDP sessions of the process: how many are open, and how many may be.
 #[derive(Debug, Default)]
 pub struct SessionLimit {
     open: AtomicUsize,
@@ -14,27 +14,27 @@ pub struct SessionLimit {
 }
 
 impl SessionLimit {
-    /// Changes how many there may be. Those that are open stay so.
+    /// Changes how many may be open. Open sessions stay.
     pub fn resize(&self, most: usize) {
         self.most.store(most, Ordering::Relaxed);
     }
 
-    /// How many there are, and how many there may be.
+    /// How many are open, and how many may be.
     pub fn used(&self) -> (usize, usize) {
         (self.open.load(Ordering::Relaxed), self.most.load(Ordering::Relaxed))
     }
 
-    /// How many sessions of a route may be without an answer, as a part of all: a flood of made-up senders has
-    /// no more, on however many routes it comes.
+    /// How many sessions of a route may be without an answer: at most half of those that the process may have. A flood
+    /// of spoofed senders gets no more, on however many routes it arrives.
     pub fn asking(&self, live: &LiveRoute) -> usize {
         let most = self.most.load(Ordering::Relaxed);
         let route = live.route.policy.max_sessions.and_then(|most| usize::try_from(most).ok());
-        // Where the file has set the number, the file has set the price.
+        // If the file sets the number, it also sets the price.
         route.map_or(most / 2, |route| route.min(most / 2)).max(1)
     }
 }
 
-/// The right of one session to be, given back when it has ended.
+/// The permit of one session, returned when it has ended.
 #[derive(Debug)]
 pub struct SessionPermit {
     shared: Arc<SessionLimit>,
@@ -42,7 +42,7 @@ pub struct SessionPermit {
 }
 
 impl SessionPermit {
-    /// One more session of a route, if there is room for it.
+    /// Takes a permit for one more session of a route. `None`: the route or the process is at its limit.
     pub fn take(shared: &Arc<SessionLimit>, live: &LiveRoute) -> Option<SessionPermit> {
         let of_route = live.connections.hold();
         let most = live.route.policy.max_sessions.and_then(|most| usize::try_from(most).ok());

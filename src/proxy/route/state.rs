@@ -1,4 +1,4 @@
-//! What is remembered of a route: counters, and who has a place. It outlives edits of the route's text.
+//! The state of a route: counters and permits. It outlives edits of the route's text.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -23,11 +23,11 @@ pub struct RouteState {
     pub(super) rates: Arc<RateTable>,
     gateways: Arc<Gateways>,
     origins: Origins,
-    /// A place was given back.
+    /// Notified when a connection returns its permit.
     pub(super) freed: Notify,
-    /// Made by the first client that does not come in at once.
+    /// Created by the first client that is refused or must wait.
     turned_away: OnceLock<Box<TurnedAway>>,
-    /// Made by the first connection: few of ten thousand routes have one.
+    /// Created by the first connection: few of ten thousand routes have one.
     meter: OnceLock<Box<Meter>>,
     upstreams: Mutex<Vec<(UpstreamSpec, Arc<Tally>)>>,
 }
@@ -39,7 +39,7 @@ pub(super) struct SharedByRoutes {
     pub gateways: Arc<Gateways>,
 }
 
-/// Those who did not come in at once.
+/// Counts of clients that were refused or had to wait.
 #[derive(Debug, Default)]
 struct TurnedAway {
     waited: LoggedCount,
@@ -47,7 +47,7 @@ struct TurnedAway {
 }
 
 impl RouteState {
-    /// Of a route that nobody has come to yet.
+    /// The state of a route that has had no client yet.
     pub(super) fn new(route: &str, number: u32, shared: &SharedByRoutes) -> Self {
         RouteState {
             route: route.to_owned(),
@@ -69,12 +69,12 @@ impl RouteState {
         &self.route
     }
 
-    /// The counters of its connections.
+    /// The counters of its connections. Created on first use.
     pub fn meter(&self) -> &Meter {
         self.meter.get_or_init(Box::default)
     }
 
-    /// The same, if there was ever a connection.
+    /// The same counters, if there was ever a connection.
     pub fn metered(&self) -> Option<&Meter> {
         self.meter.get().map(|meter| &**meter)
     }
@@ -90,27 +90,27 @@ impl RouteState {
         tally
     }
 
-    /// Forgets the counters of upstreams that nobody else holds.
+    /// Forgets the counters of upstreams that nobody else uses.
     pub(super) fn forget_unused_upstreams(&self) {
         lock(&self.upstreams).retain(|(_, tally)| Arc::strong_count(tally) > 1);
     }
 
-    /// Connections that hold a place now.
+    /// How many connections hold a permit now.
     pub fn open(&self) -> u32 {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Resolves with the next place that is given back.
+    /// Notified when a connection returns its permit.
     pub fn freed(&self) -> &Notify {
         &self.freed
     }
 
-    /// Learns from where the clients of the route come.
+    /// Notes where a client of the route comes from.
     pub(super) fn note_origin(&self, client: &Peer) {
         self.origins.note(client, &self.route, &self.gateways);
     }
 
-    /// How many clients were turned away, by the key that says so.
+    /// How many clients were refused, by the key that causes it.
     pub fn turned_away(&self) -> impl Iterator<Item = (&'static str, u64)> {
         Refusal::ALL.into_iter().map(|refusal| (refusal.key(), self.count(refusal)))
     }
@@ -119,7 +119,7 @@ impl RouteState {
         self.turned_away.get().map_or(0, |counts| counts.refused[refusal as usize].get())
     }
 
-    /// A client waits for a place.
+    /// Counts a client that waits for a permit, and logs it now and then.
     pub fn waits(&self, client: &Peer, max_connections: u32) {
         if let Some(waited) = self.turned_away.get_or_init(Box::default).waited.add() {
             let route = &self.route;
@@ -127,7 +127,7 @@ impl RouteState {
         }
     }
 
-    /// A client does not come in.
+    /// Counts a refused client, and logs it now and then.
     pub fn refused(&self, refusal: Refusal, client: &Peer) {
         let counts = self.turned_away.get_or_init(Box::default);
         let Some(count) = counts.refused[refusal as usize].add() else { return };
@@ -142,7 +142,7 @@ impl RouteState {
         }
     }
 
-    /// Logs how many clients were turned away, if any were.
+    /// Logs how many clients were refused, if any were.
     pub fn log_turned_away(&self) {
         let counts = Refusal::ALL.map(|refusal| self.count(refusal));
         let [denied, untrusted, max_connections, max_connections_per_client, rate_per_client] = counts;

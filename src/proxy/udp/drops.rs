@@ -1,4 +1,4 @@
-//! Datagrams that could not be passed on: each is counted with its reason, and a person is told now and then.
+//! Datagrams that were dropped: each is counted by reason, and the log reports them now and then.
 
 use std::fmt::Write;
 use std::io;
@@ -13,35 +13,35 @@ use tracing::warn;
 use crate::model::{ListenAddr, words};
 use crate::state::lock;
 
-/// How long one message stands for all that follows it.
+/// The least time between two log messages.
 const TOLD: Duration = Duration::from_secs(10);
 
 words! {
     /// Why a datagram was dropped.
     pub(super) enum Reason {
-        /// The lists of the route do not let its client in.
+        /// The lists of the route do not admit its client.
         Denied = "denied",
-        /// There are as many sessions as there may be, and none of them gives way.
+        /// The limit of sessions is reached, and none of them can be evicted.
         Full = "full",
-        /// Of a client without a session, at a listener that is going away.
+        /// It belongs to no session, and its listener is closing.
         Closing = "closing",
-        /// More than is kept while a name is being looked up.
+        /// More than is kept while a name is looked up.
         Resolving = "resolving",
-        /// No upstream could be had for its session.
+        /// No upstream could be connected for its session.
         NoUpstream = "no-upstream",
-        /// The way to its receiver takes none so large.
+        /// It is too large to be sent to its receiver.
         TooLarge = "too-large",
         /// The system's queue towards its receiver is full.
         Busy = "busy",
         /// Its upstream refuses datagrams (ICMP).
         Refused = "refused",
-        /// No way leads to its receiver, or a filter forbids it.
+        /// Its receiver cannot be reached, or a filter forbids it.
         Unreachable = "unreachable",
     }
 }
 
 impl Reason {
-    /// By the error of the call that was to send it.
+    /// The reason by the error of the call that was to send it.
     pub(super) fn of(error: &io::Error) -> Reason {
         match error.raw_os_error().map(Errno::from_raw_os_error) {
             Some(Errno::MSGSIZE) => Reason::TooLarge,
@@ -52,7 +52,7 @@ impl Reason {
     }
 }
 
-/// The drops of one listener.
+/// How many datagrams one listener has dropped, by reason.
 #[derive(Debug, Default)]
 pub(super) struct Drops {
     counts: [AtomicU64; Reason::ALL.len()],
@@ -75,7 +75,8 @@ impl Drops {
         counts.map(|(reason, count)| (reason.label(), count.load(Ordering::Relaxed)))
     }
 
-    /// Says what was dropped since the last message, unless that was only just.
+    /// Logs what was dropped since the last message, unless that was less than [`TOLD`] ago. `at_last`: logs in any
+    /// case.
     pub(super) fn tell(&self, listener: &ListenAddr, at_last: bool) {
         let mut told = lock(&self.told);
         if !at_last && told.at.is_some_and(|at| at.elapsed() < TOLD) {

@@ -1,4 +1,4 @@
-//! What a session's upstream hears of its client: a PROXY header before its datagrams.
+//! The PROXY header that names the client of a session to its upstream.
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -7,7 +7,7 @@ use crate::model::{HeaderOn, ProxyProtocol};
 use crate::net::datagram::{DatagramSocket, Segments, Sent};
 use crate::wire::proxy::{self, Addresses, Header, Notes};
 
-/// A header, and which datagrams are to have it.
+/// An encoded header, and which datagrams carry it.
 #[derive(Debug)]
 pub(super) struct ProxyHeader {
     header: Vec<u8>,
@@ -15,14 +15,14 @@ pub(super) struct ProxyHeader {
 }
 
 impl ProxyHeader {
-    /// Says who `client` is and where it has written to (`server`). `None`: the route sends no header.
+    /// The header for `client` and the address it has sent to (`server`). `None`: the route sends no header.
     pub(super) fn new(
         proxy_protocol: &ProxyProtocol,
         client: SocketAddr,
         server: SocketAddr,
         unique_id: impl FnOnce() -> String,
     ) -> Option<ProxyHeader> {
-        // Of UDP there is version 2 only.
+        // Only version 2 exists for UDP.
         proxy_protocol.send?;
         let notes = Notes { unique_id: Some(unique_id().into_bytes()), ..Notes::default() };
         let header = Header { addresses: Addresses::between(client, server), notes };
@@ -30,18 +30,19 @@ impl ProxyHeader {
     }
 }
 
-/// The way of a session to its upstream.
+/// The connected socket of a session to its upstream.
 #[derive(Debug)]
 pub(super) struct Upstream {
     pub socket: OwnedFd,
     pub addr: SocketAddr,
-    /// What is to be said before the next datagram.
+    /// The header for the next datagram. `None`: none, or it was sent already.
     pub header: Option<ProxyHeader>,
 }
 
 impl Upstream {
-    /// Sends datagrams of the client, each with the header that it must have; that is not counted as sent. With it a
-    /// datagram may be too long to be one: then it has failed, as any that is. `buffer` is room for the headers.
+    /// Sends datagrams of the client, each with its header if it carries one. The bytes of headers are not counted as
+    /// sent. A header may make a datagram too long: it then fails as any other that is. `buffer` is scratch space for
+    /// the headers.
     pub(super) fn send(
         &mut self,
         listener: &DatagramSocket,

@@ -1,4 +1,4 @@
-//! A UDP address of the running proxy.
+//! A UDP listener of the running proxy.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,36 +11,36 @@ use crate::proxy::route::LiveRoute;
 use crate::state::lock;
 use crate::tasks::Worker;
 
-/// The poller's number of the listener's own socket; no session has it before four billion others had its place.
+/// The poller's number for the listener's own socket. No session gets it before its slot was reused four billion times.
 pub(super) const LISTENER: u64 = u64::MAX;
 
-/// One UDP address of the running proxy. It stays while edits change what it leads to, and, when none leads on, for as
-/// long as it has sessions: their answers must leave from here.
+/// A UDP listener of the running proxy. It stays while edits change its route. Without a route it stays as long as it
+/// has sessions, whose answers must leave from its address.
 #[derive(Debug)]
 pub struct UdpListener {
     /// The address that it listens on.
     pub addr: Arc<ListenAddr>,
-    /// Its socket.
+    /// Receives from clients, and sends them the answers.
     pub socket: DatagramSocket,
-    /// The thread of its task.
+    /// The worker that runs its task.
     pub worker: Arc<Worker>,
-    /// Watches it, and the sockets of its sessions.
+    /// Polls its socket, and the sockets of its sessions.
     pub(super) poller: Poller,
     follows: Mutex<Follows>,
-    /// Wakes its task.
+    /// Wakes its task after an edit, a close or a kill.
     pub(super) signal: Arc<SessionSignal>,
     pub(super) drops: Drops,
 }
 
 #[derive(Debug)]
 pub(super) struct Follows {
-    /// What new sessions follow. `None`: there are to be no new ones.
+    /// The route of new sessions. `None`: no new ones are opened.
     live: Option<Arc<LiveRoute>>,
-    /// Its sessions are to end as well.
+    /// Its sessions must end now.
     pub cut: bool,
-    /// Its sessions are to end soon.
+    /// Its sessions must end as soon as they fall silent.
     pub hurry: bool,
-    /// Its task has ended.
+    /// Whether its task has ended. The next route then needs a new one.
     ended: bool,
 }
 
@@ -53,7 +53,7 @@ impl Follows {
 }
 
 impl UdpListener {
-    /// A listener that nobody serves yet. Fails where the system has no descriptor left.
+    /// A listener without a task. Fails if the system has no descriptor left.
     pub fn new(addr: ListenAddr, socket: DatagramSocket, worker: Arc<Worker>) -> io::Result<Self> {
         let poller = {
             let _there = worker.enter();
@@ -72,7 +72,7 @@ impl UdpListener {
         })
     }
 
-    /// From now on new sessions are led there. Whether a task must be started for the listener.
+    /// Sets the route of new sessions. Returns whether a task must be started for the listener.
     pub fn serve(&self, live: Arc<LiveRoute>) -> bool {
         let mut follows = self.follows();
         follows.follow(Some(live));
@@ -81,35 +81,35 @@ impl UdpListener {
         std::mem::replace(&mut follows.ended, false)
     }
 
-    /// No new sessions from now on.
+    /// Opens no new sessions from now on.
     pub fn close(&self) {
         self.follows().follow(None);
         self.signal.changed.notify_one();
     }
 
-    /// No new sessions from now on, and an end for each that falls silent: the process stops.
+    /// Opens no new sessions from now on, and ends each that falls silent: the process stops.
     pub fn drain(&self) {
         self.follows().hurry = true;
         self.close();
     }
 
-    /// No new sessions, and an end for those that are there: another socket is to have their datagrams.
+    /// Opens no new sessions from now on, and ends those that are open: another socket takes over their datagrams.
     pub fn cut(&self) {
         self.follows().cut = true;
         self.close();
     }
 
-    /// Datagrams that were dropped, by reason, since the start.
+    /// Datagrams that were dropped since the start, by reason.
     pub fn dropped(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.drops.counts()
     }
 
-    /// What new sessions follow; none while it is going away.
+    /// The route of new sessions. `None` while it is closing.
     pub fn live(&self) -> Option<Arc<LiveRoute>> {
         self.follows().live.clone()
     }
 
-    /// Whether the task may end: an edit that comes later starts another.
+    /// Whether the task may end. A later edit starts another.
     pub(super) fn ends(&self) -> bool {
         let mut follows = self.follows();
         follows.ended = follows.live.is_none();

@@ -1,4 +1,4 @@
-//! UDP listeners and their sessions: `sessions` tells what happens to a datagram. One task serves a listener with all its
+//! UDP listeners and their sessions. `sessions` has the life of one datagram. One task serves a listener with all its
 //! sessions, and waits for none of them.
 
 mod drops;

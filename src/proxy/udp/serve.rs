@@ -17,11 +17,11 @@ use crate::net::datagram::Ready;
 use crate::proxy::record::Shared;
 use crate::proxy::route::LiveRoute;
 
-/// Sessions end at most this much late: so many timers are one.
+/// Sessions end at most this much late, so that one timer serves many.
 const GRAIN: Duration = Duration::from_millis(50);
-/// At a stop a session need not be silent for longer than this: its client has nothing under way.
+/// During a stop, a session ends after this much silence: its client has nothing in flight.
 const SILENCE: Duration = Duration::from_secs(2);
-/// How long serving pauses when the system has no more to give.
+/// How long serving pauses after the poller has failed.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Serves a listener until it is closed and its last session has ended.
@@ -35,7 +35,7 @@ pub async fn serve(listener: Arc<UdpListener>, shared: Arc<Shared>) {
     loop {
         if std::mem::take(&mut changed) {
             let live = listener.live();
-            // One channel for all leads: to subscribe anew would miss what was told meanwhile.
+            // All routes share one channel. To subscribe anew would lose news that was sent meanwhile.
             news = news.or_else(|| live.as_ref().map(|live| live.news()));
             if sessions.follow(live.clone()) {
                 route_ends.extend(live.map(RouteEnd::of));
@@ -81,12 +81,12 @@ pub async fn serve(listener: Arc<UdpListener>, shared: Arc<Shared>) {
 async fn heard(news: &mut Option<watch::Receiver<()>>) {
     let Some(news) = news else { return pending().await };
     if news.changed().await.is_err() {
-        // Nobody is left to tell.
+        // The sender was dropped: no more news can come.
         pending().await
     }
 }
 
-/// What a lead's owner may say: its sessions are to end.
+/// Resolves when the sessions of a live route must end.
 struct RouteEnd {
     live: Arc<LiveRoute>,
     killed: Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -98,13 +98,13 @@ impl RouteEnd {
         RouteEnd { live, killed }
     }
 
-    /// Whether anybody but this order knows the lead.
+    /// Whether anybody else still uses the live route.
     fn is_of_use(&self) -> bool {
         Arc::strong_count(&self.live) > 1
     }
 }
 
-/// Resolves when sessions are to end; the place of the order.
+/// Resolves with the index of a live route whose sessions must end.
 async fn ended(route_ends: &mut [RouteEnd]) -> usize {
     poll_fn(|cx| {
         let told = route_ends.iter_mut().position(|end| end.killed.as_mut().poll(cx).is_ready());

@@ -1,4 +1,4 @@
-//! One session: to which upstream it leads, and what is known of it when it has ended.
+//! One session: which upstream it uses, and the record at its end.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,48 +13,48 @@ use crate::proxy::route::{Candidate, Candidates, LiveRoute, SessionPermit};
 use crate::state::flows::Ended;
 use crate::state::{Attempt, Load, Tally, Walk};
 
-/// So many first datagrams of a session are kept, for a name that is being looked up or for another upstream,
+/// How many first datagrams of a session are kept, for a name that is being looked up or for another upstream.
 const KEPT: usize = 4;
-/// and so many bytes.
+/// How many bytes of them are kept.
 const KEPT_BYTES: usize = 4096;
-/// A longer story of failed upstreams is cut.
+/// The detail of failed upstreams grows no further once it is longer than this, in bytes.
 const DETAIL: usize = 1000;
 
-/// A session towards its upstream.
+/// A session, its upstream, and its walk through the candidates.
 #[derive(Debug)]
 pub(super) struct Session {
     pub live: Arc<LiveRoute>,
     pub upstream: Option<Upstream>,
-    /// The last read brought as much as it could.
+    /// Whether the last read used all its calls.
     pub busy: bool,
-    /// The first datagrams, until an answer has come.
+    /// The first datagrams, until an answer came.
     kept: Vec<Box<[u8]>>,
     walk: Walk,
-    /// The addresses that its walk goes through, once there are any.
+    /// The candidates that its walk goes through. `None` until there are any.
     candidates: Option<Arc<Candidates>>,
-    /// The one that is being tried, or was.
+    /// The index of the candidate that was tried last.
     candidate: Option<usize>,
     attempt: Option<Attempt>,
     load: Option<Load>,
-    /// What others may see of it.
+    /// Its entry in the open table.
     pub open: Arc<OpenConnection>,
     errors: String,
     _permit: SessionPermit,
 }
 
-/// Where a session may turn next.
+/// What a session does next.
 #[derive(Debug)]
 pub(super) enum Next {
-    /// To this address.
+    /// Try this address.
     Try(SocketAddr),
-    /// Nowhere until a name is known.
+    /// Wait until a name has an address.
     Wait,
-    /// Nowhere.
+    /// End, with this outcome: no candidate is left.
     Over(Outcome),
 }
 
 impl Session {
-    /// A session that leads nowhere yet. `chance` is any number.
+    /// A session without an upstream yet.
     pub(super) fn new(
         live: Arc<LiveRoute>,
         client: SocketAddr,
@@ -77,7 +77,7 @@ impl Session {
         }
     }
 
-    /// Where to turn. What is tried in vain is told with [`Session::failed`].
+    /// Chooses the next address to try. [`Session::failed`] notes one that has failed.
     pub(super) fn next(&mut self, now: Instant) -> Next {
         if let (Some(attempt), Some(candidate)) = (self.attempt.take(), self.candidate()) {
             candidate.endpoint.refused(attempt, &self.errors);
@@ -94,7 +94,7 @@ impl Session {
                 return Next::Over(if tried { Outcome::ConnectFailed } else { Outcome::Limited });
             };
             (self.candidate, self.attempt) = (Some(step.index), Some(step.attempt));
-            // No file leads to a Unix socket by UDP, and a name stands for its addresses.
+            // No UDP route has a Unix socket, and names are resolved to addresses.
             if let Some(UpstreamAddr::Ip(addr)) =
                 self.candidate().map(|candidate| candidate.endpoint.state.addr())
             {
@@ -103,10 +103,10 @@ impl Session {
         }
     }
 
-    /// No name has an address: it waits for those that were not answered yet.
+    /// No name has an address: waits for those without an answer yet.
     fn unresolved(&mut self) -> Next {
         let unresolved: Vec<_> = self.live.unresolved().map(|(name, why)| (name.to_string(), why)).collect();
-        // None: an answer came between the two looks, and its news will.
+        // Empty: an answer came between the two looks, and its news will follow.
         if unresolved.is_empty() || self.live.awaits_a_name() {
             return Next::Wait;
         }
@@ -116,13 +116,13 @@ impl Session {
         Next::Over(Outcome::ConnectFailed)
     }
 
-    /// It has a socket towards the address that is tried now.
+    /// Sets the socket to the address that is tried now.
     pub(super) fn leads_to(&mut self, upstream: Upstream) {
         self.upstream = Some(upstream);
         self.open.known().upstream = self.connected();
     }
 
-    /// What is counted of the upstream that it was led to, of which it is one of the connections from now on at the latest.
+    /// The counters of its upstream, which include the session from now on. `None`: it has no upstream.
     pub(super) fn tally(&self) -> Option<Arc<Tally>> {
         self.upstream.as_ref()?;
         let mut known = self.open.known();
@@ -134,17 +134,17 @@ impl Session {
         known.tally.clone()
     }
 
-    /// Whether it waits for an address.
+    /// Whether it waits for the address of a name.
     pub(super) fn waits(&self) -> bool {
         self.upstream.is_none() && self.candidates.is_none()
     }
 
-    /// Whether a refusal would lead it elsewhere.
+    /// Whether a refusal leaves other candidates to try.
     pub(super) fn has_others(&self) -> bool {
         self.candidates.as_ref().is_some_and(|candidates| candidates.list().len() > 1)
     }
 
-    /// Keeps datagrams. Returns how many were too many.
+    /// Keeps datagrams. Returns how many were dropped, because they did not fit.
     pub(super) fn keep(&mut self, segments: &Segments<'_>) -> u64 {
         let mut bytes: usize = self.kept.iter().map(|kept| kept.len()).sum();
         let mut left = 0;
@@ -159,17 +159,17 @@ impl Session {
         left
     }
 
-    /// What was kept, which is given back where it may be needed again.
+    /// Takes what was kept. [`Session::keep_again`] puts it back if it may be needed again.
     pub(super) fn kept(&mut self) -> Vec<Box<[u8]>> {
         std::mem::take(&mut self.kept)
     }
 
-    /// See [`Session::kept`].
+    /// Puts back what [`Session::kept`] has taken.
     pub(super) fn keep_again(&mut self, kept: Vec<Box<[u8]>>) {
         self.kept = kept;
     }
 
-    /// An address was tried in vain.
+    /// Notes that an address has failed, and asks for an earlier look-up of its name.
     pub(super) fn failed(&mut self, addr: SocketAddr, error: &io::Error) {
         let text = error.to_string();
         let plain = text.split(" (os error").next().unwrap_or_default().to_lowercase();
@@ -189,7 +189,7 @@ impl Session {
         self.errors.push_str(why);
     }
 
-    /// An answer came: the upstream lives.
+    /// Notes an answer: the upstream is up.
     pub(super) fn answered(&mut self) {
         let Some(attempt) = self.attempt.take() else { return };
         self.load = self.candidate().map(|candidate| candidate.endpoint.succeeded(attempt));
@@ -197,7 +197,7 @@ impl Session {
         drop(self.tally());
     }
 
-    /// The upstream refuses, after it had answered.
+    /// Notes that the upstream refuses datagrams after it had answered.
     pub(super) fn lost(&self, error: &io::Error) {
         if let Some(candidate) = self.candidate() {
             candidate.endpoint.lost(error);
@@ -215,7 +215,7 @@ impl Session {
     }
 }
 
-/// What there is to say of a session after its end.
+/// The record of a session that has ended.
 pub(super) fn record(
     ended: &mut Ended<Session>,
     listener: &Arc<ListenAddr>,

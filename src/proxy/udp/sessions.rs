@@ -1,4 +1,4 @@
-//! What happens to a datagram: it is led to its session, or opens one; it is sent on, or counted as dropped.
+//! The life of one datagram: it finds its session or opens one, and is sent on or counted as dropped.
 
 use std::cell::RefCell;
 use std::io;
@@ -17,13 +17,13 @@ use crate::proxy::record::{OpenConnection, Shared};
 use crate::proxy::route::{LiveRoute, SessionPermit};
 use crate::state::flows::{Answer, Ended, Ends, FlowId, Flows, Placement, Stage, Terms};
 
-/// So many rounds of full reads follow each other before other tasks have their turn.
+/// How many rounds of full reads run before other tasks have their turn.
 const ROUNDS: usize = 8;
-/// Datagrams of a session that are read at once as long as it is quiet: one, and a look that there is no other.
+/// How many calls read from a session while it is quiet: one for a datagram, one to see that there is no other.
 const QUIET: usize = 2;
 
 thread_local! {
-    /// Of a thread, not of a listener: its memory stays touched.
+    /// Per thread rather than per listener, so that its memory stays touched.
     static BATCH: RefCell<Batch> = RefCell::default();
 }
 
@@ -33,22 +33,22 @@ pub(super) struct UdpSessions {
     shared: Arc<Shared>,
     live: Option<Arc<LiveRoute>>,
     flows: Flows<Session>,
-    /// Sockets that may have more than was read.
+    /// Sockets that may have more than was read from them.
     more: Vec<u64>,
     now: Instant,
-    /// Room for datagrams with headers.
+    /// Scratch space for datagrams with headers.
     headed: Vec<u8>,
 }
 
 impl UdpSessions {
-    /// A sessions without sessions.
+    /// The state of a listener without sessions.
     pub(super) fn new(listener: Arc<UdpListener>, shared: Arc<Shared>) -> UdpSessions {
-        // What came before there was anybody to read it is told of by no event.
+        // No event reports what arrived before the listener was served, so read it first.
         let (flows, more) = (Flows::default(), vec![LISTENER]);
         UdpSessions { listener, shared, live: None, flows, more, now: now(), headed: Vec::new() }
     }
 
-    /// New sessions follow this route from now on. Returns whether it is another one.
+    /// Sets the route of new sessions. Returns whether it is another one.
     pub(super) fn follow(&mut self, live: Option<Arc<LiveRoute>>) -> bool {
         let same = match (&self.live, &live) {
             (Some(old), Some(new)) => Arc::ptr_eq(old, new),
@@ -68,12 +68,12 @@ impl UdpSessions {
         self.flows.next_deadline()
     }
 
-    /// Whether a round of reading has left something.
+    /// Whether a round of reading has left something to read.
     pub(super) fn has_more(&self) -> bool {
         !self.more.is_empty()
     }
 
-    /// Reads from the sockets that have something.
+    /// Reads from the sockets that are ready.
     pub(super) fn turn(&mut self, ready: &Ready) {
         let old = self.more.len();
         let known = |more: &[u64], number| more[..old].contains(&number);
@@ -85,7 +85,7 @@ impl UdpSessions {
         self.go_on();
     }
 
-    /// Reads on, for some rounds.
+    /// Reads on, for [`ROUNDS`] rounds at most.
     pub(super) fn go_on(&mut self) {
         self.now = now();
         BATCH.with_borrow_mut(|batch| {
@@ -107,19 +107,19 @@ impl UdpSessions {
         self.listener.drops.tell(&self.listener.addr, false);
     }
 
-    /// Reads what clients have sent. Whether there may be more.
+    /// Reads what clients have sent. Returns whether there may be more.
     fn take_in(&mut self, batch: &mut Batch) -> bool {
         match self.listener.socket.receive(batch, Batch::MOST) {
             Ok(calls) => {
                 batch.runs(|segments| self.ask(&segments));
                 calls == Batch::MOST
             }
-            // An error here is that of an answer that was sent before, and the call has taken it.
+            // The error belongs to an answer that was sent before, and this call has cleared it.
             Err(error) => error.kind() != io::ErrorKind::WouldBlock,
         }
     }
 
-    /// The story of what a client has sent.
+    /// Handles datagrams of a client: finds their session or opens one, and sends them on.
     fn ask(&mut self, segments: &Segments<'_>) {
         let ends = Ends { client: segments.from, local: self.listener.socket.local(segments) };
         let known = self.flows.ask(&ends, segments.datagrams, self.now);
@@ -130,7 +130,7 @@ impl UdpSessions {
         }
     }
 
-    /// Opens a session, if there is room for it or another gives way.
+    /// Opens a session, if the limits allow it or another one can be evicted.
     fn open(&mut self, ends: Ends, segments: &Segments<'_>) -> Result<FlowId, Reason> {
         let live = self.live.clone().ok_or(Reason::Closing)?;
         if !live.admits(&Peer::from_ip(ends.client)) {
@@ -155,7 +155,7 @@ impl UdpSessions {
         if self.connect(id) { Ok(id) } else { Err(Reason::NoUpstream) }
     }
 
-    /// A session that everybody may see.
+    /// A new session, listed in the open table.
     fn session(&self, live: Arc<LiveRoute>, client: SocketAddr, permit: SessionPermit) -> Session {
         let id = self.shared.next_id();
         live.state.meter().tally.opened();
@@ -170,7 +170,7 @@ impl UdpSessions {
         Session::new(live, client, permit, open)
     }
 
-    /// Sends datagrams of a client on, or keeps them until there is an upstream to send them to.
+    /// Sends datagrams of a client on, or keeps them until there is an upstream.
     fn send_on(&mut self, id: FlowId, segments: &Segments<'_>) {
         let asking = self.flows.stage(id) == Some(Stage::Asking);
         let Some((session, _, counts)) = self.flows.get_mut(id) else { return };
@@ -187,7 +187,7 @@ impl UdpSessions {
         }
         let Some((failed, error)) = sent.failed else { return };
         if error.kind() == io::ErrorKind::ConnectionRefused && asking {
-            // It is the answer to an earlier datagram. These are among the kept ones, if it leads elsewhere.
+            // The error answers an earlier datagram. These are among the kept ones if there are other candidates.
             return self.refused(id, &error);
         }
         counts.dropped += failed;
@@ -197,7 +197,7 @@ impl UdpSessions {
         }
     }
 
-    /// Reads what a session's upstream has answered. Whether there may be more.
+    /// Reads what a session's upstream has answered. Returns whether there may be more.
     fn take_back(&mut self, id: FlowId, batch: &mut Batch) -> bool {
         let Some((session, ends, _)) = self.flows.get_mut(id) else { return false };
         let Some(Upstream { socket, .. }) = &session.upstream else { return false };
@@ -216,7 +216,7 @@ impl UdpSessions {
         }
     }
 
-    /// The story of what an upstream has answered.
+    /// Handles answers of an upstream: sends them to the client, and ends the session with the last one.
     fn answer(&mut self, id: FlowId, ends: Ends, segments: &Segments<'_>) {
         let Some(answer) = self.flows.answer(id, segments.datagrams, self.now) else { return };
         let sent = self.listener.socket.send(segments, ends.client, ends.local);
@@ -233,7 +233,7 @@ impl UdpSessions {
         }
     }
 
-    /// Leads a session to the next address that can be had, with what was kept for it. Whether it lives.
+    /// Connects a session to its next candidate, and sends what was kept. Returns whether the session goes on.
     fn connect(&mut self, id: FlowId) -> bool {
         loop {
             let Some((session, ends, _)) = self.flows.get_mut(id) else { return false };
@@ -275,7 +275,8 @@ impl UdpSessions {
             counts.up += sent.sent;
             let Some((failed, error)) = sent.failed else { continue };
             if error.kind() == io::ErrorKind::ConnectionRefused {
-                // The answer to the one before. The kernel says it once, and nothing may tell of it again.
+                // The error answers the datagram before. The kernel reports it only once, and nothing may show it
+                // again.
                 refusal = Some(error);
                 break;
             }
@@ -291,7 +292,7 @@ impl UdpSessions {
         }
     }
 
-    /// The upstream refuses: a session without an answer turns to the next one, any other ends.
+    /// Handles a refusal: a session without an answer tries the next candidate, any other ends.
     fn refused(&mut self, id: FlowId, error: &io::Error) {
         let stage = self.flows.stage(id);
         let Some((session, ..)) = self.flows.get_mut(id) else { return };
@@ -305,7 +306,7 @@ impl UdpSessions {
         }
     }
 
-    /// There is news of upstreams: perhaps of an address that sessions wait for.
+    /// Retries the sessions that wait for an address, after news of upstreams.
     pub(super) fn look_again(&mut self) {
         self.now = now();
         for id in self.flows.of(Session::waits) {
@@ -313,7 +314,7 @@ impl UdpSessions {
         }
     }
 
-    /// Ends the sessions whose time is over.
+    /// Ends the sessions that have timed out.
     pub(super) fn expire(&mut self) {
         self.now = now();
         while let Some(ended) = self.flows.expire(self.now) {
@@ -323,7 +324,7 @@ impl UdpSessions {
         self.listener.drops.tell(&self.listener.addr, false);
     }
 
-    /// Ends the sessions of a lead.
+    /// Ends the sessions of a live route.
     pub(super) fn cut(&mut self, live: &Arc<LiveRoute>) {
         self.now = now();
         for id in self.flows.of(|session| Arc::ptr_eq(&session.live, live)) {
@@ -331,7 +332,7 @@ impl UdpSessions {
         }
     }
 
-    /// Ends the sessions that somebody has killed.
+    /// Ends the sessions that were killed by hand.
     pub(super) fn cut_killed(&mut self) {
         self.now = now();
         for id in self.flows.of(|session| session.open.is_killed()) {
@@ -366,7 +367,8 @@ impl UdpSessions {
         }
     }
 
-    /// The session is a part of its scope until its record is written: whoever waits for it may end the process then.
+    /// Writes the record. The session belongs to its scope until then: whoever waits for the scope may end the process
+    /// next.
     fn record(&self, mut ended: Ended<Session>, outcome: Outcome) {
         let record = session::record(&mut ended, &self.listener.addr, outcome, self.now);
         let session = &ended.state;
@@ -376,14 +378,14 @@ impl UdpSessions {
 }
 
 impl Drop for UdpSessions {
-    /// However its task ends, each session is told of.
+    /// However its task ends, each session gets its record.
     fn drop(&mut self) {
         self.cut_all();
         self.listener.drops.tell(&self.listener.addr, true);
     }
 }
 
-/// What the upstream of a session is to hear of its client.
+/// The header that names the client to the upstream of a session. `None`: the route sends none.
 fn header(session: &Session, ends: &Ends, listener: &UdpListener, shared: &Shared) -> Option<ProxyHeader> {
     let bound = listener.socket.addr();
     let server = SocketAddr::new(ends.local.unwrap_or(bound.ip()), bound.port());
@@ -391,7 +393,7 @@ fn header(session: &Session, ends: &Ends, listener: &UdpListener, shared: &Share
     ProxyHeader::new(proxy_protocol, ends.client, server, || shared.unique_id(session.open.id))
 }
 
-/// One look at the clock for many datagrams.
+/// The time, read once for many datagrams.
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }

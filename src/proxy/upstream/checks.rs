@@ -1,4 +1,4 @@
-//! Active checks: one task for each upstream and way of checking it, for as long as a route wants it.
+//! Active checks: one task per upstream and kind of check, while any route uses it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,15 +14,15 @@ use crate::net::CheckError;
 use crate::state::{Checked, Turn};
 use crate::tasks::Scope;
 
-/// The first checks of all upstreams come within this time, or within the interval.
+/// The first checks are spread over this time, or over the interval if that is shorter.
 const SPREAD: Duration = Duration::from_secs(1);
 
-/// An upstream that is checked. Its checks end when it is dropped.
+/// The check of one upstream. Dropping it ends the checks.
 #[derive(Debug)]
 pub struct Check {
-    /// What they have found.
+    /// What the checks have found.
     pub state: Arc<Checked>,
-    /// How often it went down by them.
+    /// How often the checks have found it down.
     downs: watch::Sender<u64>,
     task: Scope,
 }
@@ -47,7 +47,7 @@ impl Check {
         Check { state, downs, task }
     }
 
-    /// How often it went down by them, for those who want to know of the next time.
+    /// How often the checks have found it down. Changes with the next time.
     pub fn downs(&self) -> watch::Receiver<u64> {
         self.downs.subscribe()
     }
@@ -59,13 +59,13 @@ struct Found {
     downs: watch::Sender<u64>,
 }
 
-/// Checks until the task is ended.
+/// Checks an upstream until the task is killed.
 async fn keep(endpoint: Arc<Endpoint>, how: HealthCheck, found: Found, context: Arc<Context>) {
     sleep(SPREAD.min(how.interval).mul_f64(fastrand::f64())).await;
     loop {
         let begun = Instant::now();
         let result = {
-            // Nobody closes it. Where there is none, the check is late, and says no less.
+            // Never closed. A check that waits for a permit is late, but no less valid.
             let _turn = context.check_slots.acquire().await;
             endpoint.check(&how).await
         };
@@ -81,7 +81,7 @@ async fn keep(endpoint: Arc<Endpoint>, how: HealthCheck, found: Found, context: 
             }
             learn(&endpoint, result, &found, &context);
         }
-        // Nine to eleven tenths: what began together does not stay so.
+        // 0.9 to 1.1 of the interval, so that checks that began together drift apart.
         sleep_until(begun + how.interval.mul_f64(0.9 + 0.2 * fastrand::f64())).await;
     }
 }

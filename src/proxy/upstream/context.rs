@@ -6,21 +6,21 @@ use super::news::UpstreamNews;
 use super::resolver::Resolver;
 use crate::tasks::Scope;
 
-/// Checks at the same time, of all upstreams: one descriptor each.
+/// How many checks run at once, of all upstreams. Each takes one descriptor.
 const CHECKS_AT_ONCE: usize = 64;
 
 /// Made once per process.
 #[derive(Debug)]
 pub(super) struct Context {
-    /// The owner of every task of a name or a check.
+    /// Owns the tasks of all names and checks.
     pub scope: Scope,
-    /// Who wants to hear of changes.
+    /// Notifies subscribers of changes.
     pub news: UpstreamNews,
-    /// A name has other addresses: those that it had may be forgotten.
+    /// Notified when a name has other addresses. Its old ones may be forgotten.
     pub names_changed: Notify,
-    /// Bounds the look-ups.
+    /// Bounds the look-ups in progress.
     pub resolver: Resolver,
-    /// Bounds the checks.
+    /// Bounds the checks in progress.
     pub check_slots: Semaphore,
 }
 

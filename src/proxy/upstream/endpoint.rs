@@ -17,36 +17,37 @@ use crate::net::{CheckError, DialError, Stream, check, dial, is_local};
 use crate::state::health::{Change, Standing};
 use crate::state::{Attempt, Load, LogOnce, Upstream};
 
-/// Attempts at one upstream at the same time. A storm of clients waits here, and costs a dead upstream no more than this.
+/// How many attempts at one upstream run at once. A storm of clients waits here, and costs a dead upstream no more than
+/// this.
 const AT_ONCE: usize = 1024;
-/// The same for one that is down and is tried for want of another.
+/// The same for an upstream that is down and is tried because no other is left.
 const AT_ONCE_DOWN: usize = 8;
 
 /// One upstream address of the running proxy.
 #[derive(Debug)]
 pub struct Endpoint {
-    /// What is known of it.
+    /// Its address, load and health.
     pub state: Arc<Upstream>,
-    /// The TLS that is spoken to it.
+    /// How TLS is spoken to it. `None`: without TLS.
     tls: Option<TlsTo>,
     wide: Semaphore,
     narrow: Semaphore,
-    /// How often it went down, for those who want to know of the next time.
+    /// How often it has gone down by failed connects. Receivers learn of the next time.
     downs: watch::Sender<u64>,
     news: UpstreamNews,
     starving: LogOnce,
-    /// Attempts that have failed since something was said about it.
+    /// Attempts that have failed since the last log message.
     untold: AtomicU64,
 }
 
 /// Why an attempt did not become a connection.
 #[derive(Debug)]
 pub enum AttemptError {
-    /// It was dialled.
+    /// The dial failed.
     Dial(DialError),
-    /// So many attempts were under way that there was no time left for it.
+    /// It waited so long behind other attempts that too little time was left for it.
     Queue,
-    /// Another address of its name was asked later, and was there first.
+    /// Another address of its name was tried later, and connected first.
     Overtaken,
 }
 
@@ -74,12 +75,12 @@ impl Endpoint {
         }
     }
 
-    /// How often it went down.
+    /// How often it has gone down by failed connects. Changes with the next time.
     pub fn downs(&self) -> watch::Receiver<u64> {
         self.downs.subscribe()
     }
 
-    /// Makes an attempt, and learns from it. Dropping the future ends it without a lesson.
+    /// Makes an attempt, and updates the health by its result. Dropping the future changes nothing.
     pub async fn attempt(
         &self,
         attempt: Attempt,
@@ -94,7 +95,7 @@ impl Endpoint {
         }
     }
 
-    /// Dials when it is its turn; both together take no longer than an attempt may. Learns nothing.
+    /// Waits for a permit and dials, both within the timeout of one attempt. Does not update the health.
     pub async fn dial(&self, trial: bool, options: DialOptions<'_>) -> Result<(Stream, Peer), AttemptError> {
         let begun = Instant::now();
         let ends = begun + options.timeout;
@@ -105,7 +106,7 @@ impl Endpoint {
         let tls = self.tls(connector.as_deref());
         match dial(self.state.addr(), DialOptions { timeout, ..options }, tls).await {
             Ok(connected) => Ok(connected),
-            // What had less than its time says nothing about the upstream.
+            // An attempt that had less than its full time says nothing about the upstream.
             Err(_) if waited > options.timeout / 8 && begun.elapsed() >= options.timeout => {
                 Err(AttemptError::Queue)
             }
@@ -118,12 +119,12 @@ impl Endpoint {
         Some(DialTls { connector, name: &tls.name })
     }
 
-    /// What is sent before TLS where no client is meant.
+    /// The PROXY header to send before TLS on a connection that serves no client. Empty: none.
     pub fn own_header(&self) -> &[u8] {
         self.tls.as_ref().map_or(&[], |tls| &tls.own_header)
     }
 
-    /// Checks it once.
+    /// Runs one health check.
     pub async fn check(&self, how: &HealthCheck) -> Result<(), CheckError> {
         let connector = self.tls.as_ref().map(|tls| tls.connector.load_full());
         check(self.state.addr(), how, self.tls(connector.as_deref()), self.own_header()).await
@@ -137,19 +138,19 @@ impl Endpoint {
         }
         match timeout_at(ends, slots.acquire()).await {
             Ok(Ok(permit)) => Ok(permit),
-            // Nobody closes it.
+            // The semaphore is never closed.
             Ok(Err(_)) | Err(_) => Err(AttemptError::Queue),
         }
     }
 
-    /// An attempt has become a connection.
+    /// Notes that an attempt has connected. Returns the connection's part of the load.
     pub fn succeeded(&self, attempt: Attempt) -> Load {
         let (load, change) = attempt.connected(Instant::now().into_std());
         self.tell(change, &"");
         load
     }
 
-    /// An attempt has failed.
+    /// Notes that an attempt has failed. Only a failure of the upstream counts against it.
     pub fn failed(&self, attempt: Attempt, error: &AttemptError) {
         match error {
             AttemptError::Queue => {}
@@ -158,26 +159,27 @@ impl Endpoint {
         }
     }
 
-    /// No datagram of an attempt could be delivered; `why` says how that was found.
+    /// Counts a failed attempt against the upstream, for the reason `why`. For UDP: none of its datagrams could be
+    /// delivered.
     pub fn refused(&self, attempt: Attempt, why: &dyn fmt::Display) {
         self.untold.fetch_add(1, Ordering::Relaxed);
         let change = attempt.failed(Instant::now().into_std(), why, fastrand::u64(..));
         self.tell(change, why);
     }
 
-    /// It refuses datagrams of a session that it had answered.
+    /// Counts a refusal against the upstream: it refuses datagrams of a session that it had answered.
     pub fn lost(&self, error: &std::io::Error) {
         if let Some(attempt) = self.state.begin(None, Instant::now().into_std()) {
             self.refused(attempt, error);
         }
     }
 
-    /// A check has connected to it.
+    /// Notes that a check has connected.
     pub fn passed(&self) {
         self.tell(self.state.passed(Instant::now().into_std()), &"");
     }
 
-    /// Says that it went down, and that it is back; between, now and then, how many attempts have failed.
+    /// Logs that it went down and that it is back. In between, logs now and then how many attempts have failed.
     fn tell(&self, change: Change, error: &dyn fmt::Display) {
         let upstream = self.state.addr();
         let failed = |change| match change {

@@ -1,4 +1,4 @@
-//! Upstreams: what is known of each address, of each name and by each check, whatever route leads there. It outlives
+//! Upstreams: what is known about each address, each name and by each check, whatever route uses it. This outlives
 //! edits, and knows no route.
 
 mod checks;

@@ -1,5 +1,5 @@
-//! The names of the running proxy: each is looked up again and again while a route leads there, by a task of its own,
-//! so that no connection waits for a resolver once there was an answer.
+//! The names of upstreams. Each is looked up periodically by its own task while a route uses it, so that no connection
+//! waits for a resolver after the first answer.
 
 use std::io;
 use std::net::IpAddr;
@@ -18,10 +18,10 @@ use crate::state::names::{self, News};
 use crate::state::{Answers, lock};
 use crate::tasks::Scope;
 
-/// A look-up that takes longer is worth a message.
+/// A look-up that takes longer than this is logged.
 const SLOW: Duration = Duration::from_secs(3);
 
-/// A name that somebody leads to. Looked up until it is dropped.
+/// A name that a route uses. Looked up until it is dropped.
 #[derive(Debug)]
 pub struct Name {
     known: Arc<Known>,
@@ -33,11 +33,11 @@ struct Known {
     host: String,
     /// The addresses in use. Its receivers are woken only when the set changes.
     addrs: watch::Sender<Arc<[IpAddr]>>,
-    /// How often that was.
+    /// How often the set of addresses has changed.
     version: AtomicU64,
     last: Mutex<Last>,
     ask: Notify,
-    /// Somebody waits for the end of a look-up, whatever it says.
+    /// Somebody waits for the end of a look-up, whatever its result.
     asked: AtomicBool,
 }
 
@@ -45,7 +45,7 @@ struct Known {
 #[derive(Debug, Default)]
 struct Last {
     begun: Option<Instant>,
-    /// Why it gave no address.
+    /// Why it gave no address. `None`: it gave one.
     error: Option<String>,
 }
 
@@ -56,7 +56,7 @@ impl Drop for Name {
 }
 
 impl Name {
-    /// Begins to look a name up.
+    /// Starts the look-ups of a name.
     pub(super) fn watched(host: &str, context: &Arc<Context>) -> Name {
         let known = Arc::new(Known {
             host: host.to_owned(),
@@ -76,7 +76,7 @@ impl Name {
         self.known.addrs.borrow().clone()
     }
 
-    /// The same, for those who want to know when they change.
+    /// The same addresses. Receivers are woken when they change.
     pub fn subscribe(&self) -> watch::Receiver<Arc<[IpAddr]>> {
         self.known.addrs.subscribe()
     }
@@ -86,7 +86,7 @@ impl Name {
         self.known.version.load(Ordering::Acquire)
     }
 
-    /// An address did not connect: the next look-up comes sooner.
+    /// Asks for an earlier look-up, because an address did not connect.
     pub fn ask(&self) {
         self.known.asked.store(true, Ordering::Release);
         self.known.ask.notify_one();
@@ -118,7 +118,7 @@ impl Known {
     }
 }
 
-/// Looks a name up until the task is ended: one look-up at a time.
+/// Looks a name up until the task is killed: one look-up at a time.
 async fn keep(known: Arc<Known>, context: Arc<Context>) {
     let mut answers = Answers::default();
     loop {
@@ -132,11 +132,11 @@ async fn keep(known: Arc<Known>, context: Arc<Context>) {
         let news = answers.learn(found, Instant::now().into_std());
         if news.changed() {
             known.addrs.send_replace(answers.addrs().clone());
-            // After the addresses: who sees the new number sees them.
+            // After the addresses: whoever reads the new version sees them.
             known.version.fetch_add(1, Ordering::Release);
             context.names_changed.notify_one();
         }
-        // After the change: who reads it can rely on it.
+        // Log after the change: whoever reads the message can rely on it.
         tell(&known.host, &answers, &news, error.as_deref());
         *known.last() = Last { begun: Some(begun), error };
         if known.asked.swap(false, Ordering::AcqRel) || news != News::default() {
@@ -152,7 +152,7 @@ async fn keep(known: Arc<Known>, context: Arc<Context>) {
     }
 }
 
-/// Says so where the resolver is slow.
+/// Looks a name up, and logs if the resolver is slow.
 async fn look_up(known: &Known, context: &Context) -> io::Result<Vec<IpAddr>> {
     let begun = Instant::now();
     let mut found = pin!(context.resolver.look_up(&known.host, &context.scope));
@@ -167,7 +167,7 @@ async fn look_up(known: &Known, context: &Context) -> io::Result<Vec<IpAddr>> {
     found
 }
 
-/// Says what has changed.
+/// Logs what has changed.
 fn tell(name: &str, answers: &Answers, news: &News, error: Option<&str>) {
     if news.fails {
         let kept = answers.addrs().len();
@@ -189,7 +189,7 @@ fn tell(name: &str, answers: &Answers, news: &News, error: Option<&str>) {
     }
 }
 
-/// Some addresses for a person.
+/// The first addresses, as text for the log.
 fn list(addrs: &[IpAddr]) -> String {
     const SHOWN: usize = 8;
     let mut shown: Vec<String> = addrs.iter().take(SHOWN).map(ToString::to_string).collect();

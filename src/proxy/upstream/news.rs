@@ -1,18 +1,19 @@
-//! News of upstreams for those who wait for one.
+//! Notifies those who wait for an upstream.
 
 use tokio::sync::watch;
 
-/// Tells that an upstream went down or came back, or that a name has other addresses. Rare, and so one channel for all.
+/// Notifies that an upstream went down or came back, or that a name has other addresses. Such news is rare, so one
+/// channel serves all.
 #[derive(Clone, Debug, Default)]
 pub struct UpstreamNews(watch::Sender<()>);
 
 impl UpstreamNews {
-    /// Wakes all who wait.
+    /// Wakes all subscribers.
     pub(super) fn send(&self) {
         self.0.send_replace(());
     }
 
-    /// For those who wait. What happens from now on is not missed.
+    /// Subscribes. Nothing after this call is missed.
     pub fn subscribe(&self) -> watch::Receiver<()> {
         self.0.subscribe()
     }

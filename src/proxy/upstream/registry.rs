@@ -1,5 +1,5 @@
-//! The upstreams of the running proxy: what is known of each address, of each name and by each check, shared by all
-//! routes, and kept while edits come and go.
+//! The registry of upstreams: what is known about each address, each name and by each check. All routes share it, and
+//! edits keep it.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -17,10 +17,10 @@ use crate::model::{HealthCheck, UpstreamAddr};
 use crate::state::lock;
 use crate::tasks::Scope;
 
-/// An upstream, and what it is beside its address.
+/// An address, and the TLS that sets the upstream apart from others at that address.
 type AddressKey = (UpstreamAddr, Option<TlsKey>);
 
-/// Every upstream that a route leads to.
+/// Every upstream that a route uses.
 #[derive(Debug)]
 pub struct Upstreams {
     addresses: Mutex<HashMap<AddressKey, Arc<Endpoint>>>,
@@ -30,7 +30,7 @@ pub struct Upstreams {
 }
 
 impl Upstreams {
-    /// None yet. Their tasks are `scope`'s.
+    /// An empty registry. `scope` owns its tasks.
     pub fn new(scope: Scope) -> Arc<Self> {
         let context = Arc::new(Context::new(scope));
         let upstreams = Arc::new(Upstreams {
@@ -43,7 +43,7 @@ impl Upstreams {
         upstreams
     }
 
-    /// The upstream at this address, as it is known, or new; with the TLS that is spoken to it.
+    /// The endpoint at this address, with the TLS that is spoken to it. Created if it is not known yet.
     pub fn address(&self, addr: UpstreamAddr, tls: Option<(TlsKey, Arc<LiveConnector>)>) -> Arc<Endpoint> {
         let mut addresses = lock(&self.addresses);
         let (key, connector) = tls.unzip();
@@ -52,34 +52,34 @@ impl Upstreams {
         addresses.entry((addr, key)).or_insert_with_key(new).clone()
     }
 
-    /// The name, as it is known, or new.
+    /// The name. Its look-ups begin if nobody uses it yet.
     pub fn name(&self, host: &str) -> Arc<Name> {
         shared(&self.names, host.to_owned(), || Name::watched(host, &self.context))
     }
 
-    /// The check of this upstream, as it runs, or new.
+    /// The check of this upstream. Begins if it does not run yet.
     pub fn check(&self, endpoint: &Arc<Endpoint>, tls: Option<TlsKey>, check: &HealthCheck) -> Arc<Check> {
         let key = ((endpoint.state.addr().clone(), tls), check.clone());
         shared(&self.checks, key, || Check::begin(endpoint.clone(), check.clone(), &self.context))
     }
 
-    /// Forgets the upstreams to which no route leads and that have no connection, and names and checks that nobody uses.
+    /// Forgets upstreams that no route uses and that have no connection, and names and checks that nobody uses.
     pub fn forget_unused(&self) {
         let now = Instant::now().into_std();
         lock(&self.names).retain(|_, name| name.strong_count() > 0);
         lock(&self.checks).retain(|_, check| check.strong_count() > 0);
         let mut addresses = lock(&self.addresses);
-        // What is known of an address that has left its name is of use when it comes back, for a time.
+        // Keep for a while what is known about an address that has left its name: it may come back.
         addresses
             .retain(|_, endpoint| Arc::strong_count(endpoint) > 1 || !endpoint.state.is_forgettable(now));
     }
 
-    /// For those who wait for an upstream or a name.
+    /// News of upstreams and names, to subscribe to.
     pub fn news(&self) -> &UpstreamNews {
         &self.context.news
     }
 
-    /// The owner of what works for upstreams.
+    /// The scope that owns the tasks of names and checks.
     pub fn scope(&self) -> &Scope {
         &self.context.scope
     }
@@ -94,7 +94,7 @@ async fn sweep(upstreams: Weak<Upstreams>, context: Arc<Context>) {
     }
 }
 
-/// What somebody uses already, or a new one.
+/// The value that somebody uses already, or a new one.
 fn shared<K: Hash + Eq, T>(used: &Mutex<HashMap<K, Weak<T>>>, key: K, new: impl FnOnce() -> T) -> Arc<T> {
     let mut used = lock(used);
     if let Some(there) = used.get(&key).and_then(Weak::upgrade) {

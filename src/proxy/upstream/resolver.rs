@@ -1,4 +1,4 @@
-//! Look-ups in the system's resolver, each on a thread that nobody can call off, and so few at a time.
+//! Look-ups with the system's resolver. Each blocks a thread that nobody can cancel, so few run at a time.
 
 use std::io;
 use std::net::IpAddr;
@@ -12,15 +12,15 @@ use tokio::time::sleep;
 use crate::net::look_up;
 use crate::tasks::Scope;
 
-/// Look-ups at the same time.
+/// How many prompt look-ups run at once.
 const AT_ONCE: usize = 16;
-/// After so long a look-up gives its place to others, as long as there are fewer than [`WEDGED`] of its kind.
+/// After this long a look-up gives its permit to another, unless [`WEDGED`] look-ups have done so already.
 const PROMPT: Duration = Duration::from_millis(500);
-/// Look-ups that take longer. With [`AT_ONCE`] fewer than the runtime's threads for such work, so that edits are read
-/// all the same.
+/// How many look-ups that take longer run beside the prompt ones. Together with [`AT_ONCE`] fewer than the runtime's
+/// threads for such work, so that edits are still read.
 const WEDGED: usize = 240;
 
-/// Bounds the look-ups under way. A thread whose resolver does not answer holds no prompt one up.
+/// Bounds the look-ups in progress. One that the resolver does not answer holds up no prompt one.
 #[derive(Debug)]
 pub(super) struct Resolver {
     prompt: Arc<Semaphore>,
@@ -34,7 +34,8 @@ impl Default for Resolver {
 }
 
 impl Resolver {
-    /// Looks a name up when it is its turn. What was begun goes on when the future is dropped, and counts until then.
+    /// Waits for a permit and looks a name up. If the future is dropped, a look-up that has begun goes on, and counts
+    /// until it ends.
     pub async fn look_up(&self, host: &str, scope: &Scope) -> io::Result<Vec<IpAddr>> {
         let closed = |_| io::Error::other("it is stopping");
         let place = self.prompt.clone().acquire_owned().await.map_err(closed)?;
@@ -52,7 +53,7 @@ impl Resolver {
                     Err(_) => found.await,
                 },
             };
-            // Nobody waits where the name was dropped.
+            // Nobody waits if the name was dropped.
             drop(answer.send(ended));
         });
         found.await.map_err(|_| io::Error::other("it is stopping"))?

@@ -9,55 +9,57 @@ use crate::model::{ProxyVersion, ServeTls, Tls, UpstreamAddr, UpstreamTls};
 use crate::net::tls::{TlsAcceptor, TlsConnector};
 use crate::wire::proxy::{self, Addresses, Header};
 
-/// How clients are served TLS, as the files are now. Loaded once per connection.
+/// The TLS acceptor for clients, as its files are now. Loaded once per connection.
 pub type LiveAcceptor = ArcSwap<TlsAcceptor>;
 
-/// How TLS begins with an upstream, as the files are now.
+/// The TLS connector to an upstream, as its files are now.
 pub type LiveConnector = ArcSwap<TlsConnector>;
 
-/// What stands in files, by what the routes' file says of them. Everything was read before its route came to run.
+/// TLS material from files, by the part of the routes' file that names it. Everything was read before its route
+/// started.
 #[derive(Debug, Default)]
 pub struct TlsStore {
-    /// Towards clients.
+    /// Acceptors, towards clients.
     pub acceptors: BTreeMap<Arc<ServeTls>, Arc<LiveAcceptor>>,
-    /// Towards upstreams.
+    /// Connectors, towards upstreams.
     pub connectors: BTreeMap<Arc<UpstreamTls>, Arc<LiveConnector>>,
 }
 
 impl TlsStore {
-    /// Of a route at which TLS ends.
+    /// The acceptor of a route. `None`: the route does not terminate TLS.
     pub fn acceptor(&self, tls: &Tls) -> Option<Arc<LiveAcceptor>> {
         self.acceptors.get(tls.clients.as_ref()?).cloned()
     }
 
-    /// Of a route at which it begins.
+    /// The connector of a route. `None`: the route speaks no TLS to upstreams.
     pub fn connector(&self, tls: &Tls) -> Option<Arc<LiveConnector>> {
         self.connectors.get(tls.upstream.as_ref()?).cloned()
     }
 }
 
-/// What makes an upstream with TLS another one than its address alone: what one route cannot have of it, another may.
+/// Sets an upstream with TLS apart from others at its address: an attempt that fails with the TLS of one route may work
+/// with that of another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TlsKey {
     tls: Arc<UpstreamTls>,
     /// The name that it must have.
     name: String,
-    /// The header that it wants before TLS.
+    /// The version of the PROXY header to send before TLS. `None`: no header.
     send: Option<ProxyVersion>,
 }
 
-/// The TLS that is spoken to one upstream.
+/// How TLS is spoken to one upstream.
 #[derive(Debug)]
 pub(super) struct TlsTo {
     pub connector: Arc<LiveConnector>,
     /// The name that it must have.
     pub name: String,
-    /// What is sent before TLS where no client is meant.
+    /// The PROXY header to send before TLS on a connection that serves no client. Empty: none.
     pub own_header: Vec<u8>,
 }
 
 impl TlsKey {
-    /// Of an upstream as it is written.
+    /// The key of an upstream as it is written. Its name is `server_name`, or else the host.
     pub fn new(tls: &Arc<UpstreamTls>, written: &UpstreamAddr, send: Option<ProxyVersion>) -> Self {
         let of_address = || match written {
             UpstreamAddr::Name(name, _) => name.clone(),

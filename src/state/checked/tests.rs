@@ -5,7 +5,7 @@ fn it_turns_after_fall_and_rise_and_says_why() {
     #[allow(clippy::disallowed_methods, reason = "any time will do as the first")]
     let start = Instant::now();
     let checked = Checked::new(2, 3);
-    // A check a second; then what is told, and what stands.
+    // One check per second: its result, the turn that it reports, and whether the upstream is up then.
     let table = [
         ("ok", None, true),
         ("refused", None, true),

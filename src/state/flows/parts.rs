@@ -1,25 +1,25 @@
-//! What the sessions of a listener are told by, and what is said of them.
+//! What sessions are made of: their ends, terms, stages and counts.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::state::{Bytes, Volume};
 
-/// A session without an answer lives for this part of the idle time,
+/// A session without an answer lives for the idle time divided by this.
 const ASKING_PART: u32 = 4;
-/// and for this at least, where the idle time is not shorter itself.
+/// It lives at least this long, unless the idle time is shorter.
 const ASKING_LEAST: Duration = Duration::from_secs(5);
 
-/// Who a session is between, on one listener.
+/// The two ends of a session on one listener, which identify it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ends {
-    /// The client.
+    /// The address that the client sends from.
     pub client: SocketAddr,
-    /// The address that it has written to, where the listener has several.
+    /// The address that the client has sent to. `None`: the listener has only one.
     pub local: Option<IpAddr>,
 }
 
-/// A session, and no other: a slot that is used again has another turn.
+/// The id of one session only: a slot that is reused has another turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FlowId {
     pub(super) index: u32,
@@ -53,9 +53,9 @@ pub enum Stage {
 /// What a session's route grants it.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
-    /// Without a datagram in either direction it ends.
+    /// The session ends after this long without a datagram in either direction.
     pub idle: Duration,
-    /// It ends once each datagram of the client has had so many answers.
+    /// The session ends once each datagram of the client has had this many answers. `None`: never for that reason.
     pub replies: Option<u32>,
 }
 
@@ -69,13 +69,13 @@ impl Terms {
 /// What went through a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Datagrams of the client.
+    /// Datagrams that came from the client.
     pub questions: u64,
-    /// Datagrams of the upstream.
+    /// Datagrams that came from the upstream.
     pub answers: u64,
-    /// What was sent to the upstream.
+    /// Datagrams that were sent to the upstream.
     pub up: Volume,
-    /// The same to the client.
+    /// Datagrams that were sent to the client.
     pub down: Volume,
     /// Datagrams that could not be passed on.
     pub dropped: u64,
@@ -91,30 +91,30 @@ impl Counts {
 /// A session that has ended.
 #[derive(Debug)]
 pub struct Ended<S> {
-    /// Between whom it was.
+    /// Its two ends.
     pub ends: Ends,
-    /// What it had shown.
+    /// The stage it had reached.
     pub stage: Stage,
-    /// What the caller keeps with it.
+    /// The caller's state.
     pub state: S,
     /// What went through it.
     pub counts: Counts,
 }
 
-/// What a new session may do.
+/// Whether a new session may be opened.
 #[derive(Debug)]
 pub enum Placement<S> {
-    /// It may be opened; this one had to make room.
+    /// It may be opened. The session in here was evicted for it.
     Open(Option<Ended<S>>),
-    /// There is no room, and nobody may be displaced.
+    /// The limit is reached, and no session may be evicted.
     Full,
 }
 
 /// What an answer means for its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// It goes on.
+    /// The session goes on.
     More,
-    /// That was the last: every question has all its answers.
+    /// It was the last: every question has all its answers.
     Last,
 }

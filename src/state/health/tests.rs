@@ -10,7 +10,7 @@ fn start() -> Instant {
 /// A chance that neither shortens nor lengthens a back-off.
 const EVEN: u64 = 256;
 
-/// Steps of a story, each at a time in milliseconds, with what must come of it.
+/// Steps of a scenario, each at a time in milliseconds, with the result that it must have.
 enum Step {
     /// An attempt that begins and fails now.
     Fails(u64, Change),
@@ -105,7 +105,7 @@ fn a_flapping_upstream_is_down_for_longer_each_time_and_forgiven_after_a_minute(
 #[test]
 fn what_began_before_says_nothing_about_after() {
     let down = Change::Down(seconds(1));
-    // Of a storm on a dead upstream all fail at once, after the first three.
+    // In a storm on a dead upstream all fail at once, after the first three.
     told(&[
         Late(0, 5000, NONE),
         Late(0, 5000, NONE),
@@ -124,7 +124,7 @@ fn what_began_before_says_nothing_about_after() {
         Late(499, 600, NONE),
         Stands(601, "up"),
     ]);
-    // One for want of another upstream does not make it longer.
+    // An attempt that runs because no other upstream is left does not prolong it.
     told(&[Fails(0, NONE), Fails(0, NONE), Fails(0, down), Fails(500, NONE), Stands(1000, "trial")]);
 }
 

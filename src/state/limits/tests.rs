@@ -8,7 +8,7 @@ fn rate(text: &str) -> Rate {
     text.parse().unwrap()
 }
 
-/// A clock that starts now and goes on as it is told.
+/// A clock that starts now and is advanced by hand.
 struct Clock(Instant);
 
 impl Clock {
@@ -44,7 +44,7 @@ fn connections_of_a_client_are_counted_exactly_and_forgotten_with_the_last() {
     crowd.leave(v4(1));
     assert!(crowd.enter(v4(1), 3));
     assert!(!crowd.enter(v4(1), 3));
-    // A smaller limit takes nothing away, and lets none in.
+    // A smaller limit ends no connection, and admits none.
     assert!(!crowd.enter(v4(1), 1));
     assert_eq!(crowd.len(), 2);
     for _ in 0..3 {
@@ -52,7 +52,7 @@ fn connections_of_a_client_are_counted_exactly_and_forgotten_with_the_last() {
     }
     crowd.leave(v4(2));
     assert!(crowd.is_empty());
-    // One that was never let in leaves nothing behind.
+    // A client that was never admitted leaves nothing behind.
     assert!(!crowd.enter(v4(3), 0) && crowd.is_empty());
     for n in 0..10_000 {
         assert!(crowd.enter(v4(n), 1));
@@ -69,17 +69,17 @@ fn a_rate_allows_its_burst_and_then_its_pace() {
     let now = clock.pass(1000);
     let let_in = (0..20).filter(|_| rates.enter(1, v4(1), five, now)).count();
     assert_eq!(let_in, 5);
-    // One each 100 ms, however often it knocks.
+    // One each 100 ms, however often it tries.
     let mut let_in = 0;
     for _ in 0..1000 {
         let now = clock.pass(10);
         let_in += usize::from(rates.enter(1, v4(1), five, now));
     }
     assert!((99..=101).contains(&let_in), "{let_in} in 10 s");
-    // Who rests has the burst again, and no more.
+    // After a rest it has its burst again, and no more.
     let now = clock.pass(60_000);
     assert_eq!((0..20).filter(|_| rates.enter(1, v4(1), five, now)).count(), 5);
-    // Another route, another account.
+    // Another route counts by itself.
     assert!(rates.enter(2, v4(1), five, now));
 }
 
@@ -92,7 +92,7 @@ fn a_flood_of_addresses_neither_grows_the_table_nor_frees_the_one_that_is_limite
     let now = clock.pass(1000);
     assert_eq!((0..50).filter(|_| rates.enter(1, busy, limit, now)).count(), 10);
     let (mut flood, mut busy_in, mut calm_in) = (0_u32, 0, 0);
-    // A hundred seconds: a thousand new addresses a second, the busy one ten times a second, the calm one each two.
+    // A hundred seconds: a thousand new addresses a second, the busy one ten times a second, the calm one every two.
     for step in 0..1000 {
         let now = clock.pass(100);
         for _ in 0..100 {
@@ -120,6 +120,6 @@ fn a_flood_that_comes_back_is_limited_where_it_is_remembered() {
         let now = clock.pass(3000);
         let_in += (0..1000).filter(|n| rates.enter(1, v4(*n), limit, now)).count();
     }
-    // 2 at once and one more in the minute, for each; a few sets of the table overflow.
+    // 2 at once and one more in the minute, for each. A few sets of the table overflow.
     assert!((2000..3200).contains(&let_in), "{let_in}");
 }

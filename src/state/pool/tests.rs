@@ -30,7 +30,7 @@ pub(super) fn start() -> Instant {
     Instant::now()
 }
 
-/// Every upstream in the order in which a walk yields it; the attempts are given back.
+/// Every upstream in the order in which a walk yields it. The attempts are dropped.
 pub(super) fn order(pool: &Pool, client: u32, chance: u64, now: Instant) -> Vec<usize> {
     let mut walk = Walk::new(Some(Ipv4Addr::from(client).into()), chance);
     std::iter::from_fn(|| pool.next(&mut walk, now).map(|step| step.index)).collect()
@@ -53,7 +53,7 @@ fn bring_up(upstream: &Arc<Upstream>, now: Instant) {
     assert!(matches!(change, Change::Up(_)));
 }
 
-/// How far counts are from their shares; for four kinds more than 16.3 comes by chance once in a thousand.
+/// How far counts are from their shares. For four kinds, chance exceeds 16.3 once in a thousand.
 fn chi_square(counts: &[u32], weights: &[u32]) -> f64 {
     let all = f64::from(counts.iter().sum::<u32>());
     let total = f64::from(weights.iter().sum::<u32>());
@@ -175,7 +175,7 @@ fn source_hash_is_the_same_in_every_replica_and_version() {
     let orders: Vec<String> = (0..8)
         .map(|i| order(&pool, 0xc000_0200 + i, i.into(), now).iter().map(ToString::to_string).collect())
         .collect();
-    // A promise: clients of an older Portway are led to the same upstreams.
+    // A promise: clients of an older Portway get the same upstreams.
     assert_eq!(orders, ["2103", "2301", "3021", "1230", "3210", "2103", "2031", "2301"]);
 }
 
