@@ -89,7 +89,7 @@ async fn answer_call(
         Call::Drain => match acts::read(&body) {
             Ok(drain) => match acts::drain(handle, drain).await? {
                 Some(begun) => json(202, &begun),
-                None => problem(404, "no route in force is called so", "see /v1/routes"),
+                None => problem(404, "no active route has this name", "see /v1/routes"),
             },
             Err(said) => json(400, &said),
         },

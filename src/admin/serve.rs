@@ -63,7 +63,7 @@ async fn replaced(admin: &mut watch::Receiver<Option<Arc<AdminListener>>>, liste
 }
 
 /// One open connection of the endpoint.
-struct Guest {
+struct OpenConnection {
     task: Task,
     waits: Arc<Waits>,
 }
@@ -72,7 +72,7 @@ struct Guest {
 /// request is closed: whoever only holds connections keeps nobody out.
 async fn accept(listener: &AdminListener, handle: &Handle, scope: &Scope) {
     let left = Arc::new(Notify::new());
-    let mut guests: Vec<Guest> = Vec::new();
+    let mut guests: Vec<OpenConnection> = Vec::new();
     let begun = Instant::now();
     loop {
         let Ok(socket) = listener.socket.accept().await else {
@@ -97,7 +97,7 @@ async fn accept(listener: &AdminListener, handle: &Handle, scope: &Scope) {
             let _departure = departure;
             converse(socket, handle, mine).await;
         });
-        guests.push(Guest { task, waits });
+        guests.push(OpenConnection { task, waits });
     }
 }
 

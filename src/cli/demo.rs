@@ -62,7 +62,7 @@ impl Demo {
             "\
 Two backends:   one at {one}, two at {two}
 The routes:     {file}
-The proxy:      127.0.0.1:{port}, which leads to one; by UDP 127.0.0.1:{udp}, which leads to two
+The proxy:      127.0.0.1:{port}, which forwards to one; by UDP 127.0.0.1:{udp}, which forwards to two
 
 In another terminal:
 

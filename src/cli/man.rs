@@ -40,7 +40,7 @@ const MORE: [(&str, &[&str]); 4] = [
         &[
             "SIGTERM, SIGINT: listening sockets close at once, open connections have their route's drain_timeout; a second \
              one ends it now.",
-            "SIGHUP: takes the file in at once.",
+            "SIGHUP: reloads the file at once.",
             "SIGUSR1: opens log files anew.",
         ],
     ),

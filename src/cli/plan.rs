@@ -17,7 +17,7 @@ use crate::files;
 /// names and upstreams are available. Changes nothing
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 nothing to do; 3 it would change something; 2 the file has faults, or a port cannot be had;
+    after_help = "Exit codes: 0 nothing to do; 3 it would change something; 2 the file has faults, or a port cannot be opened;
 1 nobody answers.
 
 Example:
@@ -127,7 +127,7 @@ fn touched(route: &PlannedRoute) -> String {
 
 fn probes(text: &mut String, plan: &Plan) {
     for address in &plan.closed {
-        let _ = writeln!(text, "  listens no more on {address}");
+        let _ = writeln!(text, "  stops listening on {address}");
     }
     for listener in &plan.listeners {
         let udp = if listener.protocol == "udp" { "/udp" } else { "" };
@@ -164,7 +164,7 @@ fn probed(upstream: &UpstreamProbe) -> (&'static str, String) {
     match upstream.result {
         ProbeResult::Connects => (" ", format!("connects{stands_for}")),
         ProbeResult::Resolves if stands_for.is_empty() => {
-            (" ", "not tried: by UDP nobody says hello".to_owned())
+            (" ", "not tried: with UDP there is no handshake".to_owned())
         }
         ProbeResult::Resolves => (" ", format!("resolves{stands_for}")),
         ProbeResult::Unresolved => ("!", format!("the name does not resolve: {error}")),

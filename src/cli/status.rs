@@ -10,7 +10,7 @@ use crate::admin::api::{Phase, ReloadOutcome, Route, RouteState, Routes, Status}
 
 /// Shows what the running proxy does: its routes, what went through them, and whether its file is what runs
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 it runs, 1 nobody answers, 2 it is not known whom to ask.
+#[command(after_help = "Exit codes: 0 it runs, 1 nobody answers, 2 no admin address is known.
 
 Example:
   portway status
@@ -94,7 +94,7 @@ fn last(status: &Status) -> String {
     match status.reload.outcome {
         ReloadOutcome::Started | ReloadOutcome::NoFile => format!("read {ago} ago"),
         ReloadOutcome::Reloaded => format!("reloaded {ago} ago"),
-        ReloadOutcome::Unchanged => format!("looked at {ago} ago, nothing changed"),
+        ReloadOutcome::Unchanged => format!("checked {ago} ago, nothing changed"),
         ReloadOutcome::Refused => format!("refused {ago} ago"),
     }
 }

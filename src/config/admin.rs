@@ -10,7 +10,7 @@ use super::table_schema::typed_table;
 use super::values::Text;
 use crate::model::{AdminSettings, Fault, ListenSpec, Secret};
 
-/// `[admin]`: where a running proxy can be looked at, and told what to do. Without it: nowhere.
+/// `[admin]`: the endpoint that shows and controls the running proxy. Without it there is none.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Admin {

@@ -30,7 +30,7 @@ impl Compiled {
         Path::new(&self.name).parent().unwrap_or(Path::new(""))
     }
 
-    /// A report of files that the text names and that cannot be had, each shown at its path.
+    /// A report of files that the text names and that cannot be read, each shown at its path.
     pub fn file_faults(&self, faults: &[(PathBuf, Fault)]) -> Report {
         let (document, _) = document::parse(&self.text);
         let place = |(path, fault): &(PathBuf, Fault)| match in_table(&document, path) {
@@ -40,7 +40,7 @@ impl Compiled {
         Report::new(&self.name, self.text.clone(), faults.iter().map(place).collect())
     }
 
-    /// A report of faults that only trying could find: sockets that cannot be had. Each is shown at its `listen` entry.
+    /// A report of faults that only trying could find: sockets that cannot be opened. Each is shown at its `listen` entry.
     pub fn listen_faults(&self, faults: &[(ListenAddr, Fault)]) -> Report {
         let place = |(addr, fault): &(ListenAddr, Fault)| {
             let entry = self.listen.iter().find(|entry| entry.value.contains(addr));

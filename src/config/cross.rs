@@ -20,7 +20,7 @@ const WILD6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 /// Notes what is wrong between the routes.
 pub(super) fn check(drafts: &[Draft], faults: &mut Vec<Placed>) {
     names(drafts, faults);
-    // A TCP and a UDP socket may have the same port, and neither leads to the other.
+    // A TCP and a UDP socket may have the same port, and neither forwards to the other.
     for protocol in [Protocol::Tcp, Protocol::Udp] {
         let drafts: Vec<&Draft> = drafts.iter().filter(|draft| draft.policy.protocol == protocol).collect();
         let shared = shared::find(&drafts, faults);
@@ -165,7 +165,7 @@ impl<'d> Listeners<'d> {
         }
     }
 
-    /// The listeners that a connection to this upstream comes in at.
+    /// The listeners that would accept a connection to this upstream.
     fn reached_by(&self, upstream: &UpstreamSpec) -> Vec<Entry<'d>> {
         let (hosts, ports) = match upstream {
             UpstreamSpec::Unix(path) => return self.unix.get(path.as_path()).copied().into_iter().collect(),
@@ -243,7 +243,7 @@ fn shared(a: Entry<'_>, b: Entry<'_>) -> Placed {
         .also(first.listen.at.clone(), "first here")
 }
 
-/// Notes the upstreams of a route that lead to its own listeners.
+/// Notes the upstreams of a route that are its own listeners.
 fn itself(draft: &Draft, faults: &mut Vec<Placed>) {
     let mut local = draft.upstream.iter().filter(|upstream| is_local(&upstream.value.spec)).peekable();
     if local.peek().is_none() {
@@ -258,7 +258,7 @@ fn itself(draft: &Draft, faults: &mut Vec<Placed>) {
                 "`upstream` is where the service is: give it another port or host",
             );
             let placed = Placed::new(upstream.at.clone(), fault);
-            faults.push(placed.also(entry.listen.at.clone(), "comes in here again"));
+            faults.push(placed.also(entry.listen.at.clone(), "arrives here again"));
         }
     }
 }
@@ -271,14 +271,14 @@ fn is_local(upstream: &UpstreamSpec) -> bool {
     }
 }
 
-/// One route leading to another.
+/// One route forwarding to another.
 struct Step<'d> {
     to: usize,
     by: &'d Range<usize>,
 }
 
-/// Notes routes that lead to each other in a circle. Ranges are left out: what enters at one port of a range may leave
-/// at another, and end. So are addresses that routes share: what enters there may be led elsewhere.
+/// Notes routes that forward to each other in a circle. Ranges are left out: what enters at one port of a range may leave
+/// at another, and end. So are addresses that routes share: a client there may go elsewhere.
 fn circles(drafts: &[&Draft], listeners: &Listeners<'_>, faults: &mut Vec<Placed>) {
     let steps: Vec<Vec<Step<'_>>> = drafts
         .iter()
@@ -328,10 +328,10 @@ fn circle_fault(drafts: &[&Draft], circle: &[(usize, &Range<usize>)]) -> Placed 
     let names = circle.iter().take(NAMED).map(|(route, _)| format!("`{}`", drafts[*route].called()));
     let more = if circle.len() > NAMED { ", ..." } else { "" };
     let message = format!("the routes {}{more} forward in a circle", list(names, "and"));
-    let fault = Fault::new(message, "a connection would go round for ever: lead one of them to a service");
+    let fault = Fault::new(message, "a connection would loop forever: forward one of them to a service");
     let mut turns = circle.iter().enumerate().take(NAMED).map(|(index, (_, at))| {
         let (to, _) = circle[(index + 1) % circle.len()];
-        ((*at).clone(), format!("leads to `{}`", drafts[to].called()))
+        ((*at).clone(), format!("forwards to `{}`", drafts[to].called()))
     });
     let Some((at, label)) = turns.next() else { return Placed::new(0..0, fault) };
     turns.fold(Placed::new(at, fault).label(label), |placed, (at, label)| placed.also(at, label))

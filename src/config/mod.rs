@@ -1,7 +1,7 @@
 //! Layer 2: the text of a file becomes a [`Table`](crate::model::Table), or a [`Report`] of every fault in it.
 //!
-//! Pure: text in, values out. No file is opened here, nothing is logged, no clock is read. [`Plan`] is what leads from
-//! one table to another; the server carries it out and `portway plan` prints it.
+//! Pure: text in, values out. No file is opened here, nothing is logged, no clock is read. [`Plan`] is the way from
+//! one table to another; the server applies it and `portway plan` prints it.
 //!
 //! The way of a text: bytes → a document with a place for each value (`document`) → what was typed, table by table
 //! (`place`, `values`) → what it means (`read`, `keys`, `route`) → what the routes mean together (`cross`, `shared`) → a

@@ -7,7 +7,7 @@ use super::table_schema::typed_table;
 use super::upstreams::Upstreams;
 use super::values::{List, Text};
 
-/// One route: where it listens, and where it leads. Any policy key may stand here too.
+/// One route: where it listens, and where it forwards to. Any policy key may stand here too.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Own {
@@ -15,12 +15,12 @@ pub(super) struct Own {
     /// "/udp" after it.
     #[schemars(extend("examples" = ["postgres"]))]
     pub name: Option<Text>,
-    /// Where clients come in: "8080" (every interface, IPv4 and IPv6), "127.0.0.1:8080", "[::1]:8080",
+    /// The address that clients connect to: "8080" (every interface, IPv4 and IPv6), "127.0.0.1:8080", "[::1]:8080",
     /// "0.0.0.0:7000-7009" or "unix:/path".
     #[schemars(required, extend("examples" = ["127.0.0.1:8080"]))]
     pub listen: Option<List>,
-    /// Where they are led: "name:5432", "10.0.0.7:5432", "[::1]:5432", a range of as many ports as `listen` has, or
-    /// "unix:/path"; or a table with such an `address`. Of several, `balance` chooses.
+    /// Where the route forwards to: "name:5432", "10.0.0.7:5432", "[::1]:5432", a range of as many ports as `listen` has,
+    /// or "unix:/path"; or a table with such an `address`. Of several, `balance` chooses.
     #[schemars(required, extend("examples" = ["db.internal:5432"]))]
     pub upstream: Option<Upstreams>,
     /// TLS server names that the route serves: "app.example.com", "*.example.com". Routes may then share an address; one

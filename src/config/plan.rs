@@ -68,7 +68,7 @@ pub struct Binding {
     pub route: Arc<Route>,
     /// Its place in the route's port range.
     pub offset: u16,
-    /// Other routes at this address, in the order of their names: by `sni` or `alpn` a client is led to one of all.
+    /// Other routes at this address, in the order of their names: `sni` or `alpn` choose one of them for each client.
     pub beside: Vec<Arc<Route>>,
 }
 
@@ -78,7 +78,7 @@ impl Binding {
         Binding { route, offset, beside: Vec::new() }
     }
 
-    /// Whether it must be known what a client asks for before it is led anywhere.
+    /// Whether the client's hello must be read before its route is known.
     pub fn is_sniffed(&self) -> bool {
         !self.beside.is_empty() || !self.route.selector.is_rest()
     }

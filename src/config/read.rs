@@ -141,7 +141,7 @@ pub(super) fn count(
     let fault = match typed.parse::<i64>().ok().map(u32::try_from) {
         _ if off => return Some(None),
         Some(Ok(0)) if number => Fault::new(
-            format!("with `{key} = 0` no client could come in"),
+            format!("with `{key} = 0` no client could connect"),
             "write a number from 1; to keep all out, remove the route",
         ),
         Some(Ok(count)) if number => return Some(Some(count)),

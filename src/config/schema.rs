@@ -21,11 +21,11 @@ struct File {
     log: Option<Log>,
     /// What all routes share.
     limits: Option<Limits>,
-    /// Where a running proxy can be looked at, and told what to do. Without it: nowhere.
+    /// The admin endpoint: it shows and controls the running proxy. Without it there is none.
     admin: Option<Admin>,
     /// Policy keys for all routes that do not set them.
     defaults: Option<Defaults>,
-    /// One route: where it listens, and where it leads.
+    /// One route: where it listens, and where it forwards to.
     route: Vec<Own>,
 }
 

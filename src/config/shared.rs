@@ -68,8 +68,8 @@ const SERVER_FIRST: &[(u16, &str)] = &[
     (5900, "VNC"),
 ];
 
-/// Notes upstreams of the rest whose clients say nothing by which they could be led: each would wait for
-/// `sniff_timeout`. Who writes that key means it. `noted`: by the places of the upstream and of an address, of which a route may share several.
+/// Notes upstreams of the rest whose clients say nothing before the server does: each would wait for
+/// `sniff_timeout`. A file that sets that key means it. `noted`: by the places of the upstream and of an address, of which a route may share several.
 fn silent_clients(members: &[Member<'_>], noted: &mut BTreeMap<(usize, usize), Placed>) {
     if members.iter().any(|(draft, _)| draft.says_sniff_timeout) {
         return;
@@ -87,7 +87,7 @@ fn silent_clients(members: &[Member<'_>], noted: &mut BTreeMap<(usize, usize), P
             "give the route a port of its own; or, if the wait is meant, write sniff_timeout = \"1s\" in each route of the address",
         );
         let placed = Placed::new(upstream.at.clone(), fault)
-            .also(leads.at.clone(), "clients are led by what they ask for here");
+            .also(leads.at.clone(), "the route is chosen here by what the client asks for");
         noted.insert((upstream.at.start, leads.at.start), placed);
     }
 }
@@ -130,7 +130,7 @@ fn same_name(members: &[Member<'_>], faults: &mut Vec<Placed>) {
                 };
                 let fault = Fault::new(
                     format!("two routes serve {what} at `{}`", listen.value),
-                    "a client is led to one: remove it from the other",
+                    "a client goes to only one of them: remove it from the other",
                 );
                 faults.push(Placed::new((*at).clone(), fault).also(first.clone(), "first here"));
             }
@@ -157,8 +157,8 @@ fn same_settings(members: &[Member<'_>], faults: &mut Vec<Placed>) {
     for (draft, listen) in rest {
         let Some(key) = key(draft) else { continue };
         let fault = Fault::new(
-            format!("two routes of `{}` have not the same `{key}`", listen.value),
-            "it holds before it is known which of them a client wants: give both the same, or put it into `[defaults]`",
+            format!("two routes of `{}` have different `{key}`", listen.value),
+            "it applies before the client's route is known: give both the same, or put it into `[defaults]`",
         );
         faults.push(Placed::new(listen.at.clone(), fault).also(at.clone(), "the other one"));
     }
@@ -170,14 +170,14 @@ fn waits(members: &[Member<'_>], faults: &mut Vec<Placed>) {
         let limits = &draft.policy.limits;
         if limits.when_full == WhenFull::Wait && limits.max_connections.is_some() {
             let fault = Fault::new(
-                "`when_full = \"wait\"` cannot be where clients are led by `sni` or `alpn`",
-                "write when_full = \"reset\": who waits has not said which route it wants",
+                "`when_full = \"wait\"` cannot be used where `sni` or `alpn` choose the route",
+                "write when_full = \"reset\": the route of a waiting client is not known yet",
             );
             faults.push(Placed::new(listen.at.clone(), fault));
         }
         if members.len() > 1 && draft.policy.when_down == WhenDown::Refuse {
             let fault = Fault::new(
-                "`when_down = \"refuse\"` cannot be where routes share an address",
+                "`when_down = \"refuse\"` cannot be used where routes share an address",
                 "write when_down = \"reset\": the other routes need the port",
             );
             faults.push(Placed::new(listen.at.clone(), fault));

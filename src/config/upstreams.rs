@@ -28,7 +28,7 @@ struct Upstream {
     /// Its share beside the others: 1 to 1000.
     #[schemars(range(min = 1, max = 1000), extend("default" = 1, "examples" = [2]))]
     weight: Option<i64>,
-    /// It is used only where no other can be had.
+    /// It is used only when no other upstream is available.
     #[schemars(extend("default" = false, "examples" = [true]))]
     backup: Option<bool>,
     /// How many connections it takes at once, from all routes together.

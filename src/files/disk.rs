@@ -10,7 +10,7 @@ use rustix::fs::OFlags;
 
 use crate::model::Fault;
 
-/// The largest file that is read, in bytes: room for some hundred thousand routes.
+/// The largest file that is read, in bytes: enough for some hundred thousand routes.
 pub const LARGEST: u64 = 16 * 1024 * 1024;
 
 /// Tells one state of a file from another without reading it.
@@ -94,7 +94,7 @@ fn contents(file: &File) -> io::Result<Vec<u8>> {
 fn unopened(path: &Path, error: &io::Error) -> Fault {
     match error.kind() {
         io::ErrorKind::NotFound if path.is_symlink() => Fault::new(
-            "the link leads to a file that is not there",
+            "the link points to a file that does not exist",
             "create that file, or make the link anew",
         ),
         io::ErrorKind::NotFound => {

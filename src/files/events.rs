@@ -140,14 +140,14 @@ impl Source {
 
     fn failed(&mut self, folder: &Path, error: String) {
         if !self.told.values().any(|told| *told == error) {
-            warn!(error, "the file system cannot tell of changes: the file is looked at every 2 s instead");
+            warn!(error, "the file system cannot report changes: the file is checked every 2 s instead");
         }
         self.told.insert(folder.to_owned(), error);
     }
 
     fn healed(&mut self, folder: &Path) {
         if self.told.remove(folder).is_some() && self.told.is_empty() {
-            info!("the file system tells of changes again");
+            info!("the file system reports changes again");
         }
     }
 }
@@ -160,7 +160,7 @@ fn watcher(table: Arc<Mutex<WatchTable>>) -> notify::Result<RecommendedWatcher> 
         }
         let mut table = lock(&table);
         match event {
-            // The kernel's queue had no room for all events.
+            // The kernel's queue overflowed.
             Ok(event) if event.need_rescan() => table.hint_all(),
             Ok(event) => event.paths.iter().for_each(|path| table.heard(path)),
             Err(error) => table.fail(why(&error)),

@@ -38,12 +38,12 @@ pub struct ReadSchedule {
     judged: FileState,
     /// When, and why, to read even if the file still looks like `judged`.
     due: Option<(Instant, How)>,
-    unrest: Option<Unrest>,
+    unrest: Option<Unsettled>,
     retry: Duration,
 }
 
 #[derive(Debug)]
-struct Unrest {
+struct Unsettled {
     since: Instant,
     last: FileState,
     grows: bool,
@@ -67,7 +67,7 @@ impl ReadSchedule {
             };
         }
         let Some(unrest) = &mut self.unrest else {
-            self.unrest = Some(Unrest { since: now, last: look, grows: true });
+            self.unrest = Some(Unsettled { since: now, last: look, grows: true });
             return Step::LookAgain;
         };
         if unrest.last == look {

@@ -128,7 +128,7 @@ impl DataPath {
             DataPath::None => "no upstream is connected",
             DataPath::Copy => "`relay` or `bandwidth` of the route says so",
             DataPath::Buffer => "no bulk data so far",
-            DataPath::BufferNoPipe => "bulk data, but there was no pipe to be had",
+            DataPath::BufferNoPipe => "bulk data, but no pipe was available",
             DataPath::BufferNoSplice => "bulk data, but the kernel does not splice these sockets",
             DataPath::Splice => "bulk data, or `relay` of the route says so",
             DataPath::Tls => "TLS ends or begins here (`tls`)",

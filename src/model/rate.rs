@@ -71,7 +71,7 @@ impl FromStr for Rate {
             match digits.parse::<u32>().map(NonZeroU32::new) {
                 Ok(Some(number)) if number.get() <= 1_000_000 => Ok(number),
                 Ok(None) => Err(Fault::new(
-                    format!("with `{text}` no client could come in"),
+                    format!("with `{text}` no client could connect"),
                     "write a number from 1; to keep all out, remove the route",
                 )),
                 _ if legal => Err(Fault::new(format!("`{digits}` is too many"), "the most is 1000000")),

@@ -23,13 +23,13 @@ use crate::model::ListenAddr;
 /// Every inherited socket of this process, and the descriptors that it cannot use.
 #[derive(Debug, Default)]
 pub struct Inherited {
-    sockets: Vec<Inlet>,
+    sockets: Vec<InheritedSocket>,
     unusable: Vec<String>,
 }
 
 /// One inherited socket: a listening stream socket, or a UDP socket.
 #[derive(Debug)]
-pub struct Inlet {
+pub struct InheritedSocket {
     socket: Passed,
     /// The address that the socket is bound to.
     pub addr: ListenAddr,
@@ -44,7 +44,7 @@ enum Passed {
     Udp(UdpSocket),
 }
 
-impl fmt::Display for Inlet {
+impl fmt::Display for InheritedSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.addr, if self.is_datagram() { "/udp" } else { "" })?;
         if self.name.is_empty() { Ok(()) } else { write!(f, " ({})", self.name) }
@@ -64,7 +64,7 @@ impl Inherited {
             let name = names.next().filter(|name| !matches!(*name, "unknown" | "stored" | "connection"));
             let name = name.unwrap_or_default().to_owned();
             match take(&mut passed, index) {
-                Ok((socket, addr)) => inherited.sockets.push(Inlet { socket, addr, name }),
+                Ok((socket, addr)) => inherited.sockets.push(InheritedSocket { socket, addr, name }),
                 Err(error) => inherited.unusable.push(format!("{} {name}: {error}", 3 + index)),
             }
         }
@@ -90,7 +90,7 @@ impl Inherited {
     pub fn unused<'a>(
         &'a self,
         listeners: impl Iterator<Item = &'a ListenAddr>,
-    ) -> impl Iterator<Item = &'a Inlet> {
+    ) -> impl Iterator<Item = &'a InheritedSocket> {
         self.unused_of(false, listeners)
     }
 
@@ -98,7 +98,7 @@ impl Inherited {
     pub fn unused_datagrams<'a>(
         &'a self,
         listeners: impl Iterator<Item = &'a ListenAddr>,
-    ) -> impl Iterator<Item = &'a Inlet> {
+    ) -> impl Iterator<Item = &'a InheritedSocket> {
         self.unused_of(true, listeners)
     }
 
@@ -106,7 +106,7 @@ impl Inherited {
         &'a self,
         datagram: bool,
         listeners: impl Iterator<Item = &'a ListenAddr>,
-    ) -> impl Iterator<Item = &'a Inlet> {
+    ) -> impl Iterator<Item = &'a InheritedSocket> {
         // Most processes inherit no socket, and may have thousands of listeners.
         let listeners = (!self.sockets.is_empty()).then_some(listeners).into_iter().flatten();
         let used: Vec<usize> = listeners.filter_map(|addr| self.find(addr, datagram)).collect();
@@ -124,7 +124,7 @@ impl Inherited {
     }
 
     /// An inherited UDP socket whose address overlaps with `addr`: a bind would fail.
-    pub fn datagram_in_the_way(&self, addr: &ListenAddr) -> Option<&Inlet> {
+    pub fn datagram_in_the_way(&self, addr: &ListenAddr) -> Option<&InheritedSocket> {
         self.sockets.iter().find(|inlet| inlet.is_datagram() && inlet.addr.overlaps(addr))
     }
 
@@ -139,7 +139,7 @@ impl Inherited {
     }
 
     /// An inherited stream socket whose address overlaps with `addr`: a bind would find the address in use.
-    pub fn in_the_way(&self, addr: &ListenAddr) -> Option<&Inlet> {
+    pub fn in_the_way(&self, addr: &ListenAddr) -> Option<&InheritedSocket> {
         self.sockets.iter().find(|inlet| !inlet.is_datagram() && inlet.addr.overlaps(addr))
     }
 
@@ -154,13 +154,13 @@ impl Inherited {
             }
             _ => None,
         };
-        let fits = |inlet: &Inlet| inlet.is_datagram() == datagram;
+        let fits = |inlet: &InheritedSocket| inlet.is_datagram() == datagram;
         let at = |addr: &ListenAddr| self.sockets.iter().position(|inlet| inlet.addr == *addr && fits(inlet));
         at(addr).or_else(|| at(&also?))
     }
 }
 
-impl Inlet {
+impl InheritedSocket {
     /// Whether it is a UDP socket.
     pub fn is_datagram(&self) -> bool {
         matches!(self.socket, Passed::Udp(_))
@@ -225,7 +225,7 @@ mod tests {
     use super::*;
 
     fn passed(addrs: &[&str]) -> Inherited {
-        let inlet = |text: &&str| Inlet {
+        let inlet = |text: &&str| InheritedSocket {
             socket: Passed::Tcp(TcpListener::bind("127.0.0.1:0").unwrap()),
             addr: addr(text),
             name: String::new(),

@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::model::{Fault, ListenAddr, Protocol};
-use crate::net::inherit::Inlet;
+use crate::net::inherit::InheritedSocket;
 
 /// Explains why `addr` cannot be listened on, and what to do about it.
 /// `in_the_way`: the inherited socket that holds the address.
@@ -11,7 +11,7 @@ pub(super) fn bind_fault(
     addr: &ListenAddr,
     error: &io::Error,
     protocol: Protocol,
-    in_the_way: Option<&Inlet>,
+    in_the_way: Option<&InheritedSocket>,
 ) -> Fault {
     let port = addr.port().unwrap_or_default();
     let (kind, option) = match protocol {

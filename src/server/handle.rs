@@ -109,7 +109,7 @@ pub struct View {
     pub draining: bool,
     /// When the process was started.
     pub started: SystemTime,
-    /// How many times what runs has changed.
+    /// Generation of the running configuration, from 1.
     pub generation: u64,
     /// When it last changed.
     pub since: SystemTime,

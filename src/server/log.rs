@@ -210,7 +210,7 @@ where
         }
         if event.metadata().fields().field("report").is_some() {
             // A report has several lines and goes below the message unchanged. It says all that its headline says.
-            let mut told = Told::default();
+            let mut told = ReportEvent::default();
             event.record(&mut told);
             return writeln!(writer, "{}\n{}", told.message, told.report.trim_end());
         }
@@ -221,12 +221,12 @@ where
 
 /// The message of an event that has a report, and the report.
 #[derive(Default)]
-struct Told {
+struct ReportEvent {
     message: String,
     report: String,
 }
 
-impl Visit for Told {
+impl Visit for ReportEvent {
     fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
         match field.name() {
             "message" => self.message = format!("{value:?}"),

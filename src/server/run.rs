@@ -15,8 +15,8 @@ use super::handle::{Draining, DryRun, Handle, Request, View};
 use super::history::Reloaded;
 use super::log::Logs;
 use super::running::Server;
-use super::signals::{Signals, Told};
-use super::systemd::Manager;
+use super::signals::{SignalMeaning, Signals};
+use super::systemd::ServiceManager;
 use crate::config::{Compiled, Report};
 use crate::files::{FsEventSource, How};
 use crate::net::{Inherited, use_low_ports};
@@ -39,7 +39,7 @@ pub enum Failure {
     #[error("the file is wrong")]
     File(Report),
     /// A socket cannot be opened, or a file that a route names is unusable.
-    #[error("sockets cannot be had")]
+    #[error("cannot open sockets")]
     Sockets(Report),
     /// The system refuses something that no program can do without.
     #[error("cannot start: {0}")]
@@ -70,7 +70,7 @@ pub fn main<A: Future<Output = ()> + Send + 'static>(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (workers, threads) = WorkerPool::start()?;
     let started = SystemTime::now();
-    let mut life = Life { descriptors: Descriptors::raise(), unused: Vec::new(), logs, started };
+    let mut life = Process { descriptors: Descriptors::raise(), unused: Vec::new(), logs, started };
     let ended = runtime.block_on(life.serve(source, inherited, workers, admin));
     // A look-up in the system's resolver cannot be cancelled, and must not delay the exit.
     runtime.shutdown_timeout(Duration::ZERO);
@@ -80,21 +80,21 @@ pub fn main<A: Future<Output = ()> + Send + 'static>(
 }
 
 /// What the process exchanges with the outside: signals, reports to the service manager, requests.
-struct Outside {
+struct Channels {
     signals: Signals,
-    manager: Manager,
+    manager: ServiceManager,
     requests: mpsc::Receiver<Request>,
 }
 
 /// What to do after answering a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Then {
+enum NextStep {
     GoOn,
     Stop,
 }
 
 /// State that lives as long as the process.
-struct Life {
+struct Process {
     descriptors: Descriptors,
     logs: Logs,
     /// Inherited sockets that were already reported as unused.
@@ -102,7 +102,7 @@ struct Life {
     started: SystemTime,
 }
 
-impl Life {
+impl Process {
     async fn serve<A: Future<Output = ()> + Send + 'static>(
         &mut self,
         source: Source,
@@ -112,7 +112,7 @@ impl Life {
     ) -> Result<(), Failure> {
         // First of all: a signal that arrives during the start takes effect after it.
         let signals = Signals::listen(matches!(source, Source::File(_)))?;
-        let manager = Manager::from_env();
+        let manager = ServiceManager::from_env();
         let events = FsEventSource::default();
         let (mut edits, compiled) = match source {
             Source::Fixed(compiled) => (None, *compiled),
@@ -122,7 +122,7 @@ impl Life {
             }
         };
         for socket in inherited.unusable() {
-            warn!(socket, "a descriptor from outside cannot be used");
+            warn!(socket, "an inherited descriptor cannot be used");
         }
         // Before the first connection.
         self.logs.apply(&compiled.table.log);
@@ -143,7 +143,7 @@ impl Life {
         let (handle, requests) =
             Handle::new(server.shared.clone(), server.admin.subscribe(), endpoint.child());
         endpoint.spawn(admin(handle));
-        let mut outside = Outside { signals, manager, requests };
+        let mut outside = Channels { signals, manager, requests };
         self.serve_edits(&mut server, &mut edits, &mut outside).await;
         self.stop(&mut server, edits.as_ref(), &mut outside).await;
         server.admin.send_replace(None);
@@ -153,7 +153,7 @@ impl Life {
     }
 
     /// Takes edits in and answers requests, until a signal or a request stops the process.
-    async fn serve_edits(&mut self, server: &mut Server, edits: &mut Option<Edits>, outside: &mut Outside) {
+    async fn serve_edits(&mut self, server: &mut Server, edits: &mut Option<Edits>, outside: &mut Channels) {
         // Those who wait for a reading that begins after their request.
         let mut waiting: Vec<oneshot::Sender<Reloaded>> = Vec::new();
         loop {
@@ -167,17 +167,17 @@ impl Life {
                 biased;
                 told = outside.signals.next() => {
                     match told {
-                        Told::Stop => return,
-                        Told::Reload => {
+                        SignalMeaning::Stop => return,
+                        SignalMeaning::Reload => {
                             server.ask_files();
                             edits.iter_mut().for_each(|edits| edits.ask());
                         }
-                        Told::ReopenLogs => self.reopen_logs(),
+                        SignalMeaning::ReopenLogs => self.reopen_logs(),
                     }
                     continue;
                 }
                 Some(request) = outside.requests.recv() => {
-                    if self.answer(request, server, edits.as_mut(), &mut waiting).await == Then::Stop {
+                    if self.answer(request, server, edits.as_mut(), &mut waiting).await == NextStep::Stop {
                         return;
                     }
                     continue;
@@ -211,7 +211,7 @@ impl Life {
         server: &mut Server,
         edits: Option<&mut Edits>,
         waiting: &mut Vec<oneshot::Sender<Reloaded>>,
-    ) -> Then {
+    ) -> NextStep {
         // Whoever has given up needs no answer.
         match (request, edits) {
             (Request::View(reply), edits) => drop(reply.send(self.view(server, edits.as_deref(), false))),
@@ -226,7 +226,7 @@ impl Life {
             (Request::Drain(None, reply), _) => {
                 let (open, at_most) = (server.connections(), server.longest_drain());
                 drop(reply.send(Some(Draining { open, at_most })));
-                return Then::Stop;
+                return NextStep::Stop;
             }
             (Request::Drain(Some(route), reply), edits) => {
                 let drained = server.drain_route(&route).await;
@@ -240,7 +240,7 @@ impl Life {
                 drop(reply.send(drained.map(|(open, at_most)| Draining { open, at_most })));
             }
         }
-        Then::GoOn
+        NextStep::GoOn
     }
 
     /// What a file would change, and whether the descriptors suffice.
@@ -296,7 +296,7 @@ impl Life {
     }
 
     /// Closes the listeners at once, and drains connections; a second signal resets them.
-    async fn stop(&self, server: &mut Server, edits: Option<&Edits>, outside: &mut Outside) {
+    async fn stop(&self, server: &mut Server, edits: Option<&Edits>, outside: &mut Channels) {
         server.close_listeners().await;
         server.log_turned_away();
         let (connections, at_most) = (server.connections(), server.longest_drain());
@@ -313,16 +313,16 @@ impl Life {
     }
 
     /// Waits for the drain. Returns how many connections were cut. `None`: a second stop signal came.
-    async fn drain(&self, server: &Server, edits: Option<&Edits>, outside: &mut Outside) -> Option<usize> {
+    async fn drain(&self, server: &Server, edits: Option<&Edits>, outside: &mut Channels) -> Option<usize> {
         let mut drain = pin!(server.drain());
         loop {
             tokio::select! {
                 biased;
                 cut = &mut drain => return Some(cut),
                 told = outside.signals.next() => match told {
-                    Told::Stop => return None,
-                    Told::Reload => info!("not reloaded: it is stopping"),
-                    Told::ReopenLogs => self.reopen_logs(),
+                    SignalMeaning::Stop => return None,
+                    SignalMeaning::Reload => info!("not reloaded: it is stopping"),
+                    SignalMeaning::ReopenLogs => self.reopen_logs(),
                 },
                 Some(request) = outside.requests.recv() => match request {
                     Request::View(reply) => drop(reply.send(self.view(server, edits, true))),

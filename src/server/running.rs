@@ -81,7 +81,7 @@ impl Server {
         }
     }
 
-    /// How many times what runs has changed.
+    /// Generation of the running configuration, from 1.
     pub fn generation(&self) -> u64 {
         self.generation
     }

@@ -6,7 +6,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What a signal means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum SignalMeaning {
     /// `SIGTERM`, `SIGINT`.
     Stop,
     /// `SIGHUP`.
@@ -39,7 +39,7 @@ impl Signals {
     }
 
     /// The next signal. Dropping the future loses none.
-    pub async fn next(&mut self) -> Told {
+    pub async fn next(&mut self) -> SignalMeaning {
         let hang_up = async {
             match &mut self.hang_up {
                 Some(hang_up) => hang_up.recv().await,
@@ -48,10 +48,10 @@ impl Signals {
         };
         tokio::select! {
             biased;
-            _ = self.terminate.recv() => Told::Stop,
-            _ = self.interrupt.recv() => Told::Stop,
-            _ = hang_up => Told::Reload,
-            _ = self.user1.recv() => Told::ReopenLogs,
+            _ = self.terminate.recv() => SignalMeaning::Stop,
+            _ = self.interrupt.recv() => SignalMeaning::Stop,
+            _ = hang_up => SignalMeaning::Reload,
+            _ = self.user1.recv() => SignalMeaning::ReopenLogs,
         }
     }
 }

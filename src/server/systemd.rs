@@ -20,14 +20,14 @@ const SEND_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The service manager. If there is none, every call does nothing.
 #[derive(Debug)]
-pub(super) struct Manager {
+pub(super) struct ServiceManager {
     socket: Option<UnixDatagram>,
     watchdog: Option<Interval>,
 }
 
-impl Manager {
+impl ServiceManager {
     /// Finds the manager by `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID`. Needs a runtime.
-    pub fn from_env() -> Manager {
+    pub fn from_env() -> ServiceManager {
         let socket = std::env::var_os("NOTIFY_SOCKET").and_then(|address| {
             connect(address.as_bytes())
                 .inspect_err(
@@ -41,7 +41,7 @@ impl Manager {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             ticks
         });
-        Manager { socket, watchdog }
+        ServiceManager { socket, watchdog }
     }
 
     /// Reports that the start, or a reload, is done.
@@ -49,7 +49,7 @@ impl Manager {
         self.tell(format_args!("READY=1\nMAINPID={}\nSTATUS={status}", std::process::id()));
     }
 
-    /// Reports that a reload begins. [`Manager::ready`] ends it, whatever its outcome.
+    /// Reports that a reload begins. [`ServiceManager::ready`] ends it, whatever its outcome.
     pub fn reloading(&self) {
         let now = clock_gettime(ClockId::Monotonic);
         let micros = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec / 1_000);
@@ -74,7 +74,7 @@ impl Manager {
     fn tell(&self, message: impl fmt::Display) {
         let Some(socket) = &self.socket else { return };
         if let Err(error) = socket.send(message.to_string().as_bytes()) {
-            warn!(%error, "the service manager cannot be told");
+            warn!(%error, "cannot notify the service manager");
         }
     }
 }
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn a_reload_tells_when_it_began() {
         let (ours, theirs) = UnixDatagram::pair().unwrap();
-        let manager = Manager { socket: Some(ours), watchdog: None };
+        let manager = ServiceManager { socket: Some(ours), watchdog: None };
         let hear = || {
             let mut message = [0; 256];
             let length = theirs.recv(&mut message).unwrap();

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-pub use queue::{Event, Target, Tell};
+pub use queue::{Event, EventHandler, Target};
 use queue::{Queue, count};
 use writer::Writer;
 
@@ -26,7 +26,7 @@ pub struct Sink {
 
 impl Sink {
     /// Starts the thread, which opens the target. Fails only if the thread cannot start.
-    pub fn open(target: Target, tell: Tell) -> io::Result<Sink> {
+    pub fn open(target: Target, tell: EventHandler) -> io::Result<Sink> {
         let queue = Arc::new(Queue::default());
         // The thread opens the target before it looks at the queue.
         queue.lock().busy = true;

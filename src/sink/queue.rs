@@ -28,7 +28,7 @@ pub enum Event<'a> {
 }
 
 /// Handles events, on the sink's thread. Its answer to [`Event::Lost`] is written in place of the lost lines.
-pub type Tell = Box<dyn Fn(Event<'_>) -> Option<String> + Send>;
+pub type EventHandler = Box<dyn Fn(Event<'_>) -> Option<String> + Send>;
 
 #[derive(Debug, Default)]
 pub(super) struct Queue {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-use super::queue::{Event, Queue, Target, Tell, Waiting, count};
+use super::queue::{Event, EventHandler, Queue, Target, Waiting, count};
 
 /// Time between a failed write and the next attempt, so that a long failure costs next to nothing.
 const RETRY: Duration = Duration::from_secs(1);
@@ -31,11 +31,11 @@ pub(super) struct Writer {
     /// Lost lines that are not reported in the target yet.
     owed: u64,
     failing: bool,
-    tell: Tell,
+    tell: EventHandler,
 }
 
 impl Writer {
-    pub fn new(queue: Arc<Queue>, target: Target, tell: Tell) -> Self {
+    pub fn new(queue: Arc<Queue>, target: Target, tell: EventHandler) -> Self {
         Writer { queue, target, file: None, cut: false, owed: 0, failing: false, tell }
     }
 

@@ -7,7 +7,7 @@ use super::lock::lock;
 
 /// An upstream that can be chosen.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Seat {
+pub(super) struct Weighted {
     /// Its index in the pool.
     pub index: usize,
     /// At least 1.
@@ -17,18 +17,18 @@ pub(super) struct Seat {
 
 /// Smooth weighted round-robin, as in nginx: weights 5, 1, 1 give `aabacaa`, not `aaaaabc`.
 #[derive(Debug)]
-pub(super) struct Turns {
+pub(super) struct RoundRobin {
     /// How many turns each upstream of the pool is owed, in units of weight.
     owed: Mutex<Vec<i64>>,
 }
 
-impl Turns {
+impl RoundRobin {
     pub(super) fn new(upstreams: usize) -> Self {
-        Turns { owed: Mutex::new(vec![0; upstreams]) }
+        RoundRobin { owed: Mutex::new(vec![0; upstreams]) }
     }
 
     /// The next in turn: each is owed its weight, and the one that is owed most pays for all.
-    fn next(&self, seats: &[Seat]) -> Option<usize> {
+    fn next(&self, seats: &[Weighted]) -> Option<usize> {
         let mut owed = lock(&self.owed);
         let mut total = 0;
         let mut next: Option<(i64, usize)> = None;
@@ -48,12 +48,12 @@ impl Turns {
 }
 
 /// Weighted round-robin.
-pub(super) fn round_robin(seats: &[Seat], turns: &Turns) -> Option<usize> {
+pub(super) fn round_robin(seats: &[Weighted], turns: &RoundRobin) -> Option<usize> {
     turns.next(seats)
 }
 
 /// The least load relative to its weight; round-robin among equals.
-pub(super) fn least_connections(seats: &mut Vec<Seat>, turns: &Turns) -> Option<usize> {
+pub(super) fn least_connections(seats: &mut Vec<Weighted>, turns: &RoundRobin) -> Option<usize> {
     let least = seats.iter().copied().reduce(|a, b| if lighter(&b, &a) { b } else { a })?;
     seats.retain(|seat| !lighter(&least, seat));
     turns.next(seats)
@@ -61,15 +61,15 @@ pub(super) fn least_connections(seats: &mut Vec<Seat>, turns: &Turns) -> Option<
 
 /// Draws two at random by weight, and takes the one with less load. Nearly as even as the least load of all, without a
 /// rush on an upstream that has just come up.
-pub(super) fn random_two(seats: &mut Vec<Seat>, rng: &mut Rng) -> Option<usize> {
+pub(super) fn random_two(seats: &mut Vec<Weighted>, rng: &mut Rng) -> Option<usize> {
     let first = draw(seats, rng)?;
     let Some(second) = draw(seats, rng) else { return Some(first.index) };
     Some(if lighter(&second, &first) { second.index } else { first.index })
 }
 
 /// The upstream that this client always gets (see [`hash`]). `name` gives the hash of an upstream of the pool.
-pub(super) fn source_hash(seats: &[Seat], client: u64, name: impl Fn(usize) -> u64) -> Option<usize> {
-    let dear = |seat: &Seat| (hash::cost(client, name(seat.index)), seat.weight, seat.index);
+pub(super) fn source_hash(seats: &[Weighted], client: u64, name: impl Fn(usize) -> u64) -> Option<usize> {
+    let dear = |seat: &Weighted| (hash::cost(client, name(seat.index)), seat.weight, seat.index);
     let cheaper = |a: (u64, u64, usize), b: (u64, u64, usize)| {
         if u128::from(b.0) * u128::from(a.1) < u128::from(a.0) * u128::from(b.1) { b } else { a }
     };
@@ -77,12 +77,12 @@ pub(super) fn source_hash(seats: &[Seat], client: u64, name: impl Fn(usize) -> u
 }
 
 /// Whether `a` has less load relative to its weight than `b`.
-fn lighter(a: &Seat, b: &Seat) -> bool {
+fn lighter(a: &Weighted, b: &Weighted) -> bool {
     u128::from(a.load) * u128::from(b.weight) < u128::from(b.load) * u128::from(a.weight)
 }
 
 /// Removes one, drawn at random by weight.
-fn draw(seats: &mut Vec<Seat>, rng: &mut Rng) -> Option<Seat> {
+fn draw(seats: &mut Vec<Weighted>, rng: &mut Rng) -> Option<Weighted> {
     let total = seats.iter().map(|seat| seat.weight).sum::<u64>();
     if total == 0 {
         return None;

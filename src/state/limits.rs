@@ -48,11 +48,11 @@ impl ClientKey {
 
 /// How many open connections each client of one route has.
 #[derive(Debug, Default)]
-pub struct Crowd {
+pub struct ClientConnections {
     open: HashMap<ClientKey, u32>,
 }
 
-impl Crowd {
+impl ClientConnections {
     /// Counts one more connection of a client, unless it has `most` already. Returns whether it was counted.
     pub fn enter(&mut self, client: ClientKey, most: u32) -> bool {
         let open = self.open.entry(client).or_default();

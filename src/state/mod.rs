@@ -22,7 +22,7 @@ mod upstream;
 
 pub use bucket::Bucket;
 pub use checked::{Checked, Turn};
-pub use limits::{ClientKey, Crowd, Rates};
+pub use limits::{ClientConnections, ClientKey, Rates};
 pub use lock::lock;
 pub use log_once::LogOnce;
 pub use meter::{Bytes, Distribution, Meter, Tally, Totals, Volume};

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::balance::{self, Seat, Turns};
+use super::balance::{self, RoundRobin, Weighted};
 use super::checked::Checked;
 use super::hash::{self, Rng};
 use super::health::{self, Standing};
@@ -75,7 +75,7 @@ pub struct Pool {
     names: Vec<u64>,
     balance: Balance,
     slow_start: Duration,
-    turns: Turns,
+    turns: RoundRobin,
 }
 
 /// One connection's walk through a pool: which upstreams it has tried.
@@ -122,7 +122,7 @@ impl Pool {
             Balance::SourceHash => members.iter().map(name).collect(),
             _ => Vec::new(),
         };
-        Pool { turns: Turns::new(members.len()), members, names, balance, slow_start }
+        Pool { turns: RoundRobin::new(members.len()), members, names, balance, slow_start }
     }
 
     /// The members, in the order of the file.
@@ -193,7 +193,7 @@ impl Pool {
     }
 
     fn choose(&self, walk: &mut Walk, now: Instant, group: Option<usize>) -> Option<usize> {
-        let mut seats: Vec<Seat> = Vec::with_capacity(self.members.len());
+        let mut seats: Vec<Weighted> = Vec::with_capacity(self.members.len());
         let mut best = u8::MAX;
         for (index, member) in self.members.iter().enumerate() {
             let elsewhere = group.is_some() && member.of.as_ref().map(|of| of.group) != group;
@@ -221,7 +221,7 @@ impl Pool {
             }
             if rank == best {
                 let weight = u64::from(member.weight) * u64::from(self.part(since, now));
-                seats.push(Seat { index, weight, load: load.into() });
+                seats.push(Weighted { index, weight, load: load.into() });
             }
         }
         match self.balance {

@@ -87,7 +87,7 @@ impl Upstream {
             }
         }
         let trial = !self.calm.load(Ordering::Relaxed) && self.known().passive.begin_trial(now);
-        let trial = trial.then(|| Trial(self.clone()));
+        let trial = trial.then(|| RetryPermit(self.clone()));
         let load = Load { upstream: self.clone(), downs: 0 };
         Some(Attempt { load, begun: now, trial })
     }
@@ -152,9 +152,9 @@ impl Drop for Load {
 
 /// The right to try an upstream whose time is over. Returned on drop.
 #[derive(Debug)]
-struct Trial(Arc<Upstream>);
+struct RetryPermit(Arc<Upstream>);
 
-impl Drop for Trial {
+impl Drop for RetryPermit {
     fn drop(&mut self) {
         self.0.known().passive.end_trial();
     }
@@ -166,7 +166,7 @@ impl Drop for Trial {
 pub struct Attempt {
     load: Load,
     begun: Instant,
-    trial: Option<Trial>,
+    trial: Option<RetryPermit>,
 }
 
 impl Attempt {

@@ -67,7 +67,7 @@ fn what_is_not_a_file_is_a_fault_and_never_a_hang() {
     for (path, words) in [
         (at("fifo"), "this is a"),
         (at("socket"), "this is a socket, not a file"),
-        (at("link"), "the link leads to"),
+        (at("link"), "the link points to"),
         (at("loop"), "the file cannot be read"),
         (at("missing"), "there is no such file"),
         (at("large"), "the file is l"),

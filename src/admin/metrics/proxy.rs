@@ -15,19 +15,19 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
         .sample(&[], since_epoch(view.started));
     page.family("process_open_fds", Kind::Gauge, "Open descriptors of the process.")
         .sample(&[], status.limits.descriptors.used);
-    page.family("process_max_fds", Kind::Gauge, "How many descriptors there may be.")
+    page.family("process_max_fds", Kind::Gauge, "Limit of open descriptors.")
         .sample(&[], status.limits.descriptors.most);
-    page.family("portway_draining", Kind::Gauge, "1: it was told to stop, and takes no new connections.")
+    page.family("portway_draining", Kind::Gauge, "1: the process is stopping and takes no new connections.")
         .sample(&[], u8::from(view.draining));
     page.family("portway_listeners", Kind::Gauge, "Sockets that it listens on, TCP and UDP.")
         .sample(&[], status.listeners);
     for (name, used, help) in [
-        ("portway_open_connections", status.limits.connections.used, "TCP connections that hold a place."),
-        ("portway_max_connections", status.limits.connections.most, "How many there may be."),
+        ("portway_open_connections", status.limits.connections.used, "Open TCP connections."),
+        ("portway_max_connections", status.limits.connections.most, "Limit of TCP connections."),
         ("portway_open_sessions", status.limits.sessions.used, "UDP sessions."),
-        ("portway_max_sessions", status.limits.sessions.most, "How many there may be."),
+        ("portway_max_sessions", status.limits.sessions.most, "Limit of UDP sessions."),
         ("portway_open_pipes", status.limits.pipes.used, "Kernel pipes through which bulk data moves."),
-        ("portway_max_pipes", status.limits.pipes.most, "How many there may be."),
+        ("portway_max_pipes", status.limits.pipes.most, "Limit of kernel pipes."),
     ] {
         page.family(name, Kind::Gauge, help).sample(&[], used);
     }
@@ -38,12 +38,12 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
 
 fn of_file(page: &mut Page, snapshot: &Snapshot) {
     let view = &snapshot.view;
-    page.family("portway_config_generation", Kind::Gauge, "How many times what runs has changed.")
+    page.family("portway_config_generation", Kind::Gauge, "Generation of the running configuration, from 1.")
         .sample(&[], view.generation);
     page.family(
         "portway_config_generation_timestamp_seconds",
         Kind::Gauge,
-        "When it last did, since the epoch.",
+        "When the running configuration last changed, since the epoch.",
     )
     .sample(&[], since_epoch(view.since));
     let Some(file) = &view.file else { return };
@@ -61,7 +61,7 @@ fn of_file(page: &mut Page, snapshot: &Snapshot) {
     page.family(
         "portway_config_last_reload_timestamp_seconds",
         Kind::Gauge,
-        "When the file was last judged, since the epoch.",
+        "When the file was last checked, since the epoch.",
     )
     .sample(&[], since_epoch(history.at));
     let pending = file.pending.as_ref().and_then(|pending| pending.since.elapsed().ok());

@@ -15,7 +15,7 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
 }
 
 fn connections(page: &mut Page, routes: &[Route]) {
-    page.family("portway_route_up", Kind::Gauge, "1: an upstream of the route can be had.");
+    page.family("portway_route_up", Kind::Gauge, "1: the route has an available upstream.");
     for route in routes.iter().filter(|route| route.state != RouteState::Removed) {
         let up = matches!(route.state, RouteState::Up | RouteState::Degraded);
         page.sample(&[("route", &route.name), ("protocol", &route.protocol)], u8::from(up));
@@ -27,7 +27,7 @@ fn connections(page: &mut Page, routes: &[Route]) {
     page.family(
         "portway_route_retired_connections",
         Kind::Gauge,
-        "Those of them that an edit has left on an earlier text of the route.",
+        "Open connections that an edit has left on an earlier version of the route.",
     );
     for route in routes {
         page.sample(&[("route", &route.name)], route.retired);
@@ -52,7 +52,7 @@ fn connections(page: &mut Page, routes: &[Route]) {
     page.family(
         "portway_route_connections_closed",
         Kind::Counter,
-        "How connections have ended, and whose doing it was: as the access log says it.",
+        "Closed connections, by outcome and by who caused it, as in the access log.",
     );
     for route in routes {
         for (label, count) in &route.outcomes {
@@ -67,7 +67,7 @@ fn turned_away(page: &mut Page, routes: &[Route]) {
     page.family(
         "portway_route_turned_away",
         Kind::Counter,
-        "Clients that were turned away before anything was read of them, by the key of the file that says so.",
+        "Clients rejected before anything was read from them, by the key of the file that rejects them.",
     );
     for route in routes {
         for (by, clients) in &route.turned_away {
@@ -111,13 +111,13 @@ fn upstreams(page: &mut Page, upstreams: &[Upstream]) {
             page.sample(&labels(upstream), value(upstream));
         }
     };
-    family("portway_upstream_up", Kind::Gauge, "1: an address of the upstream can be had.", |upstream| {
+    family("portway_upstream_up", Kind::Gauge, "1: an address of the upstream is available.", |upstream| {
         u64::from(matches!(upstream.state, UpstreamState::Up | UpstreamState::Degraded))
     });
-    family("portway_upstream_addresses", Kind::Gauge, "Addresses that it stands for now.", |upstream| {
+    family("portway_upstream_addresses", Kind::Gauge, "Addresses of the upstream.", |upstream| {
         upstream.addresses.len() as u64 + upstream.more_addresses
     });
-    family("portway_upstream_addresses_up", Kind::Gauge, "Those of them that can be had.", |upstream| {
+    family("portway_upstream_addresses_up", Kind::Gauge, "Addresses that are available.", |upstream| {
         upstream.addresses_up
     });
     family("portway_upstream_connections", Kind::Gauge, "Open connections of the route to it.", |upstream| {
@@ -132,7 +132,7 @@ fn upstreams(page: &mut Page, upstreams: &[Upstream]) {
     family(
         "portway_upstream_connect_failures",
         Kind::Counter,
-        "Attempts of the route at it that did not become a connection.",
+        "Failed connection attempts of the route to the upstream.",
         |upstream| upstream.failed,
     );
     page.family(

@@ -177,7 +177,7 @@ const routes = table("routes", [
   } },
   { title: "Opened", ...number("opened") },
   { title: "Listens", style: "wide", show: text(i => i.listen.join(", ")) },
-  { title: "Leads to", style: "wide", show: text(i => i.leads.join(", ")) },
+  { title: "Forwards to", style: "wide", show: text(i => i.leads.join(", ")) },
 ], { at: 0, down: false });
 function routesPressed() {
   document.querySelectorAll("#routes td button").forEach(b => b.setAttribute("aria-pressed", b.textContent === $("of").value));
@@ -298,7 +298,7 @@ function planned(plan) {
   for (const r of plan.removed) add(`− route ${r.name}${becomes(r)}`, "remove");
   for (const r of plan.changed) add(`~ route ${r.name}: ${r.keys.map(k => `${k.key} ${k.from} → ${k.to}`).join(", ")}${becomes(r)}`, "change");
   for (const k of plan.settings) add(`~ ${k.key} ${k.from} → ${k.to}`, "change");
-  for (const l of plan.listeners) add(`opens ${l.protocol} ${l.address}: ${l.error ? l.error + (l.help ? ": " + l.help : "") : "can be had"}`, l.error ? "remove" : "");
+  for (const l of plan.listeners) add(`opens ${l.protocol} ${l.address}: ${l.error ? l.error + (l.help ? ": " + l.help : "") : "available"}`, l.error ? "remove" : "");
   for (const address of plan.closed) add(`closes ${address}`);
   for (const u of plan.upstreams) add(`${u.route} → ${u.upstream}: ${u.result}${u.error ? ": " + u.error : ""}`, u.error ? "remove" : "");
   $("plan-result").replaceChildren(element("p", plan.changes ? "It would change this:" : "Nothing: it says what runs."), list);

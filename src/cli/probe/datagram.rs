@@ -20,7 +20,7 @@ pub(super) async fn probe(addr: &UpstreamAddr, limit: Duration, steps: &Steps) -
     let start = Instant::now();
     let Some(addrs) = connect::resolve(addr, limit, steps).await else { return false };
     let Some((socket, peer)) = open(&addrs, limit, steps).await else { return false };
-    let mut talk = Talk {
+    let mut talk = Exchange {
         peer: UpstreamAddr::Ip(peer),
         socket,
         start,
@@ -79,7 +79,7 @@ enum End {
 /// Datagrams and bytes.
 type Amount = (u64, u64);
 
-struct Talk {
+struct Exchange {
     peer: UpstreamAddr,
     socket: UdpSocket,
     start: Instant,
@@ -91,7 +91,7 @@ struct Talk {
     quiet_at: Option<Instant>,
 }
 
-impl Talk {
+impl Exchange {
     async fn run(&mut self, limit: Duration, steps: &Steps) -> Result<(), End> {
         let mut input = BufReader::new(stdin());
         let mut line = Vec::new();

@@ -125,7 +125,7 @@ fn of_file(screen: &Screen, status: &Status, paint: Paint) -> Line<'static> {
             let what = match status.reload.outcome {
                 ReloadOutcome::Started | ReloadOutcome::NoFile => "read",
                 ReloadOutcome::Reloaded => "reloaded",
-                ReloadOutcome::Unchanged => "unchanged, looked at",
+                ReloadOutcome::Unchanged => "unchanged, checked",
                 ReloadOutcome::Refused => "refused",
             };
             let stale = if status.reload.stale { "; STALE: mount its folder" } else { "" };
@@ -211,7 +211,7 @@ fn faults(frame: &mut Frame<'_>, area: Rect, screen: &mut Screen) -> String {
             .as_ref()
             .map(|reason| format!("{} of {}: {reason}", upstream.upstream, upstream.route))
     });
-    heading(&mut lines, "Upstreams that cannot be had", down);
+    heading(&mut lines, "Unavailable upstreams", down);
     let past = screen.faults.iter().map(|fault| format!("{} {}", fault.since, fault.headline));
     heading(&mut lines, "Faults seen while this was open, the latest first", past);
     let lines: Vec<String> = lines.iter().flat_map(|line| broken(line, area.width.into())).collect();

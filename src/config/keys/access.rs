@@ -19,7 +19,7 @@ use crate::model::{Fault, Network, NetworkList, Networks};
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Typed {
-    /// Which networks may come in: one, a list, or { file = "path" } with one a line. "all": every one.
+    /// Which networks may connect: one, a list, or { file = "path" } with one a line. "all": every one.
     #[schemars(extend("default" = "all", "examples" = [["10.0.0.0/8", "2001:db8::/32"]]))]
     allow: Option<OrTable<List, ListFile>>,
     /// Which may not, even if they are allowed: as `allow`. "none": no one is kept out.

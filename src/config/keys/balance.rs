@@ -19,7 +19,7 @@ use crate::model::{Balance, Fault, units};
 struct Typed {
     /// Which of several upstreams has the next connection: each in turn by weight ("round-robin"), the one with the fewest
     /// connections for its weight ("least-connections"), the better of two that chance gives ("random-two"), always the
-    /// same for one client address ("source-hash"), or the first that can be had ("first"). One that does not connect is
+    /// same for one client address ("source-hash"), or the first available one ("first"). One that does not connect is
     /// passed over.
     #[schemars(extend("default" = "round-robin"))]
     balance: Option<Balance>,

@@ -32,7 +32,7 @@ struct Typed {
     /// How each upstream is checked; "off": only failed connects put an upstream down.
     #[schemars(extend("default" = "off"))]
     health: Option<HealthOrOff>,
-    /// What becomes of a client when no upstream can be had: it is reset ("reset"), the listening socket is closed until
+    /// What becomes of a client when no upstream is available: it is reset ("reset"), the listening socket is closed until
     /// one is back ("refuse"), or it waits ("hold 10s").
     #[schemars(extend("default" = "reset", "examples" = ["hold 10s"]))]
     when_down: Option<Text>,

@@ -21,7 +21,7 @@ struct Typed {
     #[schemars(extend("default" = "5s", "examples" = ["5s"]))]
     connect_timeout: Option<Span>,
     /// Ends a connection on which no byte has moved in either direction for this long, or a UDP session without a
-    /// datagram. At least "1ms". Of UDP the default is "60s", and "off" is not to be had.
+    /// datagram. At least "1ms". For UDP the default is "60s", and "off" is not allowed.
     #[schemars(extend("default" = "off", "examples" = ["10m"]))]
     idle_timeout: Option<SpanOrOff>,
     /// Ends a connection that one side has half closed, when the other has sent no byte for this long. At least "1ms".

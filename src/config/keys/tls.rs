@@ -25,7 +25,7 @@ struct Typed {
     /// TLS: { cert = "app.pem", key = "app.key" } ends it here, { upstream = true } begins it here; or "off".
     #[schemars(extend("default" = "off", "examples" = [{ "cert": "app.pem", "key": "app.key" }]))]
     tls: Option<OrTable<Off, TypedTls>>,
-    /// How long a client may take to begin TLS, at an address whose routes have `sni` or `alpn`: then it is led to the
+    /// How long a client may take to begin TLS, at an address whose routes have `sni` or `alpn`: then it goes to the
     /// route without. And how long its handshake may take, where TLS ends here: then it is reset. At least "1ms".
     #[schemars(extend("default" = "5s", "examples" = ["5s"]))]
     sniff_timeout: Option<Span>,
@@ -168,7 +168,7 @@ fn upstream(
                 let fault = Fault::new(
                     format!("`tls.upstream` cannot be `{}`", typed.0.0),
                     "write upstream = true, or { ca = \"ca.pem\", server_name = \"db.internal\" }; \
-                     where the upstream is stands in the route's own `upstream`",
+                     the address belongs in the route's own `upstream`",
                 );
                 faults.push(Placed::new(value.span(), fault));
                 None
@@ -224,7 +224,7 @@ pub(in crate::config) fn fit_route(
     }
     if policy.relay == RelayMode::Splice && place.table.contains_key("relay") {
         let fault = Fault::new(
-            "`relay = \"splice\"` cannot be where there is `tls`",
+            "`relay = \"splice\"` cannot be used with `tls`",
             "remove the line: what goes through kernel pipes cannot be encrypted on the way",
         );
         faults.push(Placed::new(place.value("relay"), fault));

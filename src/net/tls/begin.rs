@@ -42,7 +42,7 @@ async fn shake(socket: &Socket, mut session: Session, first: Vec<u8>) -> Result<
             return Ok(session);
         }
         more.clear();
-        more.reserve(ROOM);
+        more.reserve(SPARE);
         if socket.recv_into(&mut more).await.map_err(TlsError::Io)? == 0 {
             return Err(if heard.is_empty() { TlsError::Silent } else { TlsError::Ended });
         }
@@ -51,4 +51,4 @@ async fn shake(socket: &Socket, mut session: Session, first: Vec<u8>) -> Result<
 
 /// Bytes to make space for before a read: about the first message of a client, or that of a server with its
 /// certificates.
-const ROOM: usize = 4096;
+const SPARE: usize = 4096;

@@ -22,7 +22,7 @@ pub(super) struct CutSignal {
 
 /// How often an upstream had gone down when it was chosen.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Downs {
+pub(super) struct DownCount {
     /// By failed connects.
     pub connects: u64,
     /// By its check.
@@ -45,7 +45,7 @@ impl CutSignal {
         candidate: &Candidate,
         policy: &Policy,
         peer: &Peer,
-        before: Downs,
+        before: DownCount,
     ) -> Option<Box<CutSignal>> {
         let downs = match policy.on_down {
             OnDown::Keep => [None, None],

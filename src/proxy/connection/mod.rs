@@ -1,4 +1,4 @@
-//! The life of one connection, step by step in [`serve`]. Each step has its own file.
+//! The life of one connection, step by step in `serve`. Each step has its own file.
 
 mod admit;
 mod attempt;

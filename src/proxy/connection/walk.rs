@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::attempt::{Connection, ForClient, note_failed};
-use super::cut::{CutSignal, Downs};
+use super::cut::{CutSignal, DownCount};
 use super::race::race;
 use crate::model::Outcome;
 use crate::net::dial::DialOptions;
@@ -100,7 +100,7 @@ async fn walk_once(
                 }
             }
         }
-        let downs = Downs { connects: load.downs(), checks: checked_downs };
+        let downs = DownCount { connects: load.downs(), checks: checked_downs };
         let cut = CutSignal::of(candidate, policy, &peer, downs);
         guard.connected(Connected { written: candidate.written.clone(), peer }, &candidate.tally);
         live.held.wake();

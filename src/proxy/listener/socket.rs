@@ -165,7 +165,7 @@ impl ListenSocket {
     async fn stay_closed(&self) {
         self.shut().await;
         let listener = &*self.listener.addr;
-        warn!(%listener, "no upstream can be had: the listening socket is closed until one is back");
+        warn!(%listener, "no upstream is available: the listening socket is closed until one is back");
         let closed = Instant::now();
         self.may_open().await;
         let (socket, acceptors) = self.open().await;
@@ -203,7 +203,7 @@ impl ListenSocket {
                 if !std::mem::replace(told, true) {
                     warn!(
                         listener = %self.listener.addr,
-                        "no upstream can be had, but this socket comes from outside and stays open: clients are reset"
+                        "no upstream is available, but this socket is inherited and stays open: clients are reset"
                     );
                 }
             }

@@ -10,7 +10,7 @@ use super::origins::{Gateways, Origins};
 use super::rates::RateTable;
 use super::refusal::{LoggedCount, Refusal};
 use crate::model::{Peer, UpstreamSpec};
-use crate::state::{Crowd, Meter, Tally, lock};
+use crate::state::{ClientConnections, Meter, Tally, lock};
 
 /// Counters and limits of one route, by its name.
 #[derive(Debug)]
@@ -19,14 +19,14 @@ pub struct RouteState {
     /// Its number in the table of rates.
     pub(super) number: u32,
     pub(super) open: AtomicU32,
-    pub(super) crowd: Mutex<Crowd>,
+    pub(super) crowd: Mutex<ClientConnections>,
     pub(super) rates: Arc<RateTable>,
     gateways: Arc<Gateways>,
     origins: Origins,
     /// Notified when a connection returns its permit.
     pub(super) freed: Notify,
     /// Created by the first client that is refused or must wait.
-    turned_away: OnceLock<Box<TurnedAway>>,
+    turned_away: OnceLock<Box<Rejections>>,
     /// Created by the first connection: few of ten thousand routes have one.
     meter: OnceLock<Box<Meter>>,
     upstreams: Mutex<Vec<(UpstreamSpec, Arc<Tally>)>>,
@@ -41,7 +41,7 @@ pub(super) struct SharedByRoutes {
 
 /// Counts of clients that were refused or had to wait.
 #[derive(Debug, Default)]
-struct TurnedAway {
+struct Rejections {
     waited: LoggedCount,
     refused: [LoggedCount; Refusal::ALL.len()],
 }

@@ -56,11 +56,11 @@ impl Reason {
 #[derive(Debug, Default)]
 pub(super) struct Drops {
     counts: [AtomicU64; Reason::ALL.len()],
-    told: Mutex<Told>,
+    told: Mutex<LastWarning>,
 }
 
 #[derive(Debug, Default)]
-struct Told {
+struct LastWarning {
     at: Option<Instant>,
     counts: [u64; Reason::ALL.len()],
 }

@@ -35,7 +35,7 @@ fn a_client_is_an_ipv4_address_or_an_ipv6_64() {
 
 #[test]
 fn connections_of_a_client_are_counted_exactly_and_forgotten_with_the_last() {
-    let mut crowd = Crowd::default();
+    let mut crowd = ClientConnections::default();
     for _ in 0..3 {
         assert!(crowd.enter(v4(1), 3));
     }
