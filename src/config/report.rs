@@ -51,8 +51,8 @@ impl Report {
         let masked = secrets::masked(&text);
         for Placed { fault, .. } in &mut faults {
             for part in [&mut fault.message, &mut fault.help] {
-                for secret in masked.iter().flat_map(|masked| &masked.hidden) {
-                    *part = part.replace(secret.as_str(), "***");
+                if let Some(masked) = &masked {
+                    masked.scrub(part);
                 }
                 tidy(part);
             }

@@ -12,8 +12,28 @@ use super::parse;
 pub(super) struct Masked {
     /// Of the same length, with stars where secrets stand.
     pub text: String,
-    /// The secrets, which a message could quote.
-    pub hidden: Vec<String>,
+    /// The words of the secrets, which a message could quote.
+    hidden: Vec<String>,
+}
+
+impl Masked {
+    /// Hides the secrets that a message quotes.
+    pub fn scrub(&self, message: &mut String) {
+        for word in &self.hidden {
+            let is_part = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+            let mut from = 0;
+            while let Some(found) = message[from..].find(word.as_str()) {
+                let (start, end) = (from + found, from + found + word.len());
+                // A word of the message may begin as a secret does.
+                let whole =
+                    !is_part(message[..start].chars().next_back()) && !is_part(message[end..].chars().next());
+                if whole {
+                    message.replace_range(start..end, "***");
+                }
+                from = if whole { start + 3 } else { end };
+            }
+        }
+    }
 }
 
 /// Hides the secrets of a text. `None`: it has none.
@@ -94,6 +114,8 @@ fn in_lines(text: &str, spans: &mut Vec<Range<usize>>) {
             if !is_listen {
                 spans.push(at + from.unwrap_or(0)..at + line.len());
             }
+            // The rest of the text may be in the string that begins here.
+            inside |= line.contains("\"\"\"") || line.contains("'''");
         }
         at += line.len();
     }
@@ -141,6 +163,7 @@ mod tests {
             "admin = { token = \"S\"\n",
             "'admin'.token = \"S\n",
             "[admin]\ntoken \"S\"\n",
+            "admin.token = \"\"\"\nS\n",
         ] {
             let text = text.replace('S', SECRET);
             let masked = masked(&text).unwrap();
