@@ -3,7 +3,6 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use super::policy::PolicyArgs;
 use crate::config;
 use crate::server::run::{self, Source};
 
@@ -15,7 +14,8 @@ a second one at once; SIGUSR1 opens the access log again.
 
 Example:
   portway forward 127.0.0.1:8080 app.internal:3000
-  portway forward --protocol udp 127.0.0.1:5353 ns.internal:53")]
+  portway forward --protocol udp 127.0.0.1:5353 ns.internal:53
+  portway forward --set bandwidth=10MiB/s --set tls.upstream=true 127.0.0.1:8080 app.example.com:443")]
 pub struct Args {
     /// Where to listen: "8080", "127.0.0.1:8080", "[::1]:8080", "unix:/path", "127.0.0.1:7000-7009".
     listen: String,
@@ -23,7 +23,7 @@ pub struct Args {
     #[arg(required = true)]
     upstream: Vec<String>,
     #[command(flatten)]
-    policy: PolicyArgs,
+    route: RouteArgs,
     /// Which messages to log: "error", "warn", "info", "debug", "trace", or a filter in tracing's syntax.
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     log_level: String,
@@ -35,6 +35,73 @@ pub struct Args {
     access_log: String,
 }
 
+/// Keys of the route. A key that is not given has its default.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Keys of the route")]
+struct RouteArgs {
+    /// Any key of a route: "bandwidth=10MiB/s", "health.interval=5s", "tls.upstream=true". Can be given several times.
+    /// VALUE is as in the file; a text needs no quotes.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = line)]
+    set: Vec<String>,
+    /// "tcp" (the default), or "udp": datagrams in sessions.
+    #[arg(long, value_name = "WORD")]
+    protocol: Option<String>,
+    /// How one of several upstreams is chosen: "round-robin", "least-connections", "random-two", "source-hash",
+    /// "first".
+    #[arg(long, value_name = "HOW")]
+    balance: Option<String>,
+    /// How long one attempt at one address may take: "5s".
+    #[arg(long, value_name = "TIME")]
+    connect_timeout: Option<String>,
+    /// How long a connection may have no byte in either direction: "10m", or "off".
+    #[arg(long, value_name = "TIME")]
+    idle_timeout: Option<String>,
+    /// A network or an address that is admitted: "10.0.0.0/8". Can be given several times.
+    #[arg(long, value_name = "NETWORK")]
+    allow: Vec<String>,
+    /// A network or an address that is not admitted, even if it is allowed. Can be given several times.
+    #[arg(long, value_name = "NETWORK")]
+    deny: Vec<String>,
+    /// The most connections at once: 1000.
+    #[arg(long, value_name = "N")]
+    max_connections: Option<u32>,
+}
+
+impl RouteArgs {
+    /// The keys as lines of a file: their values are checked like those of any file.
+    fn as_lines(&self) -> Vec<String> {
+        let texts = [
+            ("protocol", &self.protocol),
+            ("balance", &self.balance),
+            ("connect_timeout", &self.connect_timeout),
+            ("idle_timeout", &self.idle_timeout),
+        ];
+        let texts =
+            texts.into_iter().filter_map(|(key, text)| Some((key, toml::Value::from(text.as_deref()?))));
+        let lists = [("allow", &self.allow), ("deny", &self.deny)];
+        let lists = lists.into_iter().filter(|(_, list)| !list.is_empty());
+        let lists = lists.map(|(key, list)| (key, toml::Value::from(list.clone())));
+        let most = self.max_connections.map(|most| ("max_connections", toml::Value::from(most)));
+        let short = texts.chain(lists).chain(most).map(|(key, value)| format!("{key} = {value}"));
+        self.set.iter().cloned().chain(short).collect()
+    }
+}
+
+/// `KEY=VALUE` as a line of a file.
+fn line(argument: &str) -> Result<String, String> {
+    let (key, value) =
+        argument.split_once('=').ok_or("it has no `=`: write KEY=VALUE, as in idle_timeout=10m")?;
+    let (key, value) = (key.trim(), value.trim());
+    let is_word = |word: &str| {
+        !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+    };
+    if !key.split('.').all(is_word) {
+        return Err(format!("`{key}` is no key: letters, digits and `_`, with dots between"));
+    }
+    let value = value.parse().unwrap_or_else(|_| toml::Value::from(value));
+    Ok(format!("{key} = {value}"))
+}
+
 impl Args {
     /// The arguments as the text of a file.
     fn as_file(&self) -> String {
@@ -43,8 +110,8 @@ impl Args {
         let (listen, upstream) = (text(&self.listen), toml::Value::from(self.upstream.clone()));
         format!(
             "[log]\nlevel = {level}\nformat = {format}\naccess = {access}\n\n\
-             [[route]]\nlisten = {listen}\nupstream = {upstream}\n{}",
-            self.policy
+             [[route]]\nlisten = {listen}\nupstream = {upstream}\n{}\n",
+            self.route.as_lines().join("\n")
         )
     }
 }
@@ -58,6 +125,30 @@ pub fn run(args: Args) -> ExitCode {
             // If standard error is gone, the exit code is all that can be said.
             writeln!(io::stderr().lock(), "{report}").ok();
             ExitCode::from(2)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::line;
+
+    #[test]
+    fn a_value_is_as_in_the_file_and_a_text_needs_no_quotes() {
+        for (argument, expected) in [
+            ("idle_timeout=10m", "idle_timeout = \"10m\""),
+            ("bandwidth = 10 MiB/s", "bandwidth = \"10 MiB/s\""),
+            ("max_connections=5", "max_connections = 5"),
+            ("tls.upstream=true", "tls.upstream = true"),
+            ("allow=[\"10.0.0.0/8\"]", "allow = [\"10.0.0.0/8\"]"),
+            ("health.send=a=b\\r", "health.send = 'a=b\\r'"),
+            ("name=\"8080\"", "name = \"8080\""),
+            ("relay=copy\n[admin]", "relay = \"\"\"\ncopy\n[admin]\"\"\""),
+        ] {
+            assert_eq!(line(argument).as_deref(), Ok(expected));
+        }
+        for argument in ["", "=1", "a b=1", "a..b=1", "x\n[admin]\ny=1", "idle_timeout"] {
+            assert!(line(argument).is_err(), "{argument:?}");
         }
     }
 }

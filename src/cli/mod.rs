@@ -10,7 +10,6 @@ mod forward;
 mod man;
 mod output;
 mod plan;
-mod policy;
 mod probe;
 mod progress;
 mod reload;

@@ -82,7 +82,7 @@ on! { few_ways:
         });
     }
 
-    fn a_half_closed_peer_that_lives_is_kept(scene, "--keepalive 1s") {
+    fn a_half_closed_peer_that_lives_is_kept(scene, "--set keepalive=1s") {
         let (mut client, mut server) = scene.connect();
         server.keepalive();
         client.send(5);
@@ -96,7 +96,7 @@ on! { few_ways:
         assert_eq!(client.receive_all(), End::Fin(50_000));
     }
 
-    fn a_half_closed_peer_that_is_gone_is_found_while_the_other_is_silent(scene, "--keepalive 1s") {
+    fn a_half_closed_peer_that_is_gone_is_found_while_the_other_is_silent(scene, "--set keepalive=1s") {
         let (client, mut server) = scene.connect();
         server.keepalive();
         client.forgotten_after_a_second();
@@ -127,7 +127,7 @@ fn in_front(options: &str) -> (Upstream, Proxy) {
 
 #[test]
 fn half_close_timeout_is_armed_at_the_first_fin_and_again_by_every_byte() {
-    let (upstream, proxy) = in_front("--half-close-timeout 1s");
+    let (upstream, proxy) = in_front("--set half_close_timeout=1s");
     let (mut client, mut server) = (proxy.connect(), upstream.accept());
     client.send(1);
     server.receive(1);

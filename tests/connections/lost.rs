@@ -15,7 +15,7 @@ fn a_dead_upstream_is_found_while_the_link_is_down() {
         let (near, far) = Netns::pair();
         let mut upstream = far.enter(|| Upstream::at_ip("10.99.0.2:0"));
         upstream.speaks_tls(tls);
-        let plan = Proxy::in_front_of(&upstream.addr).with(&["--keepalive 1s"]).inside(&near);
+        let plan = Proxy::in_front_of(&upstream.addr).with(&["--set keepalive=1s"]).inside(&near);
         let proxy = if tls { plan.ending_tls().beginning_tls() } else { plan }.start();
         let mut client = near.enter(|| proxy.connect());
         let mut server = upstream.accept();
@@ -42,7 +42,7 @@ fn a_dead_client_is_found_while_data_is_on_its_way_to_it() {
         }
         let (near, far) = Netns::pair();
         let upstream = near.enter(|| Upstream::at_ip("127.0.0.1:0"));
-        let plan = Proxy::in_front_of(&upstream.addr).with(&["--keepalive 1s"]).inside(&near);
+        let plan = Proxy::in_front_of(&upstream.addr).with(&["--set keepalive=1s"]).inside(&near);
         let plan = if tls { plan.ending_tls() } else { plan };
         let proxy = plan.listening_at("10.99.0.1:PORT").start();
         let addr = format!("10.99.0.1:{}", proxy.port());
@@ -67,7 +67,7 @@ fn a_link_that_is_down_for_less_than_keepalive_allows_loses_nothing() {
         let (near, far) = Netns::pair();
         let mut upstream = far.enter(|| Upstream::at_ip("10.99.0.2:0"));
         upstream.speaks_tls(tls);
-        let plan = Proxy::in_front_of(&upstream.addr).with(&["--keepalive 1s"]).inside(&near);
+        let plan = Proxy::in_front_of(&upstream.addr).with(&["--set keepalive=1s"]).inside(&near);
         let proxy = if tls { plan.ending_tls().beginning_tls() } else { plan }.start();
         let (mut client, mut server) = (near.enter(|| proxy.connect()), upstream.accept());
         far.ip("link set wire down");

@@ -7,11 +7,11 @@ use crate::harness::proxy::Plan;
 use crate::harness::{End, Netns, Peer, Proxy, Upstream, lacks_root, pass, raise_descriptor_limit};
 use crate::on;
 
-/// Longer than a peer has that answers nothing, with `--keepalive 1s`: 1 s, five times 1 s, and a look.
+/// Longer than a peer has that answers nothing, with `keepalive = "1s"`: 1 s, five times 1 s, and a look.
 const LONGER_THAN_KEEPALIVE: Duration = Duration::from_secs(10);
 
 on! { few_ways:
-    fn a_reader_that_pauses_is_kept_while_the_writer_is_blocked(scene, "--keepalive 1s") {
+    fn a_reader_that_pauses_is_kept_while_the_writer_is_blocked(scene, "--set keepalive=1s") {
         let (mut client, mut server) = scene.connect();
         let pushed = client.push_until_blocked(u64::MAX);
         pass(LONGER_THAN_KEEPALIVE);
@@ -20,7 +20,7 @@ on! { few_ways:
         assert_eq!(server.receive_all(), End::Fin(pushed));
     }
 
-    fn a_reader_that_pauses_is_kept_while_the_tail_waits_in_the_kernel(scene, "--keepalive 1s") {
+    fn a_reader_that_pauses_is_kept_while_the_tail_waits_in_the_kernel(scene, "--set keepalive=1s") {
         scene.upstream.receives_little();
         let (mut client, mut server) = scene.connect();
         server.send(1);

@@ -27,7 +27,7 @@ fn says(proxy: &Proxy, outcome: &str, blame: &str) {
 
 #[test]
 fn whoever_sends_fin_first_has_closed() {
-    let (proxy, mut client, mut server) = after_some_bytes("--relay auto");
+    let (proxy, mut client, mut server) = after_some_bytes("--set relay=auto");
     client.fin();
     assert_eq!(server.receive_all(), End::Fin(1000));
     server.fin();
@@ -35,7 +35,7 @@ fn whoever_sends_fin_first_has_closed() {
     says(&proxy, "client-closed", "client");
     proxy.finish();
 
-    let (proxy, mut client, mut server) = after_some_bytes("--relay auto");
+    let (proxy, mut client, mut server) = after_some_bytes("--set relay=auto");
     server.fin();
     assert_eq!(client.receive_all(), End::Fin(2000));
     client.fin();
@@ -46,13 +46,13 @@ fn whoever_sends_fin_first_has_closed() {
 
 #[test]
 fn whoever_resets_has_reset() {
-    let (proxy, client, mut server) = after_some_bytes("--relay auto");
+    let (proxy, client, mut server) = after_some_bytes("--set relay=auto");
     client.reset();
     assert_eq!(server.receive_all(), End::Reset(1000));
     says(&proxy, "client-reset", "client");
     proxy.finish();
 
-    let (proxy, mut client, server) = after_some_bytes("--relay auto");
+    let (proxy, mut client, server) = after_some_bytes("--set relay=auto");
     server.reset();
     assert_eq!(client.receive_all(), End::Reset(2000));
     says(&proxy, "upstream-reset", "upstream");
@@ -66,7 +66,7 @@ fn a_timeout_is_the_operators() {
     says(&proxy, "idle", "operator");
     proxy.finish();
 
-    let (proxy, mut client, mut server) = after_some_bytes("--half-close-timeout 1s");
+    let (proxy, mut client, mut server) = after_some_bytes("--set half_close_timeout=1s");
     client.fin();
     assert_eq!(server.receive_all(), End::Fin(1000));
     assert_eq!(client.receive_all(), End::Reset(2000));
@@ -76,7 +76,7 @@ fn a_timeout_is_the_operators() {
 
 #[test]
 fn a_client_that_is_forgotten_after_its_fin_is_the_clients_doing() {
-    let (proxy, client, mut server) = after_some_bytes("--keepalive 1s");
+    let (proxy, client, mut server) = after_some_bytes("--set keepalive=1s");
     client.forgotten_after_a_second();
     client.fin();
     assert_eq!(server.receive_all(), End::Fin(1000));
@@ -87,12 +87,12 @@ fn a_client_that_is_forgotten_after_its_fin_is_the_clients_doing() {
 
 #[test]
 fn a_stop_says_drained_and_a_second_signal_killed() {
-    let (mut proxy, _client, _server) = after_some_bytes("--drain-timeout 0s");
+    let (mut proxy, _client, _server) = after_some_bytes("--set drain_timeout=0s");
     proxy.signal(Signal::TERM);
     assert!(proxy.ends_within(crate::harness::PATIENCE).success());
     says(&proxy, "drained", "operator");
 
-    let (mut proxy, _client, _server) = after_some_bytes("--drain-timeout 1h");
+    let (mut proxy, _client, _server) = after_some_bytes("--set drain_timeout=1h");
     proxy.signal(Signal::TERM);
     until("it drains", || proxy.process.count(LISTEN) == 0);
     proxy.signal(Signal::TERM);

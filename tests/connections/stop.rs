@@ -26,7 +26,7 @@ fn stopping(signal: Signal, family: Family, options: &str) -> (Proxy, Peer, Peer
 fn a_signal_closes_the_listener_and_lets_connections_finish() {
     for signal in [Signal::TERM, Signal::INT] {
         for family in [Family::V4, Family::V6, Family::Unix] {
-            let (mut proxy, mut client, mut server) = stopping(signal, family, "--drain-timeout 1m");
+            let (mut proxy, mut client, mut server) = stopping(signal, family, "--set drain_timeout=1m");
             server.send(50_000);
             client.receive(50_000);
             client.fin();
@@ -43,7 +43,7 @@ fn a_signal_closes_the_listener_and_lets_connections_finish() {
 #[test]
 fn what_is_open_after_drain_timeout_is_reset() {
     let begun = Instant::now();
-    let (mut proxy, mut client, mut server) = stopping(Signal::TERM, Family::V4, "--drain-timeout 1s");
+    let (mut proxy, mut client, mut server) = stopping(Signal::TERM, Family::V4, "--set drain_timeout=1s");
     server.send(10);
     client.receive(10);
     assert!(proxy.ends_within(QUICKLY).success());
@@ -58,7 +58,7 @@ fn a_second_signal_ends_it_at_once() {
     for (first, second) in
         [(Signal::TERM, Signal::TERM), (Signal::TERM, Signal::INT), (Signal::INT, Signal::INT)]
     {
-        let (mut proxy, mut client, mut server) = stopping(first, Family::V4, "--drain-timeout 1h");
+        let (mut proxy, mut client, mut server) = stopping(first, Family::V4, "--set drain_timeout=1h");
         proxy.signal(second);
         assert!(proxy.ends_within(QUICKLY).success());
         assert_eq!(client.receive_all(), End::Reset(0));
@@ -70,7 +70,7 @@ fn a_second_signal_ends_it_at_once() {
 #[test]
 fn a_drain_timeout_of_nothing_resets_at_once() {
     let upstream = Upstream::on(Family::V4);
-    let mut proxy = Proxy::in_front_of(&upstream.addr).with(&["--drain-timeout 0s"]).start();
+    let mut proxy = Proxy::in_front_of(&upstream.addr).with(&["--set drain_timeout=0s"]).start();
     let (mut client, mut server) = (proxy.connect(), upstream.accept());
     proxy.signal(Signal::TERM);
     assert!(proxy.ends_within(QUICKLY).success());
@@ -82,7 +82,7 @@ fn a_drain_timeout_of_nothing_resets_at_once() {
 #[test]
 fn a_client_that_waits_for_its_upstream_is_reset_with_the_others() {
     let (deaf, _filler) = Upstream::deaf(Family::V4);
-    let plan = Proxy::in_front_of(&deaf.addr).with(&["--connect-timeout 1m", "--drain-timeout 1s"]);
+    let plan = Proxy::in_front_of(&deaf.addr).with(&["--connect-timeout 1m", "--set drain_timeout=1s"]);
     let mut proxy = plan.start();
     let mut client = proxy.connect();
     until("the proxy dials", || proxy.process.count(crate::harness::proc::SYN_SENT) == 1);

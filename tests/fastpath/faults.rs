@@ -55,7 +55,7 @@ fn the_record_says_why_bulk_was_not_spliced() {
         let upstream = Upstream::on(Family::V4);
         let inject = format!("inject={inject}");
         let strace = ["strace", "-D", "-f", "-qq", "-I", "1", "-o", "/dev/null", "-e", &inject];
-        let plan = Proxy::in_front_of(&upstream.addr).with(&["--relay", relay]).under(&strace);
+        let plan = Proxy::in_front_of(&upstream.addr).with(&[&format!("--set relay={relay}")]).under(&strace);
         let proxy = plan.start();
         let (client, server) = (proxy.connect(), upstream.accept());
         exchange(client, server, path);
@@ -94,7 +94,8 @@ fn fault(relay: &str, call: &str, error: &str) {
         "-e",
         &inject,
     ];
-    let proxy = Proxy::in_front_of(&upstream.addr).with(&["--relay", relay]).under(&strace).start();
+    let proxy =
+        Proxy::in_front_of(&upstream.addr).with(&[&format!("--set relay={relay}")]).under(&strace).start();
     let begun = Instant::now();
     for _ in 0..CONNECTIONS {
         let client = proxy.connect();

@@ -19,7 +19,7 @@ fn three_thousand_connections_share_the_pipes_of_an_unprivileged_user() {
     netns.sysctl("ipv4/tcp_wmem", "4096 16384 32768");
     let upstream = netns.enter(|| Upstream::at_ip("127.0.0.1:0"));
     let nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps=-all"];
-    let plan = Proxy::in_front_of(&upstream.addr).with(&["--relay splice"]);
+    let plan = Proxy::in_front_of(&upstream.addr).with(&["--set relay=splice"]);
     let proxy = plan.inside(&netns).under(&nobody).start();
     let pipes = || proxy.process.fds().get("pipe").copied().unwrap_or_default();
     let before = pipes();

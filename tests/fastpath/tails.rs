@@ -29,7 +29,7 @@ fn arrives(relay: &str) {
     // Loopback has segments of 64 KiB; a veth pair has an MTU of 1,500.
     let (near, far) = Netns::pair();
     let upstream = far.enter(|| Upstream::at_ip("10.99.0.2:0"));
-    let plan = Proxy::in_front_of(&upstream.addr).with(&["--relay", relay]).inside(&near);
+    let plan = Proxy::in_front_of(&upstream.addr).with(&[&format!("--set relay={relay}")]).inside(&near);
     let proxy = plan.listening_at("10.99.0.1:PORT").start();
     let addr = Addr::Ip(format!("10.99.0.1:{}", proxy.port()).parse().unwrap());
     // One at a time, so that both ends are of one connection.

@@ -110,7 +110,7 @@ impl<'a> Plan<'a> {
             Some(text) => text.replace("PORT", &port(&addr).to_string()),
             None => addr.to_string(),
         };
-        let mut words = self.under.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_portway")]);
+        let mut words = self.under.iter().map(String::as_str).chain([super::PORTWAY]);
         let program = words.next().unwrap();
         let mut command = match self.netns {
             Some(netns) => netns.command(program),
@@ -167,10 +167,11 @@ fn tls_options((ends, begins): (bool, bool), dir: &TempDir) -> Vec<String> {
     if ends || begins {
         let [ca, cert, key] = PEMS.write(dir.path()).map(|path| path.display().to_string());
         if ends {
-            options.extend(["--tls-cert".into(), cert, "--tls-key".into(), key]);
+            options.extend([format!("--set=tls.cert={cert}"), format!("--set=tls.key={key}")]);
         }
         if begins {
-            options.extend(["--tls-upstream-ca".into(), ca, "--tls-server-name".into(), "localhost".into()]);
+            let name = "--set=tls.upstream.server_name=localhost".to_owned();
+            options.extend([format!("--set=tls.upstream.ca={ca}"), name]);
         }
     }
     options

@@ -50,7 +50,7 @@ impl Scene {
         upstream.speaks_tls(begins);
         let through = |relay: &str| {
             let plan = Proxy::in_front_of(&upstream.addr).listening_on(client);
-            let plan = plan.with(&["--relay", relay]).with(options);
+            let plan = plan.with(&[&format!("--set relay={relay}")]).with(options);
             let plan = if ends { plan.ending_tls() } else { plan };
             Some(if begins { plan.beginning_tls() } else { plan }.start())
         };
@@ -59,7 +59,7 @@ impl Scene {
             Way::Copy => through("copy"),
             Way::Auto => through("auto"),
             Way::Splice => through("splice"),
-            Way::Bound | Way::TlsBound => through("auto --bandwidth 1GiB/s"),
+            Way::Bound | Way::TlsBound => through("auto --set bandwidth=1GiB/s"),
             Way::TlsEnds | Way::TlsBegins | Way::TlsBoth => through("auto"),
         };
         Scene { upstream, proxy, families: (client, server) }
