@@ -61,6 +61,8 @@ pub struct Timeouts {
     pub idle: Option<Duration>,
     /// After the first FIN, without a byte in the other direction.
     pub half_close: Option<Duration>,
+    /// From connected to drained, give or take a tenth.
+    pub max_age: Option<Duration>,
     /// TCP keepalive of both sides: idle time before the first probe, in whole seconds, at most 32,767.
     pub keepalive: Option<Duration>,
     /// How long a drain waits for open connections before it resets them. Zero: not at all.
@@ -75,6 +77,7 @@ impl Default for Timeouts {
             connect: Duration::from_secs(5),
             idle: None,
             half_close: None,
+            max_age: None,
             keepalive: Some(Duration::from_secs(60)),
             drain: Duration::from_secs(30),
             sniff: Duration::from_secs(5),

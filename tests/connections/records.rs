@@ -1,5 +1,7 @@
 //! Every connection ends with one outcome, with whom to blame, and with its bytes to the byte.
 
+use std::time::{Duration, Instant};
+
 use rustix::process::Signal;
 
 use crate::harness::proc::LISTEN;
@@ -71,6 +73,41 @@ fn a_timeout_is_the_operators() {
     assert_eq!(server.receive_all(), End::Fin(1000));
     assert_eq!(client.receive_all(), End::Reset(2000));
     says(&proxy, "half-close-timeout", "operator");
+    proxy.finish();
+}
+
+#[test]
+fn a_connection_that_reaches_its_age_is_drained() {
+    let began = Instant::now();
+    let (proxy, mut client, _server) = after_some_bytes("--set max_age=2s --set drain_timeout=1s");
+    assert_eq!(client.receive_all(), End::Reset(2000));
+    assert!(began.elapsed() >= Duration::from_millis(1_800 + 900), "{:?}", began.elapsed());
+    says(&proxy, "drained", "operator");
+    proxy.finish();
+
+    // One that ends within the drain ends as ever.
+    let (proxy, mut client, server) = after_some_bytes("--set max_age=1ms --set drain_timeout=1h");
+    client.fin();
+    server.fin();
+    assert_eq!(client.receive_all(), End::Fin(2000));
+    says(&proxy, "client-closed", "client");
+    proxy.finish();
+}
+
+#[test]
+fn connections_that_began_together_do_not_end_together() {
+    let upstream = Upstream::on(Family::V4);
+    let proxy =
+        Proxy::in_front_of(&upstream.addr).with(&["--set max_age=10s --set drain_timeout=0s"]).start();
+    let pairs: Vec<_> = (0..40).map(|_| (proxy.connect(), upstream.accept())).collect();
+    for (client, server) in pairs {
+        let mut client = client;
+        assert_eq!(client.receive_all(), End::Reset(0));
+        drop(server);
+    }
+    let ages: Vec<u64> = (0..40).map(|n| proxy.record(n)["duration_ms"].as_f64().unwrap() as u64).collect();
+    let (least, most) = (ages.iter().min().unwrap(), ages.iter().max().unwrap());
+    assert!(*least >= 9_000 && most - least > 500, "{ages:?}");
     proxy.finish();
 }
 

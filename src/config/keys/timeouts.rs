@@ -1,4 +1,5 @@
-//! How long a connection may take and may be silent: `connect_timeout`, `idle_timeout`, `half_close_timeout`, `keepalive`.
+//! How long a connection may take and may be silent: `connect_timeout`, `idle_timeout`, `half_close_timeout`, `max_age`,
+//! `keepalive`.
 
 use std::time::Duration;
 
@@ -27,6 +28,10 @@ struct Typed {
     /// Ends a connection that one side has half closed, when the other has sent no byte for this long. At least "1ms".
     #[schemars(extend("default" = "off", "examples" = ["1m"]))]
     half_close_timeout: Option<SpanOrOff>,
+    /// Drains a connection that is this old, give or take a tenth, so that many do not end at once: it has
+    /// `drain_timeout` to end by itself, then it is reset. At least "1ms".
+    #[schemars(extend("default" = "off", "examples" = ["1h"]))]
+    max_age: Option<SpanOrOff>,
     /// TCP keepalive, both sides: the idle time before the first probe. Whole seconds, "1s" to "32767s".
     #[schemars(extend("default" = "60s", "examples" = ["60s"]))]
     keepalive: Option<SpanOrOff>,
@@ -43,10 +48,11 @@ pub(super) const FAMILY: Family = Family {
             ("connect_timeout", units::show(timeouts.connect)),
             ("idle_timeout", or_off(timeouts.idle)),
             ("half_close_timeout", or_off(timeouts.half_close)),
+            ("max_age", or_off(timeouts.max_age)),
             ("keepalive", or_off(timeouts.keepalive)),
         ]
     },
-    tcp_only: &["half_close_timeout", "keepalive"],
+    tcp_only: &["half_close_timeout", "max_age", "keepalive"],
     udp_only: &[],
     fit: Some(udp_idle),
 };
@@ -64,6 +70,9 @@ fn read(place: Place<'_>, policy: &mut Policy, faults: &mut Vec<Placed>) {
     }
     if let Some(value) = spans.or_off("half_close_timeout", typed.half_close_timeout, MILLISECOND) {
         timeouts.half_close = value;
+    }
+    if let Some(value) = spans.or_off("max_age", typed.max_age, MILLISECOND) {
+        timeouts.max_age = value;
     }
     if let Some(value) = keepalive(&mut spans, typed.keepalive) {
         timeouts.keepalive = value;

@@ -1,4 +1,4 @@
-//! Cuts a connection from outside: its upstream went down, or its address left its name.
+//! Cuts a connection from outside: its upstream went down, its address left its name, or it is too old.
 
 use std::future::pending;
 use std::net::IpAddr;
@@ -11,13 +11,15 @@ use tokio::time::sleep;
 use crate::model::{OnDown, OnVanish, Outcome, Peer, Policy};
 use crate::proxy::route::Candidate;
 
-/// What can cut a connection: its upstream's health, and its address.
+/// What can cut a connection: its upstream's health, its address, and its age.
 #[derive(Debug)]
 pub(super) struct CutSignal {
     /// How often the upstream has gone down, by failed connects and by its check, each with the count when it was
     /// chosen. `None`: that count is not watched.
     downs: [Option<(watch::Receiver<u64>, u64)>; 2],
     address: Option<Address>,
+    /// How long it may live from now on, drain included.
+    life: Option<Duration>,
 }
 
 /// How often an upstream had gone down when it was chosen.
@@ -65,8 +67,9 @@ impl CutSignal {
             }
             _ => None,
         };
-        let signal = CutSignal { downs, address };
-        (signal.downs[0].is_some() || signal.address.is_some()).then(|| Box::new(signal))
+        let life = policy.timeouts.max_age.map(|age| life(age, policy.timeouts.drain));
+        let signal = CutSignal { downs, address, life };
+        (signal.downs[0].is_some() || signal.address.is_some() || life.is_some()).then(|| Box::new(signal))
     }
 
     /// Resolves with the outcome when the connection must be reset.
@@ -76,7 +79,23 @@ impl CutSignal {
             () = goes_down(connects) => Outcome::UpstreamDown,
             () = goes_down(check) => Outcome::UpstreamDown,
             () = vanishes(&mut self.address) => Outcome::UpstreamGone,
+            () = ages(self.life) => Outcome::Drained,
         }
+    }
+}
+
+/// A time from 0.9 to 1.1 times the age, then a drain that ends within its last tenth. Connections that began together,
+/// such as after a restart, do not all begin anew together.
+fn life(age: Duration, drain: Duration) -> Duration {
+    let up_to = |most: Duration| most.mul_f64(fastrand::f64());
+    let age = (age - age / 10).saturating_add(up_to(age / 5));
+    age.saturating_add(drain - drain / 10).saturating_add(up_to(drain / 10))
+}
+
+async fn ages(life: Option<Duration>) {
+    match life {
+        Some(life) => sleep(life).await,
+        None => pending().await,
     }
 }
 
@@ -96,4 +115,19 @@ async fn vanishes(address: &mut Option<Address>) {
         return pending().await;
     }
     sleep(*after).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lives_are_spread_over_a_fifth_of_the_age_and_a_tenth_of_the_drain() {
+        let seconds = Duration::from_secs;
+        let lives: Vec<Duration> = (0..10_000).map(|_| life(seconds(1000), seconds(100))).collect();
+        let (least, most) = (lives.iter().min().unwrap(), lives.iter().max().unwrap());
+        assert!(seconds(990) <= *least && *least < seconds(1010), "{least:?}");
+        assert!(seconds(1180) < *most && *most <= seconds(1200), "{most:?}");
+        assert!(life(Duration::MAX, Duration::MAX) > seconds(u64::MAX / 2), "no overflow");
+    }
 }
