@@ -31,7 +31,7 @@
 //! * **live route**: a route as it runs, with the connections that it has; an edit replaces it.
 //! * **preamble**: what is read of a client before its route is known (PROXY header, TLS ClientHello).
 //! * **record**: what is known of a connection at its end. Access log, metrics and status read this one value.
-//! * **blame**: who caused the end: the client, the upstream, the network or the proxy.
+//! * **blame**: who caused the end: the client, the upstream, the operator or Portway.
 //! * **cut**: to reset connections at once, where a drain would wait for them.
 //! * **scope**: the owner of tasks. What ends a scope ends its tasks.
 //! * **pending**: a file that has changed and is not in force, with the reason.

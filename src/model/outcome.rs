@@ -37,7 +37,7 @@ words! {
         BadTls = "bad-tls",
         /// No route of the address serves what the client asks for.
         NoRoute = "no-route",
-        /// A drain's time was over, or an edit cut the connection (`on_change`).
+        /// A drain's time was over (a stop, `on_change`, `max_age`), or an edit cut the connection.
         Drained = "drained",
         /// Ended by a person, or by a second stop signal.
         Killed = "killed",

@@ -1,18 +1,17 @@
-//! Reads the blocks of a Markdown text, and runs commands as a person at a terminal would.
+//! Reads the blocks of a Markdown text.
 
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
-use std::time::Instant;
+use std::path::PathBuf;
+use std::process::Command;
 
-use super::{PATIENCE, PORTWAY, can};
+use super::can;
 
 /// A fenced block, and the comment before it.
 #[derive(Debug)]
 pub struct Block {
     pub language: String,
     pub text: String,
+    /// The paragraph before it.
+    before: String,
     comment: String,
 }
 
@@ -23,20 +22,40 @@ impl Block {
         let rest = inside.strip_prefix(key)?;
         Some(rest.strip_prefix(':').unwrap_or(rest).trim())
     }
+
+    /// The terminal that the text before it asks for, from 0: the first, unless it says "in a second terminal".
+    pub fn terminal(&self) -> usize {
+        let says = |word: &str| self.before.contains(&format!("{word} terminal"));
+        [says("third"), says("second")].iter().position(|says| *says).map_or(0, |at| 2 - at)
+    }
 }
 
 pub fn blocks(markdown: &str) -> Vec<Block> {
-    let (mut found, mut open, mut comment) = (Vec::new(), None::<Block>, String::new());
+    let (mut found, mut open) = (Vec::new(), None::<Block>);
+    let (mut before, mut comment, mut gap) = (String::new(), String::new(), false);
     for line in markdown.lines() {
         match (&mut open, line.strip_prefix("```")) {
             (None, Some(language)) => {
                 let (language, text) = (language.to_owned(), String::new());
-                open = Some(Block { language, text, comment: std::mem::take(&mut comment) });
+                let (before, comment) = (std::mem::take(&mut before), std::mem::take(&mut comment));
+                open = Some(Block { language, text, before, comment });
             }
             (Some(_), Some(_)) => found.extend(open.take()),
-            (Some(block), None) => block.text += &format!("{line}\n"),
-            (None, None) if !line.is_empty() => comment = line.to_owned(),
-            (None, None) => {}
+            (Some(block), None) => {
+                block.text += &format!(
+                    "{line}
+"
+                )
+            }
+            (None, None) if line.is_empty() => gap = true,
+            (None, None) if line.starts_with("<!--") => comment = line.to_owned(),
+            (None, None) => {
+                if std::mem::take(&mut gap) {
+                    before.clear();
+                }
+                before += &format!("{line} ");
+                comment.clear();
+            }
         }
     }
     found
@@ -71,106 +90,4 @@ pub fn in_own_network(test: &str) -> bool {
 
 fn me() -> PathBuf {
     std::env::current_exe().unwrap()
-}
-
-#[derive(Default)]
-struct Output {
-    text: Mutex<String>,
-    more: Condvar,
-}
-
-/// A folder and the programs that run in it.
-pub struct Stage {
-    folder: PathBuf,
-    running: Vec<Child>,
-    /// Of the programs that go on running.
-    output: Arc<Output>,
-    /// What the last command that ended has printed on both streams.
-    pub printed: String,
-}
-
-impl Stage {
-    pub fn new(folder: &Path) -> Stage {
-        let program = Path::new(PORTWAY);
-        std::os::unix::fs::symlink(program, folder.join("portway")).unwrap();
-        Stage { folder: folder.into(), running: Vec::new(), output: Arc::default(), printed: String::new() }
-    }
-
-    /// Does what a person who types the line would see done.
-    pub fn act(&mut self, line: &str) {
-        let line = line.replace("cargo run --release --", "portway");
-        if line.trim() == "cargo test" {
-            // This is it.
-            return;
-        }
-        let goes_on = ["run", "forward", "whoami", "demo"];
-        if goes_on.iter().any(|command| line.starts_with(&format!("portway {command}"))) {
-            self.start(&line);
-        } else {
-            self.run(&line);
-        }
-    }
-
-    fn shell(&self, line: &str) -> Command {
-        let mut shell = Command::new("sh");
-        let path = format!("{}:{}", self.folder.display(), std::env::var("PATH").unwrap());
-        shell.args(["-c", line]).current_dir(&self.folder).env("PATH", path).env_remove("PORTWAY_CONFIG");
-        shell
-    }
-
-    fn start(&mut self, line: &str) {
-        self.output.text.lock().unwrap().clear();
-        let mut command = self.shell(&format!("exec {line} 2>&1"));
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let (stdout, output) = (child.stdout.take().unwrap(), self.output.clone());
-        std::thread::spawn(move || {
-            for read in BufReader::new(stdout).lines().map_while(Result::ok) {
-                *output.text.lock().unwrap() += &format!("{read}\n");
-                output.more.notify_all();
-            }
-        });
-        self.running.push(child);
-        self.wait_for(if line.starts_with("portway whoami") { "listening on" } else { "ready" });
-    }
-
-    fn run(&mut self, line: &str) {
-        let expected = line.split_once("# exit code ").map_or(0, |(_, code)| code.trim().parse().unwrap());
-        let output = self.shell(&format!("timeout {} sh -c \"$LINE\" 2>&1", PATIENCE.as_secs()));
-        let output = { output }.env("LINE", line).output().unwrap();
-        self.printed = String::from_utf8(output.stdout).unwrap();
-        assert_eq!(output.status.code(), Some(expected), "{line}\n{}", self.printed);
-    }
-
-    /// Waits until a running program has printed it, since the last one was started.
-    pub fn wait_for(&self, text: &str) {
-        let deadline = Instant::now() + PATIENCE;
-        let mut screen = self.output.text.lock().unwrap();
-        while !screen.contains(text) {
-            let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "`{text}` does not come:\n{screen}");
-            screen = self.output.more.wait_timeout(screen, left).unwrap().0;
-        }
-    }
-
-    pub fn screen(&self) -> String {
-        self.output.text.lock().unwrap().clone()
-    }
-
-    /// Stops what is running, as Ctrl-C would.
-    pub fn clear(&mut self) {
-        for mut child in self.running.drain(..) {
-            let pid = rustix::process::Pid::from_child(&child);
-            rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-            assert!(child.wait().unwrap().success());
-        }
-    }
-}
-
-impl Drop for Stage {
-    fn drop(&mut self) {
-        for child in &mut self.running {
-            child.kill().ok();
-            child.wait().ok();
-        }
-    }
 }

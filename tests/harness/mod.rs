@@ -10,6 +10,7 @@ pub mod proc;
 pub mod proxy;
 pub mod scene;
 pub mod skip;
+pub mod terminal;
 pub mod tls;
 pub mod tools;
 pub mod upstream;
