@@ -1,4 +1,4 @@
-"""deploy/compose.yaml, by podman-compose."""
+"""deploy/compose.yaml, by `docker compose`."""
 
 import os
 import shutil
@@ -22,11 +22,11 @@ class Compose:
     """A copy of deploy/ that is up; a `with` block takes it down again."""
 
     def __init__(self, stage):
-        self.podman, self.folder = stage.podman, stage.folder("compose")
+        self.engine, self.folder = stage.engine, stage.folder("compose")
         copy(self.folder)
 
     def __call__(self, *args):
-        command = [self.podman.bin / "docker", "compose", "-f", "deploy/compose.yaml", *args]
+        command = [self.engine.bin / "docker", "compose", "-f", "deploy/compose.yaml", *args]
         done = subprocess.run(command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, timeout=120, env={**os.environ, "HOME": str(self.folder)})
         if done.returncode:
@@ -38,7 +38,7 @@ class Compose:
 
     def __exit__(self, *_):
         self("down", "--timeout", "1")
-        self.podman("network", "prune", "--force")
+        self.engine("network", "prune", "--force")
 
 
 def the_compose_setup_runs(stage):
@@ -56,9 +56,9 @@ def the_compose_setup_runs(stage):
         wait_until(lambda: {reach(8080) for _ in range(4)} == {"app-2"}, 20, "the edit arrives")
         took = time.monotonic() - began
         until_served(8080, "app-2", 1)
-        running = stage.podman("ps", "--format", "{{.Names}}")
+        running = stage.engine("ps", "--format", "{{.Names}}")
         expect(all(name in running for name in ("portway", "app-1", "app-2")), running)
-    left = stage.podman("ps", "--all", "--quiet").split()
+    left = stage.engine("ps", "--all", "--quiet").split()
     expect(not left, f"left: {left}")
     return f"an edit arrives after {took:.1f} s"
 

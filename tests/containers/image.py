@@ -9,16 +9,14 @@ from pathlib import Path
 
 from machine import REPOSITORY, Fault, tail
 
-# As the README and deploy/compose.yaml name it.
-PORTWAY = "localhost/portway"
 # Debian with what the build stage and the package of the tests need.
 DEBIAN = "docker.io/library/debian:bookworm-slim"
 RUST = "docker.io/library/rust:1-bookworm"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
-def of_program(podman, program, folder):
-    """An image of this program, with what that of deploy/Dockerfile has. Returns its name."""
+def of_program(engine, program, folder):
+    """An image of this program, with what that of deploy/Dockerfile has."""
     root = Path(folder) / "program"
     linked = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
     for library in re.findall(r"(/\S+) \(0x", linked):
@@ -28,13 +26,19 @@ def of_program(podman, program, folder):
     os.setxattr(root / "usr/bin/portway", "security.capability", struct.pack("<5I", 0x02000000, 1 << 10, 0, 0, 0))
     put(REPOSITORY / "deploy/portway.toml", root / "etc/portway/portway.toml")
     (root / "etc/nsswitch.conf").write_text("hosts: files dns\n")
-    changes = ("USER 65532:65532", "STOPSIGNAL SIGTERM", 'ENTRYPOINT ["/usr/bin/portway"]', 'CMD ["run"]')
-    podman("import", *(part for change in changes for part in ("--change", change)), pack(root), PORTWAY)
-    return PORTWAY
+    archive = pack(root)
+    (archive.parent / "Dockerfile").write_text(f"""FROM scratch
+ADD {archive.name} /
+USER 65532:65532
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["/usr/bin/portway"]
+CMD ["run"]
+""")
+    engine("build", "--tag", engine.PORTWAY, archive.parent)
 
 
-def debian(podman, folder):
-    """Debian, and under the name of Rust's own image the same with this machine's toolchain mounted."""
+def debian(engines, folder):
+    """Debian, and under the name of Rust's own image the same with this machine's toolchain."""
     root, log = Path(folder) / "debian", Path(folder) / "debootstrap.log"
     with log.open("wb") as output:
         done = subprocess.run(
@@ -44,28 +48,34 @@ def debian(podman, folder):
         raise Fault(f"debootstrap failed:\n{tail(log)}")
     # A machine behind a proxy of its own has that one's certificate.
     put(CERTIFICATES, root / str(CERTIFICATES).lstrip("/"))
-    archive = pack(root)
-    podman("import", archive, DEBIAN)
-    podman("import", "--change", "ENV PATH=/toolchain/bin:/usr/sbin:/usr/bin:/sbin:/bin", "--change",
-           "ENV CARGO_HOME=/usr/local/cargo", archive, RUST)
+    plain = pack(root, keep=True)
+    sysroot = subprocess.run(["rustc", "--print", "sysroot"], capture_output=True, text=True, check=True).stdout.strip()
+    shutil.copytree(sysroot, root / "toolchain", symlinks=True, ignore=lambda folder, _: ["share"] if folder == sysroot else [])
+    rust = pack(root)
+    for engine in engines:
+        engine("import", plain, DEBIAN)
+        engine("import", "--change", "ENV PATH=/toolchain/bin:/usr/sbin:/usr/bin:/sbin:/bin", "--change",
+               "ENV CARGO_HOME=/usr/local/cargo", rust, RUST, timeout=300)
+    plain.unlink()
+    rust.unlink()
 
 
-def build(podman, command, folder):
-    """The image of deploy/Dockerfile, by the command that the README gives. Returns its name."""
+def build(engine, command, folder):
+    """The image of deploy/Dockerfile, by the command that the README gives."""
     # Its caches are there.
-    environment = {**os.environ, "TMPDIR": str(folder), "PATH": f"{podman.bin}:{os.environ['PATH']}"}
+    environment = {**os.environ, "TMPDIR": str(folder), "PATH": f"{engine.bin}:{os.environ['PATH']}"}
     done = subprocess.run(["sh", "-c", command], cwd=REPOSITORY, env=environment, stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900)
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=1200)
     if done.returncode:
         raise Fault(f"{command}: code {done.returncode}\n{done.stdout[-4000:]}")
-    return PORTWAY
 
 
-def pack(root):
-    """The folder as an archive; the folder goes."""
-    archive = Path(f"{root}.tar")
+def pack(root, keep=False):
+    """The folder as an archive; without `keep` the folder goes."""
+    archive = Path(f"{root}{'-plain' if keep else ''}.tar")
     subprocess.run(["tar", "-C", root, "--xattrs", "--xattrs-include=*", "-cf", archive, "."], check=True)
-    shutil.rmtree(root)
+    if not keep:
+        shutil.rmtree(root)
     return archive
 
 

@@ -5,7 +5,6 @@ import subprocess
 import sys
 
 from machine import REPOSITORY, Fault
-from podman import RUN
 from scene import HARDENED, expect
 
 # Of the first that can do what the file says, and of a late one.
@@ -50,7 +49,7 @@ def the_kubernetes_file_is_right(stage):
 
     found = objects(stage)
     (wrong.parent / "portway.toml").write_text(found["ConfigMap"]["data"]["portway.toml"])
-    stage.podman("run", *RUN, "--rm", *HARDENED, "--volume", f"{wrong.parent}:/etc/portway:ro", stage.image, "check")
+    stage.engine.once(*HARDENED, "--volume", f"{wrong.parent}:/etc/portway:ro", stage.image, "check")
     pod = found["Deployment"]["spec"]["template"]["spec"]
     container, = pod["containers"]
     grace = pod["terminationGracePeriodSeconds"]

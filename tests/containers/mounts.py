@@ -61,7 +61,7 @@ def a_single_mounted_file_that_is_replaced_is_named_with_its_cure(stage):
             expect(record["level"] == "WARN" and "mount" in record["message"] and "folder" in record["message"],
                    f"no cure in {record}")
         until_served(8080, "one", 1)
-        status = scene.podman("exec", "portway", "/usr/bin/portway", "status")
+        status = scene.engine("exec", "portway", "/usr/bin/portway", "status")
         expect("replaced outside" in status and "mount its folder" in status, f"not in the status:\n{status}")
         return named["message"]
 

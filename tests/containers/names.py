@@ -57,8 +57,8 @@ def a_backend_with_another_address_is_found(stage):
     with Moving(stage) as scene:
         held = {how: flow_to("app-1", port) for how, port in PORTS.items()}
         talkers = [Talker(port, "app-2") for port in PORTS.values()]
-        scene.podman("network", "disconnect", NETWORK, "app-1")
-        scene.podman("network", "connect", "--ip", f"{SUBNET}.21", NETWORK, "app-1")
+        scene.engine("network", "disconnect", NETWORK, "app-1")
+        scene.engine("network", "connect", "--ip", f"{SUBNET}.21", NETWORK, "app-1")
         took = scene.wait_for_address(21)
         endings = {"cut": held["cut"].ending(0.5), "drain": held["drain"].ending(0), "keep": held["keep"].ending(0)}
         expect(endings == {"cut": "reset", "drain": None, "keep": None}, f"at once: {endings}")
@@ -81,7 +81,7 @@ def a_recreated_backend_is_found(stage):
         held = {how: flow_to("app-1", port) for how, port in PORTS.items()}
         talkers = [Talker(port, "app-2") for port in PORTS.values()]
         comers = [Comers(port) for port in PORTS.values()]
-        scene.podman("rm", "--force", "--time", "0", "app-1")
+        scene.engine.remove("app-1")
         removed = time.monotonic()
         endings = {how: flow.ending(2) for how, flow in held.items()}
         expect(all(endings.values()), f"the backend is gone, and its clients see {endings}")

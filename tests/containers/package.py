@@ -6,7 +6,6 @@ import subprocess
 
 import image
 from machine import REPOSITORY, Fault, tail
-from podman import RUN
 from scene import expect
 
 CARGO_DEB = "3.8.0"
@@ -52,18 +51,18 @@ class Box:
     """A Debian in a container, with the packages in /packages; a `with` block ends it."""
 
     def __init__(self, stage):
-        self.podman, self.packages = stage.podman, stage.packages
+        self.engine, self.packages = stage.engine, stage.packages
 
     def __enter__(self):
-        self.podman.run("box", image.DEBIAN, "sleep", "infinity", options=["--volume", f"{self.packages}:/packages:ro"])
+        self.engine.run("box", image.DEBIAN, "sleep", "infinity", options=["--volume", f"{self.packages}:/packages:ro"])
         return self
 
     def __exit__(self, *_):
-        self.podman.remove_containers()
+        self.engine.remove_containers()
 
     def __call__(self, script, code=0):
         """Runs a script as root, and returns what it printed."""
-        return self.podman("exec", "box", "sh", "-euc", script, code=code)
+        return self.engine("exec", "box", "sh", "-euc", script, code=code)
 
 
 def the_package_is_installed_run_upgraded_removed_and_purged(stage):

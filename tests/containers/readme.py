@@ -20,9 +20,11 @@ def blocks():
     return found
 
 
-def build_command():
-    """The first line of all, which makes the image."""
-    return blocks()[0][0]
+def build_command(engine):
+    """The first line of all, which makes the image; for Podman as the sentence after the block has it."""
+    command = blocks()[0][0]
+    expect("With Podman it is `podman build --format docker`" in (REPOSITORY / "README.md").read_text(), "no word of Podman")
+    return command if engine == "docker" else command.replace("docker build", "podman build --format docker")
 
 
 def package_commands():
@@ -39,7 +41,7 @@ class Person:
         (self.folder / "bin").mkdir()
         shutil.copy(stage.program, self.folder / "bin/portway")
         self.environment = {**os.environ, "HOME": str(self.folder), "PWD": str(self.folder),
-                            "PATH": f"{stage.podman.bin}:{self.folder / 'bin'}:{os.environ['PATH']}"}
+                            "PATH": f"{stage.engine.bin}:{self.folder / 'bin'}:{os.environ['PATH']}"}
 
     def types(self, line):
         """A line; what asks the proxy is tried again, since a person does not type it in the moment of its start."""
@@ -68,8 +70,8 @@ def the_commands_about_containers_do_what_they_say(stage):
     person.types(up)
     expect("app-" in person.types(probe), person.printed)
     person.types(down)
-    left = stage.podman("ps", "--all", "--quiet").split()
-    stage.podman("network", "prune", "--force")
+    left = stage.engine("ps", "--all", "--quiet").split()
+    stage.engine("network", "prune", "--force")
     expect(not left, f"left: {left}")
     return f"{len(blocks()[0]) + len(blocks()[1])} commands"
 

@@ -19,25 +19,25 @@ class Scene:
     """A `with` block has it, and leaves no container and no network."""
 
     def __init__(self, stage):
-        self.stage, self.podman, self.image = stage, stage.podman, stage.image
+        self.stage, self.engine, self.image = stage, stage.engine, stage.image
 
     def __enter__(self):
-        self.podman("network", "create", "--subnet", f"{SUBNET}.0/24", NETWORK)
+        self.engine("network", "create", "--subnet", f"{SUBNET}.0/24", NETWORK)
         return self
 
     def __exit__(self, *_):
-        self.podman.remove_containers()
-        self.podman("network", "rm", "--force", NETWORK)
+        self.engine.remove_containers()
+        self.engine("network", "rm", NETWORK)
 
     def backend(self, name, host):
         """Starts one that says its name."""
-        return self.podman.run(name, self.image, "whoami", "--listen", "3000", "--name", name,
+        return self.engine.run(name, self.image, "whoami", "--listen", "3000", "--name", name,
                                options=["--network", NETWORK, "--ip", f"{SUBNET}.{host}"])
 
     def portway(self, mount, ports, options=HARDENED, ready=True):
         """Starts Portway. `mount`: source and target of a volume. `ports`: as published to loopback."""
         published = [part for port in ports for part in ("--publish", f"127.0.0.1:{port}")]
-        portway = self.podman.run("portway", self.image, "run", options=[
+        portway = self.engine.run("portway", self.image, "run", options=[
             "--network", NETWORK, "--volume", f"{mount[0]}:{mount[1]}:ro", *published, *options])
         if ready:
             portway.wait_for("ready")

@@ -32,9 +32,9 @@ pub(super) async fn serve(arrival: Arrival, listener: &Listener, shared: &Arc<Sh
     let worker = client.permits.slot.worker().clone();
     let _on_its_thread = worker.enter();
     let (open, first) = (client.guard.opened().clone(), client.frontend.first().clone());
-    let scope = first.connections.clone();
+    let owner = first.clone();
 
-    open.runs_as(scope.spawn(small(async move {
+    open.runs_as(owner.connections.spawn(small(async move {
         let found = async {
             let mut preamble = preamble::read(&mut client).await?;
             let live = preamble::route(&mut client, preamble.as_deref_mut()).await?;
@@ -46,8 +46,10 @@ pub(super) async fn serve(arrival: Arrival, listener: &Listener, shared: &Arc<Sh
                 converse(&mut client, &live, preamble).await
             }
             Ok((live, preamble)) => {
-                let (open, scope) = (client.guard.opened().clone(), live.connections.clone());
-                open.runs_as(scope.spawn(async move { converse(&mut client, &live, preamble).await }));
+                let (open, owner) = (client.guard.opened().clone(), live.clone());
+                open.runs_as(
+                    owner.connections.spawn(async move { converse(&mut client, &live, preamble).await }),
+                );
             }
             Err(outcome) => client.guard.ended(outcome),
         }
@@ -68,6 +70,6 @@ pub(super) async fn serve(arrival: Arrival, listener: &Listener, shared: &Arc<Sh
 /// Bounds the size of a connection's task. A task is as large as the largest branch of its future, and every idle
 /// connection has one.
 fn small<F: Future>(task: F) -> F {
-    const { assert!(size_of::<F>() <= 880, "the task of a connection is too large") };
+    const { assert!(size_of::<F>() <= 840, "the task of a connection is too large") };
     task
 }
