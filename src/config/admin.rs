@@ -67,11 +67,11 @@ fn secret(place: Place<'_>, key: &str, typed: Option<Text>, faults: &mut Vec<Pla
     // Its message would quote it.
     let text = match value.get_ref().as_str() {
         Some(_) => typed?.0,
+        // A list or a table has its fault already.
         None => {
-            faults.push(Placed::new(
-                value.span(),
-                Fault::new(format!("`{key}` takes text"), "put it in quotes"),
-            ));
+            typed?;
+            let fault = Fault::new(format!("`{key}` takes text"), "put it in quotes");
+            faults.push(Placed::new(value.span(), fault));
             return None;
         }
     };

@@ -69,7 +69,7 @@ pub(super) fn masked(text: &str) -> Option<Masked> {
 
 /// Whether a message may not have this word: it may be a secret, and is no key.
 fn is_quoted(word: &str) -> bool {
-    word.len() > 4 && !["admin", "listen", "token", "read_token"].contains(&word)
+    word.len() > 4 && !["admin", "listen", "token", "read_token", "route", "upstream"].contains(&word)
 }
 
 /// The form of a value is shown, its words are not.

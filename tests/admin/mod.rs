@@ -1,5 +1,5 @@
 //! The admin endpoint and the commands that talk to it, from the outside: the real program, real traffic, and what is said of it.
-mod asker;
+pub mod asker;
 mod connections;
 mod drain;
 mod edits;

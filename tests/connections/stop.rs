@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::harness::proc::LISTEN;
-use crate::harness::{End, Peer, Proxy, Upstream, until, upstream::Family};
-
-const QUICKLY: Duration = Duration::from_secs(5);
+use crate::harness::{End, PATIENCE, Peer, Proxy, Upstream, until, upstream::Family};
 
 /// A proxy with one open connection, after a first signal; it refuses new connections already.
 fn stopping(signal: Signal, family: Family, options: &str) -> (Proxy, Peer, Peer) {
@@ -34,7 +32,7 @@ fn a_signal_closes_the_listener_and_lets_connections_finish() {
             server.send(50_000);
             server.fin();
             assert_eq!(client.receive_all(), End::Fin(100_000));
-            assert!(proxy.ends_within(QUICKLY).success());
+            assert!(proxy.ends_within(PATIENCE).success());
             proxy.finish();
         }
     }
@@ -44,11 +42,9 @@ fn a_signal_closes_the_listener_and_lets_connections_finish() {
 fn what_is_open_after_drain_timeout_is_reset() {
     let begun = Instant::now();
     let (mut proxy, mut client, mut server) = stopping(Signal::TERM, Family::V4, "--set drain_timeout=1s");
-    server.send(10);
-    client.receive(10);
-    assert!(proxy.ends_within(QUICKLY).success());
+    assert!(proxy.ends_within(PATIENCE).success());
     assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
-    assert_eq!(client.receive_all(), End::Reset(10));
+    assert_eq!(client.receive_all(), End::Reset(0));
     assert_eq!(server.receive_all(), End::Reset(100));
     proxy.finish();
 }
@@ -60,7 +56,7 @@ fn a_second_signal_ends_it_at_once() {
     {
         let (mut proxy, mut client, mut server) = stopping(first, Family::V4, "--set drain_timeout=1h");
         proxy.signal(second);
-        assert!(proxy.ends_within(QUICKLY).success());
+        assert!(proxy.ends_within(PATIENCE).success());
         assert_eq!(client.receive_all(), End::Reset(0));
         assert_eq!(server.receive_all(), End::Reset(100));
         proxy.finish();
@@ -73,7 +69,7 @@ fn a_drain_timeout_of_nothing_resets_at_once() {
     let mut proxy = Proxy::in_front_of(&upstream.addr).with(&["--set drain_timeout=0s"]).start();
     let (mut client, mut server) = (proxy.connect(), upstream.accept());
     proxy.signal(Signal::TERM);
-    assert!(proxy.ends_within(QUICKLY).success());
+    assert!(proxy.ends_within(PATIENCE).success());
     assert_eq!(client.receive_all(), End::Reset(0));
     assert_eq!(server.receive_all(), End::Reset(0));
     proxy.finish();
@@ -87,7 +83,7 @@ fn a_client_that_waits_for_its_upstream_is_reset_with_the_others() {
     let mut client = proxy.connect();
     until("the proxy dials", || proxy.process.count(crate::harness::proc::SYN_SENT) == 1);
     proxy.signal(Signal::TERM);
-    assert!(proxy.ends_within(QUICKLY).success());
+    assert!(proxy.ends_within(PATIENCE).success());
     assert_eq!(client.receive_all(), End::Reset(0));
     proxy.finish();
 }

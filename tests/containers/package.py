@@ -79,6 +79,9 @@ def the_package_is_installed_run_upgraded_removed_and_purged(stage):
             box(f"test -s /usr/share/{path}")
         expect("the file has no route" in box(f"portway check 2>&1", code=2), "the default file is not read")
 
+        for words in ("Permission is hereby granted", "TERMS AND CONDITIONS FOR USE", "License: MIT or Apache-2.0"):
+            box(f"grep -q '{words}' /usr/share/doc/portway/copyright")
+
         box(f"cat >{FILE} <<'END'\n{ROUTES}END\nportway check")
         # As the unit does: the account, one capability, /run/portway.
         box("install -d -o portway /run/portway; portway whoami --listen 127.0.0.1:9000 >/dev/null &\n"

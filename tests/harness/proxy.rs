@@ -104,6 +104,7 @@ impl<'a> Plan<'a> {
         let (reserved, addr) = match (&self.unix, self.netns) {
             (Some(path), _) => (None, Addr::Unix(path.clone())),
             (None, Some(netns)) => netns.enter(|| reserve(self.listen, &dir)),
+            (None, None) if self.address.as_deref() == Some("PORT") => reserve_everywhere(),
             (None, None) => reserve(self.listen, &dir),
         };
         let listen = match &self.address {
@@ -194,6 +195,17 @@ fn reserve(family: Family, dir: &TempDir) -> (Option<Socket>, Addr) {
     socket.bind(&wanted.raw()).unwrap();
     let addr = Addr::Ip(socket.local_addr().unwrap().as_socket().unwrap());
     (Some(socket), addr)
+}
+
+/// A port that is free on every address of both families; its address of IPv4's loopback.
+fn reserve_everywhere() -> (Option<Socket>, Addr) {
+    let socket = Socket::new(socket2::Domain::IPV6, socket2::Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    socket.set_only_v6(false).unwrap();
+    let any: std::net::SocketAddr = (std::net::Ipv6Addr::UNSPECIFIED, 0).into();
+    socket.bind(&any.into()).unwrap();
+    let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+    (Some(socket), Addr::Ip((std::net::Ipv4Addr::LOCALHOST, port).into()))
 }
 
 /// Keeps what the program says: to be shown when a test fails, and so that it never waits for a reader.

@@ -2,4 +2,5 @@
 mod browser;
 mod dashboard;
 mod page;
+mod secrets;
 mod top;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::harness::instance::*;
 
 /// A terminal of 80 by 24 in which a command runs.
-struct Terminal {
+pub struct Terminal {
     /// Of a tmux server of its own.
     socket: String,
 }
@@ -37,13 +37,13 @@ impl Terminal {
     }
 
     /// What it shows; `escapes`: with colours and the like.
-    fn shows(&self, escapes: bool) -> String {
+    pub fn shows(&self, escapes: bool) -> String {
         let mut tmux = self.tmux();
         tmux.args(["capture-pane", "-p"]).args(escapes.then_some("-e"));
         String::from_utf8(tmux.output().unwrap().stdout).unwrap()
     }
 
-    fn until(&self, what: &str, mut is: impl FnMut(&str) -> bool) -> String {
+    pub fn until(&self, what: &str, mut is: impl FnMut(&str) -> bool) -> String {
         let end = Instant::now() + PATIENCE;
         loop {
             let shown = self.shows(false);
@@ -55,7 +55,7 @@ impl Terminal {
         }
     }
 
-    fn keys(&self, keys: &[&str]) {
+    pub fn keys(&self, keys: &[&str]) {
         assert!(self.tmux().arg("send-keys").args(keys).status().unwrap().success());
     }
 }
@@ -68,7 +68,7 @@ impl Drop for Terminal {
 }
 
 /// A command in a shell that stays, so that what is left of the screen can be seen.
-fn top(place: &Place, environment: &str) -> Terminal {
+pub fn top(place: &Place, environment: &str) -> Terminal {
     let admin = place.root().join("admin.sock").display().to_string();
     let command = format!(
         "export LC_ALL=C.UTF-8 {environment}; {PORTWAY} top --admin unix:{admin} --every 200ms; echo left with $?; cat"
