@@ -1,4 +1,4 @@
-//! What leads from one table to another.
+//! The way from one table to the next.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -61,7 +61,7 @@ impl<K: Ord + Clone, V: PartialEq + Clone> Delta<K, V> {
     }
 }
 
-/// What one listening address leads to.
+/// What one listening address forwards to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binding {
     /// Its route; of several, the one that takes the rest, where there is one.
@@ -89,12 +89,12 @@ impl Binding {
     }
 }
 
-/// What leads from one table to another.
+/// The way from one table to the next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// By name: for people, and for `on_change`.
     pub routes: Delta<String, Arc<Route>>,
-    /// By address: the TCP sockets to open, to close, and to lead elsewhere.
+    /// By address: the TCP sockets to open, to close, and to forward elsewhere.
     pub listeners: Delta<ListenAddr, Binding>,
     /// The same of UDP.
     pub datagrams: Delta<ListenAddr, Binding>,

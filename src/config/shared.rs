@@ -74,7 +74,7 @@ fn silent_clients(members: &[Member<'_>], noted: &mut BTreeMap<(usize, usize), P
     if members.iter().any(|(draft, _)| draft.says_sniff_timeout) {
         return;
     }
-    let Some((_, leads)) = members.iter().find(|(draft, _)| !draft.serves.is_rest()) else { return };
+    let Some((_, chosen)) = members.iter().find(|(draft, _)| !draft.serves.is_rest()) else { return };
     let rests = members.iter().filter(|(draft, _)| draft.serves.is_rest());
     for upstream in rests.flat_map(|(draft, _)| &draft.upstream) {
         let Some(ports) = upstream.value.spec.ports() else { continue };
@@ -87,8 +87,8 @@ fn silent_clients(members: &[Member<'_>], noted: &mut BTreeMap<(usize, usize), P
             "give the route a port of its own; or, if the wait is meant, write sniff_timeout = \"1s\" in each route of the address",
         );
         let placed = Placed::new(upstream.at.clone(), fault)
-            .also(leads.at.clone(), "the route is chosen here by what the client asks for");
-        noted.insert((upstream.at.start, leads.at.start), placed);
+            .also(chosen.at.clone(), "the route is chosen here by what the client asks for");
+        noted.insert((upstream.at.start, chosen.at.start), placed);
     }
 }
 

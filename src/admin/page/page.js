@@ -177,7 +177,7 @@ const routes = table("routes", [
   } },
   { title: "Opened", ...number("opened") },
   { title: "Listens", style: "wide", show: text(i => i.listen.join(", ")) },
-  { title: "Forwards to", style: "wide", show: text(i => i.leads.join(", ")) },
+  { title: "Forwards to", style: "wide", show: text(i => i.forwards.join(", ")) },
 ], { at: 0, down: false });
 function routesPressed() {
   document.querySelectorAll("#routes td button").forEach(b => b.setAttribute("aria-pressed", b.textContent === $("of").value));
@@ -250,7 +250,7 @@ function show(status, allRoutes, allUpstreams, open) {
   charts();
   routes(allRoutes.routes.map(r => ({ key: r.name, name: r.name, state: r.state, reason: r.reason, open: r.traffic.open,
     opened: r.traffic.opened, opened_rate: now(r.name).opened, up_rate: now(r.name).up, down_rate: now(r.name).down,
-    listen: r.listen, leads: r.upstream })));
+    listen: r.listen, forwards: r.upstream })));
   put($("routes-count"), `${shownOf(allRoutes.routes.length)}, ${status.routes.down} down, ${status.routes.degraded} degraded`);
   routesPressed();
   upstreams(allUpstreams.upstreams.map(u => ({ key: u.route + "\n" + u.upstream, route: u.route, upstream: u.upstream, state: u.state,

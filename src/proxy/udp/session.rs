@@ -117,7 +117,7 @@ impl Session {
     }
 
     /// Sets the socket to the address that is tried now.
-    pub(super) fn leads_to(&mut self, upstream: Upstream) {
+    pub(super) fn set_upstream(&mut self, upstream: Upstream) {
         self.upstream = Some(upstream);
         self.open.known().upstream = self.connected();
     }

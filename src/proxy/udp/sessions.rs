@@ -249,7 +249,7 @@ impl UdpSessions {
                     match connected {
                         Ok(socket) => {
                             let header = header(session, &ends, &self.listener, &self.shared);
-                            session.leads_to(Upstream { socket, addr, header });
+                            session.set_upstream(Upstream { socket, addr, header });
                         }
                         Err(error) => {
                             session.failed(addr, &error);
