@@ -155,12 +155,3 @@ pub fn portway(file: &Path, args: &[&str]) -> Printed {
         err: String::from_utf8(output.stderr).unwrap(),
     }
 }
-
-/// Looks again and again, until it is so.
-pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let started = std::time::Instant::now();
-    while !is_so() {
-        assert!(started.elapsed() < PATIENCE, "waited in vain: {what}");
-        std::thread::park_timeout(std::time::Duration::from_millis(10));
-    }
-}

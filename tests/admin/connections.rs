@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::asker::{portway, start, until};
+use super::asker::{portway, start};
 use crate::harness::instance::{Backend, Flow, Port, route};
+use crate::harness::until;
 
 fn ids(rows: &[Value]) -> Vec<u64> {
     rows.iter().map(|row| row["id"].as_u64().unwrap()).collect()

@@ -4,8 +4,9 @@ use std::sync::mpsc::channel;
 
 use serde_json::json;
 
-use super::asker::{Asker, portway, start, until};
+use super::asker::{Asker, portway, start};
 use crate::harness::instance::{Backend, Flow, Port, is_refused, reached, route};
+use crate::harness::until;
 
 #[test]
 fn a_route_that_drains_takes_nobody_and_lets_its_connections_end() {

@@ -4,8 +4,9 @@ use std::net::UdpSocket;
 
 use serde_json::json;
 
-use super::asker::{portway, start, until};
+use super::asker::{portway, start};
 use crate::harness::instance::{Backend, Flow, PATIENCE, Port, is_refused, route};
+use crate::harness::until;
 
 #[test]
 fn bytes_and_ends_are_those_of_the_traffic() {

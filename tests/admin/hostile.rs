@@ -5,8 +5,9 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::asker::{Asker, At, head, portway, start, until};
+use super::asker::{Asker, At, head, portway, start};
 use crate::harness::instance::{Backend, PORTWAY, Place, Port, Portway, route};
+use crate::harness::until;
 
 /// As many as the endpoint has connections, and one.
 const MOST: usize = 17;

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use super::asker::{Asker, head, start, until};
+use super::asker::{Asker, head, start};
 use super::plan::golden;
 use crate::harness::instance::{Backend, Flow, Port, can, route};
+use crate::harness::until;
 
 /// Prometheus' own parser of Python, of either form; Debian's package python3-prometheus-client.
 const PARSER: &str = "

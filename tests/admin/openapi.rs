@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::asker::{Asker, start, until};
+use super::asker::{Asker, start};
 use super::plan::golden;
 use crate::harness::instance::{Backend, Flow, Port, route};
+use crate::harness::until;
 
 /// Where a value does not fit its schema. Every key must be described, and every key that is described must be there.
 struct Fit<'d> {

@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::asker::{head, portway, start, until};
+use super::asker::{head, portway, start};
 use crate::harness::instance::{Backend, Flow, Port, reached, route};
+use crate::harness::until;
 
 /// The figures of the plan are those of the reload that follows.
 #[test]

@@ -4,8 +4,9 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
 
-use super::asker::{Asker, portway, socket, start, until};
+use super::asker::{Asker, portway, socket, start};
 use crate::harness::instance::{Backend, HEAD, Place, Port, Portway, file, reached, route};
+use crate::harness::until;
 
 const TOKEN: &str = "s3cret-0123456789abcdef";
 const READ: &str = "r3ad-0123456789abcdef";

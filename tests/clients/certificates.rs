@@ -159,7 +159,7 @@ fn a_new_pair_is_taken_over_under_load_without_a_failure_and_a_bad_one_is_not() 
             format!("{}: the key does not belong to the certificate; give", folder.join("app.key").display());
         assert!(headline.starts_with(&wanted), "{headline}");
         assert!(shows(0));
-        pace(Duration::from_secs(5));
+        pass(Duration::from_secs(5));
         assert_eq!(portway.count("certificate refused"), 1, "it is said again");
         let pair = authorities[1].pair("localhost");
         pair.write(&folder, "app");

@@ -20,7 +20,7 @@ impl Daemon {
                 let ended = daemon.0.try_wait().unwrap();
                 assert!(ended.is_none(), "{command:?} ended: {ended:?}");
                 assert!(std::time::Instant::now() < deadline, "{command:?} does not listen");
-                pace(std::time::Duration::from_millis(10));
+                pass(std::time::Duration::from_millis(10));
             }
         }
         daemon

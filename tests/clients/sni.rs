@@ -113,7 +113,7 @@ fn every_cut_of_a_hello_over_one_and_two_records_with_pauses() {
             stream
         };
         let streams: Vec<TcpStream> = batch.iter().map(open).collect();
-        pace(Duration::from_millis(50));
+        pass(Duration::from_millis(50));
         for ((bytes, cut), mut stream) in batch.iter().zip(streams) {
             stream.write_all(&bytes[*cut..]).unwrap();
             assert_eq!(led(stream, bytes).unwrap(), "app", "cut at {cut}");
@@ -178,7 +178,7 @@ fn a_client_that_waits_for_the_server_is_led_with_the_rest_in_time() {
     while begin.elapsed() < Duration::from_millis(400) {
         slow.write_all(&bytes[sent..=sent]).unwrap();
         sent += 1;
-        pace(Duration::from_millis(20));
+        pass(Duration::from_millis(20));
     }
     assert_eq!(led(slow, &bytes[..sent]).unwrap(), "rest");
     drop((silent, stream));

@@ -35,7 +35,7 @@ fn edits_under_load_break_nothing() {
                     flow.round_trip(&data.bytes(4096))
                         .unwrap_or_else(|error| panic!("flow {seed} broke: {error}"));
                     bytes.fetch_add(4096, Ordering::Relaxed);
-                    pace(Duration::from_millis(20));
+                    pass(Duration::from_millis(20));
                 }
             });
         }
@@ -46,7 +46,7 @@ fn edits_under_load_break_nothing() {
                     Flow::try_open(port)
                         .unwrap_or_else(|error| panic!("a connect to port {port} failed: {error}"));
                     connects.fetch_add(1, Ordering::Relaxed);
-                    pace(Duration::from_millis(10));
+                    pass(Duration::from_millis(10));
                 }
             });
         }
@@ -74,7 +74,7 @@ fn edit_in_every_style(place: &Place, portway: &mut Portway, text: impl Fn(usize
         style.save(place, &text(turn), turn);
         match turn % 5 {
             0 => drop(portway.phase_of(&["reloaded", "nothing changed"])),
-            _ => pace(Duration::from_millis(u64::from(random.byte()) / 4)),
+            _ => pass(Duration::from_millis(u64::from(random.byte()) / 4)),
         }
     }
 }

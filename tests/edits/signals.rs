@@ -54,7 +54,7 @@ fn the_last_of_many_hang_ups_sees_the_last_text() {
         place.save(&text(turn));
         portway.hang_up();
         if turn % 7 == 0 {
-            pace(std::time::Duration::from_micros(300 * (turn as u64 % 11)));
+            pass(std::time::Duration::from_micros(300 * (turn as u64 % 11)));
         }
     }
     portway.until("the last text runs", |portway| {

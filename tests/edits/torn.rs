@@ -126,7 +126,7 @@ fn a_slow_writer_is_waited_for() {
     // For longer than an unquiet file is left alone, and never as long as the quiet period between two pieces.
     for piece in text.as_bytes().chunks(text.len() / 40) {
         std::io::Write::write_all(&mut slow, piece).unwrap();
-        pace(std::time::Duration::from_millis(40));
+        pass(std::time::Duration::from_millis(40));
     }
     assert_eq!(portway.phase_of(&["reloaded", "edit refused"])["plan"], "added one, two; removed zero");
     portway.stop();

@@ -41,7 +41,7 @@ fn neighbours_cause_no_looks() {
     while start.elapsed() < Duration::from_secs(3) {
         std::fs::write(place.folder().join("neighbour"), "one more line").unwrap();
         std::fs::rename(place.folder().join("neighbour"), place.folder().join("other")).unwrap();
-        pace(Duration::from_millis(10));
+        pass(Duration::from_millis(10));
     }
     place.save(&text(&b));
     portway.phase("reloaded");
@@ -68,7 +68,7 @@ fn a_storm_of_edits_is_taken_in_now_and_then() {
             _ => place.save(&text(turn)),
         }
         flow.ping().unwrap();
-        pace(Duration::from_millis(10));
+        pass(Duration::from_millis(10));
     }
     let reloads = portway.count("reloaded");
     assert!(

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
-use super::pass;
+pub use super::pass;
 pub use super::{Netns, PATIENCE, PORTWAY, can, has, is_root, lacks, lacks_root};
 
 /// A port that no other test gets: bound but not listening, so that Portway can bind it too (both with SO_REUSEADDR,
@@ -364,12 +364,6 @@ impl Drop for Portway {
 /// The message of a line of the log.
 pub fn message(line: &Value) -> &str {
     line["message"].as_str().unwrap_or_default()
-}
-
-/// Lets time pass between two actions of a test that sets a pace. Nothing is waited for with it.
-pub fn pace(step: Duration) {
-    let (_sender, never) = channel::<()>();
-    let _ = never.recv_timeout(step);
 }
 
 /// Runs a tool, which must succeed.

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::harness::instance::{PATIENCE, pace};
+use crate::harness::instance::{PATIENCE, pass};
 
 /// One page in it.
 pub struct Browser {
@@ -108,7 +108,7 @@ impl Browser {
                 let text = self.value("document.body ? document.body.innerText : ''");
                 panic!("not in time: {expression}\n{}", text.as_str().unwrap_or_default());
             }
-            pace(std::time::Duration::from_millis(50));
+            pass(std::time::Duration::from_millis(50));
         }
     }
 
@@ -151,7 +151,7 @@ impl Drop for Browser {
         drop(self.child.wait());
         let end = Instant::now() + PATIENCE;
         while std::fs::remove_dir_all(self.root.join("chromium")).is_err() && Instant::now() < end {
-            pace(std::time::Duration::from_millis(20));
+            pass(std::time::Duration::from_millis(20));
         }
     }
 }

@@ -142,7 +142,7 @@ fn figures_on_the_page_equal_those_of_the_endpoint() {
     for _ in 0..30 {
         flows.iter_mut().for_each(|flow| flow.round_trip(&moved).unwrap());
         drop(Flow::open(port.number));
-        pace(std::time::Duration::from_millis(100));
+        pass(std::time::Duration::from_millis(100));
     }
     browser.until("document.querySelectorAll('#bytes-chart polyline').length === 2");
     keep("light", browser);

@@ -51,7 +51,7 @@ impl Terminal {
                 return shown;
             }
             assert!(Instant::now() < end, "{what}:\n{shown}");
-            pace(Duration::from_millis(20));
+            pass(Duration::from_millis(20));
         }
     }
 

@@ -41,7 +41,7 @@ fn sessions_outlive_the_edits_of_other_routes_and_of_their_own() {
                         assert_eq!(client.ask(&question), question);
                     }
                     asked += 1;
-                    pace(Duration::from_millis(1));
+                    pass(Duration::from_millis(1));
                 }
                 (clients.len(), asked)
             })
@@ -51,7 +51,7 @@ fn sessions_outlive_the_edits_of_other_routes_and_of_their_own() {
         place.save(&text(turn));
         portway.hang_up();
         portway.phase("reloaded");
-        pace(Duration::from_millis(20));
+        pass(Duration::from_millis(20));
     }
     place.save(&text(0));
     portway.hang_up();
@@ -200,7 +200,7 @@ fn a_stop_drains_the_sessions() {
     assert_eq!(portway.phase("draining")["connections"], 1);
     for _ in 0..6 {
         assert_eq!(client.ask(b"2"), b"2");
-        pace(Duration::from_millis(100));
+        pass(Duration::from_millis(100));
     }
     let stranger = Client::of(port);
     stranger.send(b"3");

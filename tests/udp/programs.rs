@@ -53,7 +53,7 @@ where
         while !stop.load(Ordering::SeqCst) {
             place.save(&text(turn));
             turn += 1;
-            pace(std::time::Duration::from_millis(50));
+            pass(std::time::Duration::from_millis(50));
         }
         place.save(&text(0));
         working.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))

@@ -108,7 +108,7 @@ fn a_hundred_megabytes_with_a_client_that_moves() {
     while !asked.is_finished() {
         turn += 1;
         place.save(&text(turn));
-        pace(Duration::from_millis(50));
+        pass(Duration::from_millis(50));
     }
     let hash = runtime.block_on(asked).unwrap();
     served.abort();

@@ -70,7 +70,7 @@ fn silence_in_both_directions_ends_a_session_and_one_of_them_does_not() {
     let from = server.sources_of(b"hello")[0];
     // Only the upstream speaks, for three times the idle time.
     for turn in 0..12_u8 {
-        pace(Duration::from_millis(100));
+        pass(Duration::from_millis(100));
         server.socket.send_to(&[turn], from).unwrap();
         assert_eq!(client.hear(), [turn]);
     }

@@ -174,9 +174,9 @@ fn checks_go_on_over_edits_that_do_not_name_them_and_end_with_their_route() {
     place.save(&format!("{head}[[route]]{without}"));
     portway.phase("reloaded");
     // One may have been under way. A connection of the route that is gone does not keep its check.
-    pace(Duration::from_millis(150));
+    pass(Duration::from_millis(150));
     let came = oracle.came();
-    pace(Duration::from_millis(800));
+    pass(Duration::from_millis(800));
     assert_eq!(oracle.came(), came);
     drop(held);
     server.end_connections();

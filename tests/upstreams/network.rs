@@ -16,7 +16,7 @@ fn resetting() -> TcpListener {
     let clone = listener.try_clone().unwrap();
     std::thread::spawn(move || {
         for stream in clone.incoming().flatten() {
-            pace(Duration::from_millis(20));
+            pass(Duration::from_millis(20));
             drop(SockRef::from(&stream).set_linger(Some(Duration::ZERO)));
         }
     });

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::harness::instance::pace;
+use crate::harness::instance::pass;
 
 /// What it says about a name. It knows no IPv6 address.
 #[derive(Clone, Debug)]
@@ -84,7 +84,7 @@ impl Resolver {
             }
             let socket = socket.clone();
             std::thread::spawn(move || {
-                pace(after);
+                pass(after);
                 drop(socket.send_to(&answer, client));
             });
         }
