@@ -106,7 +106,7 @@ fn the_plan_reads_as_it_always_did() {
     let file = place.root().join("after.toml");
     std::fs::write(&file, after).unwrap();
     let printed = portway(&place.file(), &["plan", file.to_str().unwrap()]);
-    assert_eq!(printed.code, 2, "a port cannot be had: {printed:?}");
+    assert_eq!(printed.code, 2, "a port cannot be opened: {printed:?}");
     let mut text = printed.out;
     let numbers: Vec<String> = (0..4).map(at).chain([dead.local(), taken, upstream.to_string()]).collect();
     for (name, addr) in

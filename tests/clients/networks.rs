@@ -1,7 +1,7 @@
 //! Sets of networks against the plain way of searching them, and their speed.
 
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use portway::config::network_list;
 use portway::model::{Network, NetworkSet};
@@ -72,6 +72,12 @@ fn a_list_is_read_with_comments_and_every_bad_line_is_shown() {
 }
 
 /// The promise is for the released program; this one is slower, and the machine may be busy.
+/// How long this thread has run: other programs may have the processor as well.
+fn on_processor() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(now).unwrap()
+}
+
 #[test]
 fn a_look_up_in_a_hundred_thousand_networks_takes_less_than_a_microsecond() {
     // Every other /25, so that none can be merged.
@@ -80,13 +86,13 @@ fn a_look_up_in_a_hundred_thousand_networks_takes_less_than_a_microsecond() {
     assert_eq!(set.len(), 100_000);
     let mut best = Duration::MAX;
     for round in 0..20_u32 {
-        let (begin, mut found) = (Instant::now(), 0_u32);
+        let (begin, mut found) = (on_processor(), 0_u32);
         for n in 0..10_000_u32 {
             // A stride through all of it.
             let at = (n.wrapping_mul(2_654_435_761) + round) % (100_000 << 8);
             found += u32::from(set.contains(std::net::Ipv4Addr::from_bits(0x0100_0000 + at).into()));
         }
-        best = best.min(begin.elapsed() / 10_000);
+        best = best.min((on_processor() - begin) / 10_000);
         assert!((4_000..6_000).contains(&found), "{found} of 10000");
     }
     assert!(best < Duration::from_micros(1), "{best:?}");

@@ -101,11 +101,7 @@ fn only_the_right_server_is_reached_and_each_failure_says_why() {
     let [fine, over, shown] = &ports[cases.len()..] else { unreachable!() };
     text.push_str(&route(fine, &format!("\"{good}\""), tls));
     let both = format!("[\"{}\", \"{good}\"]\nbalance = \"first\"", cases[1].0);
-    text.push_str(&route(
-        over,
-        &both,
-        &format!("{tls}health = {{ interval = \"200ms\", timeout = \"200ms\" }}\n"),
-    ));
+    text.push_str(&route(over, &both, &format!("{tls}health = {{ interval = \"5s\", timeout = \"5s\" }}\n")));
     let tls = "tls = { upstream = { ca = \"ca.pem\", server_name = \"db.internal\", cert = \"me.pem\", key = \"me.key\" } }\n";
     text.push_str(&route(shown, &format!("\"{mutual}\""), tls));
     let place = Place::with("");

@@ -112,7 +112,7 @@ fn things_that_are_not_a_file() {
         drop(std::os::unix::net::UnixListener::bind(path).unwrap());
     };
     steady.bears("a deleted file", remove, "no such file");
-    steady.bears("a dangling link", link("nowhere.toml"), "not there");
+    steady.bears("a dangling link", link("nowhere.toml"), "does not exist");
     steady.bears("a link to itself", link("portway.toml"), "");
     steady.bears("a folder", folder, "folder");
     steady.bears("a FIFO", fifo, "a pipe");

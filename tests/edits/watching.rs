@@ -116,7 +116,7 @@ fn without_events_polling_goes_on() {
         let mut portway = Portway::start(
             command.args(["-Ur", "sh", "-c", &script]).arg(place.file()).env("PORTWAY_CONFIG", ""),
         );
-        assert_eq!(portway.count("the file system cannot tell of changes"), 1, "{}", portway.log());
+        assert_eq!(portway.count("the file system cannot report changes"), 1, "{}", portway.log());
         assert!(portway.log().contains(&format!("raise fs.inotify.{cure}")), "{}", portway.log());
         for (backend, name) in [(&b, "b"), (&a, "a")] {
             let saved = Instant::now();
@@ -125,7 +125,7 @@ fn without_events_polling_goes_on() {
             assert!(saved.elapsed() < Duration::from_secs(5), "{:?}", saved.elapsed());
             assert_eq!(reached(port.number), name);
         }
-        assert_eq!(portway.count("the file system cannot tell of changes"), 1);
+        assert_eq!(portway.count("the file system cannot report changes"), 1);
         portway.stop();
     }
 }

@@ -254,7 +254,7 @@ fn the_page_says_what_an_edit_would_change_to_who_may_ask() {
     plan(browser, &edit);
     browser.until(&says("+ route more"));
     browser.until(&says("~ route app: on_change keep → drain; 5 open"));
-    browser.until(&says("can be had"));
+    browser.until(&says("available"));
     browser.looks(1280, false);
     keep("plan", browser);
     plan(browser, &edit.replace("upstream = ", "upstraem = "));

@@ -1,4 +1,4 @@
-//! What clients see while no upstream can be had.
+//! What clients see while no upstream is available.
 
 use std::io::Read;
 use std::net::TcpStream;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::server::*;
 use crate::harness::instance::*;
 
-const CLOSED: &str = "no upstream can be had: the listening socket is closed";
+const CLOSED: &str = "no upstream is available: the listening socket is closed";
 const OPEN: &str = "listening again";
 
 #[test]
