@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
@@ -49,7 +49,7 @@ pub(super) struct Wrong {
 }
 
 impl Wrong {
-    fn new(status: u16, error: &'static str) -> Self {
+    const fn new(status: u16, error: &'static str) -> Self {
         Wrong { status, error }
     }
 }
@@ -90,16 +90,25 @@ fn field(headers: &HeaderMap, name: HeaderName) -> Result<Option<String>, Wrong>
 
 /// Reads the whole body of a request.
 pub(super) async fn read(body: Incoming) -> Result<Vec<u8>, Wrong> {
-    let too_large = Wrong::new(413, "the body is larger than 16 MiB");
-    if body.size_hint().lower() > BODY as u64 {
-        return Err(too_large);
+    const TOO_LARGE: Wrong = Wrong::new(413, "the body is larger than 16 MiB");
+    let length = body.size_hint().lower();
+    if length > BODY as u64 {
+        return Err(TOO_LARGE);
     }
-    match timeout(BODY_TIME, Limited::new(body, BODY).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes().into()),
-        // Too large; or the client has gone, and nobody reads why.
-        Ok(Err(_)) => Err(too_large),
-        Err(_) => Err(Wrong::new(408, LATE)),
-    }
+    let mut body = Limited::new(body, BODY);
+    let whole = async {
+        // In one piece: the allocator gives it back at once, and keeps thousands of small ones.
+        let mut whole = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| match error.is::<LengthLimitError>() {
+                true => TOO_LARGE,
+                false => Wrong::new(400, "the body was cut off"),
+            })?;
+            whole.extend_from_slice(&frame.into_data().unwrap_or_default());
+        }
+        Ok(whole)
+    };
+    timeout(BODY_TIME, whole).await.unwrap_or(Err(Wrong::new(408, LATE)))
 }
 
 /// An answer as hyper sends it. `close`: the connection ends with it.

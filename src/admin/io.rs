@@ -4,12 +4,13 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// The most bytes of one read.
@@ -52,12 +53,17 @@ pub(super) struct Waits {
     since: AtomicU64,
     /// When the first byte of its head came, in the same unit; 0: none has come.
     head: AtomicU64,
+    /// Whether its answer is made, and not sent yet.
+    answered: AtomicBool,
+    /// Notified when it begins to wait.
+    news: Arc<Notify>,
 }
 
 impl Waits {
     /// For a connection that was just accepted. `begun`: when the endpoint began.
-    pub fn new(begun: Instant) -> Self {
-        let waits = Waits { begun, since: AtomicU64::new(0), head: AtomicU64::new(0) };
+    pub fn new(begun: Instant, news: Arc<Notify>) -> Self {
+        let (since, head, answered) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
+        let waits = Waits { begun, since, head, answered, news };
         waits.begin();
         waits
     }
@@ -67,9 +73,22 @@ impl Waits {
     }
 
     /// Notes that it waits for a request.
-    pub fn begin(&self) {
+    fn begin(&self) {
         self.head.store(0, Ordering::Relaxed);
         self.since.store(self.now(), Ordering::Relaxed);
+        self.news.notify_one();
+    }
+
+    /// Notes that its answer is made: it waits for the next request once that is sent.
+    pub fn answer(&self) {
+        self.answered.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that all that was written is sent.
+    fn sent(&self) {
+        if self.answered.swap(false, Ordering::Relaxed) {
+            self.begin();
+        }
     }
 
     /// Notes that its request has come.
@@ -173,7 +192,12 @@ impl<T: AsyncWrite + Unpin> Write for HttpIo<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        // hyper flushes once it has written all that it has.
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        if let Some(limits) = &self.limits {
+            limits.waits.sent();
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

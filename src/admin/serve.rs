@@ -71,6 +71,7 @@ struct OpenConnection {
 /// Accepts connections until it is dropped. Once [`ADMIN_CONNECTIONS`] are open, the one that has waited longest for a
 /// request is closed: whoever only holds connections keeps nobody out.
 async fn accept(listener: &AdminListener, handle: &Handle, scope: &Scope) {
+    // One has left, or waits for a request.
     let left = Arc::new(Notify::new());
     let mut guests: Vec<OpenConnection> = Vec::new();
     let begun = Instant::now();
@@ -90,7 +91,7 @@ async fn accept(listener: &AdminListener, handle: &Handle, scope: &Scope) {
             }
             left.notified().await;
         }
-        let waits = Arc::new(Waits::new(begun));
+        let waits = Arc::new(Waits::new(begun, left.clone()));
         let (mine, departure, handle) = (waits.clone(), Departure(left.clone()), handle.clone());
         let task = scope.spawn(async move {
             // Dropped after `mine`: whoever is notified sees that the connection is gone.
@@ -115,7 +116,7 @@ async fn converse(socket: Socket, handle: Handle, waits: Arc<Waits>) {
     let service = service_fn(|request| async {
         waits.end();
         let answer = answer(&handle, request, &refused).await;
-        waits.begin();
+        waits.answer();
         Ok::<_, Never>(answer)
     });
     let io = HttpIo::bounded(&socket, waits.clone(), TIMES);

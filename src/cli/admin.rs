@@ -67,6 +67,9 @@ pub enum Failure {
     /// It answers with an error: the HTTP status, and the problem.
     #[error("{}", .1.error)]
     Refused(u16, Problem),
+    /// No request can be made of the token or of the address.
+    #[error("the token or the address has a character that HTTP cannot carry, such as the end of a line")]
+    Unsendable,
     /// It answers, but not as Portway does.
     #[error("{0} answers, but not as Portway does: {1}")]
     Strange(String, String),
@@ -81,6 +84,7 @@ impl Failure {
                 "write [admin] into the file, with listen = \"127.0.0.1:9180\", or give its address: --admin ADDR",
             ),
             Failure::Silent(..) => Some("is it running, with this [admin] in its file?"),
+            Failure::Unsendable => Some("give it without that character: --token, $PORTWAY_TOKEN, --admin"),
             Failure::Strange(..) => None,
         }
     }
@@ -91,7 +95,7 @@ impl Failure {
         // If standard error is gone, the exit code is all that can be said.
         drop(write!(io::stderr().lock(), "error: {self}\n{help}"));
         match self {
-            Failure::Nobody(_) | Failure::Refused(400 | 404, _) => ExitCode::from(2),
+            Failure::Nobody(_) | Failure::Unsendable | Failure::Refused(400 | 404, _) => ExitCode::from(2),
             _ => ExitCode::FAILURE,
         }
     }
@@ -182,7 +186,7 @@ impl Admin {
         let strange = |why: String| Failure::Strange(self.to_string(), why);
         let runtime = Builder::new_current_thread().enable_all().build().map_err(silent)?;
         let (status, body) = runtime.block_on(async {
-            let request = self.request(method, path, body).map_err(|error| strange(error.to_string()))?;
+            let request = self.request(method, path, body).map_err(|_| Failure::Unsendable)?;
             match &self.at {
                 At::Unix(path) => {
                     let stream = UnixStream::connect(path).await.map_err(silent)?;
@@ -225,7 +229,7 @@ impl Admin {
         // If nothing came, nobody is there; what came and is not HTTP is strange.
         let failed = |error: hyper::Error| match error.is_parse() || error.is_incomplete_message() {
             true if error.is_parse() => Failure::Strange(self.to_string(), "this is no HTTP".to_owned()),
-            _ => Failure::Silent(self.to_string(), io::Error::other(error)),
+            _ => Failure::Silent(self.to_string(), io::Error::other(with_cause(&error))),
         };
         let (mut sender, connection) = http1::handshake(HttpIo::new(stream)).await.map_err(failed)?;
         let answer = async {
@@ -246,6 +250,12 @@ impl Admin {
     fn value<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Failure> {
         serde_json::from_slice(body).map_err(|error| Failure::Strange(self.to_string(), error.to_string()))
     }
+}
+
+/// hyper's own words leave out what the system said.
+fn with_cause(error: &hyper::Error) -> String {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
+    format!("{error}{}", cause.unwrap_or_default())
 }
 
 /// Connects to the first address that accepts.

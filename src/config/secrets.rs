@@ -6,6 +6,7 @@ use std::ops::Range;
 use toml::de::{DeTable, DeValue};
 
 use super::parse;
+use crate::model::{ListenSpec, UpstreamSpec};
 
 /// A text without its secrets.
 #[derive(Debug)]
@@ -55,10 +56,14 @@ pub(super) fn masked(text: &str) -> Option<Masked> {
     }
     let mut bytes = text.as_bytes().to_vec();
     let mut hidden = Vec::new();
-    for span in spans {
-        let (span, secret) = (span.clone(), text.get(span).unwrap_or_default());
-        hidden.extend(secret.split(is_kept).filter(|word| is_quoted(word)).map(ToOwned::to_owned));
-        for byte in bytes.get_mut(span).into_iter().flatten().filter(|byte| !is_kept(char::from(**byte))) {
+    for Span { at, certain } in spans {
+        let secret = text.get(at.clone()).unwrap_or_default();
+        // Word processors' quotes are no part of it.
+        let words = secret.split(is_kept).map(|word| word.trim_matches(|c: char| !c.is_ascii_graphic()));
+        hidden.extend(words.filter(|word| is_quoted(word, certain)).map(ToOwned::to_owned));
+        // What stands behind a secret may be an older one.
+        let line_end = text[at.end..].find('\n').map_or(text.len(), |newline| at.end + newline);
+        for byte in bytes[at.start..line_end].iter_mut().filter(|byte| !is_kept(char::from(**byte))) {
             *byte = b'*';
         }
     }
@@ -67,9 +72,17 @@ pub(super) fn masked(text: &str) -> Option<Masked> {
     (!hidden.is_empty() || text.contains('*')).then_some(Masked { text, hidden })
 }
 
-/// Whether a message may not have this word: it may be a secret, and is no key.
-fn is_quoted(word: &str) -> bool {
-    word.len() > 4 && !["admin", "listen", "token", "read_token", "route", "upstream"].contains(&word)
+/// Where a secret stands. `certain`: its key says so. Otherwise it may as well be the value of a misspelt key.
+struct Span {
+    at: Range<usize>,
+    certain: bool,
+}
+
+/// Whether a message may not have this word: it may be a secret, and is no key. The shortest token has 16 characters.
+fn is_quoted(word: &str, certain: bool) -> bool {
+    let is_key = ["admin", "listen", "token", "read_token", "route", "upstream"].contains(&word);
+    let is_address = word.parse::<ListenSpec>().is_ok() || word.parse::<UpstreamSpec>().is_ok();
+    !is_key && !is_address && word.len() > if certain { 4 } else { 15 }
 }
 
 /// The form of a value is shown, its words are not.
@@ -78,41 +91,47 @@ fn is_kept(c: char) -> bool {
 }
 
 /// Notes the spans of secrets. `admin`: all values here are, but for `listen`.
-fn in_table(table: &DeTable<'_>, admin: bool, spans: &mut Vec<Range<usize>>) {
+fn in_table(table: &DeTable<'_>, admin: bool, spans: &mut Vec<Span>) {
     for (key, value) in table {
-        let key: &str = key.get_ref();
-        let is_secret = key.contains("token") || (admin && key != "listen");
-        if is_secret && !matches!(value.get_ref(), DeValue::Table(_)) {
-            spans.push(value.span());
-            continue;
+        let name: &str = key.get_ref();
+        let (certain, section) = (name.contains("tok"), name == "admin");
+        match value.get_ref() {
+            // Of a table in the place of a secret the keys are as secret as the values.
+            DeValue::Table(inner) if certain => {
+                spans.extend(inner.keys().map(|key| Span { at: key.span(), certain }));
+                in_table(inner, true, spans);
+            }
+            DeValue::Table(inner) => in_table(inner, admin || section, spans),
+            DeValue::Array(items) if items.iter().all(|item| item.get_ref().is_table()) => {
+                let tables = items.iter().filter_map(|item| item.get_ref().as_table());
+                tables.for_each(|inner| in_table(inner, admin || section || certain, spans));
+            }
+            _ if certain || section || (admin && name != "listen") => {
+                spans.push(Span { at: value.span(), certain: certain || section });
+            }
+            _ => {}
         }
-        in_value(value.get_ref(), is_secret || key == "admin", spans);
-    }
-}
-
-fn in_value(value: &DeValue<'_>, admin: bool, spans: &mut Vec<Range<usize>>) {
-    match value {
-        DeValue::Table(table) => in_table(table, admin, spans),
-        DeValue::Array(items) => items.iter().for_each(|item| in_value(item.get_ref(), admin, spans)),
-        _ => {}
     }
 }
 
 /// The same by lines: what a broken document has lost may be a secret too.
-fn in_lines(text: &str, spans: &mut Vec<Range<usize>>) {
+fn in_lines(text: &str, spans: &mut Vec<Span>) {
     let (mut at, mut inside) = (0, false);
     for line in text.split_inclusive('\n') {
         let bare: String = line.chars().filter(|c| !matches!(c, '"' | '\'' | ' ' | '\t')).collect();
-        if bare.starts_with('[') && !bare.contains('=') {
+        let is_header = bare.starts_with('[');
+        if is_header {
             inside = bare.trim_start_matches('[').starts_with("admin");
-        } else if inside || bare.starts_with("admin") || bare.contains("token") {
-            let is_listen = bare.starts_with("listen") && !bare.contains("token");
+        }
+        let certain = bare.contains("tok");
+        if (!is_header || bare.contains('=')) && (inside || bare.contains("admin") || certain) {
+            let is_listen = bare.starts_with("listen") && !certain;
             let from = match line.find("tok") {
-                Some(token) if !is_listen => line[token..].find('=').map(|equals| token + equals + 1),
+                Some(token) => line[token..].find('=').map(|equals| token + equals + 1),
                 _ => line.find('=').map(|equals| equals + 1),
             };
             if !is_listen {
-                spans.push(at + from.unwrap_or(0)..at + line.len());
+                spans.push(Span { at: at + from.unwrap_or(0)..at + line.len(), certain });
             }
             // The rest of the text may be in the string that begins here.
             inside |= line.contains("\"\"\"") || line.contains("'''");
@@ -135,7 +154,7 @@ mod tests {
         assert_eq!(masked.len(), text.len());
         assert!(!masked.contains("s3cret") && !masked.contains("nicode"), "{masked}");
         assert!(masked.contains("127.0.0.1:9180") && masked.contains("level = \"info\""), "{masked}");
-        assert!(masked.ends_with("# comment\n[[route]]\nlisten = \"80\"\n"), "{masked}");
+        assert!(masked.ends_with(" * *******\n[[route]]\nlisten = \"80\"\n"), "{masked}");
         assert!(super::masked("[[route]]\nlisten = \"80\"\n").is_none());
     }
 
@@ -164,6 +183,13 @@ mod tests {
             "'admin'.token = \"S\n",
             "[admin]\ntoken \"S\"\n",
             "admin.token = \"\"\"\nS\n",
+            "[admin]\ntoken = \"short\" # before: S\n",
+            "admin = \"S\"\n",
+            "[admin] Token = \"\"\"S\"\"\"\n",
+            "[admin] tokn = \"S\"\n",
+            "[admin]\nread_token = { \"S\" = 1 }\n",
+            "{ \"admin\": { \"secret\": \"S\" } }\n",
+            "admin:\n  tokn: \"S\"\n",
         ] {
             let text = text.replace('S', SECRET);
             let masked = masked(&text).unwrap();

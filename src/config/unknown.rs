@@ -60,7 +60,10 @@ fn within(table: &DeTable<'_>, schema: &TableSchema, of: Within<'_>, faults: &mu
     for (key, value) in table {
         let tables: Vec<&DeTable<'_>> = match value.get_ref() {
             DeValue::Table(table) => vec![table],
-            DeValue::Array(items) => items.iter().filter_map(|item| item.get_ref().as_table()).collect(),
+            // Where a list belongs to another key, that is its only fault.
+            DeValue::Array(items) if of.path.is_empty() && key.get_ref() == "upstream" => {
+                items.iter().filter_map(|item| item.get_ref().as_table()).collect()
+            }
             _ => continue,
         };
         let Some(schema) = schema.table_of(key.get_ref()).filter(|_| !tables.is_empty()) else { continue };

@@ -21,6 +21,7 @@ pub struct FollowedFile<T> {
     /// The owner's part, such as what a good text is put into.
     pub target: T,
     name: String,
+    form: Form,
     watch: Watch,
     running: Running,
     /// The text that was judged last.
@@ -32,6 +33,15 @@ pub struct FollowedFile<T> {
     wanting: bool,
     /// What runs lacks something that the running text has.
     diverged: bool,
+}
+
+/// What the text of a file says of its own end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Every beginning of it may be a whole text: one that is the beginning of what runs looks cut off.
+    Lines,
+    /// What is cut off cannot be read, as PEM. Its text may be a secret, and is never shown.
+    Delimited,
 }
 
 /// What a reading means, and what to do with it.
@@ -64,6 +74,7 @@ impl<T> FollowedFile<T> {
         FollowedFile {
             target,
             name: path.display().to_string(),
+            form: Form::Lines,
             watch: Watch::new(path, state, events),
             last: Ok(text.clone()),
             running: Running { text, file: state.ok() },
@@ -72,6 +83,11 @@ impl<T> FollowedFile<T> {
             wanting: false,
             diverged: false,
         }
+    }
+
+    /// The same, of another form.
+    pub fn of_form(self, form: Form) -> Self {
+        FollowedFile { form, ..self }
     }
 
     /// Its path, for messages.
@@ -135,6 +151,11 @@ impl<T> FollowedFile<T> {
             }
             Verdict::Runs => Seen::Runs,
             Verdict::Unreadable(fault) => Seen::Faulty(Report::about_file(&self.name, fault)),
+            // The format of the file says whether it is whole.
+            Verdict::CutOff(_) if self.form == Form::Delimited => match &reading.text {
+                Ok(text) => Seen::Text(text.clone()),
+                Err(fault) => Seen::Faulty(Report::about_file(&self.name, fault.clone())),
+            },
             Verdict::CutOff(cut) => Seen::Faulty(cut_off(&self.name, &reading.text, cut)),
             Verdict::New(text) => Seen::Text(text),
         }

@@ -18,7 +18,7 @@ mod watch_table;
 
 pub use disk::{Content, Identity, LARGEST, read};
 pub use events::FsEventSource;
-pub use followed_file::{FollowedFile, Refused, Seen};
+pub use followed_file::{FollowedFile, Form, Refused, Seen};
 pub use followers::Followers;
 pub use pending::Pending;
 pub use reading::{FileState, How, Reading, Text};

@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use super::notices::{self, Notice, notices};
 use super::parts::{Made, PartFault, PartFile, called, make};
 use crate::config::{Compiled, Report};
-use crate::files::{FollowedFile, Followers, FsEventSource, How, Pending, Reading, Refused, Seen};
+use crate::files::{FollowedFile, Followers, Form, FsEventSource, How, Pending, Reading, Refused, Seen};
 use crate::model::{Credentials, Fault, Part, Table};
 use crate::proxy::upstream::{LiveAcceptor, LiveConnector, TlsStore};
 use crate::tasks::Scope;
@@ -111,7 +111,8 @@ impl CredentialFiles {
             };
             let follow = |file: PartFile| {
                 let (text, state) = (file.text.clone(), file.state);
-                let mut file = FollowedFile::new(&file.path.clone(), text, state, &self.events, file);
+                let file = FollowedFile::new(&file.path.clone(), text, state, &self.events, file);
+                let mut file = file.of_form(Form::Delimited);
                 file.begin();
                 Followed { file, news: None }
             };

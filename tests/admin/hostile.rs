@@ -137,3 +137,49 @@ fn it_answers_when_the_descriptors_are_used_up() {
     drop((open, clients));
     until("all have ended", || asker.connections("").is_empty());
 }
+
+/// An answer that a slow reader has in part is not cut off by clients who only connect.
+#[test]
+fn an_answer_under_way_gives_way_to_nobody() {
+    let backend = Backend::named("one");
+    // An address that nobody else uses.
+    let listen = |n: usize| format!("127.77.0.2:{}", 20_000 + n);
+    let routes: String = (0..1200).map(|n| route(&format!("r{n}"), &listen(n), &backend, "")).collect();
+    let (_place, proxy, asker) = start(&routes);
+    let mut slow = asker.connect();
+    slow.write_all(b"GET /v1/routes HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut start = vec![0; 2000];
+    slow.read_exact(&mut start).unwrap();
+    let text = String::from_utf8(start).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let length = head
+        .to_lowercase()
+        .split("content-length: ")
+        .nth(1)
+        .unwrap()
+        .lines()
+        .next()
+        .unwrap()
+        .parse::<usize>();
+    let silent: Vec<_> = (0..40).map(|_| asker.connect()).collect();
+    asker.get("/v1/status");
+    let mut rest = vec![0; length.unwrap() - body.len()];
+    slow.read_exact(&mut rest).unwrap();
+    assert!(rest.trim_ascii_end().ends_with(b"}") && rest.len() > 100_000, "{} bytes", rest.len());
+    drop((silent, slow));
+    proxy.stop();
+}
+
+#[test]
+fn a_body_that_is_cut_off_is_told_from_one_that_is_too_large() {
+    let (port, backend) = (Port::reserve(), Backend::named("one"));
+    let (_place, proxy, asker) = start(&route("web", &port.local(), &backend, ""));
+    let At::Unix(path) = &asker.at else { unreachable!() };
+    let mut stream = std::os::unix::net::UnixStream::connect(path).unwrap();
+    stream.write_all(b"POST /v1/kill HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20\r\n\r\n{}").unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("the body was cut off"), "{answer}");
+    proxy.stop();
+}

@@ -69,6 +69,8 @@ struct State {
     connection: Connection,
     /// How the socket's bytes ended: with a FIN, or with an error.
     ended: Option<Option<ErrorKind>>,
+    /// What a write has met: the kernel says it once, and reads see an end after it.
+    failed: Option<ErrorKind>,
 }
 
 /// One call at a time, which never waits.
@@ -105,7 +107,7 @@ impl Tls {
     }
 
     fn shaken(connection: Connection, socket: &Socket) -> io::Result<Tls> {
-        let tls = Tls(Arc::new(Mutex::new(State { connection, ended: None })));
+        let tls = Tls(Arc::new(Mutex::new(State { connection, ended: None, failed: None })));
         loop {
             tls.with(|state| state.pump(socket));
             let (shaking, ended) = tls.with(|state| (state.connection.is_handshaking(), state.ended));
@@ -166,6 +168,9 @@ impl Tls {
             let read = self.with(|state| {
                 state.pump(socket);
                 match state.connection.reader().read(buf) {
+                    Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                        Err(state.failed.map_or(error, Into::into))
+                    }
                     Err(error) if error.kind() == ErrorKind::WouldBlock => match state.ended {
                         Some(Some(kind)) => Err(kind.into()),
                         Some(None) => panic!("truncated: FIN without close_notify"),
@@ -238,7 +243,10 @@ impl State {
             match self.connection.write_tls(&mut Now(socket)) {
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error),
+                Err(error) => {
+                    self.failed.get_or_insert(error.kind());
+                    return Err(error);
+                }
             }
         }
         Ok(())
@@ -250,7 +258,7 @@ impl State {
         let _ = self.flush(socket);
         while self.ended.is_none() && self.connection.wants_read() {
             match self.connection.read_tls(&mut Now(socket)) {
-                Ok(0) => self.ended = Some(None),
+                Ok(0) => self.ended = Some(self.failed),
                 Ok(_) => drop(self.connection.process_new_packets().unwrap()),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => self.ended = Some(Some(error.kind())),

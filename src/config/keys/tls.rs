@@ -176,6 +176,10 @@ fn upstream(
         };
     };
     let place = Place::of::<TypedUpstreamTls>(table, value.span());
+    if !table.is_empty() && !table.keys().any(|key| place.schema.has(key.get_ref())) {
+        // Each key has its fault: what the table says is not known.
+        return None;
+    }
     let typed: TypedUpstreamTls = place::read(place, faults);
     let pair = pair(place, typed.cert, typed.key, faults);
     let ca = path(place, "ca", typed.ca, faults);
