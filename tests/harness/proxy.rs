@@ -104,7 +104,9 @@ impl<'a> Plan<'a> {
         let (reserved, addr) = match (&self.unix, self.netns) {
             (Some(path), _) => (None, Addr::Unix(path.clone())),
             (None, Some(netns)) => netns.enter(|| reserve(self.listen, &dir)),
-            (None, None) if self.address.as_deref() == Some("PORT") => reserve_everywhere(),
+            (None, None) if matches!(self.address.as_deref(), Some("PORT" | "[::]:PORT")) => {
+                reserve_everywhere()
+            }
             (None, None) => reserve(self.listen, &dir),
         };
         let listen = match &self.address {
