@@ -97,18 +97,23 @@ impl<'a> Plan<'a> {
         self
     }
 
+    /// Where it is to listen, and the socket that holds the port.
+    fn reserve(&self, dir: &TempDir) -> (Option<Socket>, Addr) {
+        match (&self.unix, self.netns) {
+            (Some(path), _) => (None, Addr::Unix(path.clone())),
+            (None, Some(netns)) => netns.enter(|| reserve(self.listen, dir)),
+            (None, None) if matches!(self.address.as_deref(), Some("PORT" | "[::]:PORT")) => {
+                reserve_everywhere()
+            }
+            (None, None) => reserve(self.listen, dir),
+        }
+    }
+
     /// Starts it, and waits until it says that it is ready.
     #[track_caller]
     pub fn start(self) -> Proxy {
         let dir = tempfile::tempdir().unwrap();
-        let (reserved, addr) = match (&self.unix, self.netns) {
-            (Some(path), _) => (None, Addr::Unix(path.clone())),
-            (None, Some(netns)) => netns.enter(|| reserve(self.listen, &dir)),
-            (None, None) if matches!(self.address.as_deref(), Some("PORT" | "[::]:PORT")) => {
-                reserve_everywhere()
-            }
-            (None, None) => reserve(self.listen, &dir),
-        };
+        let (reserved, addr) = self.reserve(&dir);
         let listen = match &self.address {
             Some(text) => text.replace("PORT", &port(&addr).to_string()),
             None => addr.to_string(),
