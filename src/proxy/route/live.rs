@@ -16,7 +16,7 @@ use super::registry::RouteRegistry;
 use super::state::RouteState;
 use crate::config::Binding;
 use crate::model::{AcceptProxy, Peer, Route, UpstreamAddr, UpstreamEntry, WhenFull};
-use crate::proxy::upstream::{LiveAcceptor, LiveConnector, Name, TlsKey, Upstreams};
+use crate::proxy::upstream::{EndpointKey, LiveAcceptor, LiveConnector, Name, TlsKey, Upstreams};
 use crate::state::{Member, Pool};
 use crate::tasks::Scope;
 
@@ -166,10 +166,10 @@ impl LiveRoute {
                     // Never connect without the TLS that the route wants.
                     (Some(_), None) => continue,
                 };
-                let endpoint = self.upstreams.address(addr, tls.clone());
-                let tls = tls.map(|(key, _)| key);
-                let check = policy.health.as_ref();
-                let check = check.map(|how| self.upstreams.check(&endpoint, tls, how));
+                let (tls, connector) = tls.unzip();
+                let key = EndpointKey { protocol: policy.protocol, addr, tls };
+                let endpoint = self.upstreams.endpoint(key, connector);
+                let check = policy.health.as_ref().map(|how| self.upstreams.check(&endpoint, how));
                 members.push(Member {
                     weight: spec.weight,
                     backup: spec.backup,

@@ -87,16 +87,16 @@ async fn keep(endpoint: Arc<Endpoint>, how: HealthCheck, found: Found, context: 
 }
 
 fn learn(endpoint: &Endpoint, result: Result<(), String>, found: &Found, context: &Context) {
-    let upstream = endpoint.state.addr();
+    let (upstream, protocol) = (endpoint.state.addr(), endpoint.key().protocol.label());
     let error = result.as_ref().err().cloned().unwrap_or_default();
     match found.state.learn(result, Instant::now().into_std()) {
         None => return,
         Some(Turn::Down(times)) => {
-            warn!(%upstream, error, "upstream is down: its check fails");
+            warn!(%upstream, protocol, error, "upstream is down: its check fails");
             found.downs.send_replace(times);
         }
         Some(Turn::Up(time)) => {
-            info!(%upstream, down_for = %units::show_millis(time), "upstream is up again: its check passes");
+            info!(%upstream, protocol, down_for = %units::show_millis(time), "upstream is up again: its check passes");
         }
     }
     context.news.send();

@@ -9,8 +9,8 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 use super::news::UpstreamNews;
-use super::tls::TlsTo;
-use crate::model::{HealthCheck, Peer, UpstreamAddr, units};
+use super::tls::{TlsKey, TlsTo};
+use crate::model::{HealthCheck, Peer, Protocol, UpstreamAddr, units};
 use crate::net::dial::{DialOptions, DialTls};
 use crate::net::tls::TlsConnector;
 use crate::net::{CheckError, DialError, Stream, check, dial, is_local};
@@ -23,9 +23,22 @@ const AT_ONCE: usize = 1024;
 /// The same for an upstream that is down and is tried because no other is left.
 const AT_ONCE_DOWN: usize = 8;
 
+/// What sets an upstream apart from others: one that refuses TCP may answer datagrams at the same address, and an attempt
+/// that fails with the TLS of one route may work with that of another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct EndpointKey {
+    /// What it is reached by.
+    pub protocol: Protocol,
+    /// Its address, never a name.
+    pub addr: UpstreamAddr,
+    /// The TLS that is spoken to it. `None`: without TLS.
+    pub tls: Option<TlsKey>,
+}
+
 /// One upstream address of the running proxy.
 #[derive(Debug)]
 pub struct Endpoint {
+    key: EndpointKey,
     /// Its address, load and health.
     pub state: Arc<Upstream>,
     /// How TLS is spoken to it. `None`: without TLS.
@@ -62,9 +75,10 @@ impl fmt::Display for AttemptError {
 }
 
 impl Endpoint {
-    pub(super) fn new(addr: UpstreamAddr, tls: Option<TlsTo>, news: UpstreamNews) -> Self {
+    pub(super) fn new(key: EndpointKey, tls: Option<TlsTo>, news: UpstreamNews) -> Self {
         Endpoint {
-            state: Arc::new(Upstream::new(addr)),
+            state: Arc::new(Upstream::new(key.addr.clone())),
+            key,
             tls,
             wide: Semaphore::new(AT_ONCE),
             narrow: Semaphore::new(AT_ONCE_DOWN),
@@ -73,6 +87,11 @@ impl Endpoint {
             starving: LogOnce::default(),
             untold: AtomicU64::new(0),
         }
+    }
+
+    /// What sets it apart from others.
+    pub fn key(&self) -> &EndpointKey {
+        &self.key
     }
 
     /// How often it has gone down by failed connects. Changes with the next time.
@@ -181,7 +200,7 @@ impl Endpoint {
 
     /// Logs that it went down and that it is back. In between, logs now and then how many attempts have failed.
     fn tell(&self, change: Change, error: &dyn fmt::Display) {
-        let upstream = self.state.addr();
+        let (upstream, protocol) = (self.state.addr(), self.key.protocol.label());
         let failed = |change| match change {
             Change::None => 0,
             _ => self.untold.swap(0, Ordering::Relaxed),
@@ -190,15 +209,15 @@ impl Endpoint {
         match change {
             Change::None => return,
             Change::Down(time) => {
-                warn!(%upstream, %error, again_in = %units::show_millis(time), "upstream is down: it does not connect");
+                warn!(%upstream, protocol, %error, again_in = %units::show_millis(time), "upstream is down: it does not connect");
                 self.downs.send_modify(|known| *known = (*known).max(self.state.downs()));
             }
             Change::StillDown(time) => {
-                info!(%upstream, %error, failed, again_in = %units::show_millis(time), "upstream is still down");
+                info!(%upstream, protocol, %error, failed, again_in = %units::show_millis(time), "upstream is still down");
                 return;
             }
             Change::Up(time) => {
-                info!(%upstream, failed, down_for = %units::show_millis(time), "upstream is up again")
+                info!(%upstream, protocol, failed, down_for = %units::show_millis(time), "upstream is up again")
             }
         }
         self.news.send();

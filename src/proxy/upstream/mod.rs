@@ -11,7 +11,7 @@ mod resolver;
 mod tls;
 
 pub use checks::Check;
-pub use endpoint::{AttemptError, Endpoint};
+pub use endpoint::{AttemptError, Endpoint, EndpointKey};
 pub use names::Name;
 pub use news::UpstreamNews;
 pub use registry::Upstreams;

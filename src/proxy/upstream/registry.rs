@@ -9,23 +9,20 @@ use tokio::time::Instant;
 
 use super::checks::Check;
 use super::context::Context;
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, EndpointKey};
 use super::names::Name;
 use super::news::UpstreamNews;
-use super::tls::{LiveConnector, TlsKey};
-use crate::model::{HealthCheck, UpstreamAddr};
+use super::tls::LiveConnector;
+use crate::model::HealthCheck;
 use crate::state::lock;
 use crate::tasks::Scope;
-
-/// An address, and the TLS that sets the upstream apart from others at that address.
-type AddressKey = (UpstreamAddr, Option<TlsKey>);
 
 /// Every upstream that a route uses.
 #[derive(Debug)]
 pub struct Upstreams {
-    addresses: Mutex<HashMap<AddressKey, Arc<Endpoint>>>,
+    endpoints: Mutex<HashMap<EndpointKey, Arc<Endpoint>>>,
     names: Mutex<HashMap<String, Weak<Name>>>,
-    checks: Mutex<HashMap<(AddressKey, HealthCheck), Weak<Check>>>,
+    checks: Mutex<HashMap<(EndpointKey, HealthCheck), Weak<Check>>>,
     context: Arc<Context>,
 }
 
@@ -34,7 +31,7 @@ impl Upstreams {
     pub fn new(scope: Scope) -> Arc<Self> {
         let context = Arc::new(Context::new(scope));
         let upstreams = Arc::new(Upstreams {
-            addresses: Mutex::default(),
+            endpoints: Mutex::default(),
             names: Mutex::default(),
             checks: Mutex::default(),
             context: context.clone(),
@@ -43,13 +40,14 @@ impl Upstreams {
         upstreams
     }
 
-    /// The endpoint at this address, with the TLS that is spoken to it. Created if it is not known yet.
-    pub fn address(&self, addr: UpstreamAddr, tls: Option<(TlsKey, Arc<LiveConnector>)>) -> Arc<Endpoint> {
-        let mut addresses = lock(&self.addresses);
-        let (key, connector) = tls.unzip();
-        let to = key.as_ref().zip(connector).map(|(key, connector)| key.with(connector));
-        let new = |key: &AddressKey| Arc::new(Endpoint::new(key.0.clone(), to, self.context.news.clone()));
-        addresses.entry((addr, key)).or_insert_with_key(new).clone()
+    /// The endpoint of this key. Created if it is not known yet. `connector`: how its TLS is spoken, if it has any.
+    pub fn endpoint(&self, key: EndpointKey, connector: Option<Arc<LiveConnector>>) -> Arc<Endpoint> {
+        let mut endpoints = lock(&self.endpoints);
+        let new = |key: &EndpointKey| {
+            let tls = key.tls.as_ref().zip(connector).map(|(tls, connector)| tls.with(connector));
+            Arc::new(Endpoint::new(key.clone(), tls, self.context.news.clone()))
+        };
+        endpoints.entry(key).or_insert_with_key(new).clone()
     }
 
     /// The name. Its look-ups begin if nobody uses it yet.
@@ -58,8 +56,8 @@ impl Upstreams {
     }
 
     /// The check of this upstream. Begins if it does not run yet.
-    pub fn check(&self, endpoint: &Arc<Endpoint>, tls: Option<TlsKey>, check: &HealthCheck) -> Arc<Check> {
-        let key = ((endpoint.state.addr().clone(), tls), check.clone());
+    pub fn check(&self, endpoint: &Arc<Endpoint>, check: &HealthCheck) -> Arc<Check> {
+        let key = (endpoint.key().clone(), check.clone());
         shared(&self.checks, key, || Check::begin(endpoint.clone(), check.clone(), &self.context))
     }
 
@@ -68,9 +66,9 @@ impl Upstreams {
         let now = Instant::now().into_std();
         lock(&self.names).retain(|_, name| name.strong_count() > 0);
         lock(&self.checks).retain(|_, check| check.strong_count() > 0);
-        let mut addresses = lock(&self.addresses);
+        let mut endpoints = lock(&self.endpoints);
         // Keep for a while what is known about an address that has left its name: it may come back.
-        addresses
+        endpoints
             .retain(|_, endpoint| Arc::strong_count(endpoint) > 1 || !endpoint.state.is_forgettable(now));
     }
 

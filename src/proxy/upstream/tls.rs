@@ -37,8 +37,7 @@ impl TlsStore {
     }
 }
 
-/// Sets an upstream with TLS apart from others at its address: an attempt that fails with the TLS of one route may work
-/// with that of another.
+/// Sets an upstream with TLS apart from others at its address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TlsKey {
     tls: Arc<UpstreamTls>,
