@@ -39,8 +39,7 @@ impl StreamRef<'_> {
         self.socket.send_all(sealed.filled()).await
     }
 
-    /// Reads until there are bytes and appends them to `bytes`. Returns 0 at the end. A TLS peer that ends without
-    /// `close_notify` is an error.
+    /// Reads until there are bytes and appends them to `bytes`. Returns 0 at the end, with `close_notify` or without.
     pub async fn recv_into(&mut self, bytes: &mut Vec<u8>) -> io::Result<usize> {
         let Some(session) = &mut self.session else { return self.socket.recv_into(bytes).await };
         loop {
@@ -48,7 +47,8 @@ impl StreamRef<'_> {
             let fresh = session.holds_bytes();
             records.resize(session.kept(), 0);
             if !fresh && self.socket.recv_into(&mut records).await? == 0 {
-                return Err(failed(TlsError::Truncated));
+                session.fails(TlsError::NoCloseNotify);
+                return Ok(0);
             }
             session.put_back(&mut records);
             let (mut carried, mut answers) = (OutBuf::default(), OutBuf::default());

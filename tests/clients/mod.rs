@@ -1,6 +1,7 @@
 //! The client's side, from the outside: who may come in, at what rate, from which address, under which name.
 mod access;
 mod certificates;
+mod close_notify;
 mod daemon;
 mod header;
 mod hello;

@@ -2,7 +2,8 @@
 //! in buffers that the connections of a thread share. A connection itself keeps only what the other side has not taken
 //! yet, and the beginning of a record.
 //!
-//! `close_notify` is the FIN of TLS. A side that ends without it has failed: its data may be truncated.
+//! `close_notify` is the FIN of TLS. Many peers end with FIN alone (RFC 9112, section 9.8, tells what that means for
+//! HTTP). Such an end goes on as it came: FIN, without `close_notify` of ours, so that a peer with TLS can tell.
 
 use std::cell::RefCell;
 use std::io;
@@ -138,7 +139,7 @@ fn step(from: &mut End<'_>, to: &mut End<'_>, cx: &mut Context<'_>, state: &Rela
 /// Passes an end on as an end. Does not pass an error on: a reset will follow.
 fn pass_end(from: &End<'_>, to: &mut End<'_>, cx: &mut Context<'_>, state: &RelayState<'_>) -> Poll<()> {
     if !state.is_dead(from.side) && !state.is_dead(to.side) {
-        if !std::mem::replace(&mut to.is_ending, true) {
+        if !std::mem::replace(&mut to.is_ending, true) && from.has_announced_its_end() {
             to.seal_end(state);
         }
         ready!(to.flush(cx, state));
@@ -186,8 +187,8 @@ impl<'a> End<'a> {
             let n = ready!(self.socket.poll_recv(cx, &mut buf))?;
             self.bound.take(n);
             if n == 0 {
-                session.fails(TlsError::Truncated);
-                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+                session.fails(TlsError::NoCloseNotify);
+                return Poll::Ready(Ok(0));
             }
             n
         };
@@ -238,6 +239,12 @@ impl<'a> End<'a> {
                 Poll::Pending => return self.rest.bytes.extend_from_slice(left),
             }
         }
+    }
+
+    /// Whether the end of this side is one that nobody on the way can forge: with TLS, `close_notify`. A plain socket has
+    /// no more than its FIN.
+    fn has_announced_its_end(&self) -> bool {
+        self.session.as_ref().is_none_or(|session| session.has_ended())
     }
 
     /// Queues `close_notify` behind what is to be sent.

@@ -15,8 +15,8 @@ pub enum TlsError {
     Silent,
     /// The peer ended within the handshake.
     Ended,
-    /// The peer ended without `close_notify`: something may be missing.
-    Truncated,
+    /// The peer ended with FIN and without `close_notify`: something may be missing.
+    NoCloseNotify,
     /// The handshake took too long.
     Late,
     /// The socket failed.
@@ -65,7 +65,7 @@ impl fmt::Display for TlsError {
         match self {
             TlsError::Silent => f.write_str("it ended before TLS began"),
             TlsError::Ended => f.write_str("it ended within the TLS handshake"),
-            TlsError::Truncated => f.write_str("it ended without close_notify, so something may be missing"),
+            TlsError::NoCloseNotify => f.write_str("no close_notify"),
             TlsError::Late => f.write_str("the TLS handshake did not end in time"),
             TlsError::Io(error) => f.write_str(&plain(error)),
             TlsError::NotTls(sent) => write!(f, "it does not speak TLS: it sent {sent:?}"),
