@@ -26,9 +26,8 @@ impl Args {
         let compiled = patiently("reading", || -> Result<(Compiled, Vec<String>), Report> {
             let compiled = files::read(&self.file)
                 .map_err(|fault| Report::about_file(&name, fault))
-                .and_then(|reading| config::compile(&name, &reading.bytes))
-                .and_then(|compiled| lists::read(&compiled).map(|_| compiled))?;
-            let read = credentials::read(&compiled)?;
+                .and_then(|reading| config::compile(&name, &reading.bytes))?;
+            let (_, read) = Report::both(lists::read(&compiled), credentials::read(&compiled))?;
             let notices: Vec<String> = read.iter().flat_map(|read| read.notices()).collect();
             Ok((compiled, notices))
         });

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::admin;
 use super::output::say;
 use super::table::{self, Table};
-use crate::admin::api::{Phase, ReloadOutcome, Route, RouteState, Routes, Status};
+use crate::admin::api::{PendingFile, Phase, ReloadOutcome, Route, RouteState, Routes, Status, Warning};
 
 /// Shows what the running proxy does: its routes, what went through them, and whether its file is what runs
 #[derive(Debug, clap::Args)]
@@ -82,8 +82,15 @@ fn summary(status: &Status) -> String {
             let _ = writeln!(text, "{what:<12} {number}");
         }
     }
+    for Warning { file, message, help } in &status.warnings {
+        let _ = writeln!(text, "warning      {file}: {message}: {help}");
+    }
     if let Some(pending) = &status.pending {
         let _ = writeln!(text, "\nsince {}:\n{}", pending.since, pending.report.trim_end());
+    }
+    for PendingFile { file, pending } in &status.pending_files {
+        let (since, report) = (&pending.since, pending.report.trim_end());
+        let _ = writeln!(text, "\n{file} is not in force since {since}, what it had before is:\n{report}");
     }
     text.push('\n');
     text

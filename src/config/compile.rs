@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::place::{self, Place};
@@ -180,11 +181,24 @@ fn routes<'t>(document: &'t DeTable<'t>, faults: &mut Vec<Placed>) -> Vec<(Range
     tables
 }
 
+/// The keys whose values are paths of files.
+const FILES: [&str; 6] = ["file", "cert", "key", "client_ca", "crl", "ca"];
+
+/// The first place where a table names a file.
 fn in_table(table: &DeTable<'_>, path: &Path) -> Option<Range<usize>> {
-    table.values().find_map(|value| match value.get_ref() {
-        DeValue::String(text) if Path::new(&**text) == path => Some(value.span()),
+    let is_it = |value: &Spanned<DeValue<'_>>| {
+        value.get_ref().as_str().is_some_and(|text| Path::new(text) == path).then(|| value.span())
+    };
+    let places = table.iter().filter_map(|(key, value)| match value.get_ref() {
         DeValue::Table(table) => in_table(table, path),
-        DeValue::Array(items) => items.iter().find_map(|item| in_table(item.get_ref().as_table()?, path)),
+        DeValue::Array(items) if FILES.contains(&&**key.get_ref()) => items.iter().find_map(is_it),
+        DeValue::Array(items) => {
+            let tables = items.iter().filter_map(|item| item.get_ref().as_table());
+            tables.filter_map(|table| in_table(table, path)).min_by_key(|at| at.start)
+        }
+        _ if FILES.contains(&&**key.get_ref()) => is_it(value),
         _ => None,
-    })
+    });
+    // A table has its keys in the order of the alphabet.
+    places.min_by_key(|at| at.start)
 }

@@ -185,8 +185,17 @@ pub(super) fn path(
     typed: Option<Text>,
     faults: &mut Vec<Placed>,
 ) -> Option<PathBuf> {
-    let value = place.table.get(key)?;
-    let text = text(key, typed.as_ref()?, value, faults)?;
+    path_of(key, typed.as_ref()?, place.table.get(key)?, faults)
+}
+
+/// The path of a file, of the value that it was typed as.
+pub(super) fn path_of(
+    key: &str,
+    typed: &Text,
+    value: &Spanned<DeValue<'_>>,
+    faults: &mut Vec<Placed>,
+) -> Option<PathBuf> {
+    let text = text(key, typed, value, faults)?;
     let fault = match text {
         "" if key == "file" => {
             Fault::new("the path is empty", "write the path of a file with one network a line")

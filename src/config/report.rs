@@ -31,6 +31,8 @@ pub struct Report {
     name: String,
     text: Arc<str>,
     faults: Vec<Placed>,
+    /// Those of other files.
+    more: Vec<Report>,
 }
 
 /// How many pictures a report draws. A file of another kind has a fault in each line.
@@ -59,12 +61,33 @@ impl Report {
         }
         let text = masked.map_or(text, |masked| masked.text.into());
         faults.sort_by_key(|placed| placed.at.as_ref().map(|at| (at.start, at.end)));
-        Report { name: name.to_owned(), text, faults }
+        Report { name: name.to_owned(), text, faults, more: Vec::new() }
+    }
+
+    /// Both reports in one.
+    pub fn and(mut self, mut other: Report) -> Report {
+        if (&self.name, &self.text) == (&other.name, &other.text) {
+            self.faults.append(&mut other.faults);
+            self.faults.sort_by_key(|placed| placed.at.as_ref().map(|at| (at.start, at.end)));
+            self.more.append(&mut other.more);
+        } else {
+            self.more.push(other);
+        }
+        self
+    }
+
+    /// Both values, or every fault of both.
+    pub fn both<A, B>(a: Result<A, Report>, b: Result<B, Report>) -> Result<(A, B), Report> {
+        match (a, b) {
+            (Ok(a), Ok(b)) => Ok((a, b)),
+            (Err(a), Err(b)) => Err(a.and(b)),
+            (Err(report), Ok(_)) | (Ok(_), Err(report)) => Err(report),
+        }
     }
 
     /// How many faults there are.
     pub fn count(&self) -> usize {
-        self.faults.len()
+        self.faults.len() + self.more.iter().map(Report::count).sum::<usize>()
     }
 
     /// The first fault as one line, `file:line:column: message; help`, and how many there are besides.
@@ -79,7 +102,7 @@ impl Report {
         if !first.fault.help.is_empty() {
             let _ = write!(line, "; {}", first.fault.help);
         }
-        match self.faults.len() - 1 {
+        match self.count() - 1 {
             0 => {}
             1 => line.push_str(" (and 1 more fault)"),
             more => {
@@ -102,6 +125,10 @@ impl Report {
             all => write!(out, "{}: {all} faults", self.name),
         };
         out.push('\n');
+        for report in &self.more {
+            out.push('\n');
+            out.push_str(&report.render(colour));
+        }
         out
     }
 }

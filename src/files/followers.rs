@@ -2,29 +2,49 @@
 //! them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
 use crate::config::{Compiled, Report};
 use crate::model::Fault;
+use crate::state::lock;
 use crate::tasks::Scope;
 
-/// What is in force, by key, each with the task that follows its files.
+/// What is in force, by key, each with the task that follows its files. `V`: what a task shows of them.
 #[derive(Debug)]
-pub struct Followers<K> {
+pub struct Followers<K, V> {
     /// What the files are called in a fault.
     what: &'static str,
-    known: BTreeMap<K, Follower>,
+    known: BTreeMap<K, Follower<V>>,
 }
 
 #[derive(Debug)]
-struct Follower {
+struct Follower<V> {
     task: Scope,
-    asked: Arc<Notify>,
+    link: Arc<Link<V>>,
 }
 
-impl<K: Ord + Send + 'static> Followers<K> {
+/// What a task that follows files shares with others.
+#[derive(Debug, Default)]
+pub struct Link<V> {
+    asked: Notify,
+    shown: Mutex<V>,
+}
+
+impl<V> Link<V> {
+    /// Resolves when the files are to be read again, even if they look unchanged.
+    pub async fn asked(&self) {
+        self.asked.notified().await;
+    }
+
+    /// Replaces what others see.
+    pub fn show(&self, value: V) {
+        *lock(&self.shown) = value;
+    }
+}
+
+impl<K: Ord + Send + 'static, V: Clone + Default + Send + 'static> Followers<K, V> {
     /// Follows nothing yet. `what`: what the files are called in a fault.
     pub fn new(what: &'static str) -> Self {
         Followers { what, known: BTreeMap::new() }
@@ -50,16 +70,16 @@ impl<K: Ord + Send + 'static> Followers<K> {
         })
     }
 
-    /// Follows the files of `key` from now on. [`Followers::ask`] wakes `follow` through the `Notify`.
+    /// Follows the files of `key` from now on.
     pub fn begin<F: Future<Output = ()> + Send + 'static>(
         &mut self,
         key: K,
         owner: &Scope,
-        follow: impl FnOnce(Arc<Notify>) -> F,
+        follow: impl FnOnce(Arc<Link<V>>) -> F,
     ) {
-        let (task, asked) = (owner.child(), Arc::new(Notify::new()));
-        task.spawn(follow(asked.clone()));
-        self.known.insert(key, Follower { task, asked });
+        let (task, link) = (owner.child(), Arc::<Link<V>>::default());
+        task.spawn(follow(link.clone()));
+        self.known.insert(key, Follower { task, link });
     }
 
     /// Stops following what is not `needed`.
@@ -80,6 +100,11 @@ impl<K: Ord + Send + 'static> Followers<K> {
 
     /// Makes every task read its files again, even if they look unchanged.
     pub fn ask(&self) {
-        self.known.values().for_each(|follower| follower.asked.notify_one());
+        self.known.values().for_each(|follower| follower.link.asked.notify_one());
+    }
+
+    /// What each task shows of its files.
+    pub fn shown(&self) -> impl Iterator<Item = V> {
+        self.known.values().map(|follower| lock(&follower.link.shown).clone())
     }
 }

@@ -19,7 +19,7 @@ mod watch_table;
 pub use disk::{Content, Identity, LARGEST, read};
 pub use events::FsEventSource;
 pub use followed_file::{FollowedFile, Form, Refused, Seen};
-pub use followers::Followers;
+pub use followers::{Followers, Link};
 pub use pending::Pending;
 pub use reading::{FileState, How, Reading, Text};
 pub use watch::{look, read_and_look};

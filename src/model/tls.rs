@@ -42,6 +42,8 @@ pub struct ServeTls {
     pub pair: Pair,
     /// The authorities that clients must have a certificate from. `None`: they need none.
     pub client_ca: Option<PathBuf>,
+    /// The certificates that the authorities have revoked. Empty: none is.
+    pub crl: Vec<PathBuf>,
     /// The ALPN protocols to offer, the best first. Empty: none, whatever a client offers.
     pub alpn: Vec<String>,
 }
@@ -67,7 +69,7 @@ pub enum Credentials {
 }
 
 /// Which of the files, by its key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
     /// The file of `cert`.
     Certificate,
@@ -75,18 +77,21 @@ pub enum Part {
     Key,
     /// The file of `client_ca` or `ca`.
     Authority,
+    /// A file of `crl`.
+    Revocations,
 }
 
 impl Credentials {
     /// Its files, with their paths as written in the routes' file.
     pub fn files(&self) -> Vec<(Part, &PathBuf)> {
-        let (pair, authority) = match self {
-            Credentials::Clients(tls) => (Some(&tls.pair), &tls.client_ca),
-            Credentials::Upstream(tls) => (tls.pair.as_ref(), &tls.ca),
+        let (pair, authority, revocations) = match self {
+            Credentials::Clients(tls) => (Some(&tls.pair), &tls.client_ca, &tls.crl[..]),
+            Credentials::Upstream(tls) => (tls.pair.as_ref(), &tls.ca, &[][..]),
         };
         let pair = pair.map(|pair| [(Part::Certificate, &pair.cert), (Part::Key, &pair.key)]);
         let authority = authority.iter().map(|path| (Part::Authority, path));
-        pair.into_iter().flatten().chain(authority).collect()
+        let revocations = revocations.iter().map(|path| (Part::Revocations, path));
+        pair.into_iter().flatten().chain(authority).chain(revocations).collect()
     }
 }
 
@@ -100,6 +105,7 @@ impl fmt::Display for Tls {
         if let Some(clients) = &self.clients {
             parts.extend(pair(&clients.pair));
             parts.extend(clients.client_ca.iter().map(|path| format!("client_ca = {}", path.display())));
+            parts.extend(clients.crl.iter().map(|path| format!("crl = {}", path.display())));
             if !clients.alpn.is_empty() {
                 parts.push(format!("offers {}", clients.alpn.join(", ")));
             }

@@ -20,8 +20,8 @@ impl Server {
     /// that failed.
     pub async fn apply(&mut self, compiled: &Compiled) -> Result<Plan, Report> {
         let plan = Plan::between(&self.table, &compiled.table);
-        let lists = self.lists.prepare(compiled).await?;
-        let credentials = self.credentials.prepare(compiled).await?;
+        let files = (self.lists.prepare(compiled).await, self.credentials.prepare(compiled).await);
+        let (lists, credentials) = Report::both(files.0, files.1)?;
         let opened = self.prepare(&plan).map_err(|faults| compiled.listen_faults(&faults))?;
         if !plan.is_empty() {
             self.lists.begin(lists, &mut self.registry.lists, &self.root);

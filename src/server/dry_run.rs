@@ -14,8 +14,8 @@ impl Server {
     /// What the file would change, as far as the server knows. Fails if a file that it names cannot be read.
     pub async fn dry_run(&self, compiled: &Compiled) -> Result<DryRun, Report> {
         let plan = Plan::between(&self.table, &compiled.table);
-        drop(self.lists.prepare(compiled).await?);
-        drop(self.credentials.prepare(compiled).await?);
+        let files = (self.lists.prepare(compiled).await, self.credentials.prepare(compiled).await);
+        drop(Report::both(files.0, files.1)?);
         let touched = plan.routes.removed.keys().chain(plan.routes.changed.keys());
         let open = |name: &String| self.serving.get(name).map_or(0, |connections| connections.len());
         Ok(DryRun {

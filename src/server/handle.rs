@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::admin_socket::AdminListener;
 use super::descriptors::Shares;
 use super::history::{FileView, Reloaded};
+use super::named_file::NamedFile;
 use crate::config::{Compiled, Plan, Report};
 use crate::model::{AdminSettings, Fault, ListenAddr, LogSettings, ProcessLimits, Protocol, Route};
 use crate::proxy::record::Shared;
@@ -125,6 +126,8 @@ pub struct View {
     pub past: Totals,
     /// How many sockets it listens on, TCP and UDP.
     pub listeners: usize,
+    /// The files that the routes' file names.
+    pub files: Vec<NamedFile>,
     /// The descriptor limit of the process.
     pub descriptors: usize,
     /// Log lines that could not be written.

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::sync::Notify;
 use tracing::{info, warn};
 
+use super::named_file::NamedFile;
 use crate::config::{Compiled, Report, network_list};
 use crate::files::{
-    self, FileState, FollowedFile, Followers, FsEventSource, How, Pending, Reading, Refused, Seen, look,
+    self, FileState, FollowedFile, Followers, FsEventSource, How, Link, Pending, Reading, Refused, Seen, look,
 };
 use crate::model::{Fault, NetworkSet, Table};
 use crate::proxy::route::{Lists, LiveList};
@@ -51,11 +51,10 @@ fn read_all(compiled: &Compiled, files: BTreeSet<PathBuf>) -> Result<Vec<ReadLis
             Err(Wrong::Lines(report)) => reports.push(report),
         }
     }
-    match reports.pop() {
-        _ if !faults.is_empty() => Err(compiled.file_faults(&faults)),
-        Some(report) => Err(report),
-        None => Ok(lists),
+    if !faults.is_empty() {
+        reports.insert(0, compiled.file_faults(&faults));
     }
+    reports.into_iter().reduce(Report::and).map_or(Ok(lists), Err)
 }
 
 fn read_one(written: PathBuf, folder: &Path) -> Result<ReadList, Wrong> {
@@ -75,7 +74,7 @@ fn read_one(written: PathBuf, folder: &Path) -> Result<ReadList, Wrong> {
 /// The lists in force, and the tasks that follow their files.
 #[derive(Debug)]
 pub(super) struct ListFiles {
-    followers: Followers<PathBuf>,
+    followers: Followers<PathBuf, Option<NamedFile>>,
     events: FsEventSource,
 }
 
@@ -97,7 +96,7 @@ impl ListFiles {
             let mut file = FollowedFile::new(&path, text.clone(), state, &self.events, list.clone());
             file.begin();
             lists.insert(written.clone(), list);
-            self.followers.begin(written, owner, |asked| follow(file, asked));
+            self.followers.begin(written, owner, |link| follow(file, link));
         }
     }
 
@@ -115,13 +114,20 @@ impl ListFiles {
     pub fn ask(&self) {
         self.followers.ask();
     }
+
+    /// The files, as the tasks that follow them see them.
+    pub fn shown(&self) -> impl Iterator<Item = NamedFile> {
+        self.followers.shown().flatten()
+    }
 }
 
-async fn follow(mut file: FollowedFile<Arc<LiveList>>, asked: Arc<Notify>) {
+async fn follow(mut file: FollowedFile<Arc<LiveList>>, link: Arc<Link<Option<NamedFile>>>) {
     loop {
+        let (name, pending) = (file.name().to_owned(), file.pending().cloned());
+        link.show(Some(NamedFile { name, pending, ..NamedFile::default() }));
         tokio::select! {
             reading = file.next() => take_in(&mut file, reading),
-            () = asked.notified() => file.ask(),
+            () = link.asked() => file.ask(),
         }
     }
 }

@@ -1,13 +1,14 @@
-//! Reads the files of certificates, keys and authorities, and builds acceptors and connectors from them.
+//! Reads the files of certificates, keys, authorities and revocation lists, and builds acceptors and connectors from
+//! them.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::files::{self, FileState, look};
 use crate::model::{Credentials, Fault, Part};
-use crate::net::tls::{PairText, TlsAcceptor, TlsConnector, Unfit, system_roots};
+use crate::net::tls::{ClientTrust, PairText, TlsAcceptor, TlsConnector, Unfit, system_roots};
 
-/// A certificate, key or authority file that was read.
+/// A file of certificates, a key or revocation lists that was read.
 #[derive(Clone, Debug)]
 pub(super) struct PartFile {
     pub part: Part,
@@ -24,22 +25,22 @@ pub(super) enum Made {
     Upstream(TlsConnector),
 }
 
-/// A fault, and the file that has it. `None`: it is not the fault of one file.
+/// A fault, and the file that has it.
 #[derive(Debug)]
 pub(super) struct PartFault {
-    pub part: Option<Part>,
+    /// Its index among the files. `None`: it is not the fault of one file.
+    pub file: Option<usize>,
+    /// The line in it, from 1. `None`: the file as a whole.
+    pub line: Option<usize>,
     pub fault: Fault,
 }
 
 impl PartFile {
     /// Reads a file that the routes' file names. May block.
-    pub fn read(part: Part, written: &Path, folder: &Path) -> Result<Self, PartFault> {
+    pub fn read(part: Part, written: &Path, folder: &Path) -> Result<Self, Fault> {
         let path = folder.join(written);
         let state = look(&path);
-        match files::read(&path) {
-            Ok(content) => Ok(PartFile { part, path, text: content.bytes.into(), state }),
-            Err(fault) => Err(PartFault { part: Some(part), fault }),
-        }
+        files::read(&path).map(|content| PartFile { part, path, text: content.bytes.into(), state })
     }
 }
 
@@ -49,25 +50,32 @@ pub(super) fn called(part: Part, path: &Path) -> String {
         Part::Certificate => "the certificate",
         Part::Key => "the key",
         Part::Authority => "the authorities",
+        Part::Revocations => "the revocation list",
     };
     format!("{what} {}", path.display())
 }
 
+/// A place in a file, as editors and compilers write it: `/etc/portway/app.pem:12`.
+pub(super) fn place(path: &Path, line: Option<usize>) -> PathBuf {
+    line.map_or_else(|| path.to_owned(), |line| format!("{}:{line}", path.display()).into())
+}
+
 /// Builds an acceptor or a connector from the files. The fault says which file is wrong, if it is one. May block.
 pub(super) fn make(credentials: &Credentials, files: &[PartFile]) -> Result<Made, PartFault> {
-    let text = |part: Part| files.iter().find(|file| file.part == part).map(|file| &*file.text);
+    let texts = |part: Part| files.iter().filter(move |file| file.part == part).map(|file| &*file.text);
+    let text = |part: Part| texts(part).next();
     let pair = text(Part::Certificate).zip(text(Part::Key)).map(|(cert, key)| PairText { cert, key });
-    let authority = text(Part::Authority);
+    let authorities = text(Part::Authority);
     let made = match credentials {
         Credentials::Clients(tls) => {
-            TlsAcceptor::new(pair.unwrap_or_default(), authority, &tls.alpn).map(Made::Clients)
+            let revocations = texts(Part::Revocations).collect();
+            let clients = authorities.map(|authorities| ClientTrust { authorities, revocations });
+            TlsAcceptor::new(pair.unwrap_or_default(), clients, &tls.alpn).map(Made::Clients)
         }
-        Credentials::Upstream(_) => TlsConnector::new(pair, authority, system_roots).map(Made::Upstream),
+        Credentials::Upstream(_) => TlsConnector::new(pair, authorities, system_roots).map(Made::Upstream),
     };
-    made.map_err(|unfit| match unfit {
-        Unfit::Certificate(fault) => PartFault { part: Some(Part::Certificate), fault },
-        Unfit::Key(fault) => PartFault { part: Some(Part::Key), fault },
-        Unfit::Authority(fault) => PartFault { part: Some(Part::Authority), fault },
-        Unfit::System(fault) => PartFault { part: None, fault },
+    made.map_err(|Unfit { part, number, line, fault }| {
+        let of_part = files.iter().enumerate().filter(|(_, file)| Some(file.part) == part);
+        PartFault { file: of_part.map(|(index, _)| index).nth(number), line, fault }
     })
 }

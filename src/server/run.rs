@@ -267,6 +267,7 @@ impl Process {
             removed,
             nobody,
             listeners: server.listeners(),
+            files: server.named_files(),
             descriptors: self.descriptors.limit(),
             log_lines_lost: self.logs.lost(),
         }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::handle::RouteView;
+use super::named_file::{NamedFile, merged};
 use super::running::Server;
 use crate::proxy::route::{LiveRoute, NO_ROUTE, RouteState};
 use crate::proxy::udp::UdpListener;
@@ -40,6 +41,11 @@ impl Server {
             });
         }
         views
+    }
+
+    /// The files that the routes' file names.
+    pub fn named_files(&self) -> Vec<NamedFile> {
+        merged(self.lists.shown().chain(self.credentials.shown()))
     }
 
     /// The state of the stand-in route for clients that no route serves. `None`: no listener needs it.

@@ -1,5 +1,5 @@
-//! Reads the name and the validity of a certificate (X.509, RFC 5280, section 4.1). Does not check its signature: this
-//! reads certificates that TLS has verified, and our own.
+//! Reads the names, the validity and the key of a certificate of any version (X.509, RFC 5280, section 4.1). Does not
+//! check its signature: this reads certificates that TLS has verified, and our own.
 
 use super::der::Reader;
 
@@ -12,7 +12,8 @@ pub struct Certificate {
     pub valid: (i64, i64),
 }
 
-const SEQUENCE: u8 = 0x30;
+pub(super) const SEQUENCE: u8 = 0x30;
+const BITS: u8 = 0x03;
 const SET: u8 = 0x31;
 const OBJECT: u8 = 0x06;
 const UTC_TIME: u8 = 0x17;
@@ -24,25 +25,60 @@ const TEXTS: [u8; 4] = [0x0c, 0x13, 0x14, 0x16];
 /// The object identifier 2.5.4.3.
 const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
 
-impl Certificate {
-    /// Reads a certificate in DER. `None`: it is malformed.
-    pub fn read(der: &[u8]) -> Option<Certificate> {
+/// The parts of a certificate, as they stand in it.
+struct Parts<'b> {
+    validity: &'b [u8],
+    subject: &'b [u8],
+    key: &'b [u8],
+}
+
+impl<'b> Parts<'b> {
+    fn read(der: &'b [u8]) -> Option<Self> {
         let mut whole = Reader(Reader(der).value(SEQUENCE)?);
         let mut body = Reader(whole.value(SEQUENCE)?);
+        // Version 1 does not name its version.
         if body.peek() == Some(VERSION) {
             body.any()?;
         }
         let (_serial, _algorithm, _issuer) = (body.any()?, body.any()?, body.any()?);
-        let mut validity = Reader(body.value(SEQUENCE)?);
+        let mut next = || body.value(SEQUENCE);
+        Some(Parts { validity: next()?, subject: next()?, key: next()? })
+    }
+}
+
+impl Certificate {
+    /// Reads a certificate in DER. `None`: it is malformed.
+    pub fn read(der: &[u8]) -> Option<Certificate> {
+        let parts = Parts::read(der)?;
+        let mut validity = Reader(parts.validity);
         let valid = (time(&mut validity)?, time(&mut validity)?);
-        let common_name = common_name(Reader(body.value(SEQUENCE)?))?;
+        let common_name = common_name(parts.subject)?;
         Some(Certificate { common_name, valid })
     }
 }
 
+/// The subject of a certificate in DER, to be compared. `None`: it is malformed.
+pub fn subject(der: &[u8]) -> Option<&[u8]> {
+    Parts::read(der).map(|parts| parts.subject)
+}
+
+/// Whether a certificate in DER is for this key (SubjectPublicKeyInfo in DER). `None`: the certificate is malformed.
+/// Parameters of the algorithm are written in more than one way (RFC 3279, section 2.3.1): the key itself is compared.
+pub fn is_for_key(der: &[u8], key: &[u8]) -> Option<bool> {
+    let its_own = key_of(Parts::read(der)?.key)?;
+    Some(Reader(key).value(SEQUENCE).and_then(key_of) == Some(its_own))
+}
+
+/// Algorithm and key of a SubjectPublicKeyInfo.
+fn key_of(info: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut info = Reader(info);
+    let algorithm = Reader(info.value(SEQUENCE)?).value(OBJECT)?;
+    Some((algorithm, info.value(BITS)?))
+}
+
 /// The last common name in a subject. Outer `None`: the subject is malformed.
-fn common_name(mut subject: Reader<'_>) -> Option<Option<String>> {
-    let mut found = None;
+pub(super) fn common_name(subject: &[u8]) -> Option<Option<String>> {
+    let (mut subject, mut found) = (Reader(subject), None);
     while !subject.is_empty() {
         let mut parts = Reader(subject.value(SET)?);
         while !parts.is_empty() {
@@ -58,7 +94,7 @@ fn common_name(mut subject: Reader<'_>) -> Option<Option<String>> {
 }
 
 /// Reads `YYMMDDhhmmssZ`, or the same with a four-digit year, as seconds after 1970.
-fn time(from: &mut Reader<'_>) -> Option<i64> {
+pub(super) fn time(from: &mut Reader<'_>) -> Option<i64> {
     let (tag, text) = from.any()?;
     let digits = text.strip_suffix(b"Z")?;
     let (year, rest) = match (tag, digits.len()) {
@@ -117,6 +153,22 @@ mod tests {
         params.not_after = rcgen::date_time_ymd(years.1, 12, 31);
         let key = rcgen::KeyPair::generate().unwrap();
         params.self_signed(&key).unwrap().der().to_vec()
+    }
+
+    #[test]
+    fn the_key_and_the_names_are_found() {
+        use rcgen::PublicKeyData;
+        let (key, other) = (rcgen::KeyPair::generate().unwrap(), rcgen::KeyPair::generate().unwrap());
+        let params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        let made = params.self_signed(&key).unwrap();
+        assert_eq!(is_for_key(made.der(), &key.subject_public_key_info()), Some(true));
+        assert_eq!(is_for_key(made.der(), &other.subject_public_key_info()), Some(false));
+        assert_eq!(is_for_key(made.der(), b"no key"), Some(false));
+        assert_eq!(is_for_key(b"no certificate", b""), None);
+        assert_eq!(
+            common_name(subject(made.der()).unwrap()),
+            Some(Some("rcgen self signed cert".to_owned()))
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The admin endpoint and the commands that talk to it, from the outside: the real program, real traffic, and what is said of it.
 pub mod asker;
+mod certificates;
 mod connections;
 mod drain;
 mod edits;

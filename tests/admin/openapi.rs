@@ -2,12 +2,14 @@
 //! should have and no others.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value, json};
 
 use super::asker::{Asker, start};
 use super::plan::golden;
 use crate::harness::instance::{Backend, Flow, Port, route};
+use crate::harness::tls::PEMS;
 use crate::harness::until;
 
 /// Where a value does not fit its schema. Every key must be described, and every key that is described must be there.
@@ -100,8 +102,15 @@ fn every_path_answers_as_it_is_described() {
         backend.addr,
         dead.local()
     );
-    let (place, proxy, asker) =
-        start(&(text.clone() + &route("out", &Port::reserve().local(), &backend, "")));
+    // Files with something to say: a key that everybody may read, and later a certificate that is none.
+    let files = tempfile::tempdir().unwrap();
+    let [_, cert, key] = PEMS.write(files.path());
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let tls = format!("tls = {{ cert = \"{}\", key = \"{}\" }}\n", cert.display(), key.display());
+    let out = route("out", &Port::reserve().local(), &backend, &tls);
+    let (place, proxy, asker) = start(&(text.clone() + &out));
+    std::fs::write(&cert, "no certificate\n").unwrap();
+    until("the certificate is pending", || asker.get("/v1/status")["pending_files"][0].is_object());
     let flow = Flow::open(port.number);
     until("a check has ended", || {
         !asker.get("/v1/upstreams")["upstreams"][1]["addresses"][0]["check"]["last"].is_null()

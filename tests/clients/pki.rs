@@ -6,7 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType, IsCa,
+    KeyIdMethod, KeyPair, RevokedCertParams,
+};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -16,7 +19,10 @@ use crate::harness::instance::PATIENCE;
 static AUTHORITIES: AtomicUsize = AtomicUsize::new(0);
 
 /// Who signs certificates.
-pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    name: String,
+}
 
 /// A certificate and its key, in PEM.
 #[derive(Clone)]
@@ -30,17 +36,26 @@ impl Authority {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let number = AUTHORITIES.fetch_add(1, Ordering::Relaxed);
-        params.distinguished_name.push(DnType::CommonName, format!("authority {number}"));
-        Authority(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+        let name = format!("authority {number}");
+        params.distinguished_name.push(DnType::CommonName, name.clone());
+        Authority {
+            issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap(),
+            name,
+        }
+    }
+
+    /// Its common name.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     pub fn pem(&self) -> String {
-        self.0.pem()
+        self.issuer.pem()
     }
 
     /// Its own certificate, as that of a server: what `openssl req -x509` makes.
     pub fn itself(&self) -> Pair {
-        Pair { cert: self.pem(), key: self.0.key().serialize_pem() }
+        Pair { cert: self.pem(), key: self.issuer.key().serialize_pem() }
     }
 
     /// A certificate for a name, which is its common name too.
@@ -50,12 +65,42 @@ impl Authority {
 
     /// One that ends with that year.
     pub fn pair_until(&self, name: &str, year: i32) -> Pair {
+        self.signs(name, |params| params.not_after = rcgen::date_time_ymd(year, 12, 31))
+    }
+
+    /// One with this serial number.
+    pub fn pair_numbered(&self, name: &str, serial: u64) -> Pair {
+        self.signs(name, |params| params.serial_number = Some(serial.into()))
+    }
+
+    fn signs(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Pair {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         (params.not_before, params.not_after) =
-            (rcgen::date_time_ymd(2000, 1, 1), rcgen::date_time_ymd(year, 12, 31));
+            (rcgen::date_time_ymd(2000, 1, 1), rcgen::date_time_ymd(2099, 12, 31));
+        change(&mut params);
         let key = KeyPair::generate().unwrap();
-        Pair { cert: params.signed_by(&key, &self.0).unwrap().pem(), key: key.serialize_pem() }
+        Pair { cert: params.signed_by(&key, &self.issuer).unwrap().pem(), key: key.serialize_pem() }
+    }
+
+    /// The list of the certificates that it has revoked, until the end of that year; in PEM and in DER.
+    pub fn revokes(&self, serials: &[u64], until: i32) -> (String, Vec<u8>) {
+        let revoked = |serial: &u64| RevokedCertParams {
+            serial_number: (*serial).into(),
+            revocation_time: rcgen::date_time_ymd(2019, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2019, 1, 1),
+            next_update: rcgen::date_time_ymd(until, 12, 31),
+            crl_number: 1_u64.into(),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = list.signed_by(&self.issuer).unwrap();
+        (list.pem().unwrap(), list.der().to_vec())
     }
 
     /// How clients trust it.
@@ -73,7 +118,7 @@ impl Authority {
 
     fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
-        roots.add(self.0.der().clone()).unwrap();
+        roots.add(self.issuer.der().clone()).unwrap();
         roots
     }
 }

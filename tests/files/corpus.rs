@@ -59,6 +59,22 @@ fn certificate() {
 }
 
 #[test]
+fn revocations() {
+    for (name, bytes) in corpus("revocations") {
+        println!("{name}");
+        bodies::revocations(&bytes);
+    }
+}
+
+#[test]
+fn pem() {
+    for (name, bytes) in corpus("pem") {
+        println!("{name}");
+        bodies::pems(&bytes);
+    }
+}
+
+#[test]
 fn flows() {
     for (name, bytes) in corpus("flows") {
         println!("{name}");

@@ -4,7 +4,9 @@ use portway::config::{Plan, compile};
 use portway::model::Table;
 use portway::wire::certificate::Certificate;
 use portway::wire::client_hello::{LONGEST_RECORDS, Progress, Sniffer};
+use portway::wire::pem;
 use portway::wire::proxy::{self, Addresses};
+use portway::wire::revocations::Revocations;
 
 /// Compiling never panics. A file that is fine is fine again, and the same; one that is not can be shown.
 pub fn compiles(bytes: &[u8]) {
@@ -122,5 +124,32 @@ pub fn certificates(bytes: &[u8]) {
             "{end} of {} bytes: {part:?}, and not {whole:?}",
             bytes.len()
         );
+    }
+}
+
+/// The same for a revocation list.
+pub fn revocations(bytes: &[u8]) {
+    let whole = Revocations::read(bytes);
+    for end in 0..bytes.len() {
+        let part = Revocations::read(&bytes[..end]);
+        assert!(part.is_none() || part == whole, "{end} of {} bytes", bytes.len());
+    }
+}
+
+/// A text is read whole, and one block more behind it is one block more; or the error is in one of its lines.
+pub fn pems(bytes: &[u8]) {
+    const MORE: &[u8] = b"\n-----BEGIN X-----\nMAA=\n-----END X-----\n";
+    match pem::read(bytes) {
+        Ok(blocks) => {
+            assert!(blocks.iter().map(|block| block.bytes.len()).sum::<usize>() <= bytes.len());
+            assert!(blocks.is_sorted_by_key(|block| block.line));
+            let longer = [bytes, MORE].concat();
+            let more = pem::read(&longer).expect("it was whole before");
+            assert_eq!((&more[..more.len() - 1], more.len()), (&blocks[..], blocks.len() + 1));
+        }
+        Err(error) => {
+            let ends = bytes.iter().filter(|byte| matches!(byte, b'\n' | b'\r')).count();
+            assert!((1..=ends + 1).contains(&error.line), "{error:?}");
+        }
     }
 }

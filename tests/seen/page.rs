@@ -226,6 +226,27 @@ fn a_fault_of_the_file_is_on_the_page_with_its_picture_also_on_a_phone() {
 }
 
 #[test]
+fn o7_a_file_that_is_not_in_force_is_on_the_page_until_it_is() {
+    let Some(mut scene) = Scene::new() else { return };
+    let Scene { browser, portway, place, admin, port, backend, .. } = &mut scene;
+    let list = place.folder().join("deny.txt");
+    std::fs::write(&list, "192.0.2.1\n").unwrap();
+    place.save(&format!("{}deny = {{ file = \"deny.txt\" }}\n", text(admin, port, backend)));
+    portway.phase("reloaded");
+    assert_eq!(browser.value("document.getElementById('care').hidden"), json!(true));
+    std::fs::write(&list, "192.0.2.1\nnonsense\n").unwrap();
+    portway.phase("list refused");
+    browser.until("!document.getElementById('care').hidden");
+    let wanted = json!(format!("{} is not in force since ", list.display()));
+    browser.until(&format!("document.getElementById('care-list').innerText.startsWith({wanted})"));
+    browser.until("document.getElementById('care-list').innerText.includes('`nonsense` is not a network')");
+    std::fs::write(&list, "192.0.2.1\n192.0.2.2\n").unwrap();
+    portway.phase("list taken over");
+    browser.until("document.getElementById('care').hidden");
+    scene.end();
+}
+
+#[test]
 fn the_page_says_what_an_edit_would_change_to_who_may_ask() {
     let Some(mut scene) = Scene::new() else { return };
     let Scene { browser, place, admin, port, backend, .. } = &mut scene;

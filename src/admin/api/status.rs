@@ -26,6 +26,10 @@ pub struct Status {
     pub reload: Reload,
     /// Why the file is not what runs; none: it is.
     pub pending: Option<Pending>,
+    /// The files that it names (certificates, keys, lists) and that are not in force as they are on disk.
+    pub pending_files: Vec<PendingFile>,
+    /// What needs somebody's care before long, such as a certificate that ends.
+    pub warnings: Vec<Warning>,
     /// How many routes it has, by their state.
     pub routes: RouteCounts,
     /// How many sockets it listens on, TCP and UDP.
@@ -94,6 +98,26 @@ pub struct Pending {
     pub report: String,
     /// How many faults there are.
     pub faults: u64,
+}
+
+/// Why a file is not in force as it is on disk: what it had before is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PendingFile {
+    /// Its path.
+    pub file: String,
+    /// What is wrong.
+    pub pending: Pending,
+}
+
+/// What needs somebody's care before long.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Warning {
+    /// The file that it is about.
+    pub file: String,
+    /// What is the matter.
+    pub message: String,
+    /// What to do about it.
+    pub help: String,
 }
 
 /// Routes by their state.

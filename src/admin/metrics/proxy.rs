@@ -5,7 +5,10 @@ use std::time::SystemTime;
 use super::super::render::status;
 use super::super::snapshot::Snapshot;
 use super::text::{Kind, Page};
+use crate::files::Pending;
+use crate::net::tls::dates::Dated;
 use crate::server::history::Judged;
+use crate::server::named_file::NamedFile;
 
 pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
     let (view, status) = (&snapshot.view, status::status(snapshot));
@@ -34,6 +37,44 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
     page.family("portway_log_lines_lost", Kind::Counter, "Lines of the logs that could not be written.")
         .sample(&[], status.log_lines_lost);
     of_file(page, snapshot);
+    of_named_files(page, snapshot);
+}
+
+/// The files that the routes' file names. As many series as they have certificates in them.
+fn of_named_files(page: &mut Page, snapshot: &Snapshot) {
+    let files = &snapshot.view.files;
+    page.family(
+        "portway_file_pending_seconds",
+        Kind::Gauge,
+        "For how long a certificate, key or list has not been in force as it is on disk; 0: it is.",
+    );
+    for file in files {
+        page.sample(&[("file", &file.name)], pending_seconds(file.pending.as_ref()));
+    }
+    let end = |page: &mut Page, dated: fn(&NamedFile) -> &[Dated]| {
+        for file in files {
+            for (index, dated) in dated(file).iter().enumerate() {
+                let number = (index + 1).to_string();
+                page.sample(&[("file", &file.name), ("number", &number), ("name", &dated.name)], dated.until);
+            }
+        }
+    };
+    page.family(
+        "portway_certificate_not_after_seconds",
+        Kind::Gauge,
+        "When a certificate in force ends, since the epoch; the first of a file is the one that peers see.",
+    );
+    end(page, |file| &file.certificates);
+    page.family(
+        "portway_revocation_list_next_update_seconds",
+        Kind::Gauge,
+        "When a revocation list in force is too old, since the epoch.",
+    );
+    end(page, |file| &file.revocations);
+}
+
+fn pending_seconds(pending: Option<&Pending>) -> f64 {
+    pending.and_then(|pending| pending.since.elapsed().ok()).unwrap_or_default().as_secs_f64()
 }
 
 fn of_file(page: &mut Page, snapshot: &Snapshot) {
@@ -64,13 +105,12 @@ fn of_file(page: &mut Page, snapshot: &Snapshot) {
         "When the file was last checked, since the epoch.",
     )
     .sample(&[], since_epoch(history.at));
-    let pending = file.pending.as_ref().and_then(|pending| pending.since.elapsed().ok());
     page.family(
         "portway_config_pending_seconds",
         Kind::Gauge,
         "For how long the file has not been what runs; 0: it is.",
     )
-    .sample(&[], pending.unwrap_or_default().as_secs_f64());
+    .sample(&[], pending_seconds(file.pending.as_ref()));
     page.family(
         "portway_config_stale",
         Kind::Gauge,

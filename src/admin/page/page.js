@@ -228,6 +228,11 @@ function overview(status) {
     put($("fault-headline"), `Since ${status.pending.since}: ${status.pending.headline}`);
     put($("fault-report"), status.pending.report);
   }
+  const care = [...status.pending_files.map(f => `${f.file} is not in force since ${f.pending.since}: ${f.pending.headline}`),
+    ...status.warnings.map(w => `${w.file}: ${w.message}: ${w.help}`)];
+  $("care").hidden = !care.length;
+  if (care.join("\n") !== [...$("care-list").children].map(li => li.textContent).join("\n"))
+    $("care-list").replaceChildren(...care.map(line => element("li", line)));
 }
 function choices(found) {
   const select = $("of"), names = ["", ...found.map(r => r.name)];

@@ -1,13 +1,16 @@
 //! The proxy as a whole.
 
 use super::super::api::{
-    Limits, Pending, Phase, Reload, ReloadOutcome, RouteCounts, RouteState, Status, Use,
+    Limits, Pending, PendingFile, Phase, Reload, ReloadOutcome, RouteCounts, RouteState, Status, Use, Warning,
 };
 use super::super::snapshot::Snapshot;
 use super::super::units::{ago, count, moment};
 use super::routes;
+use crate::files;
 use crate::net::relay::pipes;
 use crate::server::history::{FileView, Judged};
+use crate::server::named_file::NamedFile;
+use crate::server::notices::Notice;
 
 pub(in super::super) fn status(snapshot: &Snapshot) -> Status {
     let view = &snapshot.view;
@@ -22,12 +25,9 @@ pub(in super::super) fn status(snapshot: &Snapshot) -> Status {
         generation_since: moment(view.since),
         file: file.map(|file| file.name.clone()),
         reload: reload(file, view.started),
-        pending: file.and_then(|file| file.pending.as_ref()).map(|pending| Pending {
-            since: moment(pending.since),
-            headline: pending.headline.clone(),
-            report: pending.report.render(false),
-            faults: count(pending.report.count()),
-        }),
+        pending: file.and_then(|file| file.pending.as_ref()).map(pending),
+        pending_files: view.files.iter().filter_map(pending_file).collect(),
+        warnings: view.files.iter().flat_map(|file| &file.notices).map(warning).collect(),
         routes: states(snapshot),
         listeners: count(view.listeners),
         traffic: snapshot.total(),
@@ -39,6 +39,24 @@ pub(in super::super) fn status(snapshot: &Snapshot) -> Status {
         limits: limits(snapshot),
         log_lines_lost: view.log_lines_lost,
     }
+}
+
+fn pending(pending: &files::Pending) -> Pending {
+    Pending {
+        since: moment(pending.since),
+        headline: pending.headline.clone(),
+        report: pending.report.render(false),
+        faults: count(pending.report.count()),
+    }
+}
+
+fn pending_file(file: &NamedFile) -> Option<PendingFile> {
+    Some(PendingFile { file: file.name.clone(), pending: pending(file.pending.as_ref()?) })
+}
+
+fn warning(notice: &Notice) -> Warning {
+    let (message, help) = notice.words();
+    Warning { file: notice.file.display().to_string(), message, help: help.to_owned() }
 }
 
 fn reload(file: Option<&FileView>, started: std::time::SystemTime) -> Reload {

@@ -41,7 +41,7 @@ fn view(second: u64, open: bool) -> View {
     let down = Some("10.0.0.9:5432: connection refused");
     let status = json!({ "version": "0.1.0", "pid": 17, "phase": "running", "started": "2026-11-25T01:00:00Z",
         "uptime": 3600.0 + second as f64, "generation": 4, "generation_since": "2026-11-25T01:50:00Z",
-        "file": "/etc/portway/portway.toml", "pending": null,
+        "file": "/etc/portway/portway.toml", "pending": null, "pending_files": [], "warnings": [],
         "reload": { "at": "2026-11-25T01:50:00Z", "age": 600.0, "outcome": "reloaded", "succeeded": 3,
                     "refused": 0, "stale": false },
         "routes": { "all": 3, "up": 1, "degraded": 1, "down": 1 }, "listeners": 3,

@@ -1,6 +1,7 @@
 //! `tls`, and how long a client may take for it: `sniff_timeout`.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -11,9 +12,9 @@ use super::family::Family;
 use crate::config::or_table::{Off, OrTable, Whether};
 use crate::config::place::{self, Place};
 use crate::config::placed::{At, Placed};
-use crate::config::read::{duration, path, text};
+use crate::config::read::{duration, path, path_of, text};
 use crate::config::table_schema::{TypedTable, typed_table};
-use crate::config::values::{Span, Text};
+use crate::config::values::{List, Span, Text};
 use crate::model::selector::ServerName;
 use crate::model::{
     Fault, Pair, Policy, Protocol, RelayMode, ServeTls, Tls, UpstreamEntry, UpstreamSpec, UpstreamTls, units,
@@ -45,6 +46,10 @@ struct TypedTls {
     /// A file (PEM) with the authorities of which clients must have a certificate. Without it clients need none.
     #[schemars(extend("examples" = ["/etc/portway/clients.pem"]))]
     client_ca: Option<Text>,
+    /// A file (PEM, or DER), or a list of files, with the certificates that these authorities have revoked. With it each
+    /// authority needs a list, and one that is too old refuses all its clients.
+    #[schemars(extend("examples" = ["/etc/portway/revoked.pem"]))]
+    crl: Option<List>,
     /// Whether TLS is spoken to the upstream, which is always verified: true, or a table.
     #[schemars(extend("examples" = [true]))]
     upstream: Option<OrTable<Whether, TypedUpstreamTls>>,
@@ -128,9 +133,28 @@ fn tls(place: Place<'_>, typed: Option<OrTable<Off, TypedTls>>, faults: &mut Vec
         );
         faults.push(Placed::new(place.value("client_ca"), fault));
     }
+    let crl = revoked(place, typed.crl, faults);
     let upstream = upstream(place, typed.upstream, faults);
-    let clients = pair.map(|pair| Arc::new(ServeTls { pair, client_ca, alpn: Vec::new() }));
+    let clients = pair.map(|pair| Arc::new(ServeTls { pair, client_ca, crl, alpn: Vec::new() }));
     (faults.len() == before).then_some(Tls { clients, upstream })
+}
+
+/// The files of `crl`.
+fn revoked(place: Place<'_>, typed: Option<List>, faults: &mut Vec<Placed>) -> Vec<PathBuf> {
+    let Some(List(typed)) = typed else { return Vec::new() };
+    let example = "write the path of a file, or a list of paths: crl = \"revoked.pem\"";
+    if typed.is_empty() {
+        faults.push(Placed::new(place.value("crl"), Fault::new("`crl` is an empty list", example)));
+    }
+    if !place.table.contains_key("client_ca") && !place::is_misspelt(place, "client_ca") {
+        let fault = Fault::new(
+            "`crl` has no use: clients need no certificate",
+            "add the authorities that they must have one from: client_ca = \"clients.pem\"",
+        );
+        faults.push(Placed::new(place.value("crl"), fault));
+    }
+    let paths = typed.iter().zip(place.items("crl"));
+    paths.filter_map(|(typed, value)| path_of("crl", typed, value, faults)).collect()
 }
 
 /// A certificate and its key: both, or none.

@@ -4,7 +4,9 @@ use std::fmt;
 use std::io;
 
 use rustls::pki_types::{ServerName, UnixTime};
-use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible};
+use rustls::{
+    AlertDescription, CertRevocationListError, CertificateError, Error, InvalidMessage, PeerIncompatible,
+};
 
 use crate::net::error::plain;
 
@@ -82,6 +84,9 @@ impl std::error::Error for TlsError {}
 fn told(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match error {
         Error::InvalidCertificate(error) => certificate(error, f),
+        Error::InvalidCertRevocationList(CertRevocationListError::BadSignature) => {
+            f.write_str("the revocation list of its authority is signed with another key (tls.crl)")
+        }
         Error::AlertReceived(alert) => alerted(*alert, f),
         Error::NoCertificatesPresented => f.write_str("it presents no certificate, and must (tls.client_ca)"),
         Error::NoApplicationProtocol => f.write_str("it offers none of the protocols of `alpn`"),
@@ -124,6 +129,17 @@ fn certificate(error: &CertificateError, f: &mut fmt::Formatter<'_>) -> fmt::Res
             let names = if presented.is_empty() { "no name".to_owned() } else { dns(presented) };
             write!(f, "its certificate is for {}, not for {}", names, shown(expected))
         }
+        CertificateError::Revoked => f.write_str("its certificate is revoked (tls.crl)"),
+        CertificateError::UnknownRevocationStatus => f.write_str(
+            "no list of tls.crl says whether its certificate is revoked: each authority on the way to client_ca needs one",
+        ),
+        CertificateError::ExpiredRevocationListContext { time, next_update } => {
+            let ago = between(*next_update, *time);
+            write!(f, "the revocation list of its authority was due to be replaced {ago} ago (tls.crl)")
+        }
+        CertificateError::Other(other) if other.to_string().contains("UnsupportedCertVersion") => f.write_str(
+            "its certificate is of X.509 version 1, which says too little to be verified: make one of version 3",
+        ),
         // This is webpki's error, which is not part of rustls's own interface.
         CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => f.write_str(
             "its certificate is an authority's own, and none of a server (self-signed, with CA:TRUE): \

@@ -6,6 +6,7 @@
 //! nothing for an idle connection.
 
 mod begin;
+pub mod dates;
 mod fault;
 mod pem;
 mod session;
@@ -15,4 +16,4 @@ pub use begin::{accept, connect};
 pub use fault::TlsError;
 pub(super) use session::OutBuf;
 pub use session::Session;
-pub use setup::{PairText, TlsAcceptor, TlsConnector, Unfit, system_roots, validity};
+pub use setup::{ClientTrust, PairText, TlsAcceptor, TlsConnector, Unfit, system_roots};

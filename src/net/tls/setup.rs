@@ -5,13 +5,16 @@ use std::sync::{Arc, LazyLock};
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs;
-use rustls::server::WebPkiClientVerifier;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, Error, RootCertStore, ServerConfig};
+use rustls::{CertRevocationListError, ClientConfig, RootCertStore, ServerConfig};
 
-use super::pem;
-use crate::model::Fault;
-use crate::wire::certificate::Certificate;
+use super::pem::{self, Flaw, Item};
+use crate::model::{Fault, Part};
+use crate::wire::certificate::is_for_key;
+use crate::wire::revocations::Revocations;
 
 /// The cryptography of every configuration. Explicit, so that nothing depends on which one a program has installed.
 static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(aws_lc_rs::default_provider()));
@@ -26,15 +29,24 @@ pub struct TlsConnector(Arc<ClientConfig>);
 
 /// Which file cannot be used, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unfit {
-    /// The file of `cert`.
-    Certificate(Fault),
-    /// The file of `key`.
-    Key(Fault),
-    /// The file of `client_ca` or `ca`.
-    Authority(Fault),
-    /// The authorities of this system.
-    System(Fault),
+pub struct Unfit {
+    /// What the file is for. `None`: no file has the fault.
+    pub part: Option<Part>,
+    /// Which one of the files for that, from 0.
+    pub number: usize,
+    /// The line in it. `None`: the file as a whole.
+    pub line: Option<usize>,
+    /// What is wrong.
+    pub fault: Fault,
+}
+
+/// Whose certificates clients must have.
+#[derive(Clone, Debug)]
+pub struct ClientTrust<'t> {
+    /// The certificates of the authorities, in PEM.
+    pub authorities: &'t [u8],
+    /// The certificates that they have revoked, each text in PEM or DER. Empty: none is.
+    pub revocations: Vec<&'t [u8]>,
 }
 
 /// The contents of a certificate file and of its key file.
@@ -46,28 +58,42 @@ pub struct PairText<'t> {
     pub key: &'t [u8],
 }
 
+impl Unfit {
+    fn of(part: Part) -> impl Fn(Flaw) -> Unfit {
+        move |Flaw { line, fault }| Unfit { part: Some(part), number: 0, line, fault }
+    }
+
+    fn no_file(fault: Fault) -> Unfit {
+        Unfit { part: None, number: 0, line: None, fault }
+    }
+
+    /// A fault that no file can cause.
+    fn internal(error: impl std::fmt::Display) -> Unfit {
+        Unfit::no_file(Fault::new(format!("TLS cannot be set up: {error}"), "report this as a bug"))
+    }
+}
+
 impl TlsAcceptor {
-    /// `authority`: if given, clients must have a certificate from it. `alpn`: the protocols to offer, the best first.
-    pub fn new(pair: PairText<'_>, authority: Option<&[u8]>, alpn: &[String]) -> Result<TlsAcceptor, Unfit> {
+    /// `clients`: whose certificate they must have; `None`: they need none. `alpn`: the protocols to offer, the best
+    /// first.
+    pub fn new(
+        pair: PairText<'_>,
+        clients: Option<ClientTrust<'_>>,
+        alpn: &[String],
+    ) -> Result<TlsAcceptor, Unfit> {
         let resolver = SingleCertAndKey::from(certified(pair)?);
         let builder =
             ServerConfig::builder_with_provider(PROVIDER.clone()).with_safe_default_protocol_versions();
-        let builder = builder.map_err(|error| Unfit::Key(internal(&error)))?;
-        let builder = match authority {
+        let builder = builder.map_err(Unfit::internal)?;
+        let builder = match clients {
             None => builder.with_no_client_auth(),
-            Some(text) => {
-                let verifier =
-                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots(text)?), PROVIDER.clone())
-                        .build();
-                builder
-                    .with_client_cert_verifier(verifier.map_err(|error| Unfit::Authority(internal(&error)))?)
-            }
+            Some(clients) => builder.with_client_cert_verifier(verifier(clients)?),
         };
         let mut config = builder.with_cert_resolver(Arc::new(resolver));
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.clone().into_bytes()).collect();
         // Stateless. Ticket keys live as long as these files are in use: a client that other files would refuse has no
         // valid ticket for them.
-        config.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| Unfit::Key(internal(&error)))?;
+        config.ticketer = aws_lc_rs::Ticketer::new().map_err(Unfit::internal)?;
         Ok(TlsAcceptor(Arc::new(config)))
     }
 
@@ -86,12 +112,11 @@ impl TlsConnector {
     ) -> Result<TlsConnector, Unfit> {
         let roots = match authority {
             Some(text) => roots(text)?,
-            None => system().map_err(Unfit::System)?,
+            None => system().map_err(Unfit::no_file)?,
         };
         let builder =
             ClientConfig::builder_with_provider(PROVIDER.clone()).with_safe_default_protocol_versions();
-        let builder =
-            builder.map_err(|error| Unfit::Authority(internal(&error)))?.with_root_certificates(roots);
+        let builder = builder.map_err(Unfit::internal)?.with_root_certificates(roots);
         let mut config = match pair {
             None => builder.with_no_client_auth(),
             Some(pair) => {
@@ -126,47 +151,92 @@ pub fn system_roots() -> Result<RootCertStore, Fault> {
     ))
 }
 
-/// When the first certificate of a file begins to be valid and when it expires, in seconds after 1970. `None` if it
-/// cannot be read.
-pub fn validity(cert: &[u8]) -> Option<(i64, i64)> {
-    let chain = pem::certificates(cert).ok()?;
-    Certificate::read(chain.first()?).map(|certificate| certificate.valid)
+fn certified(pair: PairText<'_>) -> Result<CertifiedKey, Unfit> {
+    let chain = pem::certificates(pair.cert).map_err(Unfit::of(Part::Certificate))?;
+    let key = pem::key(pair.key).map_err(Unfit::of(Part::Key))?;
+    // The text of the error may quote what it read.
+    let key = PROVIDER.key_provider.load_private_key(key);
+    let of_key = |fault| Unfit::of(Part::Key)(Flaw { line: None, fault });
+    let key = key.map_err(|_| of_key(pem::unknown_key()))?;
+    // Not by rustls, which reads no certificate of version 1. A client reads it, and judges it.
+    let fits = |certificate: &Item<CertificateDer<'_>>| match key.public_key() {
+        Some(public) => is_for_key(&certificate.value, &public),
+        None => Some(true),
+    };
+    match chain.first().map(|first| (first, fits(first))) {
+        Some((_, Some(true))) => {}
+        Some((first, None)) => return Err(Unfit::of(Part::Certificate)(unreadable(first.line))),
+        _ => return Err(of_key(misfit(chain.iter().position(|other| fits(other) == Some(true))))),
+    }
+    Ok(CertifiedKey::new(chain.into_iter().map(|item| item.value).collect(), key))
 }
 
-fn certified(pair: PairText<'_>) -> Result<CertifiedKey, Unfit> {
-    let chain = pem::certificates(pair.cert).map_err(Unfit::Certificate)?;
-    let key = pem::key(pair.key).map_err(Unfit::Key)?;
-    CertifiedKey::from_der(chain, key, &PROVIDER).map_err(|error| match error {
-        Error::InconsistentKeys(_) => Unfit::Key(Fault::new(
+/// `other`: which certificate of the file the key belongs to, from 0.
+fn misfit(other: Option<usize>) -> Fault {
+    match other {
+        Some(index) => Fault::new(
+            format!("the key belongs to certificate {} of the file, not to the first", index + 1),
+            "put that certificate first: those between it and its authority follow it",
+        ),
+        None => Fault::new(
             "the key does not belong to the certificate",
             "give the key that the certificate was made for; the first certificate of the file counts",
-        )),
-        Error::InvalidCertificate(_) => Unfit::Certificate(Fault::new(
-            "the first certificate in it is not one that can be read",
-            "make it anew: openssl x509 -in CERT -noout -text shows what is there",
-        )),
-        // The text of the error may quote what it read.
-        _ => Unfit::Key(Fault::new(
-            "the key is of a kind that is not known here",
-            "use RSA of 2048 bits and more, ECDSA (P-256, P-384, P-521) or Ed25519",
-        )),
-    })
+        ),
+    }
+}
+
+fn unreadable(line: usize) -> Flaw {
+    let help = "make it anew: openssl x509 -in CERT -noout -text shows what is there";
+    Flaw::at(line, "this certificate is not one that can be read", help)
 }
 
 fn roots(text: &[u8]) -> Result<RootCertStore, Unfit> {
     let mut roots = RootCertStore::empty();
-    for certificate in pem::certificates(text).map_err(Unfit::Authority)? {
-        roots.add(certificate).map_err(|_| {
-            Unfit::Authority(Fault::new(
-                "a certificate in it is not one that can be read",
-                "make it anew: openssl x509 -in CERT -noout -text shows what is there",
-            ))
-        })?;
+    for Item { value, line } in pem::certificates(text).map_err(Unfit::of(Part::Authority))? {
+        roots.add(value).map_err(|_| Unfit::of(Part::Authority)(unreadable(line)))?;
     }
     Ok(roots)
 }
 
-/// A fault that no file can cause.
-fn internal(error: &dyn std::fmt::Display) -> Fault {
-    Fault::new(format!("TLS cannot be set up: {error}"), "report this as a bug")
+/// Verifies clients as HAProxy (`crl-file`) and nginx (`ssl_crl`) do: each certificate but the authority's own needs a
+/// list that is not too old.
+fn verifier(clients: ClientTrust<'_>) -> Result<Arc<dyn ClientCertVerifier>, Unfit> {
+    let roots = Arc::new(roots(clients.authorities)?);
+    let verifier = |lists: Vec<CertificateRevocationListDer<'static>>| {
+        let builder = WebPkiClientVerifier::builder_with_provider(roots.clone(), PROVIDER.clone());
+        builder.with_crls(lists).enforce_revocation_expiration().build()
+    };
+    let mut all = Vec::new();
+    for (number, text) in clients.revocations.into_iter().enumerate() {
+        let of_file = |flaw| Unfit { number, ..Unfit::of(Part::Revocations)(flaw) };
+        for Item { value, line } in pem::revocations(text).map_err(of_file)? {
+            if let Err(VerifierBuilderError::InvalidCrl(error)) = verifier(vec![value.clone()]) {
+                return Err(of_file(unusable_list(line, &value, &error)));
+            }
+            all.push(value);
+        }
+    }
+    verifier(all).map_err(Unfit::internal)
+}
+
+fn unusable_list(line: usize, list: &[u8], error: &CertRevocationListError) -> Flaw {
+    let read = Revocations::read(list);
+    let (what, help) = match (error, read) {
+        (_, None) => ("is not one that can be read", "openssl crl -in FILE -noout -text shows what is there"),
+        (_, Some(list)) if list.is_version_1 => (
+            "is of version 1, which has no number and cannot be used",
+            "give lists a number: `crlnumber`, and `crl_extensions = crl_ext`, in openssl.cnf",
+        ),
+        (_, Some(list)) if list.next_update.is_none() => {
+            ("does not say when the next one is due", "openssl ca -gencrl -crldays 30 makes one that does")
+        }
+        (CertRevocationListError::UnsupportedDeltaCrl, _) => {
+            ("has only what is new since another one", "give the whole list")
+        }
+        (CertRevocationListError::UnsupportedIndirectCrl, _) => {
+            ("is for certificates of other authorities", "give the list of each authority")
+        }
+        _ => ("has parts that are not known here", "openssl crl -in FILE -noout -text shows what is there"),
+    };
+    Flaw::at(line, format!("this revocation list {what}"), help)
 }
