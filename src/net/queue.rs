@@ -38,10 +38,13 @@ impl SendQueue {
             |answer: rustix::io::Result<i32>| answer.map_or(0, |bytes| u64::try_from(bytes).unwrap_or(0));
         // SAFETY: both requests write one C int through the pointer that `Getter` owns, and change nothing.
         let held = read(unsafe { ioctl(&socket, Getter::<SIOCOUTQ, i32>::new()) });
+        if held == 0 {
+            return SendQueue::EMPTY;
+        }
         // SAFETY: as above.
         let unsent = read(unsafe { ioctl(&socket, Getter::<SIOCOUTQNSD, i32>::new()) });
         // A reset leaves the numbers as they were.
-        let lost = held > 0 && info(&socket).is_none_or(|info| info.tcpi_state == CLOSED);
+        let lost = info(&socket).is_none_or(|info| info.tcpi_state == CLOSED);
         if lost { SendQueue::EMPTY } else { SendQueue { held, unsent } }
     }
 

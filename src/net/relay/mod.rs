@@ -29,12 +29,13 @@ pub use rules::RelayRules;
 pub use side::{Side, Streams};
 pub use traffic::Traffic;
 
-/// Moves bytes both ways until the connection has ended, and passes its end on: a FIN as a FIN, anything else as a
-/// reset. Dropping the future leaves both sockets open and the remaining bytes unsent.
+/// Moves bytes both ways until the connection has ended, and passes each FIN on but the last, which is that of the
+/// caller's close. Unless both sides have sent FIN, the caller resets what it closes. Dropping the future leaves both
+/// sockets open and the remaining bytes unsent.
 pub async fn relay(streams: Streams<'_>, rules: &RelayRules<'_>, traffic: &Traffic) -> Ending {
     let (sockets, timeouts) = (streams.sockets(), rules.timeouts);
     // All branches but the usual one are boxed: a task is as large as its largest branch.
-    let ending = match rules.mode {
+    match rules.mode {
         _ if streams.has_tls() || !rules.bandwidth.is_free() => {
             Box::pin(buffered::run(streams, rules, traffic)).await
         }
@@ -42,11 +43,5 @@ pub async fn relay(streams: Streams<'_>, rules: &RelayRules<'_>, traffic: &Traff
         RelayMode::Auto | RelayMode::Splice => {
             plain::run(sockets, timeouts, traffic, rules.mode == RelayMode::Splice).await
         }
-    };
-    // Anything but a clean end becomes a reset.
-    if !matches!(ending, Ending::Closed(_)) {
-        sockets.client.reset_on_close();
-        sockets.upstream.reset_on_close();
     }
-    ending
 }

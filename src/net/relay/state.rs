@@ -181,7 +181,9 @@ impl<'a> RelayState<'a> {
         let sent = || self.traffic.towards(side.other()).load(Ordering::Relaxed);
         let delivered = || self.has_ended(side) && unsent(other).held == 0;
         progress(other, not_reading, sent, delivered).await;
-        if let Some(error) = socket.take_error() {
+        if !self.is_dead(side)
+            && let Some(error) = socket.take_error()
+        {
             self.failed(side, &error);
         }
         self.ending_of(side)

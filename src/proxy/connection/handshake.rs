@@ -31,7 +31,7 @@ pub(super) async fn accept(
             if outcome == Outcome::BadTls {
                 // A reset could overtake the alert that says what is wrong.
                 Box::pin(client.socket.socket.part(PARTING)).await;
-                client.socket.ended_cleanly();
+                client.socket.needs_no_reset();
             }
             return Err(outcome);
         }

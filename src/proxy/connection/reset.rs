@@ -13,13 +13,13 @@ pub(super) struct ResetOnDrop {
 }
 
 impl ResetOnDrop {
-    /// Wraps the socket of a new connection. It is reset on drop until [`ResetOnDrop::ended_cleanly`] is called.
+    /// Wraps the socket of a new connection. It is reset on drop until [`ResetOnDrop::needs_no_reset`] is called.
     pub fn new(socket: Socket) -> Self {
         ResetOnDrop { socket: Arc::new(socket), clean: false }
     }
 
-    /// From now on a drop closes the socket without a reset: both sides have had their FIN.
-    pub fn ended_cleanly(&mut self) {
+    /// From now on a drop closes the socket without a reset: both sides have sent FIN, or the kernel has closed it.
+    pub fn needs_no_reset(&mut self) {
         self.clean = true;
     }
 }
