@@ -235,7 +235,7 @@ async fn probe(route: &Route, addr: &UpstreamAddr) -> UpstreamProbe {
     if route.policy.protocol == Protocol::Tcp {
         probe.result = ProbeResult::Refuses;
         let timeout = PROBE_TIME.min(route.policy.timeouts.connect);
-        let options = DialOptions { timeout, keepalive: None, before_tls: &[] };
+        let options = DialOptions { timeout, before_tls: &[] };
         for addr in &addresses {
             match dial(addr, options, None).await {
                 Ok(_) => {

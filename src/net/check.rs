@@ -33,7 +33,7 @@ pub async fn check(
 ) -> Result<(), CheckError> {
     let failed = |why: String| Err(CheckError::Failed(why));
     let ends = Instant::now() + check.timeout;
-    let options = DialOptions { timeout: check.timeout, keepalive: None, before_tls };
+    let options = DialOptions { timeout: check.timeout, before_tls };
     let tls = tls.filter(|_| check.port.is_none());
     let mut stream = match dial(&at_port(upstream, check.port), options, tls).await {
         Ok((stream, _)) => stream,

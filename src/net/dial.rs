@@ -14,13 +14,11 @@ use super::tls::{self, TlsConnector, TlsError};
 use super::{Socket, Stream};
 use crate::model::{Peer, UpstreamAddr};
 
-/// Timeout, keepalive and first bytes of one attempt.
+/// Timeout and first bytes of one attempt.
 #[derive(Clone, Copy, Debug)]
 pub struct DialOptions<'a> {
     /// Bounds the whole attempt, including the TLS handshake.
     pub timeout: Duration,
-    /// TCP keepalive of the new socket: idle time before the first probe. `None`: off.
-    pub keepalive: Option<Duration>,
     /// Bytes to send before the TLS handshake, such as a PROXY header. Not sent without TLS.
     pub before_tls: &'a [u8],
 }
@@ -113,7 +111,7 @@ fn connected(addr: SocketAddr, stream: Tcp) -> (Socket, Peer) {
 }
 
 async fn attempt(addr: SocketAddr, options: DialOptions<'_>) -> io::Result<Tcp> {
-    timeout(options.timeout, Tcp::connect(addr, options.keepalive)).await.unwrap_or_else(|_| Err(timed_out()))
+    timeout(options.timeout, Tcp::connect(addr)).await.unwrap_or_else(|_| Err(timed_out()))
 }
 
 fn timed_out() -> io::Error {

@@ -21,7 +21,15 @@ pub(super) fn keepalive_interval(idle: Duration) -> Duration {
 /// On Linux an accepted socket inherits these options from its listening socket, so they cost no call per connection.
 pub(super) fn tune(socket: &SockRef<'_>, keepalive: Option<Duration>) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
-    let Some(idle) = keepalive else { return socket.set_keepalive(false) };
+    match keepalive {
+        Some(idle) => set_keepalive(socket, idle),
+        None => socket.set_keepalive(false),
+    }
+}
+
+/// Turns keepalive on. The idle time is set after that, and so counts from the last byte (tcp_sock_set_keepidle_locked()
+/// in the kernel).
+pub(super) fn set_keepalive(socket: &SockRef<'_>, idle: Duration) -> io::Result<()> {
     let probes = TcpKeepalive::new()
         .with_time(idle)
         .with_interval(keepalive_interval(idle))

@@ -4,12 +4,15 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, SendFlags};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::UnixStream;
 
+use super::options::set_keepalive;
 use super::tcp::Tcp;
 
 /// A connected stream socket. Dropping it lets the kernel choose how to close it; [`Socket::reset`] forces a reset.
@@ -43,6 +46,14 @@ impl Socket {
     /// Closes with a reset.
     pub fn reset(self) {
         self.reset_on_close();
+    }
+
+    /// Sets TCP keepalive: the first probe comes after `idle` of silence, counted from the last byte before this call.
+    pub fn keep_alive(&self, idle: Duration) {
+        if let Socket::Tcp(stream) = self {
+            // Fails only on a socket that is dead already.
+            drop(set_keepalive(&SockRef::from(stream), idle));
+        }
     }
 
     /// Resolves when the kernel reports an error of the connection: a reset, an unanswered keepalive, an unreachable

@@ -16,8 +16,6 @@ use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::options::tune;
-
 /// Flags that every socket is created with.
 pub(super) const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
 
@@ -54,18 +52,21 @@ impl Tcp {
     }
 
     /// Connects, without a timeout of its own. Dropping the future cancels the attempt.
-    pub(super) async fn connect(addr: SocketAddr, keepalive: Option<Duration>) -> io::Result<Self> {
+    pub(super) async fn connect(addr: SocketAddr) -> io::Result<Self> {
         let family = if addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let socket = socket_with(family, SocketType::STREAM, FLAGS, Some(ipproto::TCP))?;
-        tune(&SockRef::from(&socket), keepalive)?;
+        SockRef::from(&socket).set_tcp_nodelay(true)?;
         match connect(&socket, &addr) {
             // A signal does not end an attempt (connect(2)).
             Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }
         let connecting = Tcp::new(socket)?;
-        connecting.0.ready(Interest::WRITABLE).await?.retain_ready();
-        match connecting.take_error()? {
+        let mut guard = connecting.0.ready(Interest::WRITABLE | Interest::ERROR).await?;
+        let failed = guard.ready().is_error();
+        guard.retain_ready();
+        drop(guard);
+        match failed.then(|| connecting.take_error()).transpose()?.flatten() {
             None => Ok(connecting),
             Some(error) => Err(error),
         }

@@ -143,6 +143,8 @@ impl Process {
         let (handle, requests) =
             Handle::new(server.shared.clone(), server.admin.subscribe(), endpoint.child());
         endpoint.spawn(admin(handle));
+        let shared = server.shared.clone();
+        endpoint.spawn(async move { shared.keep_alive().await });
         let mut outside = Channels { signals, manager, requests };
         self.serve_edits(&mut server, &mut edits, &mut outside).await;
         self.stop(&mut server, edits.as_ref(), &mut outside).await;

@@ -7,6 +7,7 @@ mod connect;
 mod failover;
 mod gateway;
 mod half_close;
+mod keepalive;
 mod listen;
 mod lost;
 mod pressure;

@@ -270,7 +270,7 @@ async fn try_all(live: &LiveRoute) {
     while let Some(step) = candidates.pool.next(&mut walk, Instant::now().into_std()) {
         let Some(candidate) = candidates.get(step.index) else { return };
         let before_tls = candidate.endpoint.own_header();
-        let options = DialOptions { timeout: policy.timeouts.connect, keepalive: None, before_tls };
+        let options = DialOptions { timeout: policy.timeouts.connect, before_tls };
         if candidate.endpoint.attempt(step.attempt, options).await.is_ok() {
             return;
         }

@@ -121,9 +121,12 @@ impl RecordGuard {
         known.connected_after(self.open.age());
     }
 
-    /// Lets the open table look at the socket of that upstream. Keeps only a weak reference.
+    /// Lets the open table look at the socket of that upstream, of which it keeps only a weak reference, and begins its
+    /// keepalive.
     pub fn set_upstream_socket(&self, upstream: &Arc<Socket>) {
         self.open.set_upstream_socket(upstream);
+        let idle = self.open.known().owner.route.policy.timeouts.keepalive;
+        self.shared.keepalive.begin(&self.open, upstream, idle);
     }
 
     /// Sets the outcome. If none is set, the drop decides: drained, killed, or an internal fault.

@@ -3,6 +3,7 @@
 
 mod access_log;
 mod guard;
+mod late;
 mod open;
 mod shared;
 

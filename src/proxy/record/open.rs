@@ -101,6 +101,11 @@ impl Known {
         self.connect = Some(u32::try_from(time.as_micros()).unwrap_or(u32::MAX));
     }
 
+    /// The socket of its upstream. `None`: closed, or not connected yet.
+    pub(super) fn upstream_socket(&self) -> Option<Arc<Socket>> {
+        self.sockets[1].upgrade()
+    }
+
     /// The counters of its upstream. `None` until they include this connection.
     pub fn tally(&self) -> Option<&Tally> {
         self.tally.as_deref()
@@ -177,7 +182,7 @@ impl OpenConnection {
     /// The sockets of the client and of the upstream. `None`: closed, or not connected yet.
     pub fn sockets(&self) -> [Option<Arc<Socket>>; 2] {
         let known = self.known();
-        [known.sockets[0].upgrade(), known.sockets[1].upgrade()]
+        [known.sockets[0].upgrade(), known.upstream_socket()]
     }
 
     /// Kills it: the connection is reset, and its record says [`Outcome::Killed`].
@@ -227,6 +232,10 @@ impl OpenConnection {
 
 /// How many shards the table has, each with its own lock.
 const SHARDS: usize = 16;
+
+/// How far a sweep has come: the last visited id of each shard.
+#[derive(Debug, Default)]
+pub(super) struct Swept([u64; SHARDS]);
 
 /// All that is open. Ids grow, so each shard is sorted by age.
 #[derive(Debug)]
@@ -283,6 +292,28 @@ impl OpenTable {
         for shard in 0..SHARDS as u64 {
             self.shard(shard).values().for_each(&mut look);
         }
+    }
+
+    /// Visits each entry that has become older than `age` since the last sweep. Returns whether there are younger ones.
+    pub(super) fn each_older(
+        &self,
+        age: Duration,
+        swept: &mut Swept,
+        mut look: impl FnMut(&OpenConnection),
+    ) -> bool {
+        let mut young = false;
+        for (shard, last) in swept.0.iter_mut().enumerate() {
+            let entries = lock(&self.shards[shard]);
+            for (id, open) in entries.range(*last + 1..) {
+                if open.age() < age {
+                    young = true;
+                    break;
+                }
+                look(open);
+                *last = *id;
+            }
+        }
+        young
     }
 
     /// The first `most` entries after this id that `wanted` accepts, sorted by id, and whether there are more.

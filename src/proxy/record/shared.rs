@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::Record;
 use super::access_log::AccessLog;
+use super::late::LateKeepalive;
 use super::open::OpenTable;
 use crate::proxy::route::{ConnectionLimit, RouteState, SessionLimit};
 use crate::state::Tally;
@@ -24,6 +25,8 @@ pub struct Shared {
     pub sessions: Arc<SessionLimit>,
     /// The connections and sessions that are open now.
     pub open: OpenTable,
+    /// Keepalive of the upstreams' sockets.
+    pub keepalive: LateKeepalive,
     next_id: AtomicU64,
     /// Random, drawn at the start. With a connection's id it makes a name that no other process uses.
     nonce: u64,
@@ -39,6 +42,7 @@ impl Shared {
             connections: ConnectionLimit::new(connections),
             sessions: Arc::default(),
             open: OpenTable::default(),
+            keepalive: LateKeepalive::default(),
             next_id: AtomicU64::new(1),
             nonce: fastrand::u64(..),
             killed: AtomicBool::new(false),
@@ -53,6 +57,11 @@ impl Shared {
     /// Whether [`Shared::kill`] was called.
     pub fn is_killed(&self) -> bool {
         self.killed.load(Ordering::Relaxed)
+    }
+
+    /// Gives connections their keepalive in time. Never returns.
+    pub async fn keep_alive(&self) {
+        self.keepalive.sweep(&self.open).await;
     }
 
     /// A name that no other connection of any process has. It ends with the `id` of the access log.
