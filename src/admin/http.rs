@@ -14,8 +14,10 @@ use tokio::time::timeout;
 pub(super) const BODY_TIME: Duration = Duration::from_secs(10);
 /// The error for a client that was too slow.
 pub(super) const LATE: &str = "the request did not come in time";
-/// The largest body, in bytes: as large as the largest file that is read.
+/// The largest body of a client that may change what runs, in bytes: as large as the largest file that is read.
 const BODY: usize = crate::files::LARGEST as usize;
+/// The largest body of any other client, in bytes. Larger ones are read one at a time.
+pub(super) const SMALL_BODY: usize = 64 * 1024;
 
 /// One request, without its body.
 #[derive(Debug)]
@@ -26,13 +28,15 @@ pub(super) struct Request {
     pub query: String,
     pub host: Option<String>,
     pub origin: Option<String>,
+    /// `Sec-Fetch-Site`: how far the page that a browser shows is from this address.
+    pub fetch_site: Option<String>,
     /// The token of `Authorization: Bearer`.
     pub token: Option<String>,
     pub accept: String,
 }
 
 /// One answer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Answer {
     pub status: u16,
     pub kind: &'static str,
@@ -42,7 +46,7 @@ pub(super) struct Answer {
 }
 
 /// Why a request reaches no call: the status of the answer, and its error.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Wrong {
     pub status: u16,
     pub error: &'static str,
@@ -64,6 +68,7 @@ impl Request {
         if field(header::TRANSFER_ENCODING)?.is_some() {
             return Err(Wrong::new(411, "send the body with its length (Content-Length)"));
         }
+        let authority = head.uri.authority().map(ToString::to_string);
         let bearer = field(header::AUTHORIZATION)?;
         let bearer = bearer.as_deref().and_then(|value| value.split_once(' '));
         let bearer = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
@@ -71,8 +76,10 @@ impl Request {
             method: head.method.clone(),
             path: head.uri.path().to_owned(),
             query: head.uri.query().unwrap_or_default().to_owned(),
-            host: field(header::HOST)?,
+            // RFC 9112, 3.2.2: the authority of an absolute form counts, and not `Host`.
+            host: authority.or(field(header::HOST)?),
             origin: field(header::ORIGIN)?,
+            fetch_site: field(HeaderName::from_static("sec-fetch-site"))?,
             token: bearer.map(|(_, token)| token.trim().to_owned()),
             accept: field(header::ACCEPT)?.unwrap_or_default(),
         })
@@ -88,20 +95,28 @@ fn field(headers: &HeaderMap, name: HeaderName) -> Result<Option<String>, Wrong>
     Ok(Some(text.trim().to_owned()))
 }
 
-/// Reads the whole body of a request.
-pub(super) async fn read(body: Incoming) -> Result<Vec<u8>, Wrong> {
-    const TOO_LARGE: Wrong = Wrong::new(413, "the body is larger than 16 MiB");
-    let length = body.size_hint().lower();
-    if length > BODY as u64 {
-        return Err(TOO_LARGE);
+/// The length of a body, as its head says.
+pub(super) fn length(body: &Incoming) -> u64 {
+    body.size_hint().lower()
+}
+
+/// Reads the whole body of a request. `changes`: it is that of a client that may change what runs.
+pub(super) async fn read(body: Incoming, changes: bool) -> Result<Vec<u8>, Wrong> {
+    let (most, too_large) = match changes {
+        true => (BODY, Wrong::new(413, "the body is larger than 16 MiB")),
+        false => (SMALL_BODY, Wrong::new(413, "the body is larger than 64 KiB")),
+    };
+    let length = length(&body);
+    if length > most as u64 {
+        return Err(too_large);
     }
-    let mut body = Limited::new(body, BODY);
+    let mut body = Limited::new(body, most);
     let whole = async {
         // In one piece: the allocator gives it back at once, and keeps thousands of small ones.
         let mut whole = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| match error.is::<LengthLimitError>() {
-                true => TOO_LARGE,
+                true => too_large,
                 false => Wrong::new(400, "the body was cut off"),
             })?;
             whole.extend_from_slice(&frame.into_data().unwrap_or_default());

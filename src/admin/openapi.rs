@@ -5,13 +5,15 @@ use std::sync::LazyLock;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
+use super::answer::json as json_answer;
 use super::calls::CALLS;
+use super::http::Answer;
 use super::schemas::Schemas;
 
-/// The whole document.
-pub(super) fn document() -> &'static Value {
-    static DOCUMENT: LazyLock<Value> = LazyLock::new(build);
-    &DOCUMENT
+/// The whole document, as it is sent: it is the same at every time.
+pub(super) fn document() -> Answer {
+    static DOCUMENT: LazyLock<Answer> = LazyLock::new(|| json_answer(200, &build()));
+    DOCUMENT.clone()
 }
 
 fn build() -> Value {

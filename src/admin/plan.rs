@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout};
 use super::api::{
     DescriptorBudget, KeyChange, ListenerProbe, Plan, PlannedRoute, ProbeResult, UpstreamProbe,
 };
+use super::rights::Shown;
 use super::units::{count, seconds};
 use crate::config::{self, Compiled, Report, key_changes};
 use crate::files;
@@ -18,7 +19,7 @@ use crate::model::{Fault, OnChange, Protocol, Route, UpstreamAddr};
 use crate::net::dial::DialOptions;
 use crate::net::{dial, look_up};
 use crate::server::Handle;
-use crate::server::handle::{DryRun, Stopping};
+use crate::server::handle::{DryRun, Stopping, Tries};
 
 /// The most upstreams that one plan tries.
 const PROBES: usize = 64;
@@ -27,9 +28,6 @@ const AT_ONCE: usize = 16;
 /// The time limit of one look-up, and of one connect.
 const PROBE_TIME: Duration = Duration::from_secs(3);
 
-/// One plan at a time: its probes use descriptors that nobody has reserved.
-static TURN: Semaphore = Semaphore::const_new(1);
-
 /// Why there is no plan.
 #[derive(Debug)]
 pub(super) enum NoPlan {
@@ -37,26 +35,44 @@ pub(super) enum NoPlan {
     Stopping(Stopping),
 }
 
-/// What a text would change. `None`: the text of the running proxy's file, as it is now.
-pub(super) async fn plan(handle: &Handle, text: Option<Vec<u8>>) -> Result<Plan, NoPlan> {
-    // The semaphore is never closed.
-    let _turn = TURN.acquire().await;
+/// The text of a plan.
+pub(super) enum PlanOf {
+    /// The running proxy's file, as it is now.
+    File,
+    /// A text that was posted, and what right its sender has shown.
+    Text(Vec<u8>, Shown),
+}
+
+impl PlanOf {
+    /// Whoever has a token may not look at files of this host through a text.
+    fn tries(&self) -> Tries {
+        match self {
+            PlanOf::File | PlanOf::Text(_, Shown::Owner) => Tries::Everything,
+            PlanOf::Text(..) => Tries::NoFiles,
+        }
+    }
+}
+
+/// What a text would change. The caller has its turn ([`super::turns`]): the probes use descriptors that nobody has
+/// reserved.
+pub(super) async fn plan(handle: &Handle, of: PlanOf) -> Result<Plan, NoPlan> {
+    let tries = of.tries();
     let view = handle.view().await.map_err(NoPlan::Stopping)?;
     let name = view.file.map_or_else(|| "the text".to_owned(), |file| file.name);
     let gone = Fault::new("reading it failed inside Portway", "please report it, with the file");
     let gone = Report::about_file(&name, gone);
     // A large text, or a slow disk, takes time.
-    let compiled = tokio::task::spawn_blocking(move || compile(&name, text)).await;
+    let compiled = tokio::task::spawn_blocking(move || compile(&name, of)).await;
     let compiled = compiled.unwrap_or(Err(gone)).map_err(NoPlan::Faults)?;
-    let dry_run = handle.dry_run(compiled).await.map_err(NoPlan::Stopping)?.map_err(NoPlan::Faults)?;
-    let upstreams = probe_all(handle, new_upstreams(&dry_run)).await;
+    let dry_run = handle.dry_run(compiled, tries).await.map_err(NoPlan::Stopping)?.map_err(NoPlan::Faults)?;
+    let upstreams = probe_all(handle, new_upstreams(&dry_run), tries).await;
     Ok(shown(dry_run, upstreams))
 }
 
-fn compile(name: &str, text: Option<Vec<u8>>) -> Result<Compiled, Report> {
-    let text = match text {
-        Some(text) => text,
-        None => files::read(name.as_ref()).map_err(|fault| Report::about_file(name, fault))?.bytes,
+fn compile(name: &str, of: PlanOf) -> Result<Compiled, Report> {
+    let text = match of {
+        PlanOf::Text(text, _) => text,
+        PlanOf::File => files::read(name.as_ref()).map_err(|fault| Report::about_file(name, fault))?.bytes,
     };
     config::compile(name, &text)
 }
@@ -84,6 +100,7 @@ fn shown(dry_run: DryRun, upstreams: Vec<UpstreamProbe>) -> Plan {
         settings: settings(&dry_run),
         listeners: listeners.collect(),
         closed: closed.chain(closed_udp).collect(),
+        not_tried: dry_run.not_tried.clone(),
         upstreams,
         descriptors: DescriptorBudget {
             needed: count(dry_run.descriptors_needed),
@@ -170,15 +187,21 @@ fn new_upstreams(dry_run: &DryRun) -> Vec<(Arc<Route>, UpstreamAddr)> {
     found
 }
 
-async fn probe_all(handle: &Handle, wanted: Vec<(Arc<Route>, UpstreamAddr)>) -> Vec<UpstreamProbe> {
+async fn probe_all(
+    handle: &Handle,
+    wanted: Vec<(Arc<Route>, UpstreamAddr)>,
+    tries: Tries,
+) -> Vec<UpstreamProbe> {
     let (turns, scope) = (Arc::new(Semaphore::new(AT_ONCE)), handle.scope.child());
     // The probes end with this future: whoever asks may give up.
     let _ended = scope.clone().kill_on_drop();
     let mut answers = Vec::new();
     let mut untried = Vec::new();
     for (number, (route, addr)) in wanted.into_iter().enumerate() {
-        if number >= PROBES {
-            untried.push(blank(&route, &addr));
+        let no_file = tries == Tries::NoFiles && matches!(addr, UpstreamAddr::Unix(_));
+        if number >= PROBES || no_file {
+            let error = no_file.then(|| "Unix sockets are tried only for whoever asks over one".to_owned());
+            untried.push(UpstreamProbe { error, ..blank(&route, &addr) });
             continue;
         }
         let (reply, answer) = tokio::sync::oneshot::channel();

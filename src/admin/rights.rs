@@ -22,6 +22,19 @@ pub(super) enum Right {
     Change,
 }
 
+/// What a client has shown with its request: what else it may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Shown {
+    /// No right: it asks for what everybody may have.
+    Nothing,
+    /// The token for reading.
+    Read,
+    /// The token for changing what runs.
+    Change,
+    /// The permissions of the Unix socket's file let it in: it is a user of this host whom the operator trusts with all.
+    Owner,
+}
+
 /// Why a request is refused.
 #[derive(Debug)]
 pub(super) struct Refusal {
@@ -30,28 +43,35 @@ pub(super) struct Refusal {
     pub problem: Problem,
 }
 
-/// Checks that a request has the right that it needs.
-pub(super) fn check(settings: &AdminSettings, request: &Request, right: Right) -> Result<(), Refusal> {
-    if matches!(settings.listen, ListenAddr::Unix(_)) || right == Right::None {
-        return Ok(());
+/// Checks that a request has the right that it needs. Returns what right it has shown.
+pub(super) fn check(settings: &AdminSettings, request: &Request, right: Right) -> Result<Shown, Refusal> {
+    if matches!(settings.listen, ListenAddr::Unix(_)) {
+        return Ok(Shown::Owner);
     }
     let knows = |secret: &Option<crate::model::Secret>| match (secret, &request.token) {
         (Some(secret), Some(offered)) => secret.is(offered),
         _ => false,
     };
-    let changes = knows(&settings.token);
-    let reads = changes || knows(&settings.read_token);
+    let shown = match (knows(&settings.token), knows(&settings.read_token)) {
+        (true, _) => Shown::Change,
+        (false, true) => Shown::Read,
+        (false, false) => Shown::Nothing,
+    };
+    if right == Right::None {
+        return Ok(shown);
+    }
     // A page of somebody else does not know a token.
-    if !reads {
+    if shown == Shown::Nothing {
         by_address(request)?;
     }
     same_origin(request)?;
     let open = settings.is_local() && settings.read_token.is_none();
     match right {
-        Right::None => Ok(()),
-        Right::Read if reads || open => Ok(()),
-        Right::Read => Err(unauthorized(request, "reading needs a token")),
-        Right::Change if changes => Ok(()),
+        Right::Read if shown == Shown::Nothing && !open => {
+            Err(unauthorized(request, "reading needs a token"))
+        }
+        Right::None | Right::Read => Ok(shown),
+        Right::Change if shown >= Shown::Change => Ok(shown),
         Right::Change if settings.token.is_none() => Err(Refusal {
             status: 403,
             problem: Problem::new(
@@ -89,19 +109,28 @@ fn by_address(request: &Request) -> Result<(), Refusal> {
     Err(Refusal { status: 421, problem })
 }
 
-/// Refuses a request from a page of another origin. A browser says in `Origin` where the page is from.
+/// Refuses a request from a page of another origin. A browser says in `Origin` where the page is from; where it leaves
+/// that out, as for an image or a link, it says in `Sec-Fetch-Site` how far it is.
 fn same_origin(request: &Request) -> Result<(), Refusal> {
-    let Some(origin) = &request.origin else { return Ok(()) };
+    let Some(origin) = &request.origin else {
+        let site = request.fetch_site.as_deref().unwrap_or("none");
+        // "none": a person has typed the address.
+        if ["same-origin", "none"].contains(&site) {
+            return Ok(());
+        }
+        return Err(foreign("another site"));
+    };
     let host = request.host.as_deref().unwrap_or_default();
     let own = ["http://", "https://"].iter().any(|scheme| origin.strip_prefix(scheme) == Some(host));
     if own && !host.is_empty() {
         return Ok(());
     }
-    let problem = Problem::new(
-        format!("the request comes from a page of `{}`", tidy(origin)),
-        "only pages of this address may ask".to_owned(),
-    );
-    Err(Refusal { status: 403, problem })
+    Err(foreign(&format!("`{}`", tidy(origin))))
+}
+
+fn foreign(whose: &str) -> Refusal {
+    let error = format!("the request comes from a page of {whose}");
+    Refusal { status: 403, problem: Problem::new(error, "only pages of this address may ask".to_owned()) }
 }
 
 fn without_port(host: &str) -> &str {
@@ -142,6 +171,7 @@ mod tests {
             query: String::new(),
             host: Some(host.to_owned()),
             origin: origin.map(ToOwned::to_owned),
+            fetch_site: None,
             token: token.map(ToOwned::to_owned),
             accept: String::new(),
         }
@@ -150,7 +180,7 @@ mod tests {
     /// The status for each right (none, read, change); 0: it is granted.
     fn may(settings: &AdminSettings, request: &Request) -> [u16; 3] {
         [Right::None, Right::Read, Right::Change]
-            .map(|right| check(settings, request, right).map_or_else(|refusal| refusal.status, |()| 0))
+            .map(|right| check(settings, request, right).map_or_else(|refusal| refusal.status, |_| 0))
     }
 
     #[test]
@@ -193,5 +223,31 @@ mod tests {
             assert_eq!(origin(other, token), 403, "{other}");
         }
         assert_eq!(may(&plain, &request("proxy.example", None, Some(TOKEN)))[1], 0);
+        let site = |site: &str, origin, right: usize| {
+            let asked = Request {
+                fetch_site: Some(site.to_owned()),
+                ..request("127.0.0.1:9180", origin, Some(TOKEN))
+            };
+            may(&plain, &asked)[right]
+        };
+        let own = Some("http://127.0.0.1:9180");
+        assert_eq!(
+            [site("none", None, 2), site("same-origin", None, 2), site("same-origin", own, 2)],
+            [0; 3]
+        );
+        for other in ["cross-site", "same-site", "x"] {
+            assert_eq!([0, 1, 2].map(|right| site(other, None, right)), [0, 403, 403], "{other}");
+        }
+    }
+
+    #[test]
+    fn what_a_request_shows_is_what_it_knows() {
+        let both = settings("9180", true, true);
+        let shown = |right, token| check(&both, &request("10.0.0.1", None, token), right).ok();
+        assert_eq!(shown(Right::None, None), Some(Shown::Nothing));
+        assert_eq!(shown(Right::None, Some(READ)), Some(Shown::Read));
+        assert_eq!(shown(Right::Read, Some(TOKEN)), Some(Shown::Change));
+        let open = settings("127.0.0.1:9180", true, false);
+        assert_eq!(check(&open, &request("127.0.0.1", None, None), Right::Read).ok(), Some(Shown::Nothing));
     }
 }

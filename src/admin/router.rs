@@ -1,5 +1,6 @@
 //! Finds the call of a request, checks whether it may be made, and answers it.
 
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use hyper::{Method, header};
@@ -9,27 +10,37 @@ use super::answer::{json, problem, stopping, text};
 use super::api::Problem;
 use super::calls::{CALLS, Call};
 use super::http::{Answer, Request};
-use super::plan::{NoPlan, plan};
+use super::plan::{NoPlan, PlanOf, plan};
 use super::render::{connections, routes, status, upstreams};
-use super::rights::{self, Right};
+use super::rights::{self, Right, Shown};
 use super::snapshot::Snapshot;
 use super::{acts, metrics, openapi, page};
-use crate::server::Handle;
 use crate::server::handle::Stopping;
+use crate::server::{AdminSocket, Handle};
 
 /// A server task that does not answer for this long is dead.
 const ALIVE: Duration = Duration::from_secs(10);
 
-/// The call that a request makes. `None`: there is no such call. Fails, with the answer, if it may not be made.
-pub(super) fn permitted(handle: &Handle, request: &Request) -> Result<Option<Call>, Answer> {
+/// The call that a request makes, and what right it has shown. `None`: there is no such call. Fails, with the answer, if
+/// it may not be made.
+pub(super) fn permitted(
+    handle: &Handle,
+    of: &Weak<AdminSocket>,
+    request: &Request,
+) -> Result<(Option<Call>, Shown), Answer> {
     let posts = request.method == Method::POST;
     let row = CALLS.iter().find(|row| row.path == request.path && (row.method == Method::POST) == posts);
     // A client without rights does not learn which paths do not exist.
     let right = row.map_or(if posts { Right::Change } else { Right::Read }, |row| row.right);
-    let settings = handle.admin.borrow().as_ref().map(|listener| listener.settings.clone());
-    let Some(settings) = settings else { return Err(stopping(Stopping)) };
-    match rights::check(&settings, request, right) {
-        Ok(()) => Ok(row.map(|row| row.call)),
+    let now = handle.admin.borrow().clone();
+    let Some(now) = now else { return Err(stopping(Stopping)) };
+    // Another socket gives other rights.
+    if !of.ptr_eq(&Arc::downgrade(&now.socket)) {
+        return Err(problem(503, "the admin endpoint has moved", "ask where [admin] listens now"));
+    }
+    let settings = &now.settings;
+    match rights::check(settings, request, right) {
+        Ok(shown) => Ok((row.map(|row| row.call), shown)),
         Err(refusal) => {
             let mut answer = json(refusal.status, &refusal.problem);
             if refusal.status == 401 {
@@ -40,10 +51,30 @@ pub(super) fn permitted(handle: &Handle, request: &Request) -> Result<Option<Cal
     }
 }
 
+/// Whether a call may take seconds, and uses what is bounded elsewhere: such calls take turns.
+pub(super) fn takes_long(call: Option<Call>) -> bool {
+    matches!(call, Some(Call::Plan | Call::PlanText))
+}
+
+/// The answer while too many wait for their turn.
+pub(super) fn busy() -> Answer {
+    problem(
+        503,
+        "too many plans and large bodies wait for their turn",
+        "try again once one of them is answered",
+    )
+}
+
+/// A body, and what right its client has shown.
+pub(super) struct Posted {
+    pub body: Vec<u8>,
+    pub shown: Shown,
+}
+
 /// Answers a request whose body has arrived.
-pub(super) async fn answer(handle: &Handle, call: Option<Call>, request: &Request, body: Vec<u8>) -> Answer {
+pub(super) async fn answer(handle: &Handle, call: Option<Call>, request: &Request, posted: Posted) -> Answer {
     match call {
-        Some(call) => answer_call(handle, call, request, body).await.unwrap_or_else(stopping),
+        Some(call) => answer_call(handle, call, request, posted).await.unwrap_or_else(stopping),
         None if request.method == Method::POST => {
             let shown: String = request.path.chars().take(100).collect();
             problem(404, &format!("nothing takes a POST at {shown}"), "see /v1/openapi.json")
@@ -56,7 +87,7 @@ async fn answer_call(
     handle: &Handle,
     call: Call,
     request: &Request,
-    body: Vec<u8>,
+    Posted { body, shown }: Posted,
 ) -> Result<Answer, Stopping> {
     let snapshot = || Snapshot::take(handle);
     Ok(match call {
@@ -71,7 +102,7 @@ async fn answer_call(
             true => problem(503, "Portway is draining", "send new clients elsewhere"),
         },
         Call::Metrics => metrics::answer(&snapshot().await?, &request.accept),
-        Call::OpenApi => json(200, openapi::document()),
+        Call::OpenApi => openapi::document(),
         Call::Status => json(200, &status::status(&snapshot().await?)),
         Call::Routes => json(200, &routes::routes(&snapshot().await?)),
         Call::Upstreams => json(200, &upstreams::upstreams(&snapshot().await?)),
@@ -79,8 +110,8 @@ async fn answer_call(
             Ok(page) => json(200, &page),
             Err(said) => json(400, &said),
         },
-        Call::Plan => planned(plan(handle, None).await)?,
-        Call::PlanText => planned(plan(handle, Some(body)).await)?,
+        Call::Plan => planned(plan(handle, PlanOf::File).await)?,
+        Call::PlanText => planned(plan(handle, PlanOf::Text(body, shown)).await)?,
         Call::Kill => match acts::read(&body).and_then(|kill| acts::kill(handle, &kill)) {
             Ok(killed) => json(200, &killed),
             Err(said) => json(400, &said),

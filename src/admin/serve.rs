@@ -2,8 +2,9 @@
 
 use std::error::Error;
 use std::io;
-use std::sync::Arc;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -11,17 +12,21 @@ use hyper::Response;
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use tokio::io::AsyncWriteExt;
-use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
+use tokio::task::yield_now;
+use tokio::time::{sleep, timeout};
 
 use super::answer::problem;
-use super::http::{BODY_TIME, LATE, Never, Request, Wrong, read, response};
-use super::io::{HttpIo, Times, Waits};
-use super::router;
+use super::guests::{Guest, Guests, Stage, Times};
+use super::http::{self, Answer, BODY_TIME, LATE, Never, Request, SMALL_BODY, Wrong, response};
+use super::io::HttpIo;
+use super::rights::Shown;
+use super::router::{self, Posted};
+use super::turns::turn;
 use crate::net::Socket;
-use crate::server::{ADMIN_CONNECTIONS, AdminListener, Handle};
-use crate::tasks::{Scope, Task};
+use crate::server::{AdminListener, AdminSocket, Handle};
+use crate::tasks::Scope;
 
 /// The most bytes of a request's head.
 const HEAD: usize = 16 * 1024;
@@ -33,10 +38,13 @@ const TIMES: Times = Times { idle: Duration::from_secs(60), head: Duration::from
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long the rest of a refused request is read.
 const LINGER: Duration = Duration::from_secs(1);
+/// How long answers under way may take once the endpoint has moved.
+const LAST_ANSWERS: Duration = Duration::from_secs(30);
 
 /// Serves the endpoint that the file configures, and after an edit the next one. Returns when the server has gone.
 pub async fn serve(handle: Handle) {
     let mut admin = handle.admin.clone();
+    let guests = Guests::new();
     loop {
         let Some(listener) = admin.borrow_and_update().clone() else {
             if admin.changed().await.is_err() {
@@ -44,12 +52,18 @@ pub async fn serve(handle: Handle) {
             }
             continue;
         };
-        let guests = handle.scope.child();
+        let endpoint =
+            Endpoint { handle: handle.clone(), guests: guests.clone(), scope: handle.scope.child() };
+        let moved = watch::Sender::new(false);
         tokio::select! {
-            () = accept(&listener, &handle, &guests) => {}
+            () = endpoint.accept(&listener, &moved) => {}
             () = replaced(&mut admin, &listener) => {}
         }
-        guests.kill();
+        // The answer to the call that moved it is still to be sent: connections end once they have no request.
+        handle.scope.spawn(async move {
+            moved.send_replace(true);
+            endpoint.scope.drain(LAST_ANSWERS).await;
+        });
     }
 }
 
@@ -62,83 +76,96 @@ async fn replaced(admin: &mut watch::Receiver<Option<Arc<AdminListener>>>, liste
     drop(admin.wait_for(|now| !same(now)).await);
 }
 
-/// One open connection of the endpoint.
-struct OpenConnection {
-    task: Task,
-    waits: Arc<Waits>,
+/// What the connections of one address need.
+struct Endpoint {
+    handle: Handle,
+    guests: Arc<Guests>,
+    scope: Scope,
 }
 
-/// Accepts connections until it is dropped. Once [`ADMIN_CONNECTIONS`] are open, the one that has waited longest for a
-/// request is closed: whoever only holds connections keeps nobody out.
-async fn accept(listener: &AdminListener, handle: &Handle, scope: &Scope) {
-    // One has left, or waits for a request.
-    let left = Arc::new(Notify::new());
-    let mut guests: Vec<OpenConnection> = Vec::new();
-    let begun = Instant::now();
-    loop {
-        let Ok(socket) = listener.socket.accept().await else {
-            sleep(PAUSE).await;
-            continue;
-        };
+impl Endpoint {
+    /// Accepts connections until it is dropped.
+    async fn accept(&self, listener: &AdminListener, moved: &watch::Sender<bool>) {
         loop {
-            guests.retain(|guest| Arc::strong_count(&guest.waits) > 1);
-            if guests.len() < ADMIN_CONNECTIONS {
-                break;
-            }
-            let waiting = guests.iter().filter_map(|guest| Some((guest.waits.since()?, guest)));
-            if let Some((_, longest)) = waiting.min_by_key(|(since, _)| *since) {
-                longest.task.kill();
-            }
-            left.notified().await;
+            let Ok((socket, peer)) = listener.socket.accept().await else {
+                sleep(PAUSE).await;
+                continue;
+            };
+            let guest = self.guests.admit(&peer).await;
+            let (id, of) = (guest.id, Arc::downgrade(&listener.socket));
+            let visit = Visit { handle: self.handle.clone(), guest: Arc::new(guest), of };
+            let task = self.scope.spawn(converse(socket, visit, moved.subscribe()));
+            self.guests.note_task(id, task);
         }
-        let waits = Arc::new(Waits::new(begun, left.clone()));
-        let (mine, departure, handle) = (waits.clone(), Departure(left.clone()), handle.clone());
-        let task = scope.spawn(async move {
-            // Dropped after `mine`: whoever is notified sees that the connection is gone.
-            let _departure = departure;
-            converse(socket, handle, mine).await;
-        });
-        guests.push(OpenConnection { task, waits });
     }
 }
 
-/// Notifies, when dropped, that a connection has ended, however it ended.
-struct Departure(Arc<Notify>);
-
-impl Drop for Departure {
-    fn drop(&mut self) {
-        self.0.notify_one();
-    }
+/// What one connection is served with.
+struct Visit {
+    handle: Handle,
+    guest: Arc<Guest>,
+    /// The socket that it was accepted from.
+    of: Weak<AdminSocket>,
 }
 
-async fn converse(socket: Socket, handle: Handle, waits: Arc<Waits>) {
-    let refused = AtomicBool::new(false);
+async fn converse(socket: Socket, visit: Visit, mut moved: watch::Receiver<bool>) {
+    let (guest, refused, again) = (&visit.guest, AtomicBool::new(false), AtomicBool::new(false));
     let service = service_fn(|request| async {
-        waits.end();
-        let answer = answer(&handle, request, &refused).await;
-        waits.answer();
+        guest.reaches(Stage::Body);
+        // hyper would answer all requests that have come, one after the other, before anybody else has a turn.
+        if again.swap(true, Ordering::Relaxed) {
+            yield_now().await;
+        }
+        let answer = answer(&visit, request, &refused).await;
+        guest.reaches(Stage::Answer);
         Ok::<_, Never>(answer)
     });
-    let io = HttpIo::bounded(&socket, waits.clone(), TIMES);
-    let ended = http1::Builder::new()
-        .max_buf_size(HEAD)
-        .max_headers(FIELDS)
-        .half_close(true)
-        .serve_connection(io, service)
-        .await;
-    if ended.as_ref().is_err_and(is_late) && waits.has_begun() {
-        // hyper sends no answer to a client whose head was too slow.
-        let answer = problem(408, LATE, "see /v1/openapi.json");
-        let (kind, length) = (answer.kind, answer.body.len());
-        let head = format!(
-            "HTTP/1.1 408 Request Timeout\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
-        );
-        let late = [head.into_bytes(), answer.body].concat();
-        drop(timeout(LINGER, (&socket).write_all(&late)).await);
+    let io = HttpIo::bounded(&socket, guest.clone(), TIMES);
+    let mut conversation = pin!(
+        http1::Builder::new()
+            .max_buf_size(HEAD)
+            .max_header_size(HEAD)
+            .max_headers(FIELDS)
+            .half_close(true)
+            .serve_connection(io, service)
+    );
+    let ended = tokio::select! {
+        ended = conversation.as_mut() => ended,
+        // On an error the endpoint is gone, and this task with it.
+        () = async { drop(moved.wait_for(|moved| *moved).await) } => {
+            conversation.as_mut().graceful_shutdown();
+            conversation.await
+        }
+    };
+    // hyper sends no answer of its own to these.
+    let unanswered = ended.as_ref().err().and_then(|error| {
+        if error.is_parse_version_h2() {
+            let help = "speak HTTP/1.1, as `curl --http1.1` does; see /v1/openapi.json";
+            return Some((
+                "505 HTTP Version Not Supported",
+                problem(505, "this endpoint does not speak HTTP/2", help),
+            ));
+        }
+        let late = is_late(error) && guest.stage() == Stage::Head;
+        late.then(|| ("408 Request Timeout", problem(408, LATE, "see /v1/openapi.json")))
+    });
+    if let Some((status, answer)) = unanswered {
+        last_words(&socket, status, answer).await;
     }
     if ended.is_err() || refused.load(Ordering::Relaxed) {
         linger(&socket).await;
     }
+}
+
+/// Sends an answer after which the connection ends.
+async fn last_words(socket: &Socket, status: &str, answer: Answer) {
+    let (kind, length) = (answer.kind, answer.body.len());
+    let head = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+    );
+    let words = [head.into_bytes(), answer.body].concat();
+    // The client may be gone.
+    drop(timeout(LINGER, (&mut &*socket).write_all(&words)).await);
 }
 
 /// Whether the client was too slow.
@@ -149,20 +176,36 @@ fn is_late(error: &hyper::Error) -> bool {
 
 /// Answers one request. Sets `refused` if a body was not read.
 async fn answer(
-    handle: &Handle,
+    visit: &Visit,
     request: hyper::Request<Incoming>,
     refused: &AtomicBool,
 ) -> Response<Full<Bytes>> {
+    let Visit { handle, guest, of } = visit;
     let (head, body) = request.into_parts();
     let answered = async {
         let request = Request::of(&head)?;
-        let call = match router::permitted(handle, &request) {
-            Ok(call) => call,
+        let (call, shown) = match router::permitted(handle, of, &request) {
+            Ok(permitted) => permitted,
             // The body of a request that may not be made is not read.
             Err(answer) => return Ok((answer, false)),
         };
-        let body = read(body).await?;
-        Ok((router::answer(handle, call, &request, body).await, true))
+        if shown != Shown::Nothing {
+            guest.proves();
+        }
+        let changes = shown >= Shown::Change;
+        let large = changes && http::length(&body) > SMALL_BODY as u64;
+        let _turn = match large || router::takes_long(call) {
+            true => {
+                guest.reaches(Stage::Work);
+                let Some(turn) = turn(shown).await else { return Ok((router::busy(), false)) };
+                Some(turn)
+            }
+            false => None,
+        };
+        guest.reaches(Stage::Body);
+        let body = http::read(body, changes).await?;
+        guest.reaches(Stage::Work);
+        Ok((router::answer(handle, call, &request, Posted { body, shown }).await, true))
     };
     match answered.await {
         Ok((answer, true)) => response(answer, false),
@@ -181,13 +224,19 @@ fn refuse(head: &hyper::http::request::Parts, refused: &AtomicBool) -> bool {
     has_body
 }
 
-/// Reads a little of the remaining input, for a moment: unread input turns the close into a reset, which could destroy
-/// the answer.
+/// Reads and forgets a little of the remaining input, for a moment: unread input turns the close into a reset, which
+/// could destroy the answer.
 async fn linger(socket: &Socket) {
+    const MOST: usize = 1 << 20;
     // The client may be gone.
     drop((&mut &*socket).shutdown().await);
-    let mut rest = Vec::new();
-    let read =
-        async { while rest.len() < 1 << 20 && matches!(socket.recv_into(&mut rest).await, Ok(1..)) {} };
-    drop(timeout(LINGER, read).await);
+    let (mut read, mut piece) = (0, [0; 4096]);
+    let reads = async {
+        while read < MOST
+            && let Ok(more @ 1..) = (&mut &*socket).read(&mut piece).await
+        {
+            read += more;
+        }
+    };
+    drop(timeout(LINGER, reads).await);
 }

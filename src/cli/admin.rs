@@ -27,6 +27,10 @@ use crate::model::{AdminSettings, ListenAddr, Secret};
 
 /// How long a connect to one address may take.
 const CONNECT: Duration = Duration::from_secs(5);
+/// How long an answer may take, where nothing has to be tried or waited for.
+const QUICK: Duration = Duration::from_secs(10);
+/// How long an answer may take that waits for the disk, for names or for upstreams, and for others of its kind.
+const LONG: Duration = Duration::from_secs(300);
 
 /// Which proxy is meant.
 #[derive(Clone, Debug, clap::Args)]
@@ -47,6 +51,8 @@ pub struct Proxy {
 pub struct Admin {
     at: At,
     token: Option<Secret>,
+    /// How long an answer may take.
+    patience: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -64,6 +70,9 @@ pub enum Failure {
     /// Nobody answers there.
     #[error("no running Portway answers at {0}: {1}")]
     Silent(String, #[source] io::Error),
+    /// It takes connections, and does not answer in time.
+    #[error("{0} has not answered within {secs} seconds", secs = .1.as_secs())]
+    Late(String, Duration),
     /// It answers with an error: the HTTP status, and the problem.
     #[error("{}", .1.error)]
     Refused(u16, Problem),
@@ -84,6 +93,9 @@ impl Failure {
                 "write [admin] into the file, with listen = \"127.0.0.1:9180\", or give its address: --admin ADDR",
             ),
             Failure::Silent(..) => Some("is it running, with this [admin] in its file?"),
+            Failure::Late(..) => Some(
+                "it may be paused or overloaded: look at its log and its processor time. What was asked for may still be done",
+            ),
             Failure::Unsendable => Some("give it without that character: --token, $PORTWAY_TOKEN, --admin"),
             Failure::Strange(..) => None,
         }
@@ -109,7 +121,7 @@ impl Proxy {
             Some(text) => {
                 // Its token may still be in the file.
                 let of_file = || of_file(&self.config).ok().and_then(|settings| settings.token);
-                Ok(Admin { at: At::from(text.as_str()), token: token.or_else(of_file) })
+                Ok(Admin::new(At::from(text.as_str()), token.or_else(of_file)))
             }
             None => {
                 let AdminSettings { listen, token: of_file, read_token } = of_file(&self.config)?;
@@ -124,7 +136,7 @@ impl Proxy {
                     }
                     ListenAddr::Any(port) => At::Tcp(format!("127.0.0.1:{port}")),
                 };
-                Ok(Admin { at, token: token.or(of_file).or(read_token) })
+                Ok(Admin::new(at, token.or(of_file).or(read_token)))
             }
         }
     }
@@ -163,7 +175,18 @@ impl fmt::Display for Admin {
 }
 
 impl Admin {
-    /// Gets a value, such as `/v1/status`. Waits for the answer as long as it takes.
+    fn new(at: At, token: Option<Secret>) -> Admin {
+        Admin { at, token, patience: QUICK }
+    }
+
+    /// For calls that try or wait for something: plans and reloads. Waits longer for an answer.
+    #[must_use]
+    pub fn patient(mut self) -> Admin {
+        self.patience = LONG;
+        self
+    }
+
+    /// Gets a value, such as `/v1/status`.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         self.value(&self.exchange(Method::GET, path, b"")?)
     }
@@ -185,25 +208,41 @@ impl Admin {
         let silent = |error| Failure::Silent(self.to_string(), error);
         let strange = |why: String| Failure::Strange(self.to_string(), why);
         let runtime = Builder::new_current_thread().enable_all().build().map_err(silent)?;
-        let (status, body) = runtime.block_on(async {
-            let request = self.request(method, path, body).map_err(|_| Failure::Unsendable)?;
-            match &self.at {
-                At::Unix(path) => {
-                    let stream = UnixStream::connect(path).await.map_err(silent)?;
-                    self.ask(stream, request).await
-                }
-                At::Tcp(addr) => {
-                    let stream = connect(addr).await.map_err(silent)?;
-                    self.ask(stream, request).await
+        let request = self.request(method, path, body).map_err(|_| Failure::Unsendable)?;
+        // Where strangers take every place of the endpoint, a connection may end before its turn. A question can be asked
+        // again; whether an order was carried out is not known.
+        let asked = async {
+            let mut more = if request.method() == Method::GET { 2 } else { 0 };
+            loop {
+                match self.once(request.clone()).await {
+                    Err(Failure::Silent(_, error)) if more > 0 && error.kind() == io::ErrorKind::Other => {
+                        more -= 1
+                    }
+                    answer => return answer,
                 }
             }
-        })?;
+        };
+        let late = || Err(Failure::Late(self.to_string(), self.patience));
+        let answer =
+            runtime.block_on(async { timeout(self.patience, asked).await.unwrap_or_else(|_| late()) });
+        // A look-up in the system's resolver cannot be cancelled.
+        runtime.shutdown_background();
+        let (status, body) = answer?;
         if status.is_success() {
             return Ok(body);
         }
         match serde_json::from_slice(&body) {
             Ok(problem) => Err(Failure::Refused(status.as_u16(), problem)),
             Err(_) => Err(strange(format!("HTTP status {}", status.as_u16()))),
+        }
+    }
+
+    /// Makes a connection for one request.
+    async fn once(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Vec<u8>), Failure> {
+        let silent = |error| Failure::Silent(self.to_string(), error);
+        match &self.at {
+            At::Unix(path) => self.ask(UnixStream::connect(path).await.map_err(silent)?, request).await,
+            At::Tcp(addr) => self.ask(connect(addr).await.map_err(silent)?, request).await,
         }
     }
 

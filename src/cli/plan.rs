@@ -45,7 +45,7 @@ pub fn run(args: &Args) -> ExitCode {
             }
         },
     };
-    let plan = args.proxy.find().and_then(|proxy| ask(&proxy, text));
+    let plan = args.proxy.find().and_then(|proxy| ask(&proxy.patient(), text));
     match plan {
         Ok(plan) => {
             let shown = match args.json {
@@ -139,6 +139,12 @@ fn probes(text: &mut String, plan: &Plan) {
             }
         };
     }
+    for path in &plan.not_tried {
+        let _ = writeln!(
+            text,
+            "  not tried: {path} (over TCP nothing of the file system is; `portway check` does it there)"
+        );
+    }
     for upstream in &plan.upstreams {
         let (sign, said) = probed(upstream);
         let _ = writeln!(text, "{sign} {}: {said}", upstream.upstream);
@@ -169,6 +175,8 @@ fn probed(upstream: &UpstreamProbe) -> (&'static str, String) {
         ProbeResult::Resolves => (" ", format!("resolves{stands_for}")),
         ProbeResult::Unresolved => ("!", format!("the name does not resolve: {error}")),
         ProbeResult::Refuses => ("!", format!("does not connect: {error}")),
-        ProbeResult::NotTried => (" ", "not tried: there are too many".to_owned()),
+        ProbeResult::NotTried => {
+            (" ", format!("not tried: {}", upstream.error.as_deref().unwrap_or("there are too many")))
+        }
     }
 }

@@ -26,7 +26,8 @@ pub struct Args {
 
 /// Asks for a reload, and waits for the outcome.
 pub fn run(args: &Args) -> ExitCode {
-    let reloaded: Reloaded = match args.proxy.find().and_then(|proxy| proxy.post("/v1/reload", &())) {
+    let asked = args.proxy.find().and_then(|proxy| proxy.patient().post("/v1/reload", &()));
+    let reloaded: Reloaded = match asked {
         Ok(reloaded) => reloaded,
         Err(failure) => return failure.exit(),
     };

@@ -12,7 +12,7 @@ use super::placed::{At, Placed};
 use super::report::Report;
 use super::route::{self, Draft};
 use super::unknown::{self, Table as Kind};
-use super::{admin, cross, document, keys, log, process_limits, suggest};
+use super::{admin, cross, document, keys, log, process_limits, suggest, widths};
 use crate::model::{AdminSettings, Fault, ListenAddr, ListenSpec, Policy, Table};
 
 /// A file that compiled, and where in its text each listener stands.
@@ -29,6 +29,11 @@ impl Compiled {
     /// The folder that a relative path of the text starts at.
     pub fn folder(&self) -> &Path {
         Path::new(&self.name).parent().unwrap_or(Path::new(""))
+    }
+
+    /// A report of a fault of the file as a whole.
+    pub fn about(&self, fault: Fault) -> Report {
+        Report::about_file(&self.name, fault)
     }
 
     /// A report of files that the text names and that cannot be read, each shown at its path.
@@ -60,6 +65,7 @@ pub fn compile(name: &str, text: &[u8]) -> Result<Compiled, Report> {
     let mut faults = Vec::new();
     let (mut table, drafts, admin) = read(&document, text, &mut faults);
     cross::check(&drafts, &mut faults);
+    widths::check(&drafts, &mut faults);
     if !syntax.is_empty() {
         faults = document::without_echoes(&document, &syntax, faults);
         faults.extend(syntax);

@@ -35,6 +35,7 @@ mod table_schema;
 mod unknown;
 mod upstreams;
 mod values;
+mod widths;
 
 pub use compile::{Compiled, admin_of, compile};
 pub use keys::entries as policy_entries;

@@ -30,9 +30,12 @@ fn tidy(text: &mut String) {
 pub struct Report {
     name: String,
     text: Arc<str>,
+    /// The first ones, at most [`DRAWN`].
     faults: Vec<Placed>,
     /// Those of other files.
     more: Vec<Report>,
+    /// How many faults there are in this one.
+    count: usize,
 }
 
 /// How many pictures a report draws. A file of another kind has a fault in each line.
@@ -50,6 +53,10 @@ impl Report {
     }
 
     pub(super) fn new(name: &str, text: Arc<str>, mut faults: Vec<Placed>) -> Report {
+        let count = faults.len();
+        faults.sort_by_key(|placed| placed.at.as_ref().map(|at| (at.start, at.end)));
+        // The rest is never shown: hiding thousands of words in thousands of messages would take seconds.
+        faults.truncate(DRAWN);
         let masked = secrets::masked(&text);
         for Placed { fault, .. } in &mut faults {
             for part in [&mut fault.message, &mut fault.help] {
@@ -60,8 +67,7 @@ impl Report {
             }
         }
         let text = masked.map_or(text, |masked| masked.text.into());
-        faults.sort_by_key(|placed| placed.at.as_ref().map(|at| (at.start, at.end)));
-        Report { name: name.to_owned(), text, faults, more: Vec::new() }
+        Report { name: name.to_owned(), text, faults, more: Vec::new(), count }
     }
 
     /// Both reports in one.
@@ -69,6 +75,8 @@ impl Report {
         if (&self.name, &self.text) == (&other.name, &other.text) {
             self.faults.append(&mut other.faults);
             self.faults.sort_by_key(|placed| placed.at.as_ref().map(|at| (at.start, at.end)));
+            self.faults.truncate(DRAWN);
+            self.count += other.count;
             self.more.append(&mut other.more);
         } else {
             self.more.push(other);
@@ -87,7 +95,7 @@ impl Report {
 
     /// How many faults there are.
     pub fn count(&self) -> usize {
-        self.faults.len() + self.more.iter().map(Report::count).sum::<usize>()
+        self.count + self.more.iter().map(Report::count).sum::<usize>()
     }
 
     /// The first fault as one line, `file:line:column: message; help`, and how many there are besides.
@@ -102,7 +110,7 @@ impl Report {
         if !first.fault.help.is_empty() {
             let _ = write!(line, "; {}", first.fault.help);
         }
-        match self.count() - 1 {
+        match self.count().saturating_sub(1) {
             0 => {}
             1 => line.push_str(" (and 1 more fault)"),
             more => {
@@ -115,11 +123,11 @@ impl Report {
     /// The whole report in the look of rustc, with or without colour.
     pub fn render(&self, colour: bool) -> String {
         let mut out = String::new();
-        for placed in self.faults.iter().take(DRAWN) {
+        for placed in &self.faults {
             out.push_str(&picture::draw(&self.name, &self.text, placed, colour));
             out.push_str("\n\n");
         }
-        let _ = match self.faults.len() {
+        let _ = match self.count {
             1 => write!(out, "{}: 1 fault", self.name),
             all if all > DRAWN => write!(out, "{}: {all} faults; the first {DRAWN} are shown", self.name),
             all => write!(out, "{}: {all} faults", self.name),

@@ -50,14 +50,20 @@ impl<K: Ord + Send + 'static, V: Clone + Default + Send + 'static> Followers<K, 
         Followers { what, known: BTreeMap::new() }
     }
 
+    /// What is needed and not in force yet.
+    pub fn missing(&self, mut needed: BTreeSet<K>) -> BTreeSet<K> {
+        needed.retain(|key| !self.known.contains_key(key));
+        needed
+    }
+
     /// Reads what is needed and not in force yet. Changes nothing.
     pub async fn read_new<R: Send + 'static>(
         &self,
-        mut needed: BTreeSet<K>,
+        needed: BTreeSet<K>,
         compiled: &Compiled,
         read: impl FnOnce(&Compiled, BTreeSet<K>) -> Result<Vec<R>, Report> + Send + 'static,
     ) -> Result<Vec<R>, Report> {
-        needed.retain(|key| !self.known.contains_key(key));
+        let needed = self.missing(needed);
         if needed.is_empty() {
             return Ok(Vec::new());
         }

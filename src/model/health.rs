@@ -15,6 +15,8 @@ use super::words::words;
 pub const MOST_IN_A_ROW: u32 = 100;
 /// Most bytes of `send` or `expect`.
 pub const LONGEST_SEND: usize = 4096;
+/// The largest compiled pattern, in bytes: a file may have a pattern in each line.
+const LARGEST_REGEX: usize = 64 * 1024;
 
 /// An active check. Equal checks of one upstream are one check.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -156,7 +158,7 @@ impl FromStr for Expect {
 
     fn from_str(text: &str) -> Result<Self, Fault> {
         let Some(source) = text.strip_prefix("regex:") else { return text.parse().map(Expect::Bytes) };
-        let regex = RegexBuilder::new(source).size_limit(1 << 20).build().map_err(|error| {
+        let regex = RegexBuilder::new(source).size_limit(LARGEST_REGEX).build().map_err(|error| {
             Fault::new(
                 format!("`{source}` is not a regular expression: {error}"),
                 "write one like \"regex:^HTTP/1\\\\.[01] 2\", or plain text without `regex:`",

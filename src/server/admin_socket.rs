@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::bind_fault::bind_fault;
 use crate::config::Plan;
-use crate::model::{AdminSettings, Fault, ListenAddr, Protocol};
+use crate::model::{AdminSettings, Fault, ListenAddr, Peer, Protocol};
 use crate::net::{Acceptor, Socket, StreamListener, bind};
 
 /// TCP keepalive of the endpoint's connections: how long one is silent before the first probe.
@@ -36,8 +36,8 @@ impl AdminSocket {
     }
 
     /// Accepts the next connection.
-    pub async fn accept(&self) -> io::Result<Socket> {
-        Ok(self.acceptor.accept().await?.here()?.0)
+    pub async fn accept(&self) -> io::Result<(Socket, Peer)> {
+        self.acceptor.accept().await?.here()
     }
 
     /// Opens the socket that a plan wants, or returns the open one if the address is the same. `None`: the plan has no

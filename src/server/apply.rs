@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::admin_socket::{AdminListener, AdminSocket};
+use super::beside::breathe;
 use super::open::{NewListeners, open_all};
 use super::running::{Retired, Server};
 use super::udp_listeners::{NewUdpListeners, Serves};
@@ -19,16 +20,29 @@ impl Server {
     /// Makes what runs equal to the file. On a fault nothing has changed, and the report shows every fault of the step
     /// that failed.
     pub async fn apply(&mut self, compiled: &Compiled) -> Result<Plan, Report> {
-        let plan = Plan::between(&self.table, &compiled.table);
+        let plan = self.plan(compiled).await?;
         let files = (self.lists.prepare(compiled).await, self.credentials.prepare(compiled).await);
         let (lists, credentials) = Report::both(files.0, files.1)?;
-        let opened = self.prepare(&plan).map_err(|faults| compiled.listen_faults(&faults))?;
+        let opened = self.prepare(&plan).await.map_err(|faults| compiled.listen_faults(&faults))?;
         if !plan.is_empty() {
             self.lists.begin(lists, &mut self.registry.lists, &self.root);
             self.credentials.begin(credentials, &mut self.registry.tls, &self.root);
             self.carry_out(&plan, opened, compiled.table.clone()).await;
         }
         Ok(plan)
+    }
+
+    /// What the file would change. Made on a blocking thread: a table may have tens of thousands of addresses.
+    pub async fn plan(&self, compiled: &Compiled) -> Result<Plan, Report> {
+        self.plan_to(compiled.table.clone()).await.ok_or_else(|| {
+            let fault = "what the file changes could not be found: comparing failed inside Portway";
+            compiled.about(Fault::new(fault, "please report it, with the file"))
+        })
+    }
+
+    async fn plan_to(&self, table: Table) -> Option<Plan> {
+        let running = self.table.clone();
+        tokio::task::spawn_blocking(move || Plan::between(&running, &table)).await.ok()
     }
 
     async fn carry_out(&mut self, plan: &Plan, opened: Opened, table: Table) {
@@ -49,19 +63,19 @@ impl Server {
         let open = self.serving.get(name).map_or(0, Scope::len);
         let mut table = self.table.clone();
         table.routes.remove(name);
-        let mut plan = Plan::between(&self.table, &table);
+        let mut plan = self.plan_to(table.clone()).await?;
         Arc::make_mut(&mut drained.policy).on_change = OnChange::Drain;
         let at_most = drained.policy.timeouts.drain;
         plan.routes.removed.insert(name.to_owned(), Arc::new(drained));
         // The plan opens no new address.
-        let opened = self.prepare(&plan).ok()?;
+        let opened = self.prepare(&plan).await.ok()?;
         self.carry_out(&plan, opened, table).await;
         Some((open, at_most))
     }
 
     /// Opens every new socket. May fail; changes nothing: no socket takes connections before all addresses are bound.
-    fn prepare(&self, plan: &Plan) -> Result<Opened, Vec<(ListenAddr, Fault)>> {
-        let listeners = open_all(self, plan);
+    async fn prepare(&self, plan: &Plan) -> Result<Opened, Vec<(ListenAddr, Fault)>> {
+        let listeners = open_all(self, plan).await;
         let udp = self.udp.prepare(&plan.datagrams, &self.inherited, &self.shared.workers);
         match (listeners, udp, AdminSocket::prepare(self.admin.borrow().as_deref(), plan)) {
             (Ok(listeners), Ok(udp), Ok(admin)) => Ok(Opened { listeners, udp, admin }),
@@ -77,18 +91,24 @@ impl Server {
         let Opened { listeners: mut opened, udp, admin } = opened;
         self.retired.retain(|old| !old.connections.is_empty());
         let leaving = self.replace_scopes(plan);
-        for (addr, (old, new)) in &plan.listeners.changed {
+        for (done, (addr, (old, new))) in plan.listeners.changed.iter().enumerate() {
+            breathe(done).await;
             self.serve(addr, old, new);
         }
         // Stop all of them first, then close one after the other: their acceptors run on other threads.
         let closing = plan.listeners.removed.keys().filter_map(|addr| self.listeners.get(addr));
-        closing.for_each(|socket| socket.stop());
-        for addr in plan.listeners.removed.keys() {
+        for (done, socket) in closing.enumerate() {
+            breathe(done).await;
+            socket.stop();
+        }
+        for (done, addr) in plan.listeners.removed.keys().enumerate() {
+            breathe(done).await;
             if let Some(socket) = self.listeners.remove(addr) {
                 socket.close().await;
             }
         }
-        for (addr, binding) in &plan.listeners.added {
+        for (done, (addr, binding)) in plan.listeners.added.iter().enumerate() {
+            breathe(done).await;
             if let Some((socket, acceptors)) = opened.remove(addr) {
                 self.begin(addr, binding, socket, acceptors);
             }

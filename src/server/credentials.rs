@@ -12,6 +12,7 @@ use super::parts::{Made, PartFault, PartFile, called, make, place};
 use crate::config::{Compiled, Report};
 use crate::files::{Followers, FsEventSource};
 use crate::model::{Credentials, Fault, Table};
+use crate::net::tls::SystemRoots;
 use crate::proxy::upstream::{LiveAcceptor, LiveConnector, TlsStore};
 use crate::tasks::Scope;
 
@@ -41,8 +42,12 @@ pub fn read(compiled: &Compiled) -> Result<Vec<ReadCredentials>, Report> {
     read_all(compiled, needed(&compiled.table))
 }
 
+/// The most bytes of certificates and keys that are read for one edit. One file may be named in a thousand ways.
+const MOST_BYTES: usize = 16 << 20;
+
 fn read_all(compiled: &Compiled, wanted: BTreeSet<Credentials>) -> Result<Vec<ReadCredentials>, Report> {
     let (mut read, mut faults, mut missing) = (Vec::new(), Vec::new(), BTreeSet::new());
+    let (mut bytes, system) = (0, SystemRoots::default());
     for credentials in wanted {
         let written = credentials.files();
         // Several routes may name a file: it has its faults once.
@@ -68,7 +73,14 @@ fn read_all(compiled: &Compiled, wanted: BTreeSet<Credentials>) -> Result<Vec<Re
         if files.len() < written.len() {
             continue;
         }
-        match make(&credentials, &files) {
+        bytes += files.iter().map(|file| file.text.len()).sum::<usize>();
+        if bytes > MOST_BYTES {
+            let cure = "is each of them a certificate or a key, and needed?";
+            let message = "with this one, the certificates and keys of the file have more than 16 MiB";
+            note(Some(0), None, Fault::new(message, cure));
+            break;
+        }
+        match make(&credentials, &files, &system) {
             Ok(made) => {
                 let notices = notices(&files);
                 read.push(ReadCredentials { credentials, files, made, notices });
@@ -96,6 +108,12 @@ impl CredentialFiles {
     /// Reads the credentials that the file names and that are not in force yet. Changes nothing.
     pub async fn prepare(&self, compiled: &Compiled) -> Result<Vec<ReadCredentials>, Report> {
         self.followers.read_new(needed(&compiled.table), compiled, read_all).await
+    }
+
+    /// The files of credentials that a table names and that are not in force, as written. Reads none.
+    pub fn missing(&self, table: &Table) -> Vec<PathBuf> {
+        let missing = self.followers.missing(needed(table));
+        missing.iter().flat_map(|of| of.files().into_iter().map(|(_, path)| path.clone())).collect()
     }
 
     /// Puts credentials into force, and follows their files from now on.

@@ -16,6 +16,7 @@ use super::parts::{Made, PartFault, PartFile, make, place};
 use crate::config::Report;
 use crate::files::{FollowedFile, Form, FsEventSource, How, Link, Pending, Reading, Refused, Seen};
 use crate::model::{Credentials, Fault, Part};
+use crate::net::tls::SystemRoots;
 use crate::net::tls::dates::Dated;
 use crate::proxy::upstream::{LiveAcceptor, LiveConnector};
 
@@ -248,14 +249,15 @@ impl Follower {
             files.push(PartFile { text, ..file.target.clone() });
         }
         let (credentials, name) = (self.credentials.clone(), self.name());
-        let made = tokio::task::spawn_blocking(move || match make(&credentials, &files) {
-            Ok(made) => Ok((made, files)),
-            Err(PartFault { file, line, fault }) => {
-                let file = file.and_then(|index| files.get(index));
-                let name = file.map_or(name, |file| place(&file.path, line).display().to_string());
-                Err(Report::about_file(&name, fault))
-            }
-        });
+        let made =
+            tokio::task::spawn_blocking(move || match make(&credentials, &files, &SystemRoots::default()) {
+                Ok(made) => Ok((made, files)),
+                Err(PartFault { file, line, fault }) => {
+                    let file = file.and_then(|index| files.get(index));
+                    let name = file.map_or(name, |file| place(&file.path, line).display().to_string());
+                    Err(Report::about_file(&name, fault))
+                }
+            });
         let gone =
             || Fault::new("it could not be read: reading it failed inside Portway", "report this as a bug");
         made.await.unwrap_or_else(|_| Err(Report::about_file(&self.name(), gone())))

@@ -1,10 +1,11 @@
 //! Dry runs: what an edit would touch, and whether its sockets can be opened. Changes nothing.
 
+use super::beside::breathe;
 use super::bind_fault::bind_fault;
 use super::descriptors::Shares;
-use super::handle::{DryRun, TriedListener};
+use super::handle::{DryRun, TriedListener, Tries};
 use super::leaving::Leaving;
-use super::open::{is_beside_leaving, leaving};
+use super::open::{Leavers, leaving};
 use super::running::Server;
 use crate::config::{Compiled, Plan, Report};
 use crate::model::{ListenAddr, Protocol};
@@ -12,10 +13,21 @@ use crate::net::bind;
 
 impl Server {
     /// What the file would change, as far as the server knows. Fails if a file that it names cannot be read.
-    pub async fn dry_run(&self, compiled: &Compiled) -> Result<DryRun, Report> {
-        let plan = Plan::between(&self.table, &compiled.table);
-        let files = (self.lists.prepare(compiled).await, self.credentials.prepare(compiled).await);
-        drop(Report::both(files.0, files.1)?);
+    pub async fn dry_run(&self, compiled: &Compiled, tries: Tries) -> Result<DryRun, Report> {
+        let plan = self.plan(compiled).await?;
+        let mut not_tried = Vec::new();
+        match tries {
+            Tries::Everything => {
+                let files = (self.lists.prepare(compiled).await, self.credentials.prepare(compiled).await);
+                drop(Report::both(files.0, files.1)?);
+            }
+            Tries::NoFiles => {
+                let files = [self.lists.missing(&compiled.table), self.credentials.missing(&compiled.table)];
+                not_tried.extend(files.iter().flatten().map(|path| path.display().to_string()));
+                not_tried.sort();
+                not_tried.dedup();
+            }
+        }
         let touched = plan.routes.removed.keys().chain(plan.routes.changed.keys());
         let open = |name: &String| self.serving.get(name).map_or(0, |connections| connections.len());
         Ok(DryRun {
@@ -24,8 +36,9 @@ impl Server {
             limits: self.table.limits,
             admin: self.table.admin.clone(),
             open: touched.map(|name| (name.clone(), open(name))).collect(),
-            listeners: self.try_listeners(&plan),
+            listeners: self.try_listeners(&plan, tries, &mut not_tried).await,
             plan,
+            not_tried,
             descriptors_needed: 0,
             descriptors: 0,
             fits: Shares::default(),
@@ -33,18 +46,30 @@ impl Server {
     }
 
     /// Binds each address for a moment, and accepts nobody on it: clients notice nothing.
-    fn try_listeners(&self, plan: &Plan) -> Vec<TriedListener> {
+    async fn try_listeners(
+        &self,
+        plan: &Plan,
+        tries: Tries,
+        not_tried: &mut Vec<String>,
+    ) -> Vec<TriedListener> {
         let mut tried = Vec::new();
         let mut add = |protocol, addr: &ListenAddr, fault| {
             tried.push(TriedListener { protocol, addr: addr.clone(), fault });
         };
         {
-            let leaving = leaving(self, plan);
+            let beside = Leavers::of(plan);
+            let leaving = leaving(self, plan, &beside);
             let _shared =
                 Leaving::sharing(|on| leaving.iter().for_each(|socket| drop(socket.share_port(on))));
-            for addr in plan.listeners.added.keys() {
+            for (done, addr) in plan.listeners.added.keys().enumerate() {
+                breathe(done).await;
+                // A trial makes the file of a Unix socket, and removes that of a dead one.
+                if tries == Tries::NoFiles && matches!(addr, ListenAddr::Unix(_)) {
+                    not_tried.push(addr.to_string());
+                    continue;
+                }
                 let passed = self.inherited.listen(addr, None).map(|passed| passed.map(drop));
-                let had = passed.unwrap_or_else(|| bind(addr, is_beside_leaving(plan, addr)).map(drop));
+                let had = passed.unwrap_or_else(|| bind(addr, beside.cover(addr)).map(drop));
                 let in_the_way = self.inherited.in_the_way(addr);
                 let fault = had.err().map(|error| bind_fault(addr, &error, Protocol::Tcp, in_the_way));
                 add(Protocol::Tcp, addr, fault);

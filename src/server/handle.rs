@@ -26,6 +26,7 @@ const QUEUE: usize = 16;
 #[derive(Clone, Debug)]
 pub struct Handle {
     requests: mpsc::Sender<Request>,
+    alive: mpsc::Sender<Alive>,
     /// What all connections share. Open connections are read from here, without a request.
     pub shared: Arc<Shared>,
     /// The current admin endpoint. `None`: the file has none, or the process is stopping.
@@ -38,12 +39,30 @@ pub struct Handle {
 #[derive(Debug)]
 pub(super) enum Request {
     View(oneshot::Sender<View>),
-    /// Asks whether the process is stopping.
-    Alive(oneshot::Sender<bool>),
     Reload(oneshot::Sender<Reloaded>),
     /// Drains one route, or, for `None`, all of them: then the process ends.
     Drain(Option<String>, oneshot::Sender<Option<Draining>>),
-    DryRun(Box<Compiled>, oneshot::Sender<Result<DryRun, Report>>),
+    DryRun(Box<Compiled>, Tries, oneshot::Sender<Result<DryRun, Report>>),
+}
+
+/// Asks whether the process is stopping. Answered also while an edit is carried out.
+pub(super) type Alive = oneshot::Sender<bool>;
+
+/// What a dry run may try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tries {
+    /// Everything that the edit would do.
+    Everything,
+    /// Nothing in the file system that the running table does not name: the text is of somebody who could otherwise look at
+    /// files of this host through it.
+    NoFiles,
+}
+
+/// The server's ends of a [`Handle`].
+#[derive(Debug)]
+pub(super) struct Inbox {
+    pub requests: mpsc::Receiver<Request>,
+    pub alive: mpsc::Receiver<Alive>,
 }
 
 /// A drain that has begun.
@@ -65,9 +84,10 @@ impl Handle {
         shared: Arc<Shared>,
         admin: watch::Receiver<Option<Arc<AdminListener>>>,
         scope: Scope,
-    ) -> (Handle, mpsc::Receiver<Request>) {
-        let (requests, receiver) = mpsc::channel(QUEUE);
-        (Handle { requests, shared, admin, scope }, receiver)
+    ) -> (Handle, Inbox) {
+        let (requests, asked) = mpsc::channel(QUEUE);
+        let (alive, probes) = mpsc::channel(QUEUE);
+        (Handle { requests, alive, shared, admin, scope }, Inbox { requests: asked, alive: probes })
     }
 
     /// A view of what runs.
@@ -77,7 +97,9 @@ impl Handle {
 
     /// Resolves when the server task answers. `true`: the process is stopping.
     pub async fn is_alive(&self) -> Result<bool, Stopping> {
-        self.ask(Request::Alive).await
+        let (reply, answer) = oneshot::channel();
+        self.alive.send(reply).await.map_err(|_| Stopping)?;
+        answer.await.map_err(|_| Stopping)
     }
 
     /// Reads the file again, even if it looks unchanged. Resolves once the text is applied or refused.
@@ -92,8 +114,12 @@ impl Handle {
     }
 
     /// What a file would change.
-    pub async fn dry_run(&self, compiled: Compiled) -> Result<Result<DryRun, Report>, Stopping> {
-        self.ask(|reply| Request::DryRun(Box::new(compiled), reply)).await
+    pub async fn dry_run(
+        &self,
+        compiled: Compiled,
+        tries: Tries,
+    ) -> Result<Result<DryRun, Report>, Stopping> {
+        self.ask(|reply| Request::DryRun(Box::new(compiled), tries, reply)).await
     }
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Stopping> {
@@ -166,6 +192,8 @@ pub struct DryRun {
     pub open: BTreeMap<String, usize>,
     /// Each address that would be opened, and whether that works.
     pub listeners: Vec<TriedListener>,
+    /// Files and Unix sockets that it names, and that were left alone ([`Tries::NoFiles`]).
+    pub not_tried: Vec<String>,
     /// Descriptors needed for everything but connections.
     pub descriptors_needed: usize,
     /// The descriptor limit of the process.

@@ -42,13 +42,21 @@ pub fn read(compiled: &Compiled) -> Result<Vec<ReadList>, Report> {
     read_all(compiled, needed(&compiled.table))
 }
 
+/// The most bytes of lists that are read for one edit: as many as two of the largest. One file may be named in a
+/// thousand ways.
+const MOST_BYTES: u64 = 2 * files::LARGEST;
+
 fn read_all(compiled: &Compiled, files: BTreeSet<PathBuf>) -> Result<Vec<ReadList>, Report> {
     let (mut lists, mut faults, mut reports) = (Vec::new(), Vec::new(), Vec::new());
+    let mut left = MOST_BYTES;
     for written in files {
-        match read_one(written, compiled.folder()) {
+        match read_one(written, compiled.folder(), &mut left) {
             Ok(list) => lists.push(list),
             Err(Wrong::File(written, fault)) => faults.push((written, fault)),
             Err(Wrong::Lines(report)) => reports.push(report),
+        }
+        if left == 0 {
+            break;
         }
     }
     if !faults.is_empty() {
@@ -57,7 +65,8 @@ fn read_all(compiled: &Compiled, files: BTreeSet<PathBuf>) -> Result<Vec<ReadLis
     reports.into_iter().reduce(Report::and).map_or(Ok(lists), Err)
 }
 
-fn read_one(written: PathBuf, folder: &Path) -> Result<ReadList, Wrong> {
+/// Reads one list. `left`: how many bytes may still be read; 0 after a list that has more.
+fn read_one(written: PathBuf, folder: &Path, left: &mut u64) -> Result<ReadList, Wrong> {
     let path = folder.join(&written);
     let state = look(&path);
     let text = match files::read(&path) {
@@ -67,6 +76,15 @@ fn read_one(written: PathBuf, folder: &Path) -> Result<ReadList, Wrong> {
             return Err(Wrong::File(written, Fault::new(message, fault.help)));
         }
     };
+    let bytes = text.len() as u64;
+    *left = left.saturating_sub(bytes);
+    if bytes > 0 && *left == 0 {
+        let fault = Fault::new(
+            format!("with the list {} the lists of the file have more than 32 MiB", path.display()),
+            "join those that say the same, or write networks for addresses",
+        );
+        return Err(Wrong::File(written, fault));
+    }
     let set = network_list(&path.display().to_string(), &text).map_err(Wrong::Lines)?;
     Ok(ReadList { written, path, text: text.into(), state, set })
 }
@@ -87,6 +105,11 @@ impl ListFiles {
     /// Reads the lists that the file names and that are not in force yet. Changes nothing.
     pub async fn prepare(&self, compiled: &Compiled) -> Result<Vec<ReadList>, Report> {
         self.followers.read_new(needed(&compiled.table), compiled, read_all).await
+    }
+
+    /// The lists that a table names and that are not in force, as written. Reads none.
+    pub fn missing(&self, table: &Table) -> Vec<PathBuf> {
+        self.followers.missing(needed(table)).into_iter().collect()
     }
 
     /// Puts lists into force, and follows their files from now on.

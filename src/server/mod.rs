@@ -5,6 +5,7 @@
 
 mod admin_socket;
 mod apply;
+mod beside;
 mod bind_fault;
 pub mod credentials;
 mod credentials_follower;

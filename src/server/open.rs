@@ -1,9 +1,10 @@
 //! Opens the new TCP and Unix sockets of a plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
 
+use super::beside::breathe;
 use super::bind_fault::bind_fault;
 use super::leaving::Leaving;
 use super::running::Server;
@@ -15,54 +16,83 @@ use crate::proxy::listener::Acceptors;
 /// New listening sockets, each with its acceptors.
 pub(super) type NewListeners = BTreeMap<ListenAddr, (StreamListener, Acceptors)>;
 
-/// The open sockets that a plan closes and that cover an address that it opens.
-pub(super) fn leaving(server: &Server, plan: &Plan) -> Vec<Arc<StreamListener>> {
-    let (added, removed) = (&plan.listeners.added, plan.listeners.removed.keys());
-    let covers = removed.filter(|old| added.keys().any(|new| old.overlaps(new)));
-    covers.filter_map(|old| server.listeners.get(old)?.socket()).collect()
+/// The addresses that a plan closes, by port: there may be ten thousand, and as many that it opens.
+pub(super) struct Leavers<'p>(HashMap<Option<u16>, Vec<&'p ListenAddr>>);
+
+impl<'p> Leavers<'p> {
+    pub fn of(plan: &'p Plan) -> Self {
+        let mut by_port: HashMap<Option<u16>, Vec<&ListenAddr>> = HashMap::new();
+        for addr in plan.listeners.removed.keys() {
+            by_port.entry(addr.port()).or_default().push(addr);
+        }
+        Leavers(by_port)
+    }
+
+    /// Those that cover this address.
+    fn covering(&self, addr: &ListenAddr) -> impl Iterator<Item = &'p ListenAddr> {
+        let same_port = self.0.get(&addr.port()).map(Vec::as_slice).unwrap_or_default();
+        same_port.iter().copied().filter(move |old| old.overlaps(addr))
+    }
+
+    /// Whether one of them covers this address.
+    pub fn cover(&self, addr: &ListenAddr) -> bool {
+        self.covering(addr).next().is_some()
+    }
 }
 
-/// Whether a plan closes a socket that covers this address.
-pub(super) fn is_beside_leaving(plan: &Plan, addr: &ListenAddr) -> bool {
-    plan.listeners.removed.keys().any(|old| old.overlaps(addr))
+/// The open sockets that a plan closes and that cover an address that it opens.
+pub(super) fn leaving(server: &Server, plan: &Plan, leavers: &Leavers<'_>) -> Vec<Arc<StreamListener>> {
+    let covers: BTreeSet<&ListenAddr> =
+        plan.listeners.added.keys().flat_map(|new| leavers.covering(new)).collect();
+    covers.into_iter().filter_map(|old| server.listeners.get(old)?.socket()).collect()
 }
+
+/// After so many addresses that cannot be had the rest is not tried.
+const ENOUGH: usize = 1000;
 
 /// Opens every new socket, or says for each that fails why it does. Changes nothing.
-pub(super) fn open_all(server: &Server, plan: &Plan) -> Result<NewListeners, Vec<(ListenAddr, Fault)>> {
-    let leaving = leaving(server, plan);
+pub(super) async fn open_all(server: &Server, plan: &Plan) -> Result<NewListeners, Vec<(ListenAddr, Fault)>> {
+    let leavers = Leavers::of(plan);
+    let leaving = leaving(server, plan, &leavers);
     let _shared = Leaving::sharing(|on| leaving.iter().for_each(|socket| drop(socket.share_port(on))));
     let (inherited, wanted) = (&server.inherited, &plan.listeners.added);
-    let mut faults = Vec::new();
-    let mut or_fault = |addr: &ListenAddr, error: io::Error| {
+    let mut faults: Vec<(ListenAddr, Fault)> = Vec::new();
+    let or_fault = |faults: &mut Vec<(ListenAddr, Fault)>, addr: &ListenAddr, error: io::Error| {
         let fault = bind_fault(addr, &error, Protocol::Tcp, inherited.in_the_way(addr));
         faults.push((addr.clone(), fault));
     };
     let mut opened = BTreeMap::new();
     let mut bound = Vec::new();
-    for (addr, binding) in wanted {
+    for (done, (addr, binding)) in wanted.iter().enumerate() {
+        breathe(done).await;
+        if faults.len() >= ENOUGH {
+            break;
+        }
         let passed = inherited.listen(addr, binding.route.policy.timeouts.keepalive);
-        let beside = is_beside_leaving(plan, addr);
+        let beside = leavers.cover(addr);
         match passed.map_or_else(|| bind(addr, beside).map(Ok), |passed| passed.map(Err)) {
             Ok(Ok(socket)) => bound.push((addr, binding, socket)),
             Ok(Err(listener)) => drop(opened.insert(addr.clone(), listener)),
-            Err(error) => or_fault(addr, error),
+            Err(error) => or_fault(&mut faults, addr, error),
         }
     }
     if bound.len() + opened.len() < wanted.len() {
         return Err(faults);
     }
-    for (addr, binding, socket) in bound {
+    for (done, (addr, binding, socket)) in bound.into_iter().enumerate() {
+        breathe(done).await;
         match socket.listen(binding.route.policy.timeouts.keepalive) {
             Ok(listener) => drop(opened.insert(addr.clone(), listener)),
-            Err(error) => or_fault(addr, error),
+            Err(error) => or_fault(&mut faults, addr, error),
         }
     }
     let listeners = server.listeners() + wanted.len();
     let mut ready = BTreeMap::new();
-    for (addr, socket) in opened {
+    for (done, (addr, socket)) in opened.into_iter().enumerate() {
+        breathe(done).await;
         match Acceptors::at(&socket, &server.shared.workers, listeners) {
             Ok(acceptors) => drop(ready.insert(addr, (socket, acceptors))),
-            Err(error) => or_fault(&addr, error),
+            Err(error) => or_fault(&mut faults, &addr, error),
         }
     }
     if faults.is_empty() { Ok(ready) } else { Err(faults) }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::files::{self, FileState, look};
 use crate::model::{Credentials, Fault, Part};
-use crate::net::tls::{ClientTrust, PairText, TlsAcceptor, TlsConnector, Unfit, system_roots};
+use crate::net::tls::{ClientTrust, PairText, SystemRoots, TlsAcceptor, TlsConnector, Unfit};
 
 /// A file of certificates, a key or revocation lists that was read.
 #[derive(Clone, Debug)]
@@ -61,7 +61,11 @@ pub(super) fn place(path: &Path, line: Option<usize>) -> PathBuf {
 }
 
 /// Builds an acceptor or a connector from the files. The fault says which file is wrong, if it is one. May block.
-pub(super) fn make(credentials: &Credentials, files: &[PartFile]) -> Result<Made, PartFault> {
+pub(super) fn make(
+    credentials: &Credentials,
+    files: &[PartFile],
+    system: &SystemRoots,
+) -> Result<Made, PartFault> {
     let texts = |part: Part| files.iter().filter(move |file| file.part == part).map(|file| &*file.text);
     let text = |part: Part| texts(part).next();
     let pair = text(Part::Certificate).zip(text(Part::Key)).map(|(cert, key)| PairText { cert, key });
@@ -72,7 +76,7 @@ pub(super) fn make(credentials: &Credentials, files: &[PartFile]) -> Result<Made
             let clients = authorities.map(|authorities| ClientTrust { authorities, revocations });
             TlsAcceptor::new(pair.unwrap_or_default(), clients, &tls.alpn).map(Made::Clients)
         }
-        Credentials::Upstream(_) => TlsConnector::new(pair, authorities, system_roots).map(Made::Upstream),
+        Credentials::Upstream(_) => TlsConnector::new(pair, authorities, system).map(Made::Upstream),
     };
     made.map_err(|Unfit { part, number, line, fault }| {
         let of_part = files.iter().enumerate().filter(|(_, file)| Some(file.part) == part);

@@ -6,12 +6,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tracing::{info, warn};
 
+use super::beside::{self, Watchers};
 use super::descriptors::{Descriptors, Shares};
 use super::edit::Edits;
-use super::handle::{Draining, DryRun, Handle, Request, View};
+use super::handle::{Draining, DryRun, Handle, Inbox, Request, Tries, View};
 use super::history::Reloaded;
 use super::log::Logs;
 use super::running::Server;
@@ -83,7 +84,14 @@ pub fn main<A: Future<Output = ()> + Send + 'static>(
 struct Channels {
     signals: Signals,
     manager: ServiceManager,
-    requests: mpsc::Receiver<Request>,
+    inbox: Inbox,
+}
+
+impl Channels {
+    /// Those who do not wait for a long step.
+    fn watchers(&mut self) -> Watchers<'_> {
+        Watchers { manager: &mut self.manager, alive: &mut self.inbox.alive }
+    }
 }
 
 /// What to do after answering a request.
@@ -140,12 +148,11 @@ impl Process {
         let (generation, routes) = (server.generation(), server.table().routes.len());
         info!(generation, routes, listeners, "ready");
         let endpoint = Scope::new();
-        let (handle, requests) =
-            Handle::new(server.shared.clone(), server.admin.subscribe(), endpoint.child());
+        let (handle, inbox) = Handle::new(server.shared.clone(), server.admin.subscribe(), endpoint.child());
         endpoint.spawn(admin(handle));
         let shared = server.shared.clone();
         endpoint.spawn(async move { shared.keep_alive().await });
-        let mut outside = Channels { signals, manager, requests };
+        let mut outside = Channels { signals, manager, inbox };
         self.serve_edits(&mut server, &mut edits, &mut outside).await;
         self.stop(&mut server, edits.as_ref(), &mut outside).await;
         server.admin.send_replace(None);
@@ -178,13 +185,15 @@ impl Process {
                     }
                     continue;
                 }
-                Some(request) = outside.requests.recv() => {
-                    if self.answer(request, server, edits.as_mut(), &mut waiting).await == NextStep::Stop {
+                Some(request) = outside.inbox.requests.recv() => {
+                    let step = self.answer(request, server, edits.as_mut(), &mut waiting);
+                    let mut watchers = outside.watchers();
+                    if watchers.beside(step).await == NextStep::Stop {
                         return;
                     }
                     continue;
                 }
-                () = outside.manager.watched() => continue,
+                () = beside::answer(&mut outside.manager, &mut outside.inbox.alive) => continue,
                 reading = reading => reading,
             };
             let Some(edits) = edits.as_mut() else { continue };
@@ -192,7 +201,7 @@ impl Process {
             if news {
                 outside.manager.reloading();
             }
-            if edits.take_in(reading, server).await {
+            if outside.watchers().beside(edits.take_in(reading, server)).await {
                 self.applied(server);
             }
             if news {
@@ -217,14 +226,15 @@ impl Process {
         // Whoever has given up needs no answer.
         match (request, edits) {
             (Request::View(reply), edits) => drop(reply.send(self.view(server, edits.as_deref(), false))),
-            (Request::Alive(reply), _) => drop(reply.send(false)),
             (Request::Reload(reply), Some(edits)) => {
                 server.ask_files();
                 edits.ask();
                 waiting.push(reply);
             }
             (Request::Reload(reply), None) => drop(reply.send(Reloaded::NoFile(server.generation()))),
-            (Request::DryRun(compiled, reply), _) => drop(reply.send(self.dry_run(server, &compiled).await)),
+            (Request::DryRun(compiled, tries, reply), _) => {
+                drop(reply.send(self.dry_run(server, &compiled, tries).await));
+            }
             (Request::Drain(None, reply), _) => {
                 let (open, at_most) = (server.connections(), server.longest_drain());
                 drop(reply.send(Some(Draining { open, at_most })));
@@ -246,8 +256,8 @@ impl Process {
     }
 
     /// What a file would change, and whether the descriptors suffice.
-    async fn dry_run(&self, server: &Server, compiled: &Compiled) -> Result<DryRun, Report> {
-        let mut dry_run = server.dry_run(compiled).await?;
+    async fn dry_run(&self, server: &Server, compiled: &Compiled, tries: Tries) -> Result<DryRun, Report> {
+        let mut dry_run = server.dry_run(compiled, tries).await?;
         let listeners = compiled.table.sockets();
         dry_run.fits = self.descriptors.shares(&compiled.table, listeners);
         let needed = self.descriptors.needed(listeners, compiled.table.admin.is_some());
@@ -327,9 +337,9 @@ impl Process {
                     SignalMeaning::Reload => info!("not reloaded: it is stopping"),
                     SignalMeaning::ReopenLogs => self.reopen_logs(),
                 },
-                Some(request) = outside.requests.recv() => match request {
+                Some(probe) = outside.inbox.alive.recv() => drop(probe.send(true)),
+                Some(request) = outside.inbox.requests.recv() => match request {
                     Request::View(reply) => drop(reply.send(self.view(server, edits, true))),
-                    Request::Alive(reply) => drop(reply.send(true)),
                     // The dropped sender tells whoever asks that the process is stopping.
                     Request::Reload(_) | Request::Drain(..) | Request::DryRun(..) => {}
                 },

@@ -14,7 +14,7 @@ use super::hash;
 use crate::model::Rate;
 
 /// What a limit treats as one client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ClientKey {
     /// One IPv4 address.
     V4(u32),

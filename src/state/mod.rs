@@ -8,6 +8,7 @@
 mod balance;
 mod bucket;
 mod checked;
+pub mod fair_share;
 pub mod flows;
 mod hash;
 pub mod health;

@@ -35,8 +35,8 @@ impl Answer {
     }
 }
 
-pub trait Stream: Read + Write {}
-impl<S: Read + Write> Stream for S {}
+pub trait Stream: Read + Write + Send {}
+impl<S: Read + Write + Send> Stream for S {}
 
 impl Asker {
     pub fn unix(place: &Place) -> Asker {

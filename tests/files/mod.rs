@@ -1,5 +1,6 @@
 //! What a file says: by the compiler, by `check`, by every byte string of the corpora.
 
+mod bombs;
 mod check;
 mod corpus;
 mod golden;

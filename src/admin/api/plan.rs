@@ -22,6 +22,9 @@ pub struct Plan {
     pub listeners: Vec<ListenerProbe>,
     /// Addresses that would be closed.
     pub closed: Vec<String>,
+    /// Files and Unix sockets that a posted text names and the running one does not. Whoever posts it over TCP learns
+    /// nothing of them.
+    pub not_tried: Vec<String>,
     /// Upstreams that would be new, and whether they answer.
     pub upstreams: Vec<UpstreamProbe>,
     /// Descriptors that it would need, without those of connections, and how many there may be.

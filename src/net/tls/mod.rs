@@ -16,4 +16,4 @@ pub use begin::{accept, connect};
 pub use fault::TlsError;
 pub(super) use session::OutBuf;
 pub use session::Session;
-pub use setup::{ClientTrust, PairText, TlsAcceptor, TlsConnector, Unfit, system_roots};
+pub use setup::{ClientTrust, PairText, SystemRoots, TlsAcceptor, TlsConnector, Unfit};

@@ -1,5 +1,6 @@
 //! TLS configurations, made from the certificates, keys and authorities of files. Each serves many connections.
 
+use std::cell::OnceCell;
 use std::sync::{Arc, LazyLock};
 
 use rustls::client::Resumption;
@@ -108,11 +109,11 @@ impl TlsConnector {
     pub fn new(
         pair: Option<PairText<'_>>,
         authority: Option<&[u8]>,
-        system: impl FnOnce() -> Result<RootCertStore, Fault>,
+        system: &SystemRoots,
     ) -> Result<TlsConnector, Unfit> {
         let roots = match authority {
-            Some(text) => roots(text)?,
-            None => system().map_err(Unfit::no_file)?,
+            Some(text) => Arc::new(roots(text)?),
+            None => system.get().map_err(Unfit::no_file)?,
         };
         let builder =
             ClientConfig::builder_with_provider(PROVIDER.clone()).with_safe_default_protocol_versions();
@@ -135,8 +136,19 @@ impl TlsConnector {
 /// Servers whose sessions are remembered, to be resumed.
 const SESSIONS: usize = 256;
 
+/// The authorities that this system trusts: loaded when they are first needed, and shared by all that were made with the
+/// same value. Some 150 certificates.
+#[derive(Debug, Default)]
+pub struct SystemRoots(OnceCell<Result<Arc<RootCertStore>, Fault>>);
+
+impl SystemRoots {
+    fn get(&self) -> Result<Arc<RootCertStore>, Fault> {
+        self.0.get_or_init(|| system_roots().map(Arc::new)).clone()
+    }
+}
+
 /// The authorities that this system trusts. May block.
-pub fn system_roots() -> Result<RootCertStore, Fault> {
+fn system_roots() -> Result<RootCertStore, Fault> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
     // Old ones that cannot be parsed do no harm.
