@@ -69,13 +69,13 @@ pub(super) struct InForce {
     pub notices: Vec<Notice>,
 }
 
-/// Follows the files of credentials that are in force.
-pub(super) async fn follow(
+/// Follows the files of credentials that are in force. They are watched, and shown, from this call on.
+pub(super) fn follow(
     in_force: InForce,
     events: FsEventSource,
     logged: Logged,
     link: Arc<Link<Vec<NamedFile>>>,
-) {
+) -> impl Future<Output = ()> {
     let InForce { credentials, files, live, notices } = in_force;
     let (look_again, dated) = (next_change(&files), files.iter().map(dated).collect());
     let followed = |file: PartFile| {
@@ -88,12 +88,12 @@ pub(super) async fn follow(
     let files = files.into_iter().map(followed).collect();
     let follower =
         Follower { credentials, files, live, complaint: None, notices, look_again, dated, logged, link };
-    follower.run().await;
+    follower.show();
+    follower.run()
 }
 
 impl Follower {
     async fn run(mut self) {
-        self.show();
         let link = self.link.clone();
         loop {
             let (complaint, look_again) = (self.complaint, self.look_again);
