@@ -5,6 +5,9 @@
 //! * Any other line comes back as `NAME[PEER]: line`, and so does each line after it. A line over 8 KiB comes back in
 //!   pieces of that size, each as a line of its own; what comes before a FIN without a line end is a line too.
 //!
+//! A PROXY header (version 1 or 2) before all that is read, and shown: `NAME[CLIENT through PEER]: line`, and a line of the
+//! page.
+//!
 //! UDP on the same port: each datagram comes back as `NAME[PEER]: payload`, or as it was if both do not fit into one
 //! datagram. A Unix socket has the stream part only.
 //!
@@ -23,6 +26,7 @@ use crate::tasks::Scope;
 mod accept;
 mod bind;
 mod datagram;
+mod header;
 mod options;
 mod talk;
 

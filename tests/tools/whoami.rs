@@ -14,7 +14,7 @@ use crate::harness::tools::{PATIENCE, Peer, Whoami, has_ipv6, noise, portway, ru
 const MIB: usize = 1 << 20;
 const LINE_MAX: usize = 8 * 1024;
 
-fn assert_page(answer: &str, parts: &[&str]) {
+pub fn assert_page(answer: &str, parts: &[&str]) {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no page: {answer:?}"));
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
     assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{answer}");

@@ -76,13 +76,13 @@ async fn serve(caller: Caller, options: &Options) -> io::Result<()> {
             stream.set_nodelay(true)?;
             let peer = Peer::from_ip(stream.peer_addr()?);
             let local = Peer::from_ip(stream.local_addr()?);
-            talk::serve(stream, Ends { peer, local }, options).await
+            talk::serve(stream, Ends { peer, local, told: None }, options).await
         }
         Caller::Unix(stream) => {
             let path = |addr: tokio::net::unix::SocketAddr| addr.as_pathname().map(ToOwned::to_owned);
             let peer = Peer::Unix(path(stream.peer_addr()?));
             let local = Peer::Unix(path(stream.local_addr()?));
-            talk::serve(stream, Ends { peer, local }, options).await
+            talk::serve(stream, Ends { peer, local, told: None }, options).await
         }
     }
 }

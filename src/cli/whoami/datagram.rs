@@ -8,6 +8,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
+use super::header;
 use super::options::Options;
 use super::talk;
 use crate::model::Peer;
@@ -49,7 +50,9 @@ pub(super) async fn answer(socket: UdpSocket, options: Arc<Options>, scope: Scop
 
 fn answer_to(payload: &[u8], from: SocketAddr, options: &Options) -> Vec<u8> {
     if !options.raw {
-        let prefix = talk::prefix(options, &Peer::from_ip(from));
+        let told = header::read(payload);
+        let payload = told.as_ref().and_then(|(_, length)| payload.get(*length..)).unwrap_or(payload);
+        let prefix = talk::prefix(options, &Peer::from_ip(from), told.as_ref().map(|(told, _)| told));
         if prefix.len() + payload.len() <= PAYLOAD_MAX {
             return [prefix.as_bytes(), payload].concat();
         }

@@ -8,6 +8,7 @@ use tokio::io::{
 };
 use tokio::time::{sleep, timeout};
 
+use super::header::{self, Told};
 use super::options::Options;
 use crate::model::Peer;
 
@@ -28,20 +29,23 @@ const DRAIN_MAX: u64 = 64 * 1024 * 1024;
 /// Buffer of the raw echo, in bytes.
 const RAW_BUFFER: usize = 64 * 1024;
 
-/// The two ends of a connection.
+/// The two ends of a connection, and what a PROXY header says of them.
 pub(super) struct Ends {
     pub(super) peer: Peer,
     pub(super) local: Peer,
+    pub(super) told: Option<Told>,
 }
 
 /// Serves one connection until the client's FIN, or until its HTTP request is answered.
-pub(super) async fn serve<S>(stream: S, ends: Ends, options: &Options) -> io::Result<()>
+pub(super) async fn serve<S>(stream: S, mut ends: Ends, options: &Options) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     if options.raw {
         return echo(stream, options.delay).await;
     }
+    let (told, stream) = header::take(stream).await?;
+    ends.told = told;
     let mut stream = BufReader::new(BufWriter::new(stream));
     let mut line = Vec::new();
     read_piece(&mut stream, &mut line).await?;
@@ -87,7 +91,7 @@ async fn answer_lines<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let prefix = prefix(options, &ends.peer);
+    let prefix = prefix(options, &ends.peer, ends.told.as_ref());
     let mut cut = false;
     while !line.is_empty() {
         let text = line.strip_suffix(b"\n").unwrap_or(&line);
@@ -110,8 +114,14 @@ where
 }
 
 /// The prefix of each answer that is not a page.
-pub(super) fn prefix(options: &Options, peer: &Peer) -> String {
-    format!("{}[{peer}]: ", options.name)
+pub(super) fn prefix(options: &Options, peer: &Peer, told: Option<&Told>) -> String {
+    match told {
+        Some(told) => match told.client() {
+            Some(client) => format!("{}[{client} through {peer}]: ", options.name),
+            None => format!("{}[{peer}, {told}]: ", options.name),
+        },
+        None => format!("{}[{peer}]: ", options.name),
+    }
 }
 
 /// An HTTP request's first line (RFC 9112, section 3): `method SP target SP HTTP/1.x`.
@@ -175,8 +185,9 @@ where
 }
 
 fn page(request: &Request, host: Option<&str>, ends: &Ends, options: &Options) -> String {
+    let told = ends.told.as_ref().map(|told| format!("proxy header: {told}\n")).unwrap_or_default();
     format!(
-        "name: {}\nrequest: {}\nhost: {}\npeer: {}\nlocal: {}\n",
+        "name: {}\nrequest: {}\nhost: {}\npeer: {}\nlocal: {}\n{told}",
         options.name,
         request.line,
         host.unwrap_or("(none)"),
