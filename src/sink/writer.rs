@@ -3,7 +3,8 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -152,8 +153,30 @@ impl Target {
         match self {
             Target::Stdout => io::stdout().as_fd().try_clone_to_owned().map(File::from),
             Target::Stderr => io::stderr().as_fd().try_clone_to_owned().map(File::from),
-            Target::File(path) => OpenOptions::new().append(true).create(true).mode(0o640).open(path),
+            Target::File(path) => {
+                let opened = OpenOptions::new().append(true).create(true).mode(0o640).open(path);
+                opened.or_else(|error| inherited(path, error))
+            }
         }
+    }
+}
+
+/// The standard stream that a path leads to, such as `/dev/stdout`. A socket cannot be opened by its path (ENXIO), and with
+/// systemd both streams are sockets of the journal; a pipe of another user cannot either (EACCES). `error`: why not.
+fn inherited(path: &Path, error: io::Error) -> io::Result<File> {
+    let Ok(wanted) = std::fs::metadata(path) else { return Err(error) };
+    for stream in [io::stdout().as_fd().try_clone_to_owned()?, io::stderr().as_fd().try_clone_to_owned()?] {
+        let stream = File::from(stream);
+        let is = stream.metadata()?;
+        if (is.dev(), is.ino()) == (wanted.dev(), wanted.ino()) {
+            return Ok(stream);
+        }
+    }
+    match wanted.file_type().is_socket() {
+        true => Err(io::Error::other(
+            "this is a socket, which cannot be opened as a file: write \"stdout\", \"stderr\" or the path of a file",
+        )),
+        false => Err(error),
     }
 }
 

@@ -1,15 +1,20 @@
 //! Log lines arrive; and where they cannot, nothing else suffers.
 
 use std::fs::{self, read_to_string};
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::process::Stdio;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::harness::launch::{Launch, Lines, connect, echo, lacks, lacks_root, ping, until, visit};
+use crate::harness::instance;
+use crate::harness::launch::{
+    Launch, Lines, PATIENCE, PORTWAY, connect, echo, lacks, lacks_root, ping, until, visit,
+};
 
 #[test]
 fn messages_and_access_lines_are_text_for_people() {
@@ -172,4 +177,42 @@ fn a_full_disk_loses_lines_and_says_how_many() {
     assert!(lost > 0);
     assert_eq!(written + lost, visits, "{lost} lost\n{said}");
     assert!(portway.lines.count("cannot write this log") <= 3, "{:#?}", portway.lines.all());
+}
+
+/// O12: under systemd standard output is a socket of the journal, which no path opens.
+#[test]
+fn o12_a_path_that_leads_to_a_socket_of_ours_is_written_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("access.log");
+    std::os::unix::fs::symlink("/dev/stdout", &link).unwrap();
+    for path in ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", link.to_str().unwrap()] {
+        let (journal, theirs) = UnixStream::pair().unwrap();
+        let place = instance::Place::with("");
+        let (port, backend) = (instance::Port::reserve(), instance::Backend::named("a"));
+        let route = instance::route("web", &port.local(), &backend, "");
+        fs::write(place.file(), format!("[log]\nformat = \"json\"\naccess = \"{path}\"\n{route}")).unwrap();
+        let mut command = Command::new(PORTWAY);
+        command.args(["run", "--config"]).arg(place.file()).stdout(OwnedFd::from(theirs));
+        let portway = instance::Portway::start(&mut command);
+        // Of the sockets of the test only.
+        drop(command);
+        assert_eq!(instance::reached(port.number), "a");
+        journal.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut line = String::new();
+        BufReader::new(journal).read_line(&mut line).unwrap();
+        assert!(line.contains("\"outcome\":\"client-closed\""), "{path}: {line}");
+        portway.stop();
+    }
+}
+
+/// O12: a socket of somebody else is named with its cure, and what is lost is counted.
+#[test]
+fn o12_a_path_that_leads_to_another_socket_is_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("syslog");
+    let _listener = UnixListener::bind(&path).unwrap();
+    let (launch, _) = Launch::on_free_port(&echo().to_string());
+    let portway = launch.args(&["--access-log", path.to_str().unwrap()]).start().ready();
+    let line = portway.lines.wait_for("cannot write this log");
+    assert!(line.contains("this is a socket, which cannot be opened as a file: write "), "{line}");
 }
