@@ -51,7 +51,7 @@ class Person:
             self.printed = result.stdout
             return result.returncode == 0
         try:
-            wait_until(done, 10 if "status" in line or "probe" in line else 0, line)
+            wait_until(done, 10 if any(word in line for word in ("status", "probe", "curl")) else 0, line)
         except Fault as fault:
             raise Fault(f"{fault}\n{self.printed}") from None
         return self.printed
@@ -60,13 +60,19 @@ class Person:
 def the_commands_about_containers_do_what_they_say(stage):
     """All but the build, which has made the image."""
     person = Person(stage)
-    (_, run, status, logs, stop), (up, probe, down), _ = blocks()
-    person.types(run)
+    (_, network, one, two, run, curl, status, logs, stop), (up, probe, down), _ = blocks()
+    for line in (network, one, two, run):
+        person.types(line)
+    # O8: it forwards to an example that answers, and nothing of it is unhealthy.
+    expect("name: app-" in person.types(curl), person.printed)
     expect("running" in person.types(status), person.printed)
+    for backend in ("app-1", "app-2"):
+        expect(compose.health(stage, backend) in ("", "none"), f"{backend} has a health check")
     expect("ready" in person.types(logs), person.printed)
     person.types(stop)
     expect("stopped" in person.types(logs), person.printed)
-    person.types("docker rm portway")
+    person.types("docker rm --force portway app-1 app-2")
+    person.types("docker network rm proxied")
     person.types(up)
     expect("app-" in person.types(probe), person.printed)
     person.types(down)
