@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
 use notify::{Config, ErrorKind, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use rustix::io::Errno;
 use tokio::sync::mpsc::{Receiver, channel};
 use tracing::{info, warn};
 
 use super::folders::Place;
+use super::reading::Writer;
 use super::watch_table::WatchTable;
 use crate::state::lock;
 
@@ -58,6 +60,11 @@ impl FsEvents {
     /// Discards the hints so far. Called before a look.
     pub fn clear(&mut self) {
         while self.hints.try_recv().is_ok() {}
+    }
+
+    /// What the last event told of the file's writer, since this was called last.
+    pub fn writer(&mut self) -> Option<Writer> {
+        self.events.table().writer(self.watcher_id)
     }
 
     /// Watches these places from now on. Returns whether they were watched already.
@@ -154,19 +161,33 @@ impl Source {
 
 fn watcher(table: Arc<Mutex<WatchTable>>) -> notify::Result<RecommendedWatcher> {
     let heard = move |event: notify::Result<notify::Event>| {
+        let writer = event.as_ref().ok().and_then(writer);
         // Reading the file is an event too. Never act on that, or every look causes the next one.
-        if matches!(&event, Ok(event) if matches!(event.kind, EventKind::Access(_))) {
+        if writer.is_none() && matches!(&event, Ok(event) if matches!(event.kind, EventKind::Access(_))) {
             return;
         }
         let mut table = lock(&table);
         match event {
             // The kernel's queue overflowed.
             Ok(event) if event.need_rescan() => table.hint_all(),
-            Ok(event) => event.paths.iter().for_each(|path| table.heard(path)),
+            Ok(event) => event.paths.iter().for_each(|path| table.heard(path, writer)),
             Err(error) => table.fail(why(&error)),
         }
     };
     RecommendedWatcher::new(heard, Config::default())
+}
+
+/// What an event tells of the writer of the file (inotify(7)). `None`: nothing.
+fn writer(event: &notify::Event) -> Option<Writer> {
+    match event.kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => Some(Writer::Done),
+        EventKind::Modify(ModifyKind::Name(RenameMode::To)) => Some(Writer::Renamed),
+        EventKind::Modify(ModifyKind::Data(_)) => Some(Writer::Busy),
+        // A link comes whole.
+        EventKind::Create(_) if event.paths.iter().any(|path| path.is_symlink()) => Some(Writer::Renamed),
+        EventKind::Create(_) => Some(Writer::Busy),
+        _ => None,
+    }
 }
 
 /// The error in words, with what to do about it if something can be done (inotify(7)).

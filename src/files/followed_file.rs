@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio::time::Instant;
+use tracing::warn;
 
 use super::events::FsEventSource;
+use super::loss::{Form, Loss};
 use super::pending::Pending;
 use super::reading::{FileState, How, Reading, Text};
-use super::verdict::{Cut, Running, Verdict, verdict};
+use super::verdict::{Cut, Verdict, verdict};
 use super::watch::Watch;
 use crate::config::Report;
 use crate::model::Fault;
@@ -23,11 +25,14 @@ pub struct FollowedFile<T> {
     name: String,
     form: Form,
     watch: Watch,
-    running: Running,
+    /// The text that runs.
+    running: Arc<[u8]>,
     /// The text that was judged last.
     last: Text,
     /// The text that was refused last, while the file kept changing.
     snatched: Option<Text>,
+    /// What the text that was seen last takes away, if its writer may have been stopped there.
+    loss: Option<Loss>,
     pending: Option<Pending>,
     /// The last text failed because of something outside of the file, which may come back.
     wanting: bool,
@@ -35,19 +40,10 @@ pub struct FollowedFile<T> {
     diverged: bool,
 }
 
-/// What the text of a file says of its own end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// Every beginning of it may be a whole text: one that is the beginning of what runs looks cut off.
-    Lines,
-    /// What is cut off cannot be read, as PEM. Its text may be a secret, and is never shown.
-    Delimited,
-}
-
 /// What a reading means, and what to do with it.
 #[derive(Debug)]
 pub enum Seen {
-    /// It was judged already: there is nothing to do.
+    /// It was judged already, or its writer has not finished: there is nothing to do.
     Known,
     /// The file has the running text again.
     Runs,
@@ -74,18 +70,19 @@ impl<T> FollowedFile<T> {
         FollowedFile {
             target,
             name: path.display().to_string(),
-            form: Form::Lines,
+            form: Form::Tables,
             watch: Watch::new(path, state, events),
             last: Ok(text.clone()),
-            running: Running { text, file: state.ok() },
+            running: text,
             snatched: None,
+            loss: None,
             pending: None,
             wanting: false,
             diverged: false,
         }
     }
 
-    /// The same, of another form.
+    /// The same, but not made of tables.
     pub fn of_form(self, form: Form) -> Self {
         FollowedFile { form, ..self }
     }
@@ -127,7 +124,7 @@ impl<T> FollowedFile<T> {
 
     /// The text that runs.
     pub fn running(&self) -> &Arc<[u8]> {
-        &self.running.text
+        &self.running
     }
 
     /// Whether there is something to do, or somebody waits for the outcome. Most readings only confirm the last one.
@@ -136,35 +133,54 @@ impl<T> FollowedFile<T> {
     }
 
     /// What a reading means. Marks one that was seen twice as settled.
-    pub fn see(&mut self, reading: &mut Reading) -> Seen {
+    pub async fn see(&mut self, reading: &mut Reading) -> Seen {
         let empty = reading.text.as_ref().is_ok_and(|text| text.is_empty());
         if reading.how == How::Snatched && self.snatched.as_ref() == Some(&reading.text) && !empty {
             // The file keeps changing, but its text does not. (An empty text never settles so: every save in place
             // empties the file first.)
             reading.how = How::Settled;
         }
-        match verdict(&reading.text, reading.state, reading.how, &self.running, &self.last) {
-            Verdict::Runs if self.diverged => Seen::Text(self.running.text.clone()),
+        self.loss = None;
+        match self.verdict(reading.clone()).await {
+            Verdict::Runs if self.diverged => Seen::Text(self.running.clone()),
             Verdict::Known => {
                 self.judged(reading);
                 Seen::Known
             }
+            Verdict::Unfinished => {
+                self.watch.schedule.wait();
+                Seen::Known
+            }
             Verdict::Runs => Seen::Runs,
             Verdict::Unreadable(fault) => Seen::Faulty(Report::about_file(&self.name, fault)),
-            // The format of the file says whether it is whole.
-            Verdict::CutOff(_) if self.form == Form::Delimited => match &reading.text {
-                Ok(text) => Seen::Text(text.clone()),
-                Err(fault) => Seen::Faulty(Report::about_file(&self.name, fault.clone())),
-            },
-            Verdict::CutOff(cut) => Seen::Faulty(cut_off(&self.name, &reading.text, cut)),
-            Verdict::New(text) => Seen::Text(text),
+            Verdict::CutOff(cut) => Seen::Faulty(cut_off(&self.name, &reading.text, &cut)),
+            Verdict::New(text, loss) => {
+                self.loss = loss;
+                Seen::Text(text)
+            }
         }
+    }
+
+    /// On a blocking thread: a large text takes time, and one that makes a parser panic must not end what runs.
+    async fn verdict(&self, reading: Reading) -> Verdict {
+        let (form, running, last, text) =
+            (self.form, self.running.clone(), self.last.clone(), reading.text.clone());
+        let judged = tokio::task::spawn_blocking(move || verdict(form, &reading, &running, &last)).await;
+        judged.unwrap_or_else(|_| text.map_or_else(Verdict::Unreadable, |text| Verdict::New(text, None)))
     }
 
     /// Notes that the text runs, now or still. Returns the pending faults that this heals.
     pub fn took(&mut self, reading: &Reading, text: Arc<[u8]>) -> Option<Pending> {
         (self.wanting, self.diverged) = (false, false);
-        self.running = Running { text, file: reading.state.ok() };
+        self.running = text;
+        if let Some(loss) = self.loss.take() {
+            warn!(
+                file = self.name,
+                "the file ends after `{}` now, and {} gone: if its writer was stopped there, save it again",
+                loss.ends_after.as_deref().unwrap_or_default(),
+                gone(&loss),
+            );
+        }
         self.judged(reading);
         self.pending.take()
     }
@@ -188,7 +204,7 @@ impl<T> FollowedFile<T> {
         let now = Instant::now();
         self.last = reading.text.clone();
         self.snatched = None;
-        self.watch.schedule.judged(reading.state, reading.how, now);
+        self.watch.judged(reading.state, reading.how, now);
         if reading.text.is_err() {
             self.watch.schedule.unreadable(now);
         }
@@ -199,25 +215,42 @@ impl<T> FollowedFile<T> {
 }
 
 /// The fault of a text that looks cut off, shown at its end.
-fn cut_off(name: &str, text: &Text, cut: Cut) -> Report {
-    let Cut { bytes, lines, in_place } = cut;
-    let part = if lines.there < lines.of {
-        format!("the first {} of {} lines", lines.there, lines.of)
-    } else {
-        format!("the first {} of {} bytes", bytes.there, bytes.of)
-    };
-    let (why, cure) = if in_place {
-        ("and was written in place", "put it there by rename (mv)")
-    } else {
-        ("and its last line has no end", "end the last line with a newline")
-    };
-    let fault = Fault::new(
-        format!("the file is {part} of what runs, {why}: it looks cut off"),
-        format!(
-            "write the rest; if this is all of it, take it as it is: kill -HUP {}, or {cure}",
-            std::process::id()
+fn cut_off(name: &str, text: &Text, cut: &Cut) -> Report {
+    let take = format!("`portway reload`, or kill -HUP {}", std::process::id());
+    let fault = match cut {
+        Cut::InLine => Fault::new(
+            "the file looks cut off: its last line has no end",
+            format!(
+                "write the rest; if this is all of it, end the last line with a newline, or take it as it is: {take}"
+            ),
         ),
-    );
+        Cut::InTable(loss) => Fault::new(
+            format!(
+                "the file looks cut off: it ends within `{}`, without its {}, and {} gone",
+                loss.ends_after.as_deref().unwrap_or_default(),
+                listed(&loss.keys),
+                gone(loss),
+            ),
+            format!("write the rest; if this is all of it, take it as it is: {take}"),
+        ),
+    };
     let text = String::from_utf8_lossy(text.as_deref().unwrap_or_default());
     Report::at(name, &text, text.len()..text.len(), fault)
 }
+
+/// What is gone: `db` is, `db` and `mail` are.
+fn gone(loss: &Loss) -> String {
+    format!("{} {}", listed(&loss.gone), if loss.gone.len() == 1 { "is" } else { "are" })
+}
+
+fn listed(names: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let shown = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,19 @@ pub enum How {
     Asked,
 }
 
+/// What is known of the one who wrote a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writer {
+    /// No event told of it, and the file has changed lately.
+    Unknown,
+    /// The file is open for writing.
+    Busy,
+    /// The file was closed, or has not changed for [`STILL`](super::schedule::STILL).
+    Done,
+    /// The file came whole, by rename or by a link.
+    Renamed,
+}
+
 /// A text to judge.
 #[derive(Clone, Debug)]
 pub struct Reading {
@@ -34,4 +47,6 @@ pub struct Reading {
     pub state: FileState,
     /// Why it was read.
     pub how: How,
+    /// What is known of its writer.
+    pub writer: Writer,
 }

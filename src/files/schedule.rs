@@ -16,6 +16,8 @@ pub const QUIET: Duration = Duration::from_millis(150);
 const UNREST: Duration = Duration::from_secs(1);
 /// A file that only grows is being written slowly. It is read after this long.
 const GROWTH: Duration = Duration::from_secs(30);
+/// A file that has not changed for so long is no longer being written, where no event tells.
+pub const STILL: Duration = Duration::from_secs(10);
 /// An edit that failed for a reason outside of the file, such as a socket, is tried again: the first pause and the
 /// longest.
 const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
@@ -46,7 +48,11 @@ pub struct ReadSchedule {
 struct Unsettled {
     since: Instant,
     last: FileState,
+    /// When it was first seen like `last`.
+    last_since: Instant,
     grows: bool,
+    /// It was read, and its writer has to finish first.
+    waits: bool,
 }
 
 impl ReadSchedule {
@@ -57,8 +63,8 @@ impl ReadSchedule {
         schedule
     }
 
-    /// Says what to do after this look.
-    pub fn saw(&mut self, look: FileState, now: Instant) -> Step {
+    /// Says what to do after this look. `finished`: the writer is known to have finished.
+    pub fn saw(&mut self, look: FileState, finished: bool, now: Instant) -> Step {
         if look == self.judged {
             self.unrest = None;
             return match self.due {
@@ -67,14 +73,16 @@ impl ReadSchedule {
             };
         }
         let Some(unrest) = &mut self.unrest else {
-            self.unrest = Some(Unsettled { since: now, last: look, grows: true });
+            let new = Unsettled { since: now, last: look, last_since: now, grows: true, waits: false };
+            self.unrest = Some(new);
             return Step::LookAgain;
         };
         if unrest.last == look {
-            return Step::Read(How::Settled);
+            let ready = finished || !unrest.waits || now.duration_since(unrest.last_since) >= STILL;
+            return if ready { Step::Read(How::Settled) } else { Step::LookAgain };
         }
         unrest.grows &= grew(unrest.last, look);
-        unrest.last = look;
+        (unrest.last, unrest.last_since, unrest.waits) = (look, now, false);
         let patience = if unrest.grows { GROWTH } else { UNREST };
         if now.duration_since(unrest.since) < patience { Step::LookAgain } else { Step::Read(How::Snatched) }
     }
@@ -89,6 +97,19 @@ impl ReadSchedule {
         if how != How::Again {
             self.retry = RETRY.0;
         }
+    }
+
+    /// Notes that the text that was read may be half written: it is read again once its writer has finished, once the
+    /// file has changed, or after [`STILL`].
+    pub fn wait(&mut self) {
+        if let Some(unrest) = &mut self.unrest {
+            unrest.waits = true;
+        }
+    }
+
+    /// Whether the file has not changed for [`STILL`], or was judged as it is.
+    pub fn is_still(&self, now: Instant) -> bool {
+        self.unrest.as_ref().is_none_or(|unrest| now.duration_since(unrest.last_since) >= STILL)
     }
 
     /// Notes that the file could not be read: it is read again at the next poll, even if it looks unchanged.

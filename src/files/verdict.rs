@@ -1,19 +1,19 @@
-//! Judges a text that was read, by comparing it with the one that runs.
+//! Judges a text that was read, by comparing it with the one that runs. Pure, and the only place that decides whether a
+//! text is whole.
+//!
+//! * What its writer has open does not count yet.
+//! * A text that takes something away (a route, a network, a certificate) counts once its writer has closed it, or once
+//!   nothing has changed for [`STILL`](super::schedule::STILL) where no event says so.
+//! * A text whose last line has no end, and may be the beginning of a longer one, is cut off. So is one that takes a
+//!   table away and ends within another: a writer who was killed closes the file too.
+//! * Where such a writer stopped exactly at the end of a table, nobody can know: it is taken, with a warning. Of a table that
+//!   is new, every line behind the keys that it needs may be the end.
 
 use std::sync::Arc;
 
-use super::disk::Identity;
-use super::reading::{FileState, How, Text};
+use super::loss::{Form, Loss};
+use super::reading::{How, Reading, Text, Writer};
 use crate::model::Fault;
-
-/// The text that runs.
-#[derive(Clone, Debug)]
-pub struct Running {
-    /// Its bytes.
-    pub text: Arc<[u8]>,
-    /// The file that it was read from. `None`: it could not be looked at.
-    pub file: Option<Identity>,
-}
 
 /// What a text that was read means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,68 +22,81 @@ pub enum Verdict {
     Known,
     /// It is what runs.
     Runs,
+    /// It may be half written: to be read again.
+    Unfinished,
     /// It looks cut off.
     CutOff(Cut),
     /// It could not be read.
     Unreadable(Fault),
-    /// It is new, and to be compiled.
-    New(Arc<[u8]>),
+    /// It is new, and to be compiled. With a loss to warn of: its writer may have been stopped there.
+    New(Arc<[u8]>, Option<Loss>),
 }
 
-/// How much of the running text a cut-off text still has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cut {
-    /// Bytes that are there.
-    pub bytes: Part,
-    /// Lines that are there, the unfinished last one included.
-    pub lines: Part,
-    /// The file was written in place, not replaced.
-    pub in_place: bool,
+/// Why a text looks cut off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// Its last line has no end.
+    InLine,
+    /// It ends within a table, and others are gone.
+    InTable(Loss),
 }
 
-/// A part of a whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
-    /// How many there are.
-    pub there: usize,
-    /// How many there were.
-    pub of: usize,
-}
-
-/// Judges a text: `running` is what runs, `last` what was judged last.
-pub fn verdict(text: &Text, state: FileState, how: How, running: &Running, last: &Text) -> Verdict {
-    if text == last && matches!(how, How::Settled | How::Snatched) {
+/// Judges a text: `running` is the one that runs, `last` the one that was judged last.
+pub fn verdict(form: Form, reading: &Reading, running: &[u8], last: &Text) -> Verdict {
+    if reading.text == *last && matches!(reading.how, How::Settled | How::Snatched) {
         return Verdict::Known;
     }
-    let text = match text {
+    let text = match &reading.text {
         Ok(text) => text,
         Err(fault) => return Verdict::Unreadable(fault.clone()),
     };
-    if *text == running.text {
+    if **text == *running {
         return Verdict::Runs;
     }
-    let in_place = state.ok().zip(running.file).is_some_and(|(now, then)| now.is_same_file(&then));
-    match cut_off(text, in_place, &running.text) {
-        Some(cut) if how != How::Asked => Verdict::CutOff(cut),
-        _ => Verdict::New(text.clone()),
+    if reading.how == How::Asked {
+        return Verdict::New(text.clone(), None);
+    }
+    if reading.writer == Writer::Busy {
+        return Verdict::Unfinished;
+    }
+    // An empty text never runs, so there is nothing to wait for. By rename a text comes whole, except for its end.
+    let loss = match text.is_empty() || reading.writer == Writer::Renamed {
+        true => Loss::default(),
+        false => Loss::of(form, running, text),
+    };
+    if !loss.gone.is_empty() && reading.writer == Writer::Unknown {
+        Verdict::Unfinished
+    } else if form != Form::Blocks && ends_within_a_line(text, running, reading.writer, &loss) {
+        Verdict::CutOff(Cut::InLine)
+    } else if !loss.keys.is_empty() {
+        Verdict::CutOff(Cut::InTable(loss))
+    } else {
+        Verdict::New(text.clone(), loss.ends_after.is_some().then_some(loss))
     }
 }
 
-/// Whether a text is the beginning of the running one, and looks like an accident: written in place, where a reader can
-/// meet a half-written file, or without the end of its last line. An empty one is a fault by itself.
-fn cut_off(text: &[u8], in_place: bool, running: &[u8]) -> Option<Cut> {
-    let missing = running.strip_prefix(text)?;
-    let deliberate = !in_place && text.ends_with(b"\n");
-    if text.is_empty() || deliberate || missing.trim_ascii().is_empty() {
-        return None;
+/// Whether the last line lacks its end and looks cut off: something is gone, or it is the beginning of a line that runs. Where
+/// a text ends as the running one does, its writer came to the end: some editors write no last newline.
+fn ends_within_a_line(text: &[u8], running: &[u8], writer: Writer, loss: &Loss) -> bool {
+    if text.is_empty() || text.ends_with(b"\n") {
+        return false;
     }
-    let part = |count: fn(&[u8]) -> usize| Part { there: count(text), of: count(running) };
-    Some(Cut { bytes: part(<[u8]>::len), lines: part(lines), in_place })
+    let last = last_line(text).trim_ascii_end();
+    let begins = |line: &[u8]| line.starts_with(last) && line.trim_ascii_end().len() > last.len();
+    match writer {
+        // A copy that was cut off, and was put there all the same.
+        Writer::Renamed => {
+            let missing = running.strip_prefix(text).unwrap_or_default();
+            running.ends_with(b"\n") && !missing.trim_ascii().is_empty()
+        }
+        _ if loss.ends_after.is_some() => true,
+        _ if last == last_line(running.trim_ascii_end()) => false,
+        _ => !loss.gone.is_empty() || running.split(|byte| *byte == b'\n').any(begins),
+    }
 }
 
-/// Lines, the unfinished last one included.
-fn lines(text: &[u8]) -> usize {
-    text.split_inclusive(|byte| *byte == b'\n').count()
+fn last_line(text: &[u8]) -> &[u8] {
+    text.rsplit(|byte| *byte == b'\n').next().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::disk::{self, Identity};
 use super::events::{FsEventSource, FsEvents};
 use super::folders::{self, Place};
 use super::mount::{self, Mounted};
-use super::reading::{FileState, How, Reading, Text};
+use super::reading::{FileState, How, Reading, Text, Writer};
 use super::schedule::{POLL, POLL_TOLD, QUIET, ReadSchedule, Step};
 use crate::model::Fault;
 
@@ -31,6 +31,8 @@ pub struct Watch {
     /// When to look if no hint comes before.
     wake: Instant,
     asked: bool,
+    /// What the events have told of the writer since the last text was judged.
+    writer: Writer,
     /// What was mounted at the file at the start. `None`: the file is no mount point.
     mounted: Option<Mounted>,
     told_stale: bool,
@@ -46,6 +48,7 @@ impl Watch {
             hints: FsEvents::new(events),
             wake: now,
             asked: false,
+            writer: Writer::Unknown,
             mounted: mount::at(path),
             told_stale: false,
         }
@@ -79,12 +82,17 @@ impl Watch {
             self.wait().await;
             let asked = self.asked;
             self.hints.clear();
+            self.hear_of_writer();
             let view = view(self.path.clone()).await;
             debug!(look = ?view.look, "looked at the file");
             let was_told = self.hints.watch(view.places) && view.local;
             self.notice_stale();
             let now = Instant::now();
-            let step = if asked { Step::Read(How::Asked) } else { self.schedule.saw(view.look, now) };
+            let finished = matches!(self.writer, Writer::Done | Writer::Renamed);
+            let step = match asked {
+                true => Step::Read(How::Asked),
+                false => self.schedule.saw(view.look, finished, now),
+            };
             self.wake = now
                 + match step {
                     Step::LookAgain => QUIET,
@@ -102,8 +110,26 @@ impl Watch {
             if how == How::Asked {
                 self.asked = false;
             }
-            return Reading { text, state: view.look, how };
+            // An event of a writer that has begun meanwhile may have come.
+            self.hear_of_writer();
+            let writer = match self.writer {
+                Writer::Unknown | Writer::Busy if self.schedule.is_still(now) => Writer::Done,
+                // Elsewhere the event that the file was closed may never come.
+                Writer::Busy if !view.local => Writer::Unknown,
+                told => told,
+            };
+            return Reading { text, state: view.look, how, writer };
         }
+    }
+
+    /// Notes that the text behind `look` has been judged. What comes next has another writer.
+    pub fn judged(&mut self, look: FileState, how: How, now: Instant) {
+        self.writer = Writer::Unknown;
+        self.schedule.judged(look, how, now);
+    }
+
+    fn hear_of_writer(&mut self) {
+        self.writer = self.hints.writer().unwrap_or(self.writer);
     }
 
     /// Waits until the next look is due, or a hint makes it due. While a change settles, hints say nothing new.

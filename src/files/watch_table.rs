@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use tokio::sync::mpsc::Sender;
 
 use super::folders::{Folder, Place};
+use super::reading::Writer;
 
 #[derive(Debug, Default)]
 pub(super) struct WatchTable {
@@ -24,13 +25,20 @@ pub(super) struct WatchTable {
 struct Watcher {
     places: Vec<Place>,
     hints: Sender<()>,
+    /// What the last event told of the writer, since [`WatchTable::writer`] was called last.
+    writer: Option<Writer>,
 }
 
 impl WatchTable {
     pub fn join(&mut self, hints: Sender<()>) -> u64 {
         self.next += 1;
-        self.watchers.insert(self.next, Watcher { places: Vec::new(), hints });
+        self.watchers.insert(self.next, Watcher { places: Vec::new(), hints, writer: None });
         self.next
+    }
+
+    /// What the last event told of the writer, since this was called last.
+    pub fn writer(&mut self, id: u64) -> Option<Writer> {
+        self.watchers.get_mut(&id)?.writer.take()
     }
 
     pub fn leave(&mut self, id: u64) {
@@ -87,21 +95,21 @@ impl WatchTable {
     }
 
     /// Sends a hint to all that have places in a folder.
-    pub fn hint_of(&self, path: &Path) {
-        let Some(folder) = self.watched.iter().find(|folder| folder.path == path) else { return };
-        self.hint(|place| place.folder.is_same(folder));
+    pub fn hint_of(&mut self, path: &Path) {
+        let Some(folder) = self.watched.iter().find(|folder| folder.path == path).cloned() else { return };
+        self.hint(None, |place| place.folder.is_same(&folder));
     }
 
-    /// Sends hints for an event at this path.
-    pub fn heard(&mut self, path: &Path) {
+    /// Sends hints for an event at this path, and notes what it tells of the writer.
+    pub fn heard(&mut self, path: &Path, writer: Option<Writer>) {
         if let Some(at) = self.watched.iter().position(|folder| folder.path == path) {
             // A watch ends with its folder: one that was moved, or removed and made again, needs a new watch.
             let folder = self.watched.swap_remove(at);
-            self.hint(|place| place.folder.is_same(&folder));
+            self.hint(None, |place| place.folder.is_same(&folder));
         }
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return };
-        if let Some(folder) = self.watched.iter().find(|folder| folder.path == parent) {
-            self.hint(|place| place.name == name && place.folder.is_same(folder));
+        if let Some(folder) = self.watched.iter().find(|folder| folder.path == parent).cloned() {
+            self.hint(writer, |place| place.name == name && place.folder.is_same(&folder));
         }
     }
 
@@ -116,12 +124,14 @@ impl WatchTable {
         self.failed.take()
     }
 
-    pub fn hint_all(&self) {
-        self.hint(|_| true);
+    /// Sends hints to all: events were lost.
+    pub fn hint_all(&mut self) {
+        self.hint(Some(Writer::Unknown), |_| true);
     }
 
-    fn hint(&self, concerns: impl Fn(&Place) -> bool) {
-        for id in self.watchers.values().filter(|id| id.places.iter().any(&concerns)) {
+    fn hint(&mut self, writer: Option<Writer>, concerns: impl Fn(&Place) -> bool) {
+        for id in self.watchers.values_mut().filter(|id| id.places.iter().any(&concerns)) {
+            id.writer = writer.or(id.writer);
             // A full channel holds a hint already.
             let _ = id.hints.try_send(());
         }
@@ -156,12 +166,12 @@ mod tests {
         assert_eq!(change, Some(paths(&["/etc", "/etc/now"])));
         let (b_id, mut b, change) = id(&mut table, vec![place("/etc", 7, "b")]);
         assert_eq!(change, Some(paths(&[])));
-        table.heard(Path::new("/etc/a"));
+        table.heard(Path::new("/etc/a"), None);
         assert_eq!((a.try_recv().is_ok(), b.try_recv().is_ok()), (true, false));
-        table.heard(Path::new("/etc/b"));
+        table.heard(Path::new("/etc/b"), None);
         assert_eq!((a.try_recv().is_ok(), b.try_recv().is_ok()), (false, true));
         for elsewhere in ["/etc/c", "/other/a", "/", "/etc/now/b"] {
-            table.heard(Path::new(elsewhere));
+            table.heard(Path::new(elsewhere), None);
         }
         assert_eq!((a.try_recv().is_ok(), b.try_recv().is_ok()), (false, false));
         table.hint_all();
@@ -179,12 +189,31 @@ mod tests {
     }
 
     #[test]
+    fn r10_the_last_event_of_a_place_tells_of_the_writer() {
+        let mut table = WatchTable::default();
+        let (a, _hints, _) = id(&mut table, vec![place("/etc", 7, "..data"), place("/etc/one", 8, "a")]);
+        let mut after = |events: &[(&str, Option<Writer>)]| {
+            events.iter().for_each(|(path, writer)| table.heard(Path::new(path), *writer));
+            table.writer(a)
+        };
+        let (busy, done) = (Some(Writer::Busy), Some(Writer::Done));
+        assert_eq!(after(&[("/etc/one/a", busy), ("/etc/one/a", done), ("/etc/one/a", None)]), done);
+        assert_eq!(after(&[]), None, "told once");
+        assert_eq!(after(&[("/etc/one/a", done), ("/etc/one/a", busy), ("/etc/one/b", done)]), busy);
+        // A ConfigMap: the link is swapped, and the folder before it goes.
+        let renamed = Some(Writer::Renamed);
+        assert_eq!(after(&[("/etc/..data", renamed), ("/etc/one/a", None), ("/etc/one", None)]), renamed);
+        table.hint_all();
+        assert_eq!(table.writer(a), Some(Writer::Unknown), "events were lost");
+    }
+
+    #[test]
     fn a_folder_of_two_paths_is_watched_under_one() {
         let mut table = WatchTable::default();
         let (_, mut a, _) = id(&mut table, vec![place("/etc", 7, "a")]);
         let (_, mut b, change) = id(&mut table, vec![place("/mnt/etc", 7, "b")]);
         assert_eq!(change, Some(paths(&[])));
-        table.heard(Path::new("/etc/b"));
+        table.heard(Path::new("/etc/b"), None);
         assert_eq!((a.try_recv().is_ok(), b.try_recv().is_ok()), (false, true));
     }
 
@@ -193,7 +222,7 @@ mod tests {
         let mut table = WatchTable::default();
         let wanted = || vec![place("/etc/portway", 7, "a")];
         let (at, mut hints, _) = id(&mut table, wanted());
-        table.heard(Path::new("/etc/portway"));
+        table.heard(Path::new("/etc/portway"), None);
         assert!(hints.try_recv().is_ok());
         let change = table.change(at, wanted(), true);
         assert_eq!(change, Some(paths(&["/etc/portway"])));

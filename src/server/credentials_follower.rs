@@ -81,7 +81,7 @@ pub(super) fn follow(
     let followed = |file: PartFile| {
         let (text, state) = (file.text.clone(), file.state);
         let file = FollowedFile::new(&file.path.clone(), text, state, &events, file);
-        let mut file = file.of_form(Form::Delimited);
+        let mut file = file.of_form(Form::Blocks);
         file.begin();
         Followed { file, news: None }
     };
@@ -182,7 +182,7 @@ impl Follower {
         if news.as_ref().is_some_and(|news| news.reading.text == reading.text) && reading.how != How::Asked {
             return;
         }
-        *news = match file.see(&mut reading) {
+        *news = match file.see(&mut reading).await {
             Seen::Known => return,
             Seen::Runs => {
                 log_healed(file.took(&reading, file.running().clone()), file.name());

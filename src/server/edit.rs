@@ -75,7 +75,7 @@ impl Edits {
     /// Takes in one reading: changed? → whole? → compile → plan, prepare, commit → generation + 1.
     /// A failure at any step leaves what runs as it was. Returns whether what runs has changed.
     pub async fn take_in(&mut self, mut reading: Reading, server: &mut Server) -> bool {
-        let text = match self.file.see(&mut reading) {
+        let text = match self.file.see(&mut reading).await {
             Seen::Known => return false,
             Seen::Runs => {
                 self.runs(&reading, server);

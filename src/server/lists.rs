@@ -9,7 +9,8 @@ use tracing::{info, warn};
 use super::named_file::NamedFile;
 use crate::config::{Compiled, Report, network_list};
 use crate::files::{
-    self, FileState, FollowedFile, Followers, FsEventSource, How, Link, Pending, Reading, Refused, Seen, look,
+    self, FileState, FollowedFile, Followers, Form, FsEventSource, How, Link, Pending, Reading, Refused,
+    Seen, look,
 };
 use crate::model::{Fault, NetworkSet, Table};
 use crate::proxy::route::{Lists, LiveList};
@@ -116,7 +117,8 @@ impl ListFiles {
     pub fn begin(&mut self, read: Vec<ReadList>, lists: &mut Lists, owner: &Scope) {
         for ReadList { written, path, text, state, set } in read {
             let list = Arc::new(LiveList::from_pointee(set));
-            let mut file = FollowedFile::new(&path, text.clone(), state, &self.events, list.clone());
+            let file = FollowedFile::new(&path, text.clone(), state, &self.events, list.clone());
+            let mut file = file.of_form(Form::Lines);
             file.begin();
             lists.insert(written.clone(), list);
             self.followers.begin(written, owner, |link| follow(file, link));
@@ -149,15 +151,15 @@ async fn follow(mut file: FollowedFile<Arc<LiveList>>, link: Arc<Link<Option<Nam
         let (name, pending) = (file.name().to_owned(), file.pending().cloned());
         link.show(Some(NamedFile { name, pending, ..NamedFile::default() }));
         tokio::select! {
-            reading = file.next() => take_in(&mut file, reading),
+            reading = file.next() => take_in(&mut file, reading).await,
             () = link.asked() => file.ask(),
         }
     }
 }
 
 /// Takes in a reading of a list's file.
-fn take_in(file: &mut FollowedFile<Arc<LiveList>>, mut reading: Reading) {
-    let text = match file.see(&mut reading) {
+async fn take_in(file: &mut FollowedFile<Arc<LiveList>>, mut reading: Reading) {
+    let text = match file.see(&mut reading).await {
         Seen::Known => return,
         Seen::Runs => return log_healed(file.took(&reading, file.running().clone()), file.name()),
         Seen::Faulty(report) => return refuse(file, &reading, report),

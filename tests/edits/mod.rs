@@ -4,6 +4,7 @@ mod bad;
 mod load;
 mod namespaces;
 mod saves;
+mod saving;
 mod signals;
 mod sockets;
 mod start;

@@ -4,18 +4,20 @@ use std::fs;
 
 use crate::harness::instance::*;
 
-/// Writes every `shards`th prefix in place, and after each the rest of it: nothing that runs may change.
+/// Writes every `shards`th prefix in place, by a writer that then closes the file. Nothing that runs may change, but where
+/// the text ends with the first route: nobody can know that there was more.
 fn every_prefix(shard: usize, shards: usize) {
     let (ports, a) = ([Port::reserve(), Port::reserve()], Backend::named("a"));
     let mut text = "log.format = \"json\"\n".to_owned();
     for port in &ports {
         text.push_str(&format!("[[route]]\nlisten = \"{}\"\nupstream = \"{}\"\n", port.local(), a.addr));
     }
+    let first = text.rfind("[[route]]").unwrap();
     let place = Place::with(&text);
     let mut portway = Portway::run(&place.file());
     let mut flow = Flow::open(ports[1].number);
     let lengths = (0..text.len()).filter(|length| length % shards == shard);
-    let mut tried = 0;
+    let (mut tried, mut reloads) = (0, 0);
     for length in lengths {
         fs::write(place.file(), &text[..length]).unwrap();
         let line = portway.phase_of(&["edit refused", "nothing changed", "reloaded"]);
@@ -23,23 +25,33 @@ fn every_prefix(shard: usize, shards: usize) {
             assert!(line["message"].as_str().unwrap().starts_with("nothing changed"), "{line}");
             continue;
         }
-        if length == 0 {
-            assert!(line["headline"].as_str().unwrap().contains("is empty"), "{line}");
+        if length == first {
+            assert_eq!(line["plan"], format!("removed {}", ports[1].local()));
+            assert_eq!(portway.count("the file ends after"), 1, "{}", portway.log());
+            fs::write(place.file(), &text).unwrap();
+            portway.phase("reloaded");
+            reloads += 2;
             continue;
         }
-        // Told with its place: the end of the text.
-        let (row, column) = end_of(&text[..length]);
         let headline = line["headline"].as_str().unwrap_or_else(|| panic!("{length} bytes: {line}"));
-        let place = format!("{}:{row}:{column}: the file is the first ", place.file().display());
-        assert!(headline.starts_with(&place), "{length} bytes: {headline}");
-        assert!(headline.contains("it looks cut off"), "{headline}");
-        assert!(headline.contains(&format!("kill -HUP {}", portway.pid())), "{headline}");
+        let within_a_line =
+            length > 0 && !text[..length].ends_with('\n') && !text[length..].starts_with('\n');
+        if within_a_line {
+            // Told with its place: the end of the text.
+            let (row, column) = end_of(&text[..length]);
+            let place = format!("{}:{row}:{column}: the file looks cut off", place.file().display());
+            assert!(headline.starts_with(&place), "{length} bytes: {headline}");
+            assert!(
+                headline.contains(&format!("`portway reload`, or kill -HUP {}", portway.pid())),
+                "{headline}"
+            );
+        }
         tried += 1;
     }
     assert!(tried + 2 >= text.len() / shards, "only {tried} prefixes");
     fs::write(place.file(), &text).unwrap();
     portway.phase("fault healed");
-    assert_eq!(portway.count("reloaded"), 0);
+    assert_eq!(portway.count("reloaded"), reloads);
     flow.ping().unwrap();
     drop(flow);
     assert_eq!(ports.each_ref().map(|port| reached(port.number)), ["a", "a"]);
@@ -92,13 +104,13 @@ fn a_shorter_file_by_rename_is_meant() {
 }
 
 #[test]
-fn a_shorter_file_in_place_is_taken_when_a_person_asks() {
+fn a_file_that_looks_cut_off_is_taken_when_a_person_asks() {
     let (ports, a) = ([Port::reserve(), Port::reserve()], Backend::named("a"));
     let (text, first) = two_routes(&ports, &a);
     let place = Place::with(&text);
     let mut portway = Portway::run(&place.file());
-    fs::write(place.file(), &text[..first]).unwrap();
-    assert!(portway.refused().contains("was written in place"), "{}", portway.log());
+    fs::write(place.file(), &text[..first - 1]).unwrap();
+    assert!(portway.refused().contains("its last line has no end"), "{}", portway.log());
     assert_eq!(reached(ports[1].number), "a");
     portway.hang_up();
     assert_eq!(portway.phase("reloaded")["plan"], "removed two");
@@ -116,6 +128,38 @@ fn a_shorter_file_in_place_is_taken_when_a_person_asks() {
     portway.stop();
 }
 
+/// T1: of a file that never rests, halves are neither taken nor told of; a text that stays is.
+#[test]
+fn t1_halves_of_a_file_that_never_rests_change_nothing() {
+    let (ports, a) = ([Port::reserve(), Port::reserve()], Backend::named("a"));
+    let (text, first) = two_routes(&ports, &a);
+    let place = Place::with(&text);
+    let mut portway = Portway::run(&place.file());
+    let for_a_while = |mut save: Box<dyn FnMut(usize) + '_>| {
+        let start = std::time::Instant::now();
+        for turn in 0.. {
+            save(turn);
+            pass(std::time::Duration::from_millis(20));
+            if start.elapsed() > std::time::Duration::from_secs(3) {
+                return;
+            }
+        }
+    };
+    // Another half each time.
+    for_a_while(Box::new(|turn| place.save(&text[..first - 1 - turn % 20])));
+    assert_eq!(portway.count("edit refused") + portway.count("reloaded"), 0, "{}", portway.log());
+    // The same half, again and again.
+    for_a_while(Box::new(|_| place.save(&text[..first - 1])));
+    assert!(portway.count("edit refused") > 0, "{}", portway.log());
+    assert_eq!(portway.count("reloaded"), 0, "{}", portway.log());
+    // A whole text, again and again.
+    let whole = file(&[("one", ports[0].local(), &a)]);
+    for_a_while(Box::new(|_| place.save(&whole)));
+    assert_eq!(portway.count("reloaded"), 1, "{}", portway.log());
+    assert!(is_refused(ports[1].number));
+    portway.stop();
+}
+
 #[test]
 fn a_slow_writer_is_waited_for() {
     let (ports, a) = ([Port::reserve(), Port::reserve()], Backend::named("a"));
@@ -128,6 +172,7 @@ fn a_slow_writer_is_waited_for() {
         std::io::Write::write_all(&mut slow, piece).unwrap();
         pass(std::time::Duration::from_millis(40));
     }
+    drop(slow);
     assert_eq!(portway.phase_of(&["reloaded", "edit refused"])["plan"], "added one, two; removed zero");
     portway.stop();
 }

@@ -19,9 +19,13 @@ fn rested() -> (ReadSchedule, FileState, Instant) {
     let (look, start) = (stamp(INODE, 10, 0), Instant::now());
     let mut schedule = ReadSchedule::new(look, start);
     let now = start + POLL;
-    assert_eq!(schedule.saw(look, now), Step::Read(How::Settled), "a first reading is confirmed by another");
+    assert_eq!(
+        schedule.saw(look, false, now),
+        Step::Read(How::Settled),
+        "a first reading is confirmed by another"
+    );
     schedule.judged(look, How::Settled, now);
-    assert_eq!(schedule.saw(look, now + POLL * 100), Step::Rest, "after that the look is trusted");
+    assert_eq!(schedule.saw(look, false, now + POLL * 100), Step::Rest, "after that the look is trusted");
     (schedule, look, now + POLL * 100)
 }
 
@@ -29,16 +33,16 @@ fn rested() -> (ReadSchedule, FileState, Instant) {
 fn a_change_is_read_once_it_is_quiet() {
     let (mut schedule, _, now) = rested();
     let changed = stamp(INODE, 12, 1);
-    assert_eq!(schedule.saw(changed, now), Step::LookAgain);
-    assert_eq!(schedule.saw(changed, now + QUIET), Step::Read(How::Settled));
+    assert_eq!(schedule.saw(changed, false, now), Step::LookAgain);
+    assert_eq!(schedule.saw(changed, false, now + QUIET), Step::Read(How::Settled));
 }
 
 #[test]
 fn a_change_that_goes_on_is_waited_for() {
     let (mut schedule, _, now) = rested();
-    assert_eq!(schedule.saw(stamp(INODE, 0, 1), now), Step::LookAgain);
-    assert_eq!(schedule.saw(stamp(INODE, 9, 2), now + QUIET), Step::LookAgain);
-    assert_eq!(schedule.saw(stamp(INODE, 9, 2), now + QUIET * 2), Step::Read(How::Settled));
+    assert_eq!(schedule.saw(stamp(INODE, 0, 1), false, now), Step::LookAgain);
+    assert_eq!(schedule.saw(stamp(INODE, 9, 2), false, now + QUIET), Step::LookAgain);
+    assert_eq!(schedule.saw(stamp(INODE, 9, 2), false, now + QUIET * 2), Step::Read(How::Settled));
 }
 
 #[test]
@@ -47,7 +51,7 @@ fn a_file_that_is_never_quiet_is_read_about_once_a_second() {
     let mut reads = 0;
     for tick in 1..=200 {
         let (look, now) = (stamp((1, tick), 10, 1), start + QUIET * u32::try_from(tick).unwrap());
-        if schedule.saw(look, now) == Step::Read(How::Snatched) {
+        if schedule.saw(look, false, now) == Step::Read(How::Snatched) {
             reads += 1;
             schedule.judged(look, How::Snatched, now);
         }
@@ -60,15 +64,15 @@ fn a_file_that_only_grows_is_not_snatched_half_written() {
     let (mut schedule, _, start) = rested();
     for tick in 1..=190 {
         let (look, now) = (stamp(INODE, tick, 1), start + QUIET * u32::try_from(tick).unwrap());
-        assert_eq!(schedule.saw(look, now), Step::LookAgain, "after {:?}", now - start);
+        assert_eq!(schedule.saw(look, false, now), Step::LookAgain, "after {:?}", now - start);
     }
 }
 
 #[test]
 fn a_change_that_is_undone_before_it_was_read_is_none() {
     let (mut schedule, look, now) = rested();
-    assert_eq!(schedule.saw(Err(io::ErrorKind::NotFound), now), Step::LookAgain);
-    assert_eq!(schedule.saw(look, now + QUIET), Step::Rest);
+    assert_eq!(schedule.saw(Err(io::ErrorKind::NotFound), false, now), Step::LookAgain);
+    assert_eq!(schedule.saw(look, false, now + QUIET), Step::Rest);
     assert!(!schedule.is_restless());
 }
 
@@ -80,7 +84,7 @@ fn what_cannot_be_read_is_read_at_every_poll() {
         schedule.judged(look, How::Settled, now);
         schedule.unreadable(now);
         now += POLL;
-        assert_eq!(schedule.saw(look, now), Step::Read(How::Settled));
+        assert_eq!(schedule.saw(look, false, now), Step::Read(How::Settled));
     }
 }
 
@@ -93,11 +97,44 @@ fn an_edit_without_its_socket_is_tried_ever_more_rarely() {
     let mut tries = Vec::new();
     for second in 1..=120 {
         let now = start + Duration::from_secs(second);
-        if schedule.saw(look, now) == Step::Read(How::Again) {
+        if schedule.saw(look, false, now) == Step::Read(How::Again) {
             tries.push(second);
             schedule.judged(look, How::Again, now);
             schedule.again(now);
         }
     }
     assert_eq!(tries, [2, 6, 14, 30, 60, 90, 120]);
+}
+
+#[test]
+fn r10_what_may_be_half_written_is_read_again_once_its_writer_has_finished() {
+    let (mut schedule, _, start) = rested();
+    let changed = stamp(INODE, 12, 1);
+    assert_eq!(schedule.saw(changed, false, start), Step::LookAgain);
+    assert_eq!(schedule.saw(changed, false, start + QUIET), Step::Read(How::Settled));
+    schedule.wait();
+    assert_eq!(schedule.saw(changed, false, start + QUIET * 2), Step::LookAgain);
+    assert_eq!(schedule.saw(changed, true, start + QUIET * 3), Step::Read(How::Settled));
+    // Another change begins anew.
+    let more = stamp(INODE, 14, 2);
+    assert_eq!(schedule.saw(more, true, start + QUIET * 4), Step::LookAgain);
+    assert_eq!(schedule.saw(more, false, start + QUIET * 5), Step::Read(How::Settled));
+}
+
+#[test]
+fn r10_without_events_what_does_not_change_is_read_after_10_seconds() {
+    let (mut schedule, _, start) = rested();
+    let changed = stamp(INODE, 12, 1);
+    assert_eq!(schedule.saw(changed, false, start), Step::LookAgain);
+    assert!(!schedule.is_still(start + STILL - QUIET));
+    let mut read = Vec::new();
+    for tick in 1..=100 {
+        let now = start + QUIET * tick;
+        if schedule.saw(changed, false, now) == Step::Read(How::Settled) {
+            read.push((now - start, schedule.is_still(now)));
+            schedule.wait();
+        }
+    }
+    assert_eq!(read.first(), Some(&(QUIET, false)));
+    assert_eq!(read.get(1), Some(&(Duration::from_millis(10_050), true)));
 }
