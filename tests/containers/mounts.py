@@ -3,7 +3,8 @@
 import os
 import time
 
-from scene import HEAD, Scene, expect, route, until_served
+from engine import Container
+from scene import HEAD, NETWORK, Scene, expect, route, until_served
 
 PORTS = ["8080:8080", "8081:8081"]
 FIRST = HEAD + route("a", 8080, ["one:3000"])
@@ -90,5 +91,29 @@ def a_configmap_arrives(stage):
         return f"after {took:.1f} s"
 
 
-TESTS = [an_edit_in_a_mounted_folder_arrives, a_single_mounted_file_that_is_replaced_is_named_with_its_cure,
+def a_file_that_docker_cp_brings_arrives(stage):
+    """R10: `docker cp` removes the file in the container and writes it anew; also where a route is taken away."""
+    with Scene(stage) as scene:
+        scene.backend("one", 11), scene.backend("two", 12)
+        file, took = stage.folder("copied") / "portway.toml", []
+
+        def copy(text):
+            file.write_text(text)
+            scene.engine("cp", file, "portway:/etc/portway/portway.toml")
+
+        scene.engine("create", *scene.engine.RUN, "--name", "portway", "--network", NETWORK, scene.image, "run")
+        copy(FIRST)
+        scene.engine("start", "portway")
+        portway = Container(scene.engine, "portway")
+        portway.wait_for("ready")
+        for count, text in enumerate((SECOND, FIRST, SECOND), 1):
+            copy(text)
+            began = time.monotonic()
+            portway.wait_for("reloaded", count)
+            took.append(time.monotonic() - began)
+        expect(max(took) < 3, f"after {took} s")
+        return f"after at most {max(took):.1f} s"
+
+
+TESTS = [an_edit_in_a_mounted_folder_arrives, a_file_that_docker_cp_brings_arrives, a_single_mounted_file_that_is_replaced_is_named_with_its_cure,
          a_configmap_arrives]
