@@ -24,6 +24,7 @@ use crate::admin::api::Problem;
 use crate::config;
 use crate::files;
 use crate::model::{AdminSettings, ListenAddr, Secret};
+use crate::net::itself;
 
 /// How long a connect to one address may take.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -301,10 +302,11 @@ fn with_cause(error: &hyper::Error) -> String {
 async fn connect(addr: &str) -> io::Result<TcpStream> {
     let mut last = io::ErrorKind::NotFound.into();
     for addr in lookup_host(addr).await? {
-        match timeout(CONNECT, TcpStream::connect(addr)).await {
-            Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) => last = error,
-            Err(_) => last = io::ErrorKind::TimedOut.into(),
+        let connected = timeout(CONNECT, TcpStream::connect(addr)).await;
+        let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        match connected.and_then(|stream| itself::with_another(stream, addr)) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
         }
     }
     Err(last)

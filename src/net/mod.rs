@@ -10,6 +10,7 @@ pub mod dial;
 mod error;
 mod exchange;
 pub mod inherit;
+pub mod itself;
 mod low_ports;
 mod options;
 mod queue;

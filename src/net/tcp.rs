@@ -16,6 +16,8 @@ use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::itself;
+
 /// Flags that every socket is created with.
 pub(super) const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
 
@@ -51,7 +53,8 @@ impl Tcp {
         register(socket, interest).map(Tcp)
     }
 
-    /// Connects, without a timeout of its own. Dropping the future cancels the attempt.
+    /// Connects, without a timeout of its own. A connection to itself is a refusal. Dropping the future cancels the
+    /// attempt.
     pub(super) async fn connect(addr: SocketAddr) -> io::Result<Self> {
         let family = if addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let socket = socket_with(family, SocketType::STREAM, FLAGS, Some(ipproto::TCP))?;
@@ -67,7 +70,7 @@ impl Tcp {
         guard.retain_ready();
         drop(guard);
         match failed.then(|| connecting.take_error()).transpose()?.flatten() {
-            None => Ok(connecting),
+            None => itself::with_another(connecting, addr),
             Some(error) => Err(error),
         }
     }

@@ -1,6 +1,7 @@
 //! UDP routes from outside: the real program, real sockets, real datagrams.
 mod edits;
 mod flood;
+mod itself;
 mod limits;
 mod peers;
 mod programs;

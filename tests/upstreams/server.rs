@@ -41,10 +41,15 @@ impl Server {
 
     /// At an address of a network namespace, in which this is called.
     pub fn at(name: &'static str, addr: &str) -> Server {
+        Server::try_at(name, addr).unwrap()
+    }
+
+    /// The same, where the address may be taken.
+    pub fn try_at(name: &'static str, addr: &str) -> std::io::Result<Server> {
         let addr = addr.parse().unwrap();
         let mut server = Server { name, addr, _port: None, taken: Arc::default(), listening: None };
-        server.start();
-        server
+        server.try_start()?;
+        Ok(server)
     }
 
     pub fn addr(&self) -> SocketAddr {
@@ -52,7 +57,11 @@ impl Server {
     }
 
     pub fn start(&mut self) {
-        let listener = TcpListener::bind(self.addr()).unwrap();
+        self.try_start().unwrap();
+    }
+
+    fn try_start(&mut self) -> std::io::Result<()> {
+        let listener = TcpListener::bind(self.addr())?;
         let (stop, socket) = (Arc::new(AtomicBool::new(false)), listener.try_clone().unwrap());
         let (stopped, taken, greeting) = (stop.clone(), self.taken.clone(), format!("{}\n", self.name));
         let thread = std::thread::spawn(move || {
@@ -66,6 +75,7 @@ impl Server {
             }
         });
         self.listening = Some(Listening { stop, socket, thread });
+        Ok(())
     }
 
     /// Closes its listener: from now on it refuses. Its connections go on.

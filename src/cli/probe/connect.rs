@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout};
 use super::explain;
 use super::steps::{Count, Since, Steps};
 use crate::model::UpstreamAddr;
+use crate::net::itself;
 
 /// A stream to the peer.
 pub(super) enum Connected {
@@ -56,7 +57,8 @@ pub(super) async fn stream(addr: &UpstreamAddr, limit: Duration, steps: &Steps) 
 async fn connect(addrs: &[SocketAddr], limit: Duration) -> (Option<TcpStream>, Vec<(SocketAddr, io::Error)>) {
     let mut failed = Vec::new();
     for addr in addrs {
-        match within(limit, TcpStream::connect(addr)).await {
+        let connected = within(limit, TcpStream::connect(addr)).await;
+        match connected.and_then(|stream| itself::with_another(stream, *addr)) {
             Ok(stream) => return (Some(stream), failed),
             Err(error) => failed.push((*addr, error)),
         }

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use super::steps::{Count, Since, Steps, bytes};
 use super::{connect, explain};
 use crate::model::{UpstreamAddr, units};
+use crate::net::itself;
 
 /// Largest payload of a datagram over IPv4, in bytes; a longer line becomes several.
 const PAYLOAD_MAX: usize = 65_507;
@@ -48,13 +49,12 @@ pub(super) async fn probe(addr: &UpstreamAddr, limit: Duration, steps: &Steps) -
 /// A socket for the first address that this host has a route to. `None`: there is none, and that was reported.
 async fn open(addrs: &[SocketAddr], limit: Duration, steps: &Steps) -> Option<(UdpSocket, SocketAddr)> {
     for addr in addrs {
-        let local: SocketAddr = match addr {
-            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-        };
         let opened = async {
-            let socket = UdpSocket::bind(local).await?;
-            socket.connect(addr).await?;
+            let mut socket = connected(*addr).await?;
+            if itself::is_with_itself(&socket, *addr) {
+                // While the first one lives, the kernel gives the second another port.
+                socket = connected(*addr).await?;
+            }
             Ok::<_, io::Error>((socket.local_addr()?, socket))
         };
         match opened.await {
@@ -69,6 +69,16 @@ async fn open(addrs: &[SocketAddr], limit: Duration, steps: &Steps) -> Option<(U
         }
     }
     None
+}
+
+async fn connected(addr: SocketAddr) -> io::Result<UdpSocket> {
+    let local: SocketAddr = match addr {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let socket = UdpSocket::bind(local).await?;
+    socket.connect(addr).await?;
+    Ok(socket)
 }
 
 enum End {

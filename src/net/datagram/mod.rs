@@ -21,6 +21,7 @@ use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
 
 use crate::model::ListenAddr;
 use crate::model::addr::WILDCARDS;
+use crate::net::itself;
 use crate::state::Volume;
 
 /// Receive buffer in bytes, for datagrams that arrive while their reader is busy. The kernel caps it at
@@ -193,8 +194,20 @@ impl AsFd for DatagramSocket {
 }
 
 /// Opens a socket that is connected to one address: the kernel reports refusals on it, and delivers datagrams from
-/// nobody else.
+/// nobody else, not even from itself.
 pub fn connect(addr: SocketAddr) -> io::Result<OwnedFd> {
+    let socket = session(addr)?;
+    if !itself::is_with_itself(&socket, addr) {
+        return Ok(socket);
+    }
+    // While the first one lives, the kernel gives the second another port. Then nobody has the first one's port, and
+    // what is sent there is refused.
+    let other = session(addr)?;
+    drop(socket);
+    Ok(other)
+}
+
+fn session(addr: SocketAddr) -> io::Result<OwnedFd> {
     let socket = RawSocket::new(Domain::for_address(addr), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
     options::as_session(&socket, addr.is_ipv4());
     socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
