@@ -14,6 +14,23 @@ pub fn is_local(error: &io::Error) -> bool {
     )
 }
 
+/// Whether a failed connect shows that nobody is there: refused, unreachable, or no such Unix socket. A timeout does not:
+/// the peer may be slow to accept.
+pub fn is_gone(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(
+        errno,
+        Some(
+            Errno::CONNREFUSED
+                | Errno::HOSTUNREACH
+                | Errno::NETUNREACH
+                | Errno::HOSTDOWN
+                | Errno::NETDOWN
+                | Errno::NOENT
+        )
+    )
+}
+
 /// The text of the error in lower case, without Rust's `(os error 111)`.
 pub(super) fn plain(error: &io::Error) -> String {
     let text = error.to_string();

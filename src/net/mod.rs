@@ -25,7 +25,7 @@ pub use accept::{Accepted, Acceptor};
 pub use bind::{StreamListener, bind};
 pub use check::{CheckError, check};
 pub use dial::{DialError, dial};
-pub use error::is_local;
+pub use error::{is_gone, is_local};
 pub use inherit::Inherited;
 pub use low_ports::use_low_ports;
 pub use queue::TcpView;

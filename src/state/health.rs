@@ -12,6 +12,15 @@ pub const FIRST: Duration = Duration::from_secs(1);
 pub const LONGEST: Duration = Duration::from_secs(30);
 /// An upstream that was up for this long starts again at [`FIRST`] when it goes down.
 pub const FORGET: Duration = Duration::from_secs(60);
+/// What a failed attempt says about the upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// It is gone: it refuses, or its host or network is unreachable. Nobody who uses it is served any more.
+    Gone,
+    /// Nothing came in time, or it failed later. It may be slow to accept, and yet serve those whom it has.
+    Unclear,
+}
+
 /// What the end of an attempt has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -84,12 +93,16 @@ impl Passive {
         }
     }
 
+    /// Whether an attempt that began at `begun` says nothing any more: it is from before the recovery.
+    pub fn is_outdated(&self, begun: Instant) -> bool {
+        matches!(self.state, State::Up { since: Some(since) } if begun < since)
+    }
+
     /// Notes a failed attempt that began at `begun`. `chance` is any number: it spreads the next trials.
     pub fn failed(&mut self, begun: Instant, now: Instant, chance: u64) -> Change {
         match self.state {
             State::Up { since } => {
-                // An attempt from before the recovery says nothing about what came after.
-                if since.is_some_and(|since| begun < since) {
+                if self.is_outdated(begun) {
                     return Change::None;
                 }
                 self.failures += 1;

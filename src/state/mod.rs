@@ -30,4 +30,4 @@ pub use meter::{Bytes, Distribution, Meter, Tally, Totals, Volume};
 pub use names::Answers;
 pub use pool::{Member, NameOf, Pool, Step, Walk};
 pub use sni::ServedNames;
-pub use upstream::{Attempt, Load, Upstream};
+pub use upstream::{Attempt, Failure, Load, Upstream};

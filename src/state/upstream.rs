@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
-use super::health::{Change, Passive, Standing};
+use super::health::{Change, Evidence, FAILURES, Passive, Standing};
 use super::lock::lock;
 use crate::model::UpstreamAddr;
 
@@ -19,12 +19,16 @@ pub struct Upstream {
     calm: AtomicBool,
     /// How often it went down.
     downs: AtomicU64,
+    /// How often it was found gone.
+    losses: AtomicU64,
     known: Mutex<Known>,
 }
 
 #[derive(Debug, Default)]
 struct Known {
     passive: Passive,
+    /// Attempts since the last connect that found it gone.
+    gone: u32,
     /// Why it went down, while it is down.
     reason: Option<String>,
 }
@@ -37,6 +41,7 @@ impl Upstream {
             load: AtomicU32::new(0),
             calm: AtomicBool::new(true),
             downs: AtomicU64::new(0),
+            losses: AtomicU64::new(0),
             known: Mutex::new(Known::default()),
         }
     }
@@ -70,6 +75,13 @@ impl Upstream {
         self.downs.load(Ordering::Acquire)
     }
 
+    /// How often it was found gone: [`FAILURES`] attempts without a connect between have shown it. Attempts that ran into
+    /// their timeout do not count: one client that opens many connections at once to a slow upstream has many of them,
+    /// while others are served.
+    pub fn losses(&self) -> u64 {
+        self.losses.load(Ordering::Acquire)
+    }
+
     /// Whether forgetting it loses nothing.
     pub fn is_forgettable(&self, now: Instant) -> bool {
         self.calm.load(Ordering::Relaxed) || self.known().passive.is_past(now)
@@ -88,7 +100,7 @@ impl Upstream {
         }
         let trial = !self.calm.load(Ordering::Relaxed) && self.known().passive.begin_trial(now);
         let trial = trial.then(|| RetryPermit(self.clone()));
-        let load = Load { upstream: self.clone(), downs: 0 };
+        let load = Load { upstream: self.clone(), losses: 0 };
         Some(Attempt { load, begun: now, trial })
     }
 
@@ -97,25 +109,33 @@ impl Upstream {
         self.succeeded(now).0
     }
 
-    /// Notes a connect. Also returns how often it went down before: the new connection must notice the next time, and
-    /// no earlier one.
+    /// Notes a connect. Also returns how often it was found gone before: the new connection must notice the next time,
+    /// and no earlier one.
     fn succeeded(&self, now: Instant) -> (Change, u64) {
         // Read before `calm`, which turns false before the count grows.
-        let downs = self.downs();
+        let losses = self.losses();
         if self.calm.load(Ordering::Acquire) {
-            return (Change::None, downs);
+            return (Change::None, losses);
         }
         let mut known = self.known();
         let change = known.passive.succeeded(now);
-        known.reason = None;
+        (known.gone, known.reason) = (0, None);
         self.calm.store(known.passive.is_calm(now), Ordering::Release);
-        (change, self.downs())
+        (change, self.losses())
     }
 
-    fn failed(&self, begun: Instant, now: Instant, why: &dyn fmt::Display, chance: u64) -> Change {
+    fn failed(&self, begun: Instant, now: Instant, failure: Failure<'_>) -> Change {
+        let Failure { evidence, why, chance } = failure;
         let mut known = self.known();
+        let outdated = known.passive.is_outdated(begun);
         let change = known.passive.failed(begun, now, chance);
         self.calm.store(known.passive.is_calm(now), Ordering::Release);
+        if evidence == Evidence::Gone && !outdated {
+            known.gone = known.gone.saturating_add(1);
+            if known.gone == FAILURES {
+                self.losses.fetch_add(1, Ordering::Release);
+            }
+        }
         if let Change::Down(_) = change {
             self.downs.fetch_add(1, Ordering::Release);
         }
@@ -130,17 +150,28 @@ impl Upstream {
     }
 }
 
+/// Why an attempt has failed.
+#[derive(Clone, Copy)]
+pub struct Failure<'a> {
+    /// What it says about the upstream.
+    pub evidence: Evidence,
+    /// The reason, for a person.
+    pub why: &'a dyn fmt::Display,
+    /// Any number.
+    pub chance: u64,
+}
+
 /// Counts one connection in an upstream's load until dropped.
 #[derive(Debug)]
 pub struct Load {
     upstream: Arc<Upstream>,
-    downs: u64,
+    losses: u64,
 }
 
 impl Load {
-    /// How often the upstream went down before it was connected.
-    pub fn downs(&self) -> u64 {
-        self.downs
+    /// How often the upstream was found gone before it was connected.
+    pub fn losses(&self) -> u64 {
+        self.losses
     }
 }
 
@@ -182,14 +213,54 @@ impl Attempt {
 
     /// The attempt has connected. Returns the connection's part of the load.
     pub fn connected(self, now: Instant) -> (Load, Change) {
-        let (change, downs) = self.load.upstream.succeeded(now);
+        let (change, losses) = self.load.upstream.succeeded(now);
         let mut load = self.load;
-        load.downs = downs;
+        load.losses = losses;
         (load, change)
     }
 
-    /// The attempt has failed, by the upstream's fault and for this reason. `chance` is any number.
-    pub fn failed(self, now: Instant, why: &dyn fmt::Display, chance: u64) -> Change {
-        self.load.upstream.failed(self.begun, now, why, chance)
+    /// The attempt has failed by the upstream's fault.
+    pub fn failed(self, now: Instant, failure: Failure<'_>) -> Change {
+        self.load.upstream.failed(self.begun, now, failure)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::UpstreamSpec;
+
+    /// Notes failed attempts, one after the other, and returns how often the upstream was found gone and went down.
+    fn after(upstream: &Arc<Upstream>, failures: &[Evidence], now: Instant) -> (u64, u64) {
+        for evidence in failures {
+            let failure = Failure { evidence: *evidence, why: &"why", chance: 256 };
+            let _ = upstream.begin(None, now).unwrap().failed(now, failure);
+        }
+        (upstream.losses(), upstream.downs())
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "any time will do as the first")]
+    fn r14_only_attempts_that_find_it_gone_count_as_a_loss() {
+        use Evidence::{Gone, Unclear};
+        let now = Instant::now();
+        let new = || Arc::new(Upstream::new("127.0.0.1:80".parse::<UpstreamSpec>().unwrap().at(0)));
+        assert_eq!(after(&new(), &[Unclear; 45], now), (0, 1));
+        assert_eq!(after(&new(), &[Gone; 3], now), (1, 1));
+        assert_eq!(after(&new(), &[Gone; 45], now), (1, 1), "once");
+        // Down by timeouts, and then gone.
+        let upstream = new();
+        assert_eq!(after(&upstream, &[Unclear, Unclear, Unclear, Gone, Unclear, Gone], now), (0, 1));
+        assert_eq!(after(&upstream, &[Gone], now), (1, 1));
+        // A connection of the recovery is not cut by what was before it.
+        let (load, _) = upstream.begin(None, now).unwrap().connected(now);
+        assert_eq!((load.losses(), after(&upstream, &[Gone, Gone], now)), (1, (1, 1)));
+        assert_eq!(after(&upstream, &[Gone], now), (2, 2));
+        // With a connect between, there are never three in a row.
+        let upstream = new();
+        for _ in 0..3 {
+            assert_eq!(after(&upstream, &[Gone, Gone], now), (0, 0));
+            let _ = upstream.passed(now);
+        }
     }
 }

@@ -1,5 +1,8 @@
 //! Servers that go and come: no client sees it while one works.
 
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
 use super::server::*;
 use crate::harness::instance::*;
 
@@ -149,5 +152,51 @@ fn connections_of_an_upstream_that_went_down_go_on_or_are_cut() {
     let mut kept = kept;
     assert!(!kept.was_reset());
     drop(kept);
+    portway.stop();
+}
+
+/// An upstream that serves one client and accepts no other: its queue is full after two more.
+fn busy_with_one(through: &Port, at: &Port) -> (Flow, TcpListener) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    socket.bind(&at.local().parse::<SocketAddr>().unwrap().into()).unwrap();
+    socket.listen(1).unwrap();
+    let listener = TcpListener::from(socket);
+    let client = TcpStream::connect(("127.0.0.1", through.number)).unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    std::thread::spawn(move || {
+        let mut own = server.try_clone().unwrap();
+        // Echoes until its client has gone.
+        drop(server.write_all(b"busy\n").and_then(|()| std::io::copy(&mut server, &mut own)));
+    });
+    (Flow::greeted(client).unwrap(), listener)
+}
+
+#[test]
+fn r14_timeouts_of_one_client_cut_nobody_and_refusals_do() {
+    const CLIENTS: usize = 45;
+    let (port, upstream) = (Port::reserve(), Port::reserve());
+    let more = "on_down = \"cut\"\nconnect_timeout = \"300ms\"";
+    let place = Place::with(&leads(&port, &[format!("\"{}\"", upstream.local())], more));
+    let mut portway = Portway::run(&place.file());
+    let (mut held, listener) = busy_with_one(&port, &upstream);
+    let connect = || TcpStream::connect(("127.0.0.1", port.number)).unwrap();
+    let clients: Vec<TcpStream> = (0..CLIENTS).map(|_| connect()).collect();
+    let down = portway.phase(DOWN);
+    assert!(down["error"].as_str().unwrap().contains("no answer in time"), "{down}");
+    portway.until("the others have had their time", |portway| {
+        portway.catch_up();
+        portway.seen.iter().filter(|line| line["outcome"] == "connect-failed").count() >= CLIENTS - 5
+    });
+    held.ping().unwrap();
+    assert!(!portway.seen.iter().any(|line| line["outcome"] == "upstream-down"), "{}", portway.log());
+    // Now it is gone, and that is evidence.
+    drop((clients, listener));
+    portway.until("its connection is cut", |portway| {
+        drop(connect());
+        portway.seen.iter().any(|line| line["outcome"] == "upstream-down")
+    });
+    assert!(held.was_reset());
+    drop(held);
     portway.stop();
 }

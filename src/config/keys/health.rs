@@ -22,7 +22,8 @@ use crate::model::{Fault, HealthCheck, OnDown, OnVanish, Protocol, WhenDown, uni
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Typed {
-    /// What becomes of the open connections of an upstream that went down: they go on ("keep"), or are reset ("cut").
+    /// What becomes of the open connections of an upstream that went down: they go on ("keep"), or are reset ("cut"). Only
+    /// refused and unreachable connects and failed checks cut: timeouts of some clients do not end what others have.
     #[schemars(extend("default" = "keep"))]
     on_down: Option<OnDown>,
     /// What becomes of the open connections to an address that is no longer among those of its name: they go on ("keep"),

@@ -14,7 +14,7 @@ use crate::proxy::route::Candidate;
 /// What can cut a connection: its upstream's health, its address, and its age.
 #[derive(Debug)]
 pub(super) struct CutSignal {
-    /// How often the upstream has gone down, by failed connects and by its check, each with the count when it was
+    /// How often the upstream was found gone by failed connects, and down by its check, each with the count when it was
     /// chosen. `None`: that count is not watched.
     downs: [Option<(watch::Receiver<u64>, u64)>; 2],
     address: Option<Address>,
@@ -22,10 +22,10 @@ pub(super) struct CutSignal {
     life: Option<Duration>,
 }
 
-/// How often an upstream had gone down when it was chosen.
+/// How often an upstream had been found gone or down when it was chosen.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DownCount {
-    /// By failed connects.
+    /// By failed connects. Timeouts do not count: they are no evidence against those whom it serves.
     pub connects: u64,
     /// By its check.
     pub checks: u64,
@@ -52,7 +52,7 @@ impl CutSignal {
         let downs = match policy.on_down {
             OnDown::Keep => [None, None],
             OnDown::Cut => [
-                Some((candidate.endpoint.downs(), before.connects)),
+                Some((candidate.endpoint.losses(), before.connects)),
                 candidate.check.as_ref().map(|check| (check.downs(), before.checks)),
             ],
         };

@@ -99,7 +99,7 @@ async fn walk_once(
                 }
             }
         }
-        let downs = DownCount { connects: load.downs(), checks: checked_downs };
+        let downs = DownCount { connects: load.losses(), checks: checked_downs };
         let cut = CutSignal::of(candidate, policy, &peer, downs);
         guard.connected(Connected { written: candidate.written.clone(), peer }, &candidate.tally);
         live.held.wake();

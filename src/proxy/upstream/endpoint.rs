@@ -13,9 +13,9 @@ use super::tls::{TlsKey, TlsTo};
 use crate::model::{HealthCheck, Peer, Protocol, UpstreamAddr, units};
 use crate::net::dial::{DialOptions, DialTls};
 use crate::net::tls::TlsConnector;
-use crate::net::{CheckError, DialError, Stream, check, dial, is_local};
-use crate::state::health::{Change, Standing};
-use crate::state::{Attempt, Load, LogOnce, Upstream};
+use crate::net::{CheckError, DialError, Stream, check, dial, is_gone, is_local};
+use crate::state::health::{Change, Evidence, Standing};
+use crate::state::{Attempt, Failure, Load, LogOnce, Upstream};
 
 /// How many attempts at one upstream run at once. A storm of clients waits here, and costs a dead upstream no more than
 /// this.
@@ -45,8 +45,8 @@ pub struct Endpoint {
     tls: Option<TlsTo>,
     wide: Semaphore,
     narrow: Semaphore,
-    /// How often it has gone down by failed connects. Receivers learn of the next time.
-    downs: watch::Sender<u64>,
+    /// How often it was found gone. Receivers learn of the next time.
+    losses: watch::Sender<u64>,
     news: UpstreamNews,
     starving: LogOnce,
     /// Attempts that have failed since the last log message.
@@ -74,6 +74,16 @@ impl fmt::Display for AttemptError {
     }
 }
 
+impl AttemptError {
+    /// What it says about the upstream.
+    fn evidence(&self) -> Evidence {
+        match self {
+            AttemptError::Dial(DialError::Connect(_, error)) if is_gone(error) => Evidence::Gone,
+            AttemptError::Dial(_) | AttemptError::Queue | AttemptError::Overtaken => Evidence::Unclear,
+        }
+    }
+}
+
 impl Endpoint {
     pub(super) fn new(key: EndpointKey, tls: Option<TlsTo>, news: UpstreamNews) -> Self {
         Endpoint {
@@ -82,7 +92,7 @@ impl Endpoint {
             tls,
             wide: Semaphore::new(AT_ONCE),
             narrow: Semaphore::new(AT_ONCE_DOWN),
-            downs: watch::Sender::new(0),
+            losses: watch::Sender::new(0),
             news,
             starving: LogOnce::default(),
             untold: AtomicU64::new(0),
@@ -94,9 +104,9 @@ impl Endpoint {
         &self.key
     }
 
-    /// How often it has gone down by failed connects. Changes with the next time.
-    pub fn downs(&self) -> watch::Receiver<u64> {
-        self.downs.subscribe()
+    /// How often failed connects have found it gone ([`Upstream::losses`]). Changes with the next time.
+    pub fn losses(&self) -> watch::Receiver<u64> {
+        self.losses.subscribe()
     }
 
     /// Makes an attempt, and updates the health by its result. Dropping the future changes nothing.
@@ -174,16 +184,23 @@ impl Endpoint {
         match error {
             AttemptError::Queue => {}
             AttemptError::Dial(error) if error.error().is_some_and(is_local) => self.starves(error),
-            error => self.refused(attempt, error),
+            error => self.count(attempt, error.evidence(), error),
         }
     }
 
     /// Counts a failed attempt against the upstream, for the reason `why`. For UDP: none of its datagrams could be
     /// delivered.
     pub fn refused(&self, attempt: Attempt, why: &dyn fmt::Display) {
+        self.count(attempt, Evidence::Gone, why);
+    }
+
+    fn count(&self, attempt: Attempt, evidence: Evidence, why: &dyn fmt::Display) {
         self.untold.fetch_add(1, Ordering::Relaxed);
-        let change = attempt.failed(Instant::now().into_std(), why, fastrand::u64(..));
+        let failure = Failure { evidence, why, chance: fastrand::u64(..) };
+        let change = attempt.failed(Instant::now().into_std(), failure);
         self.tell(change, why);
+        let losses = self.state.losses();
+        self.losses.send_if_modified(|known| std::mem::replace(known, losses.max(*known)) < losses);
     }
 
     /// Counts a refusal against the upstream: it refuses datagrams of a session that it had answered.
@@ -210,7 +227,6 @@ impl Endpoint {
             Change::None => return,
             Change::Down(time) => {
                 warn!(%upstream, protocol, %error, again_in = %units::show_millis(time), "upstream is down: it does not connect");
-                self.downs.send_modify(|known| *known = (*known).max(self.state.downs()));
             }
             Change::StillDown(time) => {
                 info!(%upstream, protocol, %error, failed, again_in = %units::show_millis(time), "upstream is still down");

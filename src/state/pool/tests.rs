@@ -1,6 +1,7 @@
 use std::net::Ipv4Addr;
 
-use super::super::health::{Change, FAILURES, FIRST};
+use super::super::health::{Change, Evidence, FAILURES, FIRST};
+use super::super::upstream::Failure;
 use super::*;
 use crate::model::UpstreamSpec;
 
@@ -41,9 +42,13 @@ pub(super) fn first(pool: &Pool, client: u32, chance: u64, now: Instant) -> usiz
     pool.next(&mut walk, now).unwrap().index
 }
 
+pub(super) fn failure(evidence: Evidence) -> Failure<'static> {
+    Failure { evidence, why: &"why", chance: 256 }
+}
+
 pub(super) fn put_down(upstream: &Arc<Upstream>, now: Instant) {
     for _ in 0..FAILURES {
-        upstream.begin(None, now).unwrap().failed(now, &"refused", 256);
+        upstream.begin(None, now).unwrap().failed(now, failure(Evidence::Gone));
     }
     assert_eq!(upstream.standing(now), Standing::Down);
 }
