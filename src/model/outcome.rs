@@ -27,6 +27,8 @@ words! {
         HalfCloseTimeout = "half-close-timeout",
         /// No candidate could be connected.
         ConnectFailed = "connect-failed",
+        /// Every upstream leads back to the listener, perhaps through other routes.
+        Loop = "loop",
         /// Every candidate has as many connections as it takes, or the client or its route is over a limit.
         Limited = "limited",
         /// The lists of the route do not admit the client (`allow`, `deny`).
@@ -89,6 +91,7 @@ impl Outcome {
             Outcome::Idle
             | Outcome::HalfCloseTimeout
             | Outcome::Limited
+            | Outcome::Loop
             | Outcome::Denied
             | Outcome::Replied
             | Outcome::Evicted

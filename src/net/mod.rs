@@ -13,6 +13,7 @@ pub mod inherit;
 pub mod itself;
 mod low_ports;
 mod options;
+pub mod own_address;
 mod queue;
 pub mod relay;
 pub mod resolve;

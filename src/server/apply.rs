@@ -114,6 +114,7 @@ impl Server {
             }
         }
         self.commit_udp(plan, udp).await;
+        self.find_loops();
         for replaced in leaving {
             self.retire(replaced);
         }

@@ -12,11 +12,13 @@ use super::lists::ListFiles;
 use super::udp_listeners::UdpListeners;
 use crate::config::Binding;
 use crate::files::FsEventSource;
-use crate::model::{ListenAddr, Policy, Route, Selector, Table};
+use crate::model::{ListenAddr, Policy, Protocol, Route, Selector, Table};
 use crate::net::Inherited;
 use crate::proxy::listener::ListenSocket;
 use crate::proxy::record::Shared;
-use crate::proxy::route::{Frontend, LiveRoute, NO_ROUTE, RouteRegistry, RunsAs, SniRouter};
+use crate::proxy::route::{
+    Frontend, LiveRoute, Loops, NO_ROUTE, OwnListener, RouteRegistry, RunsAs, SniRouter,
+};
 use crate::proxy::upstream::Upstreams;
 use crate::tasks::Scope;
 
@@ -32,6 +34,8 @@ pub(super) struct Server {
     pub udp: UdpListeners,
     /// The state of the upstreams. It outlives edits.
     pub upstreams: Arc<Upstreams>,
+    /// Finds upstreams that lead back to a listener.
+    pub loops: Arc<Loops>,
     /// The counters and limits of each route, by name. They outlive edits.
     pub registry: RouteRegistry,
     /// The lists of networks that come from files.
@@ -69,6 +73,7 @@ impl Server {
             listeners: BTreeMap::new(),
             udp: UdpListeners::default(),
             upstreams: Upstreams::new(root.child()),
+            loops: Loops::new(&root),
             registry: RouteRegistry::default(),
             lists: ListFiles::new(events.clone()),
             credentials: CredentialFiles::new(events),
@@ -106,6 +111,19 @@ impl Server {
     /// Logs for each route how many clients it has turned away.
     pub fn log_turned_away(&self) {
         self.registry.states().for_each(|state| state.log_turned_away());
+    }
+
+    /// Looks for upstreams that lead back to what listens now.
+    pub fn find_loops(&self) {
+        let tcp = self.listeners.values().map(|socket| {
+            let (addr, frontend) = (&socket.listener().addr, socket.listener().frontend());
+            OwnListener::new(Protocol::Tcp, addr, frontend.routes().iter().map(|live| live.hop()))
+        });
+        let udp = self.udp.open().map(|listener| {
+            let live = listener.live();
+            OwnListener::new(Protocol::Udp, &listener.addr, live.iter().map(|live| live.hop()))
+        });
+        self.loops.set(tcp.chain(udp));
     }
 
     /// How many listeners are open, TCP and UDP.
@@ -146,7 +164,7 @@ impl Server {
 
     fn live_route_of(&mut self, binding: &Binding, connections: Scope) -> Arc<LiveRoute> {
         let generation = self.generation + 1;
-        let runs_as = RunsAs { connections, generation, upstreams: &self.upstreams };
+        let runs_as = RunsAs { connections, generation, upstreams: &self.upstreams, loops: &self.loops };
         LiveRoute::new(binding, runs_as, &mut self.registry)
     }
 }

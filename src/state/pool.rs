@@ -26,6 +26,8 @@ pub struct Member {
     pub check: Option<Arc<Checked>>,
     /// The name it is an address of. `None`: the file has the address itself.
     pub of: Option<NameOf>,
+    /// Whether it leads back to the listener. Such a member is never tried.
+    pub leads_back: bool,
 }
 
 /// How an address belongs to its name.
@@ -43,12 +45,12 @@ pub struct NameOf {
 impl Member {
     /// A member with weight 1, and nothing else set.
     pub fn plain(upstream: Arc<Upstream>) -> Self {
-        Member { upstream, weight: 1, backup: false, most: None, check: None, of: None }
+        Member { upstream, weight: 1, backup: false, most: None, check: None, of: None, leads_back: false }
     }
 
     /// Whether it is up, as far as is known.
     pub fn is_up(&self, now: Instant) -> bool {
-        matches!(self.standing(now), Standing::Up(_))
+        !self.leads_back && matches!(self.standing(now), Standing::Up(_))
     }
 
     /// Whether it should be tried now.
@@ -139,9 +141,9 @@ impl Pool {
     /// independent. Upstreams that are up come first, then backups that are up, then those that are down: if health
     /// errs, a client is still served. Full upstreams are passed over.
     pub fn next(&self, walk: &mut Walk, now: Instant) -> Option<Step> {
-        match self.members.len() {
-            1 if walk.tried.has(0) => None,
-            1 => self.begin(walk, 0, now),
+        match &*self.members {
+            [only] if walk.tried.has(0) || only.leads_back => None,
+            [_] => self.begin(walk, 0, now),
             _ => self.first_that_begins(walk, now, None),
         }
     }
@@ -156,12 +158,18 @@ impl Pool {
     /// Whether the name of this address has other addresses.
     pub fn has_others(&self, index: usize) -> bool {
         let Some(own) = self.group(index) else { return false };
-        (0..self.members.len()).filter(|other| self.group(*other) == Some(own)).count() > 1
+        let usable = self.members.iter().filter(|member| !member.leads_back);
+        usable.filter(|member| member.of.as_ref().is_some_and(|of| of.group == own)).count() > 1
     }
 
     /// Whether there is an upstream that the walk has not tried.
     pub fn has_left(&self, walk: &Walk) -> bool {
-        (0..self.members.len()).any(|index| !walk.tried.has(index))
+        self.members.iter().enumerate().any(|(index, member)| !member.leads_back && !walk.tried.has(index))
+    }
+
+    /// Whether any member leads back to the listener.
+    pub fn has_loop(&self) -> bool {
+        self.members.iter().any(|member| member.leads_back)
     }
 
     fn group(&self, index: usize) -> Option<usize> {
@@ -197,7 +205,7 @@ impl Pool {
         let mut best = u8::MAX;
         for (index, member) in self.members.iter().enumerate() {
             let elsewhere = group.is_some() && member.of.as_ref().map(|of| of.group) != group;
-            if elsewhere || walk.tried.has(index) {
+            if elsewhere || member.leads_back || walk.tried.has(index) {
                 continue;
             }
             let load = member.upstream.load();

@@ -4,6 +4,7 @@ mod failover;
 mod front;
 mod health;
 mod itself;
+mod loops;
 mod names;
 mod network;
 mod protocols;

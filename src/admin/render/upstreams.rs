@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::super::api::{Address, Check, Upstream, UpstreamState, Upstreams};
 use super::super::snapshot::Snapshot;
 use super::super::units::{count, seconds};
-use crate::proxy::route::Candidate;
+use crate::proxy::route::{Candidate, LEADS_BACK};
 use crate::server::handle::RouteView;
 
 /// The most addresses of one entry that are listed: a range of ports may have tens of thousands.
@@ -87,6 +87,9 @@ fn address(shown: &str, candidate: &Candidate, up: bool, now: std::time::Instant
 
 /// Why an address is not available: the reason of its check, or of the connect that failed.
 pub(super) fn reason(candidate: &Candidate) -> Option<String> {
+    if candidate.leads_back {
+        return Some(format!("{}: {LEADS_BACK}", candidate.endpoint.state.addr()));
+    }
     let checked = candidate.check.as_ref().filter(|check| !check.state.is_up());
     let checked = checked.and_then(|check| check.state.reason());
     checked

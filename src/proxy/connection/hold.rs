@@ -51,7 +51,7 @@ pub(super) async fn until_back(
             }
             live.held.turn().await;
             match walk(client, live, guard).await {
-                Err(Outcome::ConnectFailed | Outcome::Limited) => {}
+                Err(Outcome::ConnectFailed | Outcome::Limited | Outcome::Loop) => {}
                 ended => return ended,
             }
         }

@@ -13,7 +13,7 @@ use crate::net::dial::DialOptions;
 use crate::net::relay::Side;
 use crate::net::{Socket, Stream};
 use crate::proxy::record::{Connected, RecordGuard};
-use crate::proxy::route::{Candidates, LiveRoute};
+use crate::proxy::route::{Candidates, LEADS_BACK, LiveRoute};
 use crate::state::{Load, Step, Walk};
 
 /// How long a connected upstream is watched for a reset, if another candidate is left. A proxy that accepts for a
@@ -109,7 +109,14 @@ async fn walk_once(
         let addr = candidate.endpoint.state.addr();
         guard.failed_attempt(&format!("{addr}: has all the connections that it takes"));
     }
-    Err(if tried || walk.full().is_none() { Outcome::ConnectFailed } else { Outcome::Limited })
+    for candidate in candidates.list().iter().filter(|candidate| candidate.leads_back) {
+        guard.failed_attempt(&format!("{}: {LEADS_BACK}", candidate.endpoint.state.addr()));
+    }
+    Err(match (tried, walk.full()) {
+        (false, Some(_)) => Outcome::Limited,
+        (false, None) if candidates.pool.has_loop() => Outcome::Loop,
+        _ => Outcome::ConnectFailed,
+    })
 }
 
 async fn alone(

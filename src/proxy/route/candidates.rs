@@ -63,6 +63,8 @@ pub struct Candidate {
     pub entry: usize,
     /// The counters of that upstream.
     pub tally: Arc<Tally>,
+    /// Whether it leads back to the listener. Such a candidate is never tried.
+    pub leads_back: bool,
 }
 
 impl Candidates {

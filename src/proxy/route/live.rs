@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout};
 use super::access::Access;
 use super::candidates::{Candidate, Candidates, Entry};
 use super::hold::HoldQueue;
+use super::loops::{Asked, Hop, Loops};
 use super::refusal::Refusal;
 use super::registry::RouteRegistry;
 use super::state::RouteState;
@@ -39,7 +40,8 @@ pub struct LiveRoute {
     connector: Option<Arc<LiveConnector>>,
     /// Clients that wait for an upstream to come back.
     pub held: HoldQueue,
-    entries: Vec<Entry>,
+    /// Its upstreams, and which of them lead back.
+    hop: Arc<Hop>,
     upstreams: Arc<Upstreams>,
     now: ArcSwap<Candidates>,
     /// No listener serves it any more. Connections in progress may still need it.
@@ -57,6 +59,8 @@ pub struct RunsAs<'a> {
     pub generation: u64,
     /// All upstreams of the process, which routes share.
     pub upstreams: &'a Arc<Upstreams>,
+    /// The listeners of the process, to find upstreams that lead back to them.
+    pub loops: &'a Arc<Loops>,
 }
 
 impl Drop for LiveRoute {
@@ -68,7 +72,7 @@ impl Drop for LiveRoute {
 impl LiveRoute {
     /// Starts the route of a listener. Its checks begin at once.
     pub fn new(binding: &Binding, runs_as: RunsAs<'_>, registry: &mut RouteRegistry) -> Arc<Self> {
-        let RunsAs { connections, generation, upstreams } = runs_as;
+        let RunsAs { connections, generation, upstreams, loops } = runs_as;
         let route = binding.route.clone();
         let state = registry.state(&route.name);
         let entry = |entry: &UpstreamEntry| {
@@ -84,7 +88,7 @@ impl LiveRoute {
         let keeper = keeps.then(|| upstreams.scope().child());
         let policy = &route.policy;
         let live = Arc::new(LiveRoute {
-            entries,
+            hop: Hop::new(route.clone(), entries, loops, upstreams.news()),
             access: Access::new(&policy.access, &registry.lists),
             state,
             generation,
@@ -134,7 +138,8 @@ impl LiveRoute {
 
     /// The candidates by the latest answers of its names.
     pub fn candidates(&self) -> Arc<Candidates> {
-        let version = self.names().map(|name| name.version()).sum();
+        let names: u64 = self.names().map(|name| name.version()).sum();
+        let version = names + self.hop.turns();
         let now = self.now.load_full();
         if now.version == version {
             return now;
@@ -146,8 +151,14 @@ impl LiveRoute {
             if self.retired.load(Ordering::SeqCst) {
                 self.now.store(Arc::new(Candidates::none()));
             }
+            self.hop.found(new.list.iter().filter(|candidate| candidate.leads_back));
         }
         new
+    }
+
+    /// The route as a search for loops sees it.
+    pub fn hop(&self) -> &Arc<Hop> {
+        &self.hop
     }
 
     /// Whether any candidate is up, as far as is known. A name without an answer yet counts as up.
@@ -157,8 +168,9 @@ impl LiveRoute {
 
     fn gather(&self, version: u64) -> Candidates {
         let (mut list, mut members) = (Vec::new(), Vec::new());
+        let mut asked = Asked::default();
         let policy = &self.route.policy;
-        for (group, (entry, spec)) in self.entries.iter().zip(&self.route.upstream).enumerate() {
+        for (group, (entry, spec)) in self.hop.entries.iter().zip(&self.route.upstream).enumerate() {
             for (addr, of) in entry.addresses(group) {
                 let tls = match (self.tls_key(entry), &self.connector) {
                     (None, _) => None,
@@ -167,21 +179,26 @@ impl LiveRoute {
                     (Some(_), None) => continue,
                 };
                 let (tls, connector) = tls.unzip();
+                let leads_back = self.hop.leads_back(&addr, &mut asked);
                 let key = EndpointKey { protocol: policy.protocol, addr, tls };
                 let endpoint = self.upstreams.endpoint(key, connector);
-                let check = policy.health.as_ref().map(|how| self.upstreams.check(&endpoint, how));
+                // The check of an upstream that leads back would be one client more.
+                let health = policy.health.as_ref().filter(|_| !leads_back);
+                let check = health.map(|how| self.upstreams.check(&endpoint, how));
                 members.push(Member {
                     weight: spec.weight,
                     backup: spec.backup,
                     most: spec.max_connections,
                     check: check.as_ref().map(|check| check.state.clone()),
                     of,
+                    leads_back,
                     ..Member::plain(endpoint.state.clone())
                 });
                 let (name, written, tally) = (entry.name.clone(), entry.addr.clone(), entry.tally.clone());
-                list.push(Candidate { endpoint, check, name, written, entry: group, tally });
+                list.push(Candidate { endpoint, check, name, written, entry: group, tally, leads_back });
             }
         }
+        self.hop.note(&asked);
         Candidates { pool: Pool::new(members, policy.balance, policy.slow_start), list, version }
     }
 
@@ -198,7 +215,7 @@ impl LiveRoute {
     }
 
     fn names(&self) -> impl Iterator<Item = &Arc<Name>> {
-        self.entries.iter().filter_map(|entry| entry.name.as_ref())
+        self.hop.entries.iter().filter_map(|entry| entry.name.as_ref())
     }
 
     /// Whether any name is still without an answer.
@@ -208,7 +225,7 @@ impl LiveRoute {
 
     /// The names that have no address, each as written and with the reason.
     pub fn unresolved(&self) -> impl Iterator<Item = (&UpstreamAddr, String)> {
-        self.entries.iter().filter_map(|entry| {
+        self.hop.entries.iter().filter_map(|entry| {
             let name = entry.name.as_ref().filter(|name| name.addrs().is_empty())?;
             Some((&*entry.addr, name.error().unwrap_or_default()))
         })

@@ -8,8 +8,9 @@ use std::time::Instant;
 use super::header::Upstream;
 use crate::model::{DataPath, ListenAddr, Outcome, Peer, UpstreamAddr};
 use crate::net::datagram::Segments;
+use crate::net::is_local;
 use crate::proxy::record::{Connected, Datagrams, OpenConnection, Record};
-use crate::proxy::route::{Candidate, Candidates, LiveRoute, SessionPermit};
+use crate::proxy::route::{Candidate, Candidates, LEADS_BACK, LiveRoute, SessionPermit};
 use crate::state::flows::Ended;
 use crate::state::{Attempt, Load, Tally, Walk};
 
@@ -90,8 +91,14 @@ impl Session {
                 return self.unresolved();
             }
             let Some(step) = candidates.pool.next(&mut self.walk, now) else {
-                let tried = self.candidate.is_some();
-                return Next::Over(if tried { Outcome::ConnectFailed } else { Outcome::Limited });
+                return Next::Over(match (self.candidate, self.walk.full()) {
+                    (None, None) if candidates.pool.has_loop() => {
+                        self.note_error(&format!("every upstream {LEADS_BACK}"));
+                        Outcome::Loop
+                    }
+                    (None, _) => Outcome::Limited,
+                    (Some(_), _) => Outcome::ConnectFailed,
+                });
             };
             (self.candidate, self.attempt) = (Some(step.index), Some(step.attempt));
             // No UDP route has a Unix socket, and names are resolved to addresses.
@@ -174,6 +181,10 @@ impl Session {
         let text = error.to_string();
         let plain = text.split(" (os error").next().unwrap_or_default().to_lowercase();
         self.note_error(&format!("{}: {plain}", Peer::from_ip(addr)));
+        if is_local(error) {
+            // It says nothing about the upstream.
+            self.attempt = None;
+        }
         if let Some(name) = self.candidate().and_then(|candidate| candidate.name.as_ref()) {
             name.ask();
         }

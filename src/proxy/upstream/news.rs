@@ -9,7 +9,7 @@ pub struct UpstreamNews(watch::Sender<()>);
 
 impl UpstreamNews {
     /// Wakes all subscribers.
-    pub(super) fn send(&self) {
+    pub(in crate::proxy) fn send(&self) {
         self.0.send_replace(());
     }
 

@@ -301,3 +301,29 @@ fn what_is_known_of_an_upstream_holds_for_every_pool_that_it_is_in() {
     assert_eq!(other.members()[1].upstream.load(), 1);
     drop(held);
 }
+
+#[test]
+fn r9_a_member_that_leads_back_is_never_tried() {
+    let now = start();
+    let looped = |text: &str| Member { leads_back: true, ..member(text, 1) };
+    for balance in [
+        Balance::First,
+        Balance::RoundRobin,
+        Balance::LeastConnections,
+        Balance::RandomTwo,
+        Balance::SourceHash,
+    ] {
+        let several = pool(balance, vec![looped("a:80"), member("b:80", 1), looped("c:80")]);
+        assert_eq!(
+            (order(&several, 1, 7, now), several.is_any_up(now), several.has_loop()),
+            (vec![1], true, true)
+        );
+        // Not even if nothing else is left.
+        put_down(&several.members()[1].upstream, now);
+        assert_eq!((order(&several, 1, 7, now), several.is_any_up(now)), (vec![1], false));
+        let all = pool(balance, vec![looped("a:80"), looped("b:80")]);
+        assert_eq!((order(&all, 1, 7, now), all.is_any_up(now)), (vec![], false));
+    }
+    let only = pool(Balance::First, vec![looped("a:80")]);
+    assert_eq!((order(&only, 1, 7, now), only.has_left(&Walk::new(None, 7))), (vec![], false));
+}
