@@ -96,8 +96,9 @@ impl WatchTable {
 
     /// Sends a hint to all that have places in a folder.
     pub fn hint_of(&mut self, path: &Path) {
-        let Some(folder) = self.watched.iter().find(|folder| folder.path == path).cloned() else { return };
-        self.hint(None, |place| place.folder.is_same(&folder));
+        let Some(folder) = self.watched.iter().find(|folder| folder.path == path) else { return };
+        let identity = folder.identity;
+        self.hint(None, |place| place.folder.identity == identity);
     }
 
     /// Sends hints for an event at this path, and notes what it tells of the writer.
@@ -108,8 +109,9 @@ impl WatchTable {
             self.hint(None, |place| place.folder.is_same(&folder));
         }
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return };
-        if let Some(folder) = self.watched.iter().find(|folder| folder.path == parent).cloned() {
-            self.hint(writer, |place| place.name == name && place.folder.is_same(&folder));
+        if let Some(folder) = self.watched.iter().find(|folder| folder.path == parent) {
+            let identity = folder.identity;
+            self.hint(writer, |place| place.name == name && place.folder.identity == identity);
         }
     }
 

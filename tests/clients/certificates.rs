@@ -1,5 +1,6 @@
 //! Certificates and keys in files: what is wrong with them, and what happens when they change.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -263,5 +264,29 @@ fn what_is_written_in_place_is_judged_by_its_pem() {
     says_nothing_of(&pair, &portway.log());
     std::fs::write(&key, &pair.key).unwrap();
     portway.phase("certificate healed");
+    portway.stop();
+}
+
+/// R10: an authority is gone once the writer of its file has closed it, at once and with a warning, and not before.
+#[test]
+fn r10_a_bundle_that_is_being_written_loses_no_authority() {
+    let (authority, second, backend) = (Authority::new(), Authority::new(), Backend::named("app"));
+    let port = Port::reserve();
+    let tls = "tls = { cert = \"app.pem\", key = \"app.key\", client_ca = \"ca.pem\" }\n";
+    let place = Place::with(&format!("{HEAD}{}", route("app", &port.local(), &backend, tls)));
+    authority.pair("localhost").write(&place.folder(), "app");
+    let ca = place.folder().join("ca.pem");
+    std::fs::write(&ca, authority.pem() + &second.pem()).unwrap();
+    let mut portway = Portway::run(&place.file());
+    let mut writer = std::fs::File::create(&ca).unwrap();
+    writer.write_all(authority.pem().as_bytes()).unwrap();
+    pass(Duration::from_secs(2));
+    assert_eq!(portway.count("certificate"), 0, "{}", portway.log());
+    drop(writer);
+    let closed = Instant::now();
+    portway.phase("certificate taken over");
+    assert!(closed.elapsed() < Duration::from_secs(3), "{:?}", closed.elapsed());
+    let warned = "the file ends after `block 1` now, and `block 2` is gone";
+    assert_eq!(portway.count(warned), 1, "{}", portway.log());
     portway.stop();
 }
