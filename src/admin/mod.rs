@@ -17,6 +17,7 @@ mod metrics;
 mod openapi;
 mod page;
 mod plan;
+mod probes;
 mod query;
 mod render;
 mod rights;

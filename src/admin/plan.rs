@@ -1,32 +1,15 @@
 //! A plan with its probes: what a text would change, and whether the addresses and upstreams that it names are
 //! available.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::time::Duration;
-
-use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout};
-
-use super::api::{
-    DescriptorBudget, KeyChange, ListenerProbe, Plan, PlannedRoute, ProbeResult, UpstreamProbe,
-};
+use super::api::{DescriptorBudget, KeyChange, ListenerProbe, Plan, PlannedRoute, UpstreamProbe};
+use super::probes;
 use super::rights::Shown;
 use super::units::{count, seconds};
 use crate::config::{self, Compiled, Report, key_changes};
 use crate::files;
-use crate::model::{Fault, OnChange, Protocol, Route, UpstreamAddr};
-use crate::net::dial::DialOptions;
-use crate::net::{dial, look_up};
+use crate::model::{Fault, OnChange, Route};
 use crate::server::Handle;
 use crate::server::handle::{DryRun, Stopping, Tries};
-
-/// The most upstreams that one plan tries.
-const PROBES: usize = 64;
-/// How many upstreams it tries at a time.
-const AT_ONCE: usize = 16;
-/// The time limit of one look-up, and of one connect.
-const PROBE_TIME: Duration = Duration::from_secs(3);
 
 /// Why there is no plan.
 #[derive(Debug)]
@@ -65,7 +48,7 @@ pub(super) async fn plan(handle: &Handle, of: PlanOf) -> Result<Plan, NoPlan> {
     let compiled = tokio::task::spawn_blocking(move || compile(&name, of)).await;
     let compiled = compiled.unwrap_or(Err(gone)).map_err(NoPlan::Faults)?;
     let dry_run = handle.dry_run(compiled, tries).await.map_err(NoPlan::Stopping)?.map_err(NoPlan::Faults)?;
-    let upstreams = probe_all(handle, new_upstreams(&dry_run), tries).await;
+    let upstreams = probes::probe_all(handle, &dry_run, tries).await;
     Ok(shown(dry_run, upstreams))
 }
 
@@ -165,110 +148,4 @@ fn settings(dry_run: &DryRun) -> Vec<KeyChange> {
         }
     }
     changes
-}
-
-/// Upstreams that a route would use and does not use now.
-fn new_upstreams(dry_run: &DryRun) -> Vec<(Arc<Route>, UpstreamAddr)> {
-    let routes = &dry_run.plan.routes;
-    let added = routes.added.values().map(|new| (None, new));
-    let changed = routes.changed.values().map(|(old, new)| (Some(old), new));
-    let (mut seen, mut found) = (BTreeSet::new(), Vec::new());
-    for (old, new) in added.chain(changed) {
-        let known = |spec| old.is_some_and(|old| old.upstream.iter().any(|entry| entry.spec == spec));
-        let udp = new.policy.protocol == Protocol::Udp;
-        for entry in new.upstream.iter().filter(|entry| !known(entry.spec.clone())) {
-            // The first port of a range stands for all.
-            let addr = entry.spec.at(0);
-            if seen.insert((addr.clone(), udp)) {
-                found.push((new.clone(), addr));
-            }
-        }
-    }
-    found
-}
-
-async fn probe_all(
-    handle: &Handle,
-    wanted: Vec<(Arc<Route>, UpstreamAddr)>,
-    tries: Tries,
-) -> Vec<UpstreamProbe> {
-    let (turns, scope) = (Arc::new(Semaphore::new(AT_ONCE)), handle.scope.child());
-    // The probes end with this future: whoever asks may give up.
-    let _ended = scope.clone().kill_on_drop();
-    let mut answers = Vec::new();
-    let mut untried = Vec::new();
-    for (number, (route, addr)) in wanted.into_iter().enumerate() {
-        let no_file = tries == Tries::NoFiles && matches!(addr, UpstreamAddr::Unix(_));
-        if number >= PROBES || no_file {
-            let error = no_file.then(|| "Unix sockets are tried only for whoever asks over one".to_owned());
-            untried.push(UpstreamProbe { error, ..blank(&route, &addr) });
-            continue;
-        }
-        let (reply, answer) = tokio::sync::oneshot::channel();
-        let turns = turns.clone();
-        scope.spawn(async move {
-            let _turn = turns.acquire().await;
-            // If the plan was given up, nobody waits for it.
-            drop(reply.send(probe(&route, &addr).await));
-        });
-        answers.push(answer);
-    }
-    let mut probes = Vec::new();
-    for answer in answers {
-        probes.extend(answer.await);
-    }
-    probes.extend(untried);
-    probes
-}
-
-fn blank(route: &Route, addr: &UpstreamAddr) -> UpstreamProbe {
-    UpstreamProbe {
-        route: route.name.clone(),
-        upstream: addr.to_string(),
-        addresses: Vec::new(),
-        result: ProbeResult::NotTried,
-        error: None,
-        took: None,
-    }
-}
-
-/// Resolves an upstream, and connects to the first address that accepts.
-async fn probe(route: &Route, addr: &UpstreamAddr) -> UpstreamProbe {
-    let (begun, mut probe) = (Instant::now(), blank(route, addr));
-    let addresses = match addr {
-        UpstreamAddr::Name(host, port) => match timeout(PROBE_TIME, look_up(host)).await {
-            Ok(Ok(found)) if !found.is_empty() => {
-                found.into_iter().map(|ip| UpstreamAddr::Ip((ip, *port).into())).collect()
-            }
-            failed => {
-                probe.result = ProbeResult::Unresolved;
-                probe.error = Some(match failed {
-                    Err(_) => "the resolver did not answer in time".to_owned(),
-                    Ok(Err(error)) => error.to_string(),
-                    Ok(Ok(_)) => "the name has no address".to_owned(),
-                });
-                probe.took = Some(seconds(begun.elapsed()));
-                return probe;
-            }
-        },
-        addr => vec![addr.clone()],
-    };
-    probe.addresses = addresses.iter().map(ToString::to_string).collect();
-    probe.result = ProbeResult::Resolves;
-    if route.policy.protocol == Protocol::Tcp {
-        probe.result = ProbeResult::Refuses;
-        let timeout = PROBE_TIME.min(route.policy.timeouts.connect);
-        let options = DialOptions { timeout, before_tls: &[] };
-        for addr in &addresses {
-            match dial(addr, options, None).await {
-                Ok(_) => {
-                    (probe.result, probe.error) = (ProbeResult::Connects, None);
-                    break;
-                }
-                Err(error) => probe.error = Some(error.to_string()),
-            }
-        }
-    }
-    probe.took = Some(seconds(begun.elapsed()));
-    probe
 }

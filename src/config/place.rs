@@ -82,8 +82,10 @@ pub(super) fn read<T: TypedTable>(place: Place<'_>, faults: &mut Vec<Placed>) ->
         };
         let mut entries = value.get_ref().as_array().into_iter().flat_map(|items| items.iter());
         let entry = entries.find(|item| item.span() == at && value.span() != at);
+        let of_list = entry.is_some();
         let value = entry.unwrap_or(value);
-        let fault = wrong_value(place.schema, key.get_ref(), value.get_ref(), error.message());
+        let wrong = Wrong { key: key.get_ref(), value: value.get_ref(), of_list };
+        let fault = wrong_value(place.schema, wrong, error.message());
         faults.push(Placed::new(value.span(), fault));
         left_out.push(key.get_ref());
     }
@@ -95,8 +97,18 @@ pub(super) fn is_misspelt(place: Place<'_>, key: &str) -> bool {
     unknown.any(|typed| nearest(typed.get_ref(), &place.schema.known()) == Some(key))
 }
 
+/// A value that a key does not take.
+#[derive(Clone, Copy)]
+struct Wrong<'w> {
+    key: &'w str,
+    value: &'w DeValue<'w>,
+    /// It is an entry of the key's list.
+    of_list: bool,
+}
+
 /// A value of a type, or a word, that the key does not take.
-fn wrong_value(schema: &TableSchema, key: &str, value: &DeValue<'_>, reason: &str) -> Fault {
+fn wrong_value(schema: &TableSchema, wrong: Wrong<'_>, reason: &str) -> Fault {
+    let Wrong { key, value, of_list } = wrong;
     let words = schema.words(key);
     let quoted = || list(words.iter().map(|word| format!("\"{word}\"")), "or");
     match (key, value) {
@@ -114,7 +126,7 @@ fn wrong_value(schema: &TableSchema, key: &str, value: &DeValue<'_>, reason: &st
             Some(example) => Fault::new(
                 match value {
                     DeValue::Float(_) if example.is_number() => format!("`{key}` takes a whole number"),
-                    _ => format!("`{key}` takes {}, not {}", taken(example), kind(value)),
+                    _ => format!("`{key}` takes {}, not {}", taken(example, of_list), kind(value)),
                 },
                 format!("write it like this: {key} = {}", as_toml(example)),
             ),
@@ -123,9 +135,10 @@ fn wrong_value(schema: &TableSchema, key: &str, value: &DeValue<'_>, reason: &st
     }
 }
 
-/// The type of an example, for a person.
-fn taken(example: &serde_json::Value) -> &'static str {
+/// The type of an example, or of the entries of its list, for a person.
+fn taken(example: &serde_json::Value, of_list: bool) -> &'static str {
     match example {
+        serde_json::Value::Array(_) if !of_list => "a list",
         serde_json::Value::Number(_) => "a whole number",
         serde_json::Value::Bool(_) => "`true` or `false`",
         serde_json::Value::Object(_) => "a table",
@@ -134,7 +147,7 @@ fn taken(example: &serde_json::Value) -> &'static str {
 }
 
 /// An example as a person writes it: JSON and TOML differ in tables only.
-fn as_toml(example: &serde_json::Value) -> String {
+pub(super) fn as_toml(example: &serde_json::Value) -> String {
     match example {
         serde_json::Value::Object(table) => {
             let pairs: Vec<String> =

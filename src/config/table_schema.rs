@@ -84,6 +84,19 @@ impl TableSchema {
         let properties = choices.iter().find_map(|choice| choice.get("properties")?.as_object());
         properties.map(|properties| TableSchema::with(properties.clone()))
     }
+
+    /// The keys of the tables in the list that a key takes, where it takes one.
+    pub fn tables_of(&self, key: &str) -> Option<TableSchema> {
+        let schema = self.properties.get(key)?;
+        let choices = schema.get("anyOf").and_then(Value::as_array);
+        let mut lists = choices.into_iter().flatten().chain([schema]).filter_map(|list| list.get("items"));
+        lists.find_map(|items| {
+            let choices = items.get("anyOf").and_then(Value::as_array);
+            let mut tables = choices.into_iter().flatten().chain([items]);
+            let properties = tables.find_map(|table| table.get("properties")?.as_object());
+            properties.map(|properties| TableSchema::with(properties.clone()))
+        })
+    }
 }
 
 /// The schema of one type (draft 7, which editors know best), without what TOML has not.

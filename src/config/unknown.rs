@@ -8,7 +8,7 @@ use super::admin::Admin;
 use super::keys;
 use super::log::Log;
 use super::own::Own;
-use super::place::Place;
+use super::place::{Place, as_toml};
 use super::placed::Placed;
 use super::process_limits::Limits;
 use super::suggest::{list, nearest};
@@ -55,18 +55,19 @@ pub(super) fn note(place: Place<'_>, table: Table, faults: &mut Vec<Placed>) {
     }
 }
 
-/// The tables in a table: `health`, `tls` and `tls.upstream`, each entry of `upstream`.
+/// The tables in a table: `health`, `tls` and `tls.upstream`, each entry of `upstream` and of `health.steps`.
 fn within(table: &DeTable<'_>, schema: &TableSchema, of: Within<'_>, faults: &mut Vec<Placed>) {
     for (key, value) in table {
-        let tables: Vec<&DeTable<'_>> = match value.get_ref() {
-            DeValue::Table(table) => vec![table],
-            // Where a list belongs to another key, that is its only fault.
-            DeValue::Array(items) if of.path.is_empty() && key.get_ref() == "upstream" => {
-                items.iter().filter_map(|item| item.get_ref().as_table()).collect()
+        // Where the key takes no list, or no table, that is its only fault.
+        let (schema, tables): (_, Vec<&DeTable<'_>>) = match value.get_ref() {
+            DeValue::Table(table) => (schema.table_of(key.get_ref()), vec![table]),
+            DeValue::Array(items) => {
+                let tables = items.iter().filter_map(|item| item.get_ref().as_table());
+                (schema.tables_of(key.get_ref()), tables.collect())
             }
             _ => continue,
         };
-        let Some(schema) = schema.table_of(key.get_ref()).filter(|_| !tables.is_empty()) else { continue };
+        let Some(schema) = schema.filter(|_| !tables.is_empty()) else { continue };
         let gap = if of.path.is_empty() { "" } else { "." };
         let path = format!("{}{gap}{}", of.path, key.get_ref());
         let of = Within { path: &path, ..of };
@@ -123,7 +124,7 @@ fn help(schema: &TableSchema, of: Within<'_>, key: &str, shown: impl Fn(&str) ->
     }
     for table in ["upstream", "health", "tls"] {
         let Some(inner) = route.table_of(table).filter(|inner| in_route && inner.has(key)) else { continue };
-        let example = inner.example(key).map(ToString::to_string).unwrap_or_default();
+        let example = inner.example(key).map(as_toml).unwrap_or_default();
         return match table {
             "upstream" => {
                 format!(

@@ -17,6 +17,8 @@ pub const MOST_IN_A_ROW: u32 = 100;
 pub const LONGEST_SEND: usize = 4096;
 /// The largest compiled pattern, in bytes: a file may have a pattern in each line.
 const LARGEST_REGEX: usize = 64 * 1024;
+/// Most steps of a check.
+pub const MOST_STEPS: usize = 32;
 
 /// An active check. Equal checks of one upstream are one check.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -31,10 +33,24 @@ pub struct HealthCheck {
     pub fall: u32,
     /// The port to check. `None`: the upstream's own.
     pub port: Option<u16>,
-    /// What to send once connected. `None`: nothing.
-    pub send: Option<Payload>,
-    /// What the answer must contain. `None`: a connect is enough.
-    pub expect: Option<Expect>,
+    /// What is said once connected, in this order: at most [`MOST_STEPS`]. Empty: a connect is enough.
+    pub steps: Vec<Step>,
+}
+
+/// One step of a check.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// Sends these bytes: with UDP, as one datagram.
+    Send(Payload),
+    /// Waits until what has come since the last [`Step::Send`] contains this.
+    Expect(Expect),
+}
+
+impl HealthCheck {
+    /// Whether the upstream must say something.
+    pub fn expects(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Expect(_)))
+    }
 }
 
 impl Default for HealthCheck {
@@ -45,8 +61,7 @@ impl Default for HealthCheck {
             rise: 2,
             fall: 3,
             port: None,
-            send: None,
-            expect: None,
+            steps: Vec::new(),
         }
     }
 }
@@ -59,13 +74,17 @@ impl fmt::Display for HealthCheck {
         if let Some(port) = self.port {
             write!(f, ", port {port}")?;
         }
-        if let Some(send) = &self.send {
-            write!(f, ", send {:?}", send.written)?;
+        self.steps.iter().try_for_each(|step| write!(f, ", {step}"))
+    }
+}
+
+/// The key and its text, as the file has them.
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Send(payload) => write!(f, "send {:?}", payload.written),
+            Step::Expect(expect) => write!(f, "expect {:?}", expect.written()),
         }
-        if let Some(expect) = &self.expect {
-            write!(f, ", expect {:?}", expect.written())?;
-        }
-        Ok(())
     }
 }
 

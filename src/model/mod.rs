@@ -28,7 +28,7 @@ pub use addr::{ListenAddr, Peer, UpstreamAddr};
 pub use admin::{AdminSettings, Secret};
 pub use cidr::{Network, NetworkSet};
 pub use fault::Fault;
-pub use health::{Expect, HealthCheck, OnVanish, Payload, WhenDown};
+pub use health::{Expect, HealthCheck, OnVanish, Payload, Step, WhenDown};
 pub use limits::{ClientLimits, ProcessLimits, WhenFull};
 pub use outcome::{Blame, DataPath, Outcome};
 pub use policy::{OnChange, Policy, RelayMode, Timeouts};

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::error::plain;
 use super::tcp::Tcp;
-use super::tls::{self, TlsConnector, TlsError};
+use super::tls::{self, Session, TlsConnector, TlsError};
 use super::{Socket, Stream};
 use crate::model::{Peer, UpstreamAddr};
 
@@ -19,8 +19,8 @@ use crate::model::{Peer, UpstreamAddr};
 pub struct DialOptions<'a> {
     /// Bounds the whole attempt, including the TLS handshake.
     pub timeout: Duration,
-    /// Bytes to send before the TLS handshake, such as a PROXY header. Not sent without TLS.
-    pub before_tls: &'a [u8],
+    /// Bytes to send first, before any TLS handshake: a PROXY header. The timeout bounds this too.
+    pub first: &'a [u8],
 }
 
 /// How to speak TLS to an upstream.
@@ -66,7 +66,8 @@ impl fmt::Display for DialError {
 
 impl std::error::Error for DialError {}
 
-/// Connects to one upstream and, if `tls` is given, completes the handshake. Dropping the future cancels the attempt.
+/// Connects to one upstream, sends the first bytes and, if `tls` is given, completes the handshake. Dropping the future
+/// cancels the attempt.
 pub async fn dial(
     upstream: &UpstreamAddr,
     options: DialOptions<'_>,
@@ -74,16 +75,31 @@ pub async fn dial(
 ) -> Result<(Stream, Peer), DialError> {
     let ends = Instant::now() + options.timeout;
     let (socket, peer) = connect(upstream, options).await?;
-    let Some(DialTls { connector, name }) = tls else {
+    if tls.is_none() && options.first.is_empty() {
         return Ok((Stream { socket, session: None }, peer));
-    };
-    let begin = Box::pin(async {
-        socket.send_all(options.before_tls).await.map_err(TlsError::Io)?;
-        tls::connect(&socket, connector, name).await
-    });
-    match timeout_at(ends, begin).await.unwrap_or(Err(TlsError::Late)) {
-        Ok(session) => Ok((Stream { socket, session: Some(Box::new(session)) }, peer)),
+    }
+    // Boxed: a task is as large as its largest branch.
+    let begun = Box::pin(timeout_at(ends, begin(&socket, options.first, tls))).await;
+    let late = if tls.is_some() { TlsError::Late } else { TlsError::Io(timed_out()) };
+    match begun.unwrap_or(Err(late)) {
+        Ok(session) => Ok((Stream { socket, session }, peer)),
+        Err(TlsError::Io(error)) if tls.is_none() => Err(DialError::Connect(peer, error)),
         Err(error) => Err(DialError::Tls(peer, error)),
+    }
+}
+
+/// Sends the first bytes and completes the TLS handshake, if there is to be one.
+async fn begin(
+    socket: &Socket,
+    first: &[u8],
+    tls: Option<DialTls<'_>>,
+) -> Result<Option<Box<Session>>, TlsError> {
+    socket.send_all(first).await.map_err(TlsError::Io)?;
+    match tls {
+        None => Ok(None),
+        Some(DialTls { connector, name }) => {
+            tls::connect(socket, connector, name).await.map(Box::new).map(Some)
+        }
     }
 }
 

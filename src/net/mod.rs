@@ -24,7 +24,7 @@ pub mod tls;
 
 pub use accept::{Accepted, Acceptor};
 pub use bind::{StreamListener, bind};
-pub use check::{CheckError, check};
+pub use check::{CheckError, Finding, check};
 pub use dial::{DialError, dial};
 pub use error::{is_gone, is_local};
 pub use inherit::Inherited;
@@ -32,4 +32,4 @@ pub use low_ports::use_low_ports;
 pub use queue::TcpView;
 pub use resolve::look_up;
 pub use socket::Socket;
-pub use stream::{Stream, StreamRef};
+pub use stream::{PARTING, Stream, StreamRef};

@@ -1,6 +1,9 @@
 //! A connected socket with its TLS session, if any: reads and writes before a relay begins, and after it.
 
 use std::io;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::Socket;
 use super::tls::{OutBuf, Session, TlsError};
@@ -14,7 +17,20 @@ pub struct Stream {
     pub session: Option<Box<Session>>,
 }
 
+/// How long a connection that served no client waits for the end of its peer. A peer on the same continent that ends when
+/// we do needs a part of it; more would keep descriptors from the next checks.
+pub const PARTING: Duration = Duration::from_millis(250);
+
 impl Stream {
+    /// Ends as a client does that is done: `close_notify` if there is a session, FIN, then whatever the peer still says,
+    /// up to `at_most`. To close at once would be a reset if anything is unread, a greeting or a session ticket.
+    pub async fn part(mut self, at_most: Duration) {
+        // An error here means that the connection has ended already.
+        if timeout(at_most, self.as_ref().say_end()).await.is_ok_and(|said| said.is_ok()) {
+            self.socket.part(at_most).await;
+        }
+    }
+
     /// Borrows both parts, for reading and writing.
     pub fn as_ref(&mut self) -> StreamRef<'_> {
         StreamRef { socket: &self.socket, session: self.session.as_deref_mut() }
@@ -63,14 +79,12 @@ impl StreamRef<'_> {
         }
     }
 
-    /// Ends our direction: sends `close_notify` if there is a session, then FIN.
-    pub async fn end(&mut self) -> io::Result<()> {
-        if let Some(session) = &mut self.session {
-            let mut sealed = OutBuf::default();
-            session.seal_end(&mut sealed).map_err(failed)?;
-            self.socket.send_all(sealed.filled()).await?;
-        }
-        self.socket.shutdown_write()
+    /// Sends `close_notify`, if there is a session.
+    async fn say_end(&mut self) -> io::Result<()> {
+        let Some(session) = &mut self.session else { return Ok(()) };
+        let mut sealed = OutBuf::default();
+        session.seal_end(&mut sealed).map_err(failed)?;
+        self.socket.send_all(sealed.filled()).await
     }
 }
 

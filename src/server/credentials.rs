@@ -11,7 +11,7 @@ use super::notices::{Logged, Notice, notices};
 use super::parts::{Made, PartFault, PartFile, called, make, place};
 use crate::config::{Compiled, Report};
 use crate::files::{Followers, FsEventSource};
-use crate::model::{Credentials, Fault, Table};
+use crate::model::{Credentials, Fault, Table, UpstreamTls};
 use crate::net::tls::SystemRoots;
 use crate::proxy::upstream::{LiveAcceptor, LiveConnector, TlsStore};
 use crate::tasks::Scope;
@@ -26,6 +26,16 @@ pub struct ReadCredentials {
 }
 
 impl ReadCredentials {
+    /// The connector to upstreams, if these are credentials towards them.
+    pub(super) fn connector(self) -> Option<(Arc<UpstreamTls>, Arc<LiveConnector>)> {
+        match (self.credentials, self.made) {
+            (Credentials::Upstream(tls), Made::Upstream(connector)) => {
+                Some((tls, Arc::new(LiveConnector::from_pointee(connector))))
+            }
+            _ => None,
+        }
+    }
+
     /// Warnings about credentials that are usable all the same, each as one line.
     pub fn notices(&self) -> impl Iterator<Item = String> {
         self.notices.iter().map(ToString::to_string)

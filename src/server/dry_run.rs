@@ -15,11 +15,12 @@ impl Server {
     /// What the file would change, as far as the server knows. Fails if a file that it names cannot be read.
     pub async fn dry_run(&self, compiled: &Compiled, tries: Tries) -> Result<DryRun, Report> {
         let plan = self.plan(compiled).await?;
-        let mut not_tried = Vec::new();
+        let (mut not_tried, mut connectors) = (Vec::new(), self.registry.tls.connectors.clone());
         match tries {
             Tries::Everything => {
                 let files = (self.lists.prepare(compiled).await, self.credentials.prepare(compiled).await);
-                drop(Report::both(files.0, files.1)?);
+                let (_, credentials) = Report::both(files.0, files.1)?;
+                connectors.extend(credentials.into_iter().filter_map(|read| read.connector()));
             }
             Tries::NoFiles => {
                 let files = [self.lists.missing(&compiled.table), self.credentials.missing(&compiled.table)];
@@ -39,6 +40,7 @@ impl Server {
             listeners: self.try_listeners(&plan, tries, &mut not_tried).await,
             plan,
             not_tried,
+            connectors,
             descriptors_needed: 0,
             descriptors: 0,
             fits: Shares::default(),

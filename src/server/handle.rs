@@ -16,6 +16,7 @@ use crate::model::{AdminSettings, Fault, ListenAddr, LogSettings, ProcessLimits,
 use crate::proxy::record::Shared;
 use crate::proxy::route::{LiveRoute, RouteState};
 use crate::proxy::udp::UdpListener;
+use crate::proxy::upstream::Connectors;
 use crate::state::Totals;
 use crate::tasks::Scope;
 
@@ -182,6 +183,8 @@ pub struct DryRun {
     pub generation: u64,
     /// What would change.
     pub plan: Plan,
+    /// How TLS is spoken to the upstreams of the new table.
+    pub connectors: Connectors,
     /// The `[log]` that runs.
     pub log: LogSettings,
     /// The `[limits]` that runs.

@@ -19,6 +19,7 @@ pub mod meter;
 pub mod names;
 mod pool;
 mod sni;
+pub mod talk;
 mod upstream;
 
 pub use bucket::Bucket;

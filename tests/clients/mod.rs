@@ -2,7 +2,7 @@
 mod access;
 mod certificates;
 mod close_notify;
-mod daemon;
+pub mod daemon;
 mod header;
 mod hello;
 mod limits;
@@ -11,7 +11,7 @@ mod old_certificates;
 mod peer;
 mod peers;
 mod pem;
-mod pki;
+pub mod pki;
 mod proxy_protocol;
 mod revocations;
 mod slow;

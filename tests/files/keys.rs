@@ -7,8 +7,8 @@ use portway::config::{compile, policy_entries, schema};
 use portway::model::Fault;
 use portway::model::{ListenAddr, ListenSpec, LogSettings, Policy, Table};
 use proptest::prelude::*;
-use serde_json::Value;
 
+use super::misfits::misfits;
 use crate::fuzz::bodies;
 
 fn shipped() -> Vec<(PathBuf, String)> {
@@ -52,6 +52,7 @@ fn the_schema_refuses_what_the_compiler_refuses() {
         ),
         ("[[route]]\nlisten = \"1\"\nupstream = \"a:1\"\nrelay = \"fast\"", "an unknown word"),
         ("[[route]]\nlisten = \"1\"\nupstream = \"a:1\"\nfoo = 1", "an unknown key"),
+        ("[[route]]\nlisten = \"1\"\nupstream = \"a:1\"\nhealth = { steps = [{}] }", "an empty step"),
         (
             "[defaults]\nlisten = \"1\"\n[[route]]\nlisten = \"1\"\nupstream = \"a:1\"",
             "a key in the wrong table",
@@ -119,61 +120,6 @@ fn every_key_is_in_every_key_toml_with_its_default_and_a_sentence() {
         assert_eq!(table(&format!("{bare}\n{key} = \"{value}\"")), table(bare));
         assert!(defaults.contains_key(key));
     }
-}
-
-/// Where a value does not fit a schema of the kind that ours is.
-fn misfits(schema: &Value, value: &Value, at: &str) -> Vec<String> {
-    let mut wrong = Vec::new();
-    for (keyword, wanted) in schema.as_object().unwrap() {
-        let fits = match keyword.as_str() {
-            "$schema" | "title" | "description" | "default" | "examples" => true,
-            "type" => match wanted.as_str().unwrap() {
-                "object" => value.is_object(),
-                "array" => value.is_array(),
-                "string" => value.is_string(),
-                "integer" => value.is_i64(),
-                "boolean" => value.is_boolean(),
-                other => panic!("type {other}"),
-            },
-            "minimum" => value.as_i64().is_none_or(|number| number >= wanted.as_i64().unwrap()),
-            "maximum" => value.as_i64().is_none_or(|number| number <= wanted.as_i64().unwrap()),
-            "enum" => wanted.as_array().unwrap().contains(value),
-            "minLength" => value.as_str().is_none_or(|text| text.len() as u64 >= wanted.as_u64().unwrap()),
-            "minItems" => value.as_array().is_none_or(|items| items.len() as u64 >= wanted.as_u64().unwrap()),
-            "pattern" => {
-                let pattern = regex_lite::Regex::new(wanted.as_str().unwrap()).unwrap();
-                value.as_str().is_none_or(|text| pattern.is_match(text))
-            }
-            "anyOf" => wanted.as_array().unwrap().iter().any(|one| misfits(one, value, at).is_empty()),
-            "required" => value.as_object().is_none_or(|object| {
-                wanted.as_array().unwrap().iter().all(|key| object.contains_key(key.as_str().unwrap()))
-            }),
-            "items" => {
-                for (index, item) in value.as_array().into_iter().flatten().enumerate() {
-                    wrong.extend(misfits(wanted, item, &format!("{at}[{index}]")));
-                }
-                true
-            }
-            "properties" => {
-                for (key, value) in value.as_object().into_iter().flatten() {
-                    if let Some(schema) = wanted.get(key) {
-                        wrong.extend(misfits(schema, value, &format!("{at}.{key}")));
-                    }
-                }
-                true
-            }
-            "additionalProperties" => {
-                assert_eq!(wanted, &Value::Bool(false));
-                let keys = value.as_object().into_iter().flatten();
-                keys.map(|(key, _)| key).all(|key| schema["properties"].get(key).is_some())
-            }
-            other => panic!("the schema uses {other}"),
-        };
-        if !fits {
-            wrong.push(format!("{at}: {keyword} {wanted}"));
-        }
-    }
-    wrong
 }
 
 /// A text that passes our check of a filter, tracing's parser takes too.

@@ -5,3 +5,4 @@ mod check;
 mod corpus;
 mod golden;
 mod keys;
+mod misfits;

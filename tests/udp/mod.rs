@@ -1,4 +1,5 @@
 //! UDP routes from outside: the real program, real sockets, real datagrams.
+mod checks;
 mod edits;
 mod flood;
 mod itself;

@@ -2,7 +2,6 @@
 //! `when_down`.
 
 use std::borrow::Cow;
-use std::str::FromStr;
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -10,6 +9,7 @@ use serde::Deserialize;
 use toml::de::DeValue;
 
 use super::family::Family;
+use super::health_steps::{self, Steps};
 use crate::config::place::{self, Place, kind};
 use crate::config::placed::Placed;
 use crate::config::read::{Spans, number, text};
@@ -31,7 +31,7 @@ struct Typed {
     #[schemars(extend("default" = "keep"))]
     on_vanish: Option<OnVanish>,
     /// How each upstream is checked; "off": only failed connects put an upstream down.
-    #[schemars(extend("default" = "off"))]
+    #[schemars(extend("default" = "off", "examples" = [{ "interval": "5s", "timeout": "2s" }]))]
     health: Option<HealthOrOff>,
     /// What becomes of a client when no upstream is available: it is reset ("reset"), the listening socket is closed until
     /// one is back ("refuse"), or it waits ("hold 10s").
@@ -58,12 +58,16 @@ struct Health {
     /// The port to be checked, where it is not the upstream's own.
     #[schemars(range(min = 1, max = 65535), extend("examples" = [8081]))]
     port: Option<i64>,
-    /// What is sent once it is connected: text, or bytes as "hex:0d0a".
+    /// What is sent once it is connected: text, or bytes as "hex:0d0a"; over UDP one datagram.
     #[schemars(extend("examples" = ["PING\r\n"]))]
     send: Option<Text>,
     /// What the answer must have in it: text, bytes as "hex:0d0a", or a pattern as "regex:^HTTP/1\\.[01] 2".
     #[schemars(extend("examples" = ["PONG"]))]
     expect: Option<Text>,
+    /// What is said in turn, where one question is not enough: for a server that speaks first, or one that wants to hear
+    /// an end. 1 to 32 steps.
+    #[schemars(extend("examples" = [[{ "expect": "220 " }, { "send": "QUIT\r\n" }]]))]
+    steps: Option<Steps>,
 }
 
 /// A table of [`Health`], or `"off"`: which of its keys are wrong is found in the document.
@@ -95,7 +99,7 @@ pub(super) const FAMILY: Family = Family {
         let typed: Typed = place::read(place, faults);
         policy.on_down = typed.on_down.unwrap_or(policy.on_down);
         policy.on_vanish = typed.on_vanish.unwrap_or(policy.on_vanish);
-        if let Some(value) = health(place, typed.health, faults) {
+        if let Some(value) = health(place, typed.health, policy.protocol, faults) {
             policy.health = value;
         }
         if let Some(value) = when_down(place, typed.when_down, faults) {
@@ -110,11 +114,11 @@ pub(super) const FAMILY: Family = Family {
             ("when_down", policy.when_down.to_string()),
         ]
     },
-    tcp_only: &["on_down", "on_vanish", "health", "when_down"],
+    tcp_only: &["on_down", "on_vanish", "when_down"],
     udp_only: &[],
     fit: Some(|_, policy, _| {
         if policy.protocol == Protocol::Udp {
-            (policy.health, policy.when_down) = (None, WhenDown::Reset);
+            policy.when_down = WhenDown::Reset;
         }
     }),
 };
@@ -123,13 +127,14 @@ pub(super) const FAMILY: Family = Family {
 fn health(
     place: Place<'_>,
     typed: Option<HealthOrOff>,
+    protocol: Protocol,
     faults: &mut Vec<Placed>,
 ) -> Option<Option<HealthCheck>> {
     let typed = typed?.0;
     let value = place.table.get("health")?;
     let fault = match (&typed.0, value.get_ref()) {
         (None, DeValue::Table(table)) => {
-            return table_of(Place::of::<Health>(table, value.span()), faults).map(Some);
+            return table_of(Place::of::<Health>(table, value.span()), protocol, faults).map(Some);
         }
         (Some(text), DeValue::String(_)) if text.0 == "off" => return Some(None),
         (_, DeValue::String(text)) => {
@@ -145,7 +150,7 @@ fn health(
     None
 }
 
-fn table_of(place: Place<'_>, faults: &mut Vec<Placed>) -> Option<HealthCheck> {
+fn table_of(place: Place<'_>, protocol: Protocol, faults: &mut Vec<Placed>) -> Option<HealthCheck> {
     let before = faults.len();
     let typed: Health = place::read(place, faults);
     let default = HealthCheck::default();
@@ -159,47 +164,22 @@ fn table_of(place: Place<'_>, faults: &mut Vec<Placed>) -> Option<HealthCheck> {
         fall: number(place, "fall", typed.fall, MOST_IN_A_ROW, faults).unwrap_or(default.fall),
         port: number(place, "port", typed.port, u16::MAX.into(), faults)
             .and_then(|port| u16::try_from(port).ok()),
-        send: payload(place, "send", typed.send, faults),
-        expect: payload(place, "expect", typed.expect, faults),
+        steps: {
+            let Health { send, expect, steps, .. } = typed;
+            health_steps::read(place, health_steps::Typed { send, expect, steps }, protocol, faults)
+        },
     };
     if faults.len() > before || place.has_unknown_keys() {
         return None;
     }
-    let fault = if check.timeout > check.interval {
-        let cure =
-            format!("write an interval of at least \"{}\", or a shorter timeout", units::show(check.timeout));
-        let at = if place.table.contains_key("interval") { "interval" } else { "timeout" };
-        Placed::new(place.value(at), Fault::new("the interval is shorter than the timeout", cure))
-    } else if check.send.is_some() && check.expect.is_none() {
-        let cure = "add what must come back: expect = \"PONG\"; without both a connect is enough";
-        Placed::new(
-            place.value("send"),
-            Fault::new("`send` needs an `expect`: nobody would look at the answer", cure),
-        )
-    } else {
+    if check.timeout <= check.interval {
         return Some(check);
-    };
-    faults.push(fault);
-    None
-}
-
-/// What is sent, or expected.
-fn payload<T: FromStr<Err = Fault>>(
-    place: Place<'_>,
-    key: &str,
-    typed: Option<Text>,
-    faults: &mut Vec<Placed>,
-) -> Option<T> {
-    let value = place.table.get(key)?;
-    let typed = typed?;
-    match text(key, &typed, value, faults)?.parse() {
-        Ok(payload) => Some(payload),
-        Err(error) => {
-            let fault = Fault::new(format!("`{key}`: {error}"), error.help);
-            faults.push(Placed::new(value.span(), fault));
-            None
-        }
     }
+    let cure =
+        format!("write an interval of at least \"{}\", or a shorter timeout", units::show(check.timeout));
+    let at = if place.table.contains_key("interval") { "interval" } else { "timeout" };
+    faults.push(Placed::new(place.value(at), Fault::new("the interval is shorter than the timeout", cure)));
+    None
 }
 
 /// Reads `when_down`. `None`: the key is absent, or has a fault.

@@ -7,6 +7,7 @@ mod access;
 mod balance;
 mod family;
 mod health;
+mod health_steps;
 mod limits;
 mod protocol;
 mod proxy_protocol;

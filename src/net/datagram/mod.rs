@@ -196,13 +196,20 @@ impl AsFd for DatagramSocket {
 /// Opens a socket that is connected to one address: the kernel reports refusals on it, and delivers datagrams from
 /// nobody else, not even from itself.
 pub fn connect(addr: SocketAddr) -> io::Result<OwnedFd> {
-    let socket = session(addr)?;
+    to_another(addr, session)
+}
+
+fn to_another(
+    addr: SocketAddr,
+    connected: impl Fn(SocketAddr) -> io::Result<OwnedFd>,
+) -> io::Result<OwnedFd> {
+    let socket = connected(addr)?;
     if !itself::is_with_itself(&socket, addr) {
         return Ok(socket);
     }
     // While the first one lives, the kernel gives the second another port. Then nobody has the first one's port, and
     // what is sent there is refused.
-    let other = session(addr)?;
+    let other = connected(addr)?;
     drop(socket);
     Ok(other)
 }
@@ -213,6 +220,18 @@ fn session(addr: SocketAddr) -> io::Result<OwnedFd> {
     socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
     socket.connect(&addr.into())?;
     Ok(socket.into())
+}
+
+/// Opens a socket for a health check of one address. The kernel reports every refusal on it, also that of a router.
+pub fn connect_to_check(addr: SocketAddr) -> io::Result<tokio::net::UdpSocket> {
+    let socket = to_another(addr, |addr| {
+        let socket =
+            RawSocket::new(Domain::for_address(addr), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+        options::as_check(&socket, addr.is_ipv4())?;
+        socket.connect(&addr.into())?;
+        Ok(socket.into())
+    })?;
+    tokio::net::UdpSocket::from_std(socket.into())
 }
 
 fn open(addr: SocketAddr, v6_only: bool, shared: bool) -> io::Result<RawSocket> {

@@ -1,6 +1,6 @@
 //! Options of UDP sockets.
 
-#![allow(unsafe_code, reason = "no kept crate sets IP_MTU_DISCOVER, UDP_GRO or SO_TIMESTAMPNS")]
+#![allow(unsafe_code, reason = "no kept crate sets IP_MTU_DISCOVER, IP_RECVERR, UDP_GRO or SO_TIMESTAMPNS")]
 
 use std::io;
 use std::net::UdpSocket;
@@ -27,6 +27,15 @@ pub(super) fn as_session(socket: &impl AsFd, v4: bool) {
     } else {
         set(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1)
     });
+}
+
+/// Asks for every ICMP error (ip(7), IP_RECVERR). Without it the kernel reports only that a port or a protocol is
+/// unreachable, and not that a host or a network is.
+pub(super) fn as_check(socket: &impl AsFd, v4: bool) -> io::Result<()> {
+    match v4 {
+        true => set(socket, libc::IPPROTO_IP, libc::IP_RECVERR, 1),
+        false => set(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1),
+    }
 }
 
 fn set(socket: &impl AsFd, level: i32, name: i32, value: i32) -> io::Result<()> {

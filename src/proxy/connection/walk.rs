@@ -72,7 +72,7 @@ async fn walk_once(
     guard: &mut RecordGuard,
 ) -> Result<Dialed, Outcome> {
     let policy = &live.route.policy;
-    let options = DialOptions { timeout: policy.timeouts.connect, before_tls: client.before_tls };
+    let options = DialOptions { timeout: policy.timeouts.connect, first: client.before_tls };
     let mut walk = Walk::new(guard.client().ip(), fastrand::u64(..));
     let mut tried = false;
     while let Some(step) = candidates.pool.next(&mut walk, Instant::now().into_std()) {

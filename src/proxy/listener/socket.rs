@@ -16,6 +16,7 @@ use crate::net::dial::DialOptions;
 use crate::net::{Acceptor, StreamListener, bind};
 use crate::proxy::record::Shared;
 use crate::proxy::route::{Frontend, Listener, LiveRoute};
+use crate::proxy::upstream::OwnHeader;
 use crate::state::{LogOnce, Walk, lock};
 use crate::tasks::{Scope, Worker, WorkerPool};
 
@@ -231,8 +232,10 @@ impl ListenSocket {
                 sleep(TRY_INTERVAL).await;
                 try_all(live).await;
             };
+            // News of other upstreams does not break off an attempt: the upstream would see a client that vanishes.
+            let is_back = async { while news.changed().await.is_ok() && !live.is_any_up() {} };
             tokio::select! {
-                _ = news.changed() => {}
+                () = is_back => {}
                 () = self.edited.notified() => {}
                 () = tried => {}
             }
@@ -266,12 +269,12 @@ impl ListenSocket {
 async fn try_all(live: &LiveRoute) {
     let candidates = live.candidates();
     let policy = &live.route.policy;
+    let header = OwnHeader::of(&policy.proxy_protocol).bytes(policy.protocol);
+    let options = DialOptions { timeout: policy.timeouts.connect, first: &header };
     let mut walk = Walk::new(None, fastrand::u64(..));
     while let Some(step) = candidates.pool.next(&mut walk, Instant::now().into_std()) {
         let Some(candidate) = candidates.get(step.index) else { return };
-        let before_tls = candidate.endpoint.own_header();
-        let options = DialOptions { timeout: policy.timeouts.connect, before_tls };
-        if candidate.endpoint.attempt(step.attempt, options).await.is_ok() {
+        if candidate.endpoint.try_out(step.attempt, options).await {
             return;
         }
     }

@@ -53,8 +53,8 @@ pub struct Candidates {
 pub struct Candidate {
     /// Its address, health and TLS, shared by all routes that use it.
     pub endpoint: Arc<Endpoint>,
-    /// Its health check. `None`: the route has none.
-    pub check: Option<Arc<Check>>,
+    /// What its health check finds. `None`: the route has none.
+    pub check: Option<Check>,
     /// The name it is an address of. `None`: the upstream is an address.
     pub name: Option<Arc<Name>>,
     /// The upstream as written.

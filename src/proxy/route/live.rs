@@ -17,7 +17,9 @@ use super::registry::RouteRegistry;
 use super::state::RouteState;
 use crate::config::Binding;
 use crate::model::{AcceptProxy, Peer, Route, UpstreamAddr, UpstreamEntry, WhenFull};
-use crate::proxy::upstream::{EndpointKey, LiveAcceptor, LiveConnector, Name, TlsKey, Upstreams};
+use crate::proxy::upstream::{
+    EndpointKey, LiveAcceptor, LiveConnector, Name, OwnHeader, RunningCheck, TlsKey, Upstreams,
+};
 use crate::state::{Member, Pool};
 use crate::tasks::Scope;
 
@@ -43,11 +45,25 @@ pub struct LiveRoute {
     /// Its upstreams, and which of them lead back.
     hop: Arc<Hop>,
     upstreams: Arc<Upstreams>,
-    now: ArcSwap<Candidates>,
+    now: ArcSwap<Gathered>,
     /// No listener serves it any more. Connections in progress may still need it.
     retired: AtomicBool,
     /// Owns the task that gathers new addresses. `None`: the route has no checks, or no names.
     keeper: Option<Scope>,
+}
+
+/// The candidates of a route, and the checks of theirs that it keeps going. Who has only the candidates, such as a session
+/// of a route that is gone, keeps none going.
+#[derive(Debug)]
+struct Gathered {
+    candidates: Arc<Candidates>,
+    _checks: Vec<Arc<RunningCheck>>,
+}
+
+impl Gathered {
+    fn none() -> Self {
+        Gathered { candidates: Arc::new(Candidates::none()), _checks: Vec::new() }
+    }
 }
 
 /// What a [`LiveRoute`] is made with, besides its text in the file.
@@ -97,7 +113,7 @@ impl LiveRoute {
             connections,
             held: HoldQueue::default(),
             upstreams: upstreams.clone(),
-            now: ArcSwap::from_pointee(Candidates::none()),
+            now: ArcSwap::from_pointee(Gathered::none()),
             retired: AtomicBool::new(false),
             keeper,
             route,
@@ -133,27 +149,28 @@ impl LiveRoute {
     pub fn retire(&self) {
         self.retired.store(true, Ordering::SeqCst);
         self.keeper.iter().for_each(Scope::kill);
-        self.now.store(Arc::new(Candidates::none()));
+        self.now.store(Arc::new(Gathered::none()));
     }
 
     /// The candidates by the latest answers of its names.
     pub fn candidates(&self) -> Arc<Candidates> {
         let names: u64 = self.names().map(|name| name.version()).sum();
         let version = names + self.hop.turns();
-        let now = self.now.load_full();
-        if now.version == version {
-            return now;
+        let now = self.now.load();
+        if now.candidates.version == version {
+            return now.candidates.clone();
         }
-        let new = Arc::new(self.gather(version));
+        let new = self.gather(version);
+        let candidates = new.candidates.clone();
         if !self.retired.load(Ordering::SeqCst) {
-            self.now.store(new.clone());
+            self.now.store(Arc::new(new));
             // An edit may have retired it meanwhile.
             if self.retired.load(Ordering::SeqCst) {
-                self.now.store(Arc::new(Candidates::none()));
+                self.now.store(Arc::new(Gathered::none()));
             }
-            self.hop.found(new.list.iter().filter(|candidate| candidate.leads_back));
+            self.hop.found(candidates.list.iter().filter(|candidate| candidate.leads_back));
         }
-        new
+        candidates
     }
 
     /// The route as a search for loops sees it.
@@ -166,10 +183,11 @@ impl LiveRoute {
         self.candidates().pool.is_any_up(Instant::now().into_std()) || self.awaits_a_name()
     }
 
-    fn gather(&self, version: u64) -> Candidates {
-        let (mut list, mut members) = (Vec::new(), Vec::new());
+    fn gather(&self, version: u64) -> Gathered {
+        let (mut list, mut members, mut checks) = (Vec::new(), Vec::new(), Vec::new());
         let mut asked = Asked::default();
         let policy = &self.route.policy;
+        let header = OwnHeader::of(&policy.proxy_protocol);
         for (group, (entry, spec)) in self.hop.entries.iter().zip(&self.route.upstream).enumerate() {
             for (addr, of) in entry.addresses(group) {
                 let tls = match (self.tls_key(entry), &self.connector) {
@@ -184,7 +202,9 @@ impl LiveRoute {
                 let endpoint = self.upstreams.endpoint(key, connector);
                 // The check of an upstream that leads back would be one client more.
                 let health = policy.health.as_ref().filter(|_| !leads_back);
-                let check = health.map(|how| self.upstreams.check(&endpoint, how));
+                let running = health.map(|how| self.upstreams.check(&endpoint, how, header));
+                let check = running.as_ref().map(|running| running.found());
+                checks.extend(running);
                 members.push(Member {
                     weight: spec.weight,
                     backup: spec.backup,
@@ -199,7 +219,8 @@ impl LiveRoute {
             }
         }
         self.hop.note(&asked);
-        Candidates { pool: Pool::new(members, policy.balance, policy.slow_start), list, version }
+        let pool = Pool::new(members, policy.balance, policy.slow_start);
+        Gathered { candidates: Arc::new(Candidates { pool, list, version }), _checks: checks }
     }
 
     /// How the TLS of the route sets an upstream apart. `None`: no TLS is spoken to it.

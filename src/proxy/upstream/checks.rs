@@ -9,48 +9,66 @@ use tracing::{info, warn};
 
 use super::context::Context;
 use super::endpoint::Endpoint;
-use crate::model::{HealthCheck, units};
-use crate::net::CheckError;
+use super::own_header::OwnHeader;
+use crate::model::{HealthCheck, Protocol, units};
+use crate::net::{CheckError, Finding, PARTING};
 use crate::state::{Checked, Turn};
 use crate::tasks::Scope;
 
 /// The first checks are spread over this time, or over the interval if that is shorter.
 const SPREAD: Duration = Duration::from_secs(1);
 
-/// The check of one upstream. Dropping it ends the checks.
-#[derive(Debug)]
+/// What the checks of one upstream find. It does not keep them going: a session may outlive its route by far.
+#[derive(Clone, Debug)]
 pub struct Check {
     /// What the checks have found.
     pub state: Arc<Checked>,
     /// How often the checks have found it down.
-    downs: watch::Sender<u64>,
+    downs: watch::Receiver<u64>,
+}
+
+/// The checks of one upstream. Dropping it ends them.
+#[derive(Debug)]
+pub struct RunningCheck {
+    found: Check,
     task: Scope,
 }
 
-impl Drop for Check {
+impl Drop for RunningCheck {
     fn drop(&mut self) {
         self.task.kill();
     }
 }
 
 impl Check {
-    pub(super) fn begin(endpoint: Arc<Endpoint>, how: HealthCheck, context: &Arc<Context>) -> Check {
-        let state = Arc::new(Checked::new(how.rise, how.fall));
-        let downs = watch::Sender::new(0);
-        let task = context.scope.child();
-        task.spawn(keep(
-            endpoint,
-            how,
-            Found { state: state.clone(), downs: downs.clone() },
-            context.clone(),
-        ));
-        Check { state, downs, task }
-    }
-
     /// How often the checks have found it down. Changes with the next time.
     pub fn downs(&self) -> watch::Receiver<u64> {
-        self.downs.subscribe()
+        self.downs.clone()
     }
+}
+
+impl RunningCheck {
+    pub(super) fn begin(endpoint: Arc<Endpoint>, how: How, context: &Arc<Context>) -> RunningCheck {
+        let state = Arc::new(Checked::new(how.check.rise, how.check.fall));
+        let downs = watch::Sender::new(0);
+        let task = context.scope.child();
+        let found = Check { state: state.clone(), downs: downs.subscribe() };
+        task.spawn(keep(endpoint, how, Found { state, downs }, context.clone()));
+        RunningCheck { found, task }
+    }
+
+    /// What they find.
+    pub fn found(&self) -> Check {
+        self.found.clone()
+    }
+}
+
+/// How an upstream is checked.
+#[derive(Debug)]
+pub(super) struct How {
+    pub check: HealthCheck,
+    /// What its connections begin with.
+    pub header: OwnHeader,
 }
 
 /// Where a task notes what its checks find.
@@ -60,30 +78,42 @@ struct Found {
 }
 
 /// Checks an upstream until the task is killed.
-async fn keep(endpoint: Arc<Endpoint>, how: HealthCheck, found: Found, context: Arc<Context>) {
-    sleep(SPREAD.min(how.interval).mul_f64(fastrand::f64())).await;
+async fn keep(endpoint: Arc<Endpoint>, how: How, found: Found, context: Arc<Context>) {
+    let How { check, header } = how;
+    sleep(SPREAD.min(check.interval).mul_f64(fastrand::f64())).await;
     loop {
         let begun = Instant::now();
-        let result = {
+        {
             // Never closed. A check that waits for a permit is late, but no less valid.
             let _turn = context.check_slots.acquire().await;
-            endpoint.check(&how).await
-        };
-        let result = match result {
-            Err(CheckError::Denied(_)) => None,
-            Err(CheckError::Failed(why)) => Some(Err(why)),
-            Ok(()) => Some(Ok(())),
-        };
-        if let Some(result) = result {
-            found.state.ended(begun.into_std(), Instant::now().into_std());
-            if result.is_ok() && how.port.is_none() {
-                endpoint.passed();
+            let Finding { result, connection } = endpoint.check(&check, header).await;
+            let result = match result {
+                Err(CheckError::Denied(_)) => None,
+                Err(CheckError::Failed(why)) => Some(Err(why)),
+                Ok(()) => Some(Ok(())),
+            };
+            if let Some(result) = result {
+                found.state.ended(begun.into_std(), Instant::now().into_std());
+                if result.is_ok() && proves(&endpoint, &check) {
+                    endpoint.passed();
+                }
+                learn(&endpoint, result, &found, &context);
             }
-            learn(&endpoint, result, &found, &context);
+            // Last: the verdict does not wait for the end of the connection.
+            if let Some(connection) = connection {
+                connection.part(PARTING).await;
+            }
         }
         // 0.9 to 1.1 of the interval, so that checks that began together drift apart.
-        sleep_until(begun + how.interval.mul_f64(0.9 + 0.2 * fastrand::f64())).await;
+        sleep_until(begun + check.interval.mul_f64(0.9 + 0.2 * fastrand::f64())).await;
     }
+}
+
+/// Whether a check that passes shows that the upstream takes clients: it must be at their port, and over UDP it must have
+/// answered.
+fn proves(endpoint: &Endpoint, check: &HealthCheck) -> bool {
+    let answers = endpoint.key().protocol == Protocol::Tcp || check.expects();
+    check.port.is_none() && answers
 }
 
 fn learn(endpoint: &Endpoint, result: Result<(), String>, found: &Found, context: &Context) {

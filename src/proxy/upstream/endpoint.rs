@@ -9,11 +9,13 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 use super::news::UpstreamNews;
+use super::own_header::OwnHeader;
 use super::tls::{TlsKey, TlsTo};
 use crate::model::{HealthCheck, Peer, Protocol, UpstreamAddr, units};
+use crate::net::check::Opening;
 use crate::net::dial::{DialOptions, DialTls};
 use crate::net::tls::TlsConnector;
-use crate::net::{CheckError, DialError, Stream, check, dial, is_gone, is_local};
+use crate::net::{DialError, Finding, PARTING, Stream, check, dial, is_gone, is_local};
 use crate::state::health::{Change, Evidence, Standing};
 use crate::state::{Attempt, Failure, Load, LogOnce, Upstream};
 
@@ -148,15 +150,30 @@ impl Endpoint {
         Some(DialTls { connector, name: &tls.name })
     }
 
-    /// The PROXY header to send before TLS on a connection that serves no client. Empty: none.
-    pub fn own_header(&self) -> &[u8] {
-        self.tls.as_ref().map_or(&[], |tls| &tls.own_header)
+    /// Makes an attempt for no client, and updates the health by its result. Its connection begins as one that serves a
+    /// client (`options` have the header), and ends at once. Returns whether it connected.
+    pub async fn try_out(&self, attempt: Attempt, options: DialOptions<'_>) -> bool {
+        match self.dial(attempt.is_trial(), options).await {
+            Ok((stream, _)) => {
+                // First: the news of the result may end whoever waits for this.
+                stream.part(PARTING).await;
+                drop(self.succeeded(attempt));
+                true
+            }
+            Err(error) => {
+                self.failed(attempt, &error);
+                false
+            }
+        }
     }
 
-    /// Runs one health check.
-    pub async fn check(&self, how: &HealthCheck) -> Result<(), CheckError> {
+    /// Runs one health check, whose connection begins with this header.
+    pub async fn check(&self, how: &HealthCheck, header: OwnHeader) -> Finding {
         let connector = self.tls.as_ref().map(|tls| tls.connector.load_full());
-        check(self.state.addr(), how, self.tls(connector.as_deref()), self.own_header()).await
+        let bytes = header.bytes(self.key.protocol);
+        let tls = self.tls(connector.as_deref());
+        let opening = Opening { header: &bytes, on: header.on, tls };
+        check(self.state.addr(), self.key.protocol, how, opening).await
     }
 
     async fn turn(&self, trial: bool, ends: Instant) -> Result<SemaphorePermit<'_>, AttemptError> {

@@ -6,13 +6,15 @@ mod context;
 mod endpoint;
 mod names;
 mod news;
+mod own_header;
 mod registry;
 mod resolver;
 mod tls;
 
-pub use checks::Check;
+pub use checks::{Check, RunningCheck};
 pub use endpoint::{AttemptError, Endpoint, EndpointKey};
 pub use names::Name;
 pub use news::UpstreamNews;
+pub use own_header::OwnHeader;
 pub use registry::Upstreams;
-pub use tls::{LiveAcceptor, LiveConnector, TlsKey, TlsStore};
+pub use tls::{Connectors, LiveAcceptor, LiveConnector, TlsKey, TlsStore};

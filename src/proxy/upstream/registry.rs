@@ -7,22 +7,26 @@ use std::sync::{Arc, Mutex, Weak};
 
 use tokio::time::Instant;
 
-use super::checks::Check;
+use super::checks::{How, RunningCheck};
 use super::context::Context;
 use super::endpoint::{Endpoint, EndpointKey};
 use super::names::Name;
 use super::news::UpstreamNews;
+use super::own_header::OwnHeader;
 use super::tls::LiveConnector;
 use crate::model::HealthCheck;
 use crate::state::lock;
 use crate::tasks::Scope;
+
+/// What sets a check apart from others: routes that check an endpoint alike share one.
+type CheckKey = (EndpointKey, HealthCheck, OwnHeader);
 
 /// Every upstream that a route uses.
 #[derive(Debug)]
 pub struct Upstreams {
     endpoints: Mutex<HashMap<EndpointKey, Arc<Endpoint>>>,
     names: Mutex<HashMap<String, Weak<Name>>>,
-    checks: Mutex<HashMap<(EndpointKey, HealthCheck), Weak<Check>>>,
+    checks: Mutex<HashMap<CheckKey, Weak<RunningCheck>>>,
     context: Arc<Context>,
 }
 
@@ -55,10 +59,16 @@ impl Upstreams {
         shared(&self.names, host.to_owned(), || Name::watched(host, &self.context))
     }
 
-    /// The check of this upstream. Begins if it does not run yet.
-    pub fn check(&self, endpoint: &Arc<Endpoint>, check: &HealthCheck) -> Arc<Check> {
-        let key = (endpoint.key().clone(), check.clone());
-        shared(&self.checks, key, || Check::begin(endpoint.clone(), check.clone(), &self.context))
+    /// The check of this upstream, whose connections begin with this header. Begins if it does not run yet.
+    pub fn check(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        check: &HealthCheck,
+        header: OwnHeader,
+    ) -> Arc<RunningCheck> {
+        let key = (endpoint.key().clone(), check.clone(), header);
+        let how = How { check: check.clone(), header };
+        shared(&self.checks, key, || RunningCheck::begin(endpoint.clone(), how, &self.context))
     }
 
     /// Forgets upstreams that no route uses and that have no connection, and names and checks that nobody uses.

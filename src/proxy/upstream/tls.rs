@@ -7,13 +7,15 @@ use arc_swap::ArcSwap;
 
 use crate::model::{ProxyVersion, ServeTls, Tls, UpstreamAddr, UpstreamTls};
 use crate::net::tls::{TlsAcceptor, TlsConnector};
-use crate::wire::proxy::{self, Addresses, Header};
 
 /// The TLS acceptor for clients, as its files are now. Loaded once per connection.
 pub type LiveAcceptor = ArcSwap<TlsAcceptor>;
 
 /// The TLS connector to an upstream, as its files are now.
 pub type LiveConnector = ArcSwap<TlsConnector>;
+
+/// The connectors of a table, by the part of the routes' file that names them.
+pub type Connectors = BTreeMap<Arc<UpstreamTls>, Arc<LiveConnector>>;
 
 /// TLS material from files, by the part of the routes' file that names it. Everything was read before its route
 /// started.
@@ -22,7 +24,7 @@ pub struct TlsStore {
     /// Acceptors, towards clients.
     pub acceptors: BTreeMap<Arc<ServeTls>, Arc<LiveAcceptor>>,
     /// Connectors, towards upstreams.
-    pub connectors: BTreeMap<Arc<UpstreamTls>, Arc<LiveConnector>>,
+    pub connectors: Connectors,
 }
 
 impl TlsStore {
@@ -53,8 +55,6 @@ pub(super) struct TlsTo {
     pub connector: Arc<LiveConnector>,
     /// The name that it must have.
     pub name: String,
-    /// The PROXY header to send before TLS on a connection that serves no client. Empty: none.
-    pub own_header: Vec<u8>,
 }
 
 impl TlsKey {
@@ -70,13 +70,12 @@ impl TlsKey {
         TlsKey { tls: tls.clone(), name, send }
     }
 
+    /// The name that the upstream must have.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(super) fn with(&self, connector: Arc<LiveConnector>) -> TlsTo {
-        let header = Header { addresses: Addresses::Own, ..Header::default() };
-        let own_header = match self.send {
-            None => Vec::new(),
-            Some(ProxyVersion::V1) => proxy::write_v1(&header.addresses),
-            Some(ProxyVersion::V2) => proxy::write_v2(&header, false),
-        };
-        TlsTo { connector, name: self.name.clone(), own_header }
+        TlsTo { connector, name: self.name.clone() }
     }
 }

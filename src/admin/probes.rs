@@ -1,0 +1,175 @@
+//! The upstreams that a plan tries: each is reached as its route would reach it for a client.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+
+use super::api::{ProbeResult, UpstreamProbe};
+use super::units::seconds;
+use crate::model::{Protocol, Route, UpstreamAddr};
+use crate::net::dial::{DialOptions, DialTls};
+use crate::net::{PARTING, dial, look_up};
+use crate::proxy::upstream::{LiveConnector, OwnHeader, TlsKey};
+use crate::server::Handle;
+use crate::server::handle::{DryRun, Tries};
+
+/// The most upstreams that one plan tries.
+const PROBES: usize = 64;
+/// How many upstreams it tries at a time.
+const AT_ONCE: usize = 16;
+/// The time limit of one look-up, and of one connect.
+const PROBE_TIME: Duration = Duration::from_secs(3);
+
+/// An upstream to try.
+struct Trial {
+    route: Arc<Route>,
+    /// As in the file; the first port of a range stands for all.
+    addr: UpstreamAddr,
+    /// What its connections begin with.
+    opening: Opening,
+    /// `None`: no TLS is spoken to it, or nothing is known of how.
+    connector: Option<Arc<LiveConnector>>,
+}
+
+/// How connections to an upstream begin.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Opening {
+    protocol: Protocol,
+    header: OwnHeader,
+    tls: Option<TlsKey>,
+}
+
+impl Opening {
+    fn of(route: &Route, addr: &UpstreamAddr) -> Self {
+        let policy = &route.policy;
+        let tls = policy.tls.upstream.as_ref();
+        Opening {
+            protocol: policy.protocol,
+            header: OwnHeader::of(&policy.proxy_protocol),
+            tls: tls.map(|tls| TlsKey::new(tls, addr, policy.proxy_protocol.send)),
+        }
+    }
+}
+
+/// Upstreams that a route would use and does not use now, or not in this way.
+fn trials(dry_run: &DryRun) -> Vec<Trial> {
+    let routes = &dry_run.plan.routes;
+    let added = routes.added.values().map(|new| (None, new));
+    let changed = routes.changed.values().map(|(old, new)| (Some(old), new));
+    let (mut seen, mut found) = (HashSet::new(), Vec::new());
+    for (old, new) in added.chain(changed) {
+        for entry in &new.upstream {
+            let addr = entry.spec.at(0);
+            let opening = Opening::of(new, &addr);
+            let uses = |old: &Route| old.upstream.iter().any(|other| other.spec == entry.spec);
+            if old.is_some_and(|old| uses(old) && Opening::of(old, &addr) == opening) {
+                continue;
+            }
+            if seen.insert((addr.clone(), opening.clone())) {
+                let tls = new.policy.tls.upstream.as_ref();
+                let connector = tls.and_then(|tls| dry_run.connectors.get(tls)).cloned();
+                found.push(Trial { route: new.clone(), addr, opening, connector });
+            }
+        }
+    }
+    found
+}
+
+/// Tries the upstreams that would be new.
+pub(super) async fn probe_all(handle: &Handle, dry_run: &DryRun, tries: Tries) -> Vec<UpstreamProbe> {
+    let (turns, scope) = (Arc::new(Semaphore::new(AT_ONCE)), handle.scope.child());
+    // The probes end with this future: whoever asks may give up.
+    let _ended = scope.clone().kill_on_drop();
+    let mut answers = Vec::new();
+    let mut untried = Vec::new();
+    for (number, trial) in trials(dry_run).into_iter().enumerate() {
+        let no_file = tries == Tries::NoFiles && matches!(trial.addr, UpstreamAddr::Unix(_));
+        if number >= PROBES || no_file {
+            let error = no_file.then(|| "Unix sockets are tried only for whoever asks over one".to_owned());
+            untried.push(UpstreamProbe { error, ..trial.blank() });
+            continue;
+        }
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        let turns = turns.clone();
+        scope.spawn(async move {
+            let _turn = turns.acquire().await;
+            // If the plan was given up, nobody waits for it.
+            drop(reply.send(trial.probe().await));
+        });
+        answers.push(answer);
+    }
+    let mut probes = Vec::new();
+    for answer in answers {
+        probes.extend(answer.await);
+    }
+    probes.extend(untried);
+    probes
+}
+
+impl Trial {
+    fn blank(&self) -> UpstreamProbe {
+        UpstreamProbe {
+            route: self.route.name.clone(),
+            upstream: self.addr.to_string(),
+            addresses: Vec::new(),
+            result: ProbeResult::NotTried,
+            error: None,
+            took: None,
+        }
+    }
+
+    /// Resolves the upstream, and connects to the first address that accepts.
+    async fn probe(&self) -> UpstreamProbe {
+        let (begun, mut probe) = (Instant::now(), self.blank());
+        match self.addresses().await {
+            Err(error) => (probe.result, probe.error) = (ProbeResult::Unresolved, Some(error)),
+            Ok(addresses) => {
+                probe.addresses = addresses.iter().map(ToString::to_string).collect();
+                probe.result = ProbeResult::Resolves;
+                if self.opening.protocol == Protocol::Tcp {
+                    (probe.result, probe.error) = self.connect(&addresses).await;
+                }
+            }
+        }
+        probe.took = Some(seconds(begun.elapsed()));
+        probe
+    }
+
+    async fn addresses(&self) -> Result<Vec<UpstreamAddr>, String> {
+        let UpstreamAddr::Name(host, port) = &self.addr else { return Ok(vec![self.addr.clone()]) };
+        match timeout(PROBE_TIME, look_up(host)).await {
+            Err(_) => Err("the resolver did not answer in time".to_owned()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Ok(Ok(found)) if found.is_empty() => Err("the name has no address".to_owned()),
+            Ok(Ok(found)) => Ok(found.into_iter().map(|ip| UpstreamAddr::Ip((ip, *port).into())).collect()),
+        }
+    }
+
+    /// Connects to the first address that takes it, and ends the connection.
+    async fn connect(&self, addresses: &[UpstreamAddr]) -> (ProbeResult, Option<String>) {
+        let timeout = PROBE_TIME.min(self.route.policy.timeouts.connect);
+        let header = self.opening.header.bytes(self.opening.protocol);
+        let connector = self.connector.as_ref().map(|connector| connector.load_full());
+        let tls = self.opening.tls.as_ref().zip(connector.as_deref());
+        let tls = tls.map(|(key, connector)| DialTls { connector, name: key.name() });
+        if self.opening.tls.is_some() && tls.is_none() {
+            let why = "the files of its TLS are read only for whoever asks over a Unix socket";
+            return (ProbeResult::NotTried, Some(why.to_owned()));
+        }
+        let mut failed = None;
+        for addr in addresses {
+            let options = DialOptions { timeout, first: &header };
+            match dial(addr, options, tls).await {
+                Ok((stream, _)) => {
+                    stream.part(PARTING).await;
+                    return (ProbeResult::Connects, None);
+                }
+                Err(error) => failed = Some(error.to_string()),
+            }
+        }
+        (ProbeResult::Refuses, failed)
+    }
+}
