@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use crate::model::Peer;
 use crate::server::ADMIN_CONNECTIONS;
-use crate::state::fair_share::{FairShare, PlaceId, Standing};
+use crate::state::fair_share::{FairShare, PlaceId, Standing, YIELDING};
 use crate::state::{ClientKey, LogOnce, lock};
 use crate::tasks::Task;
 
@@ -70,14 +70,19 @@ impl Guests {
         let entered = share.enter(client, now);
         if entered.is_some() {
             if self.full.ends(now) {
-                info!(gave_way = share.gave_way(), "the admin endpoint has free places again");
+                info!(
+                    gave_way = share.gave_way().iter().sum::<u64>(),
+                    "the admin endpoint has free places again"
+                );
             }
             return entered;
         }
         // It leaves when its task is dropped. Until then it is chosen again, and ends once.
-        if let Some(task) = share.gives_way().and_then(|id| tasks.remove(&id)) {
+        if let Some(id) = share.gives_way()
+            && let Some(task) = tasks.remove(&id)
+        {
             task.kill();
-            share.note_gave_way();
+            share.note_gave_way(id);
         }
         if self.full.begins(now) {
             warn!(
@@ -86,6 +91,12 @@ impl Guests {
             );
         }
         None
+    }
+
+    /// How many had to give way so far: those without a right, idle ones, and those that were waited for.
+    pub fn gave_way(&self) -> [(&'static str, u64); YIELDING] {
+        let [unproven, idle, waiting] = lock(&self.state).share.gave_way();
+        [("unproven", unproven), ("idle", idle), ("waiting", waiting)]
     }
 
     /// Notes the task that serves a guest, which ends when the guest gives way.
@@ -120,7 +131,7 @@ struct Moment {
 /// One connection. Dropping it frees its place.
 #[derive(Debug)]
 pub(super) struct Guest {
-    guests: Arc<Guests>,
+    pub guests: Arc<Guests>,
     pub id: PlaceId,
     moment: Mutex<Moment>,
 }

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use super::answer::{json, problem, stopping, text};
 use super::api::Problem;
 use super::calls::{CALLS, Call};
+use super::guests::Guests;
 use super::http::{Answer, Request};
 use super::plan::{NoPlan, PlanOf, plan};
 use super::render::{connections, routes, status, upstreams};
@@ -65,14 +66,22 @@ pub(super) fn busy() -> Answer {
     )
 }
 
-/// A body, and what right its client has shown.
-pub(super) struct Posted {
+/// What an answer is made of, besides the head of its request.
+pub(super) struct Posted<'g> {
     pub body: Vec<u8>,
+    /// What right its client has shown.
     pub shown: Shown,
+    /// The connections of the endpoint.
+    pub guests: &'g Guests,
 }
 
 /// Answers a request whose body has arrived.
-pub(super) async fn answer(handle: &Handle, call: Option<Call>, request: &Request, posted: Posted) -> Answer {
+pub(super) async fn answer(
+    handle: &Handle,
+    call: Option<Call>,
+    request: &Request,
+    posted: Posted<'_>,
+) -> Answer {
     match call {
         Some(call) => answer_call(handle, call, request, posted).await.unwrap_or_else(stopping),
         None if request.method == Method::POST => {
@@ -87,7 +96,7 @@ async fn answer_call(
     handle: &Handle,
     call: Call,
     request: &Request,
-    Posted { body, shown }: Posted,
+    Posted { body, shown, guests }: Posted<'_>,
 ) -> Result<Answer, Stopping> {
     let snapshot = || Snapshot::take(handle);
     Ok(match call {
@@ -101,7 +110,7 @@ async fn answer_call(
             false => text("ready\n"),
             true => problem(503, "Portway is draining", "send new clients elsewhere"),
         },
-        Call::Metrics => metrics::answer(&snapshot().await?, &request.accept),
+        Call::Metrics => metrics::answer(&snapshot().await?, guests, &request.accept),
         Call::OpenApi => openapi::document(),
         Call::Status => json(200, &status::status(&snapshot().await?)),
         Call::Routes => json(200, &routes::routes(&snapshot().await?)),

@@ -205,7 +205,10 @@ async fn answer(
         guest.reaches(Stage::Body);
         let body = http::read(body, changes).await?;
         guest.reaches(Stage::Work);
-        Ok((router::answer(handle, call, &request, Posted { body, shown }).await, true))
+        Ok((
+            router::answer(handle, call, &request, Posted { body, shown, guests: &guest.guests }).await,
+            true,
+        ))
     };
     match answered.await {
         Ok((answer, true)) => response(answer, false),

@@ -31,7 +31,7 @@ pub enum Standing {
 }
 
 /// How many kinds of [`Standing`] give way.
-const YIELDING: usize = 3;
+pub const YIELDING: usize = 3;
 
 impl Standing {
     /// Its index among those that give way. `None`: it gives way to nobody.
@@ -55,7 +55,7 @@ pub struct FairShare {
     next: u64,
     places: HashMap<PlaceId, Place>,
     ranks: [Rank; YIELDING],
-    gave_way: u64,
+    gave_way: [u64; YIELDING],
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -109,7 +109,7 @@ impl FairShare {
     /// So many places, all free. At least 1.
     pub fn new(most: usize) -> Self {
         let ranks = std::array::from_fn(|_| Rank::default());
-        FairShare { most: most.max(1), next: 0, places: HashMap::new(), ranks, gave_way: 0 }
+        FairShare { most: most.max(1), next: 0, places: HashMap::new(), ranks, gave_way: [0; YIELDING] }
     }
 
     /// Takes a free place for a client that has shown nothing yet. `None`: all are taken ([`FairShare::gives_way`]).
@@ -147,13 +147,16 @@ impl FairShare {
         }
     }
 
-    /// Counts one that had to give way.
-    pub fn note_gave_way(&mut self) {
-        self.gave_way += 1;
+    /// Counts one that has to give way.
+    pub fn note_gave_way(&mut self, id: PlaceId) {
+        let standing = self.places.get(&id).map(|place| place.standing);
+        if let Some(rank) = standing.and_then(Standing::rank) {
+            self.gave_way[rank] += 1;
+        }
     }
 
-    /// How many had to give way so far.
-    pub fn gave_way(&self) -> u64 {
+    /// How many had to give way so far: of the unproven, of those at rest, of those in use.
+    pub fn gave_way(&self) -> [u64; YIELDING] {
         self.gave_way
     }
 

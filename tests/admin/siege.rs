@@ -24,8 +24,14 @@ fn beginnings() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("silence", Vec::new()),
         ("a head that stops", b"GET /v1/status HTTP/1.1\r\nHost: loc".to_vec()),
-        ("a body that does not come", request("POST /v1/kill", "Content-Length: 1\r\n")),
-        ("a body that nobody asked for", request("GET /v1/status", "Content-Length: 1\r\n")),
+        (
+            "a body that does not come",
+            request("POST /v1/kill", "Expect: 100-continue\r\nContent-Length: 1\r\n"),
+        ),
+        (
+            "a body that nobody asked for",
+            request("GET /v1/status", "Expect: 100-continue\r\nContent-Length: 1\r\n"),
+        ),
         ("answers that nobody reads", request("GET /v1/openapi.json", "").repeat(150)),
         ("an idle connection", request("GET /healthz", "")),
     ]
@@ -35,21 +41,32 @@ fn beginnings() -> Vec<(&'static str, Vec<u8>)> {
 struct Siege {
     stop: Arc<AtomicBool>,
     strangers: Option<JoinHandle<()>>,
+    /// How long it took one of the first, at most, to have its place, and a probe behind it its answer.
+    longest: Duration,
 }
 
 impl Siege {
     /// `pace`: how often they open a new one. `None`: never.
     fn begin(asker: Asker, beginning: Vec<u8>, pace: Option<Duration>) -> Siege {
         let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
+        let (stopped, probe) = (stop.clone(), asker.with(&asker.head));
         let open = move |held: &mut VecDeque<Box<dyn Stream>>| {
             let mut stream = asker.connect();
             // Of one that had to give way.
             drop(stream.write_all(&beginning));
+            // Whoever is answered, or told to go on, has its place, and is no longer a newcomer.
+            if beginning.ends_with(b"\r\n\r\n") {
+                drop(stream.read_exact(&mut [0; 12]));
+            }
             held.push_back(stream);
         };
-        let mut held = VecDeque::new();
-        (0..2 * MOST).for_each(|_| open(&mut held));
+        let (mut held, mut longest) = (VecDeque::new(), Duration::ZERO);
+        for _ in 0..2 * MOST {
+            let begun = Instant::now();
+            open(&mut held);
+            is_answered(&probe, "/healthz");
+            longest = longest.max(begun.elapsed());
+        }
         let strangers = spawn(move || {
             while !stopped.load(Ordering::Relaxed) {
                 if pace.is_some() {
@@ -59,7 +76,7 @@ impl Siege {
                 pass(pace.unwrap_or(Duration::from_millis(5)));
             }
         });
-        Siege { stop, strangers: Some(strangers) }
+        Siege { stop, strangers: Some(strangers), longest }
     }
 }
 
@@ -68,6 +85,15 @@ impl Drop for Siege {
         self.stop.store(true, Ordering::Relaxed);
         drop(self.strangers.take().map(JoinHandle::join));
     }
+}
+
+/// Asks as a probe does.
+fn is_answered(asker: &Asker, path: &str) -> bool {
+    let mut stream = asker.connect();
+    let asked = format!("GET {path} HTTP/1.1\r\n{}\r\n", asker.head);
+    let mut answer = [0; 12];
+    let answered = stream.write_all(asked.as_bytes()).and_then(|()| stream.read_exact(&mut answer));
+    answered.is_ok() && &answer == b"HTTP/1.1 200"
 }
 
 /// Asks as a probe and as a person do, and returns how long the longest answers took. On a machine that stops a client for
@@ -83,13 +109,7 @@ fn longest(place: &Place, asker: &Asker) -> [Duration; 2] {
         assert!(unanswered <= most / 10, "{unanswered} of {most} were not answered");
         longest
     };
-    let probe = |path: &str| {
-        let mut stream = asker.connect();
-        let asked = format!("GET {path} HTTP/1.1\r\n{}\r\n", asker.head);
-        let mut answer = [0; 12];
-        let answered = stream.write_all(asked.as_bytes()).and_then(|()| stream.read_exact(&mut answer));
-        answered.is_ok() && &answer == b"HTTP/1.1 200"
-    };
+    let probe = |path: &str| is_answered(asker, path);
     let person = || portway(&place.file(), &["status"]).code == 0;
     [timed(20, &|| probe("/healthz") && probe("/readyz")), timed(10, &person)]
 }
@@ -102,6 +122,7 @@ fn stands(place: &Place, proxy: &Portway, asker: &Asker, pace: Option<Duration>)
     for (what, beginning) in beginnings() {
         let siege = Siege::begin(asker.with(&asker.head), beginning, pace);
         let [probes, people] = longest(place, asker);
+        let probes = probes.max(siege.longest);
         let more = process.memory().saturating_sub(before);
         println!("{what}: a probe {probes:?}, a person {people:?}, {} KiB more", more / 1024);
         assert!(probes < SOON && people < SOON, "{what}: a probe {probes:?}, a person {people:?}");
@@ -120,7 +141,15 @@ fn s6_strangers_at_a_tcp_endpoint_keep_no_probe_and_no_person_waiting() {
         let head = format!("{HEAD}[admin]\nlisten = \"{listen}\"\n{token}");
         let place = Place::with(&(head + &route("web", &port.local(), &backend, "")));
         let proxy = Portway::run(&place.file());
-        stands(&place, &proxy, &Asker::tcp(admin.number), Some(Duration::from_millis(20)));
+        let asker = Asker::tcp(admin.number);
+        stands(&place, &proxy, &asker, Some(Duration::from_millis(20)));
+        let metrics = asker.ask("GET", "/metrics", "").body;
+        let gave_way = |reason: &str| {
+            let name = format!("portway_admin_gave_way_total{{reason=\"{reason}\"}} ");
+            let line = metrics.lines().find_map(|line| line.strip_prefix(&name));
+            line.unwrap().parse::<u64>().unwrap()
+        };
+        assert!(gave_way("unproven") > 100 && gave_way("waiting") == 0, "{metrics}");
         proxy.stop();
     }
 }

@@ -5,15 +5,17 @@ mod proxy;
 mod routes;
 mod text;
 
+use super::guests::Guests;
 use super::http::Answer;
 use super::snapshot::Snapshot;
 use text::{Form, Page};
 
 /// Every metric, in the form that the scraper prefers.
-pub(super) fn answer(snapshot: &Snapshot, accept: &str) -> Answer {
+pub(super) fn answer(snapshot: &Snapshot, guests: &Guests, accept: &str) -> Answer {
     let form = Form::preferred(accept);
     let mut page = Page::new(form);
     proxy::write(&mut page, snapshot);
+    proxy::of_endpoint(&mut page, guests);
     routes::write(&mut page, snapshot);
     Answer { status: 200, kind: form.kind(), body: page.finish().into_bytes(), more: &[] }
 }

@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use super::super::guests::Guests;
 use super::super::render::status;
 use super::super::snapshot::Snapshot;
 use super::text::{Kind, Page};
@@ -75,6 +76,15 @@ fn of_named_files(page: &mut Page, snapshot: &Snapshot) {
 
 fn pending_seconds(pending: Option<&Pending>) -> f64 {
     pending.and_then(|pending| pending.since.elapsed().ok()).unwrap_or_default().as_secs_f64()
+}
+
+/// The metrics of the endpoint itself.
+pub(super) fn of_endpoint(page: &mut Page, guests: &Guests) {
+    let help = "Connections of the admin endpoint that gave their place to a newcomer, by what they did.";
+    let mut family = page.family("portway_admin_gave_way", Kind::Counter, help);
+    for (reason, count) in guests.gave_way() {
+        family = family.sample(&[("reason", reason)], count);
+    }
 }
 
 fn of_file(page: &mut Page, snapshot: &Snapshot) {
