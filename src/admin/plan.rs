@@ -113,8 +113,14 @@ fn planned(dry_run: &DryRun, name: &str, old: Option<&Route>, new: Option<&Route
 }
 
 fn settings(dry_run: &DryRun) -> Vec<KeyChange> {
-    let DryRun { log, limits, admin, plan, .. } = dry_run;
+    let DryRun { log, limits, admin, plan, disabled, .. } = dry_run;
     let mut changes = Vec::new();
+    if let Some(new) = &plan.disabled {
+        let key = "routes with enabled = false".to_owned();
+        let (from, to) = (names(disabled), names(new));
+        let to = if from == to { format!("{to}, with another text") } else { to };
+        changes.push(KeyChange { key, from, to });
+    }
     let mut note = |section: &str, key: &str, from: String, to: String| {
         if from != to {
             changes.push(KeyChange { key: format!("{section}.{key}"), from, to });
@@ -148,4 +154,10 @@ fn settings(dry_run: &DryRun) -> Vec<KeyChange> {
         }
     }
     changes
+}
+
+/// The names of routes.
+fn names(routes: &[Arc<Route>]) -> String {
+    let names = routes.iter().map(|route| route.name.as_str()).collect::<Vec<_>>();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }

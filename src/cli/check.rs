@@ -59,7 +59,11 @@ fn summary(name: &str, compiled: &Compiled) -> String {
         1 => format!("1 {what}"),
         _ => format!("{count} {what}s"),
     };
-    let routes = count(compiled.table.routes.len(), "route");
+    let mut routes = count(compiled.table.routes.len(), "route");
+    match compiled.table.disabled.len() {
+        0 => {}
+        disabled => routes.push_str(&format!(" ({disabled} more with enabled = false)")),
+    }
     let listeners = count(compiled.table.sockets(), "listener");
     format!("{name}: fine, {routes}, {listeners}\n")
 }

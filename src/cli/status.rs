@@ -115,6 +115,7 @@ fn of_routes(routes: &[Route]) -> Table {
             RouteState::Degraded => "degraded",
             RouteState::Down => "DOWN",
             RouteState::Removed => "removed",
+            RouteState::Disabled => "disabled",
         };
         table.row([
             route.name.clone(),

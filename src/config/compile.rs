@@ -7,12 +7,13 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::headers::{self, RouteTable};
 use super::place::{self, Place};
 use super::placed::{At, Placed};
 use super::report::Report;
 use super::route::{self, Draft};
 use super::unknown::{self, Table as Kind};
-use super::{admin, cross, document, keys, log, process_limits, suggest, widths};
+use super::{admin, cross, document, keys, log, process_limits, widths};
 use crate::model::{AdminSettings, Fault, ListenAddr, ListenSpec, Policy, Table};
 
 /// A file that compiled, and where in its text each listener stands.
@@ -64,8 +65,11 @@ pub fn compile(name: &str, text: &[u8]) -> Result<Compiled, Report> {
     let (document, syntax) = document::parse(text);
     let mut faults = Vec::new();
     let (mut table, drafts, admin) = read(&document, text, &mut faults);
+    let (drafts, disabled): (Vec<Draft>, Vec<Draft>) = drafts.into_iter().partition(|draft| draft.enabled);
     cross::check(&drafts, &mut faults);
     widths::check(&drafts, &mut faults);
+    // What is not served meets no other route.
+    disabled.iter().for_each(|draft| cross::check(std::slice::from_ref(draft), &mut faults));
     if !syntax.is_empty() {
         faults = document::without_echoes(&document, &syntax, faults);
         faults.extend(syntax);
@@ -76,9 +80,9 @@ pub fn compile(name: &str, text: &[u8]) -> Result<Compiled, Report> {
     }
     let listen = drafts.iter().flat_map(|draft| draft.listen.iter().cloned()).chain(admin).collect();
     let mut policy = Arc::default();
-    let routes = drafts.into_iter().map(|draft| draft.finish(&mut policy));
-    let routes = routes.map(|route| (route.name.clone(), route));
-    table.routes = routes.collect();
+    let mut finish = |draft: Draft| draft.finish(&mut policy);
+    table.routes = drafts.into_iter().map(&mut finish).map(|route| (route.name.clone(), route)).collect();
+    table.disabled = disabled.into_iter().map(finish).collect();
     Ok(Compiled { table, name: name.to_owned(), text, listen })
 }
 
@@ -100,7 +104,8 @@ fn read(
     faults: &mut Vec<Placed>,
 ) -> (Table, Vec<Draft>, Option<At<ListenSpec>>) {
     let root = Place::new(unknown::schema_of(Kind::Root), document, 0..0);
-    unknown::note(root, Kind::Root, faults);
+    let headers = headers::read(document, faults);
+    unknown::note_top(root, &headers.noted, faults);
     let mut table = Table::default();
     if let Some(place) = single(document, Kind::Log, "log", faults) {
         table.log = log::read(place, faults);
@@ -115,16 +120,16 @@ fn read(
         says_sniff_timeout = place.table.contains_key("sniff_timeout");
     }
     let mut drafts = Vec::new();
-    for (header, route) in routes(document, faults) {
+    for RouteTable { header, table } in headers.routes {
         if faults.len() > ENOUGH {
             break;
         }
-        let mut draft = route::read(route, header, &defaults, faults);
+        let mut draft = route::read(table, header, &defaults, faults);
         draft.says_sniff_timeout |= says_sniff_timeout;
         drafts.push(draft);
     }
     let admin = admin.map(|(settings, at)| {
-        cross::admin_overlaps(&settings, &at, &drafts, faults);
+        cross::admin_overlaps(&settings, &at, drafts.iter().filter(|draft| draft.enabled), faults);
         table.admin = Some(settings);
         at
     });
@@ -154,37 +159,6 @@ fn single<'t>(
     faults
         .push(Placed::new(value.span(), Fault::new(message, format!("write [{key}] on a line of its own"))));
     None
-}
-
-/// The tables of `route`, with their headers. Where it is misspelt, which is noted elsewhere, they are read all the same.
-fn routes<'t>(document: &'t DeTable<'t>, faults: &mut Vec<Placed>) -> Vec<(Range<usize>, &'t DeTable<'t>)> {
-    let cure = "write [[route]] on a line of its own, with two brackets: a file may have many routes";
-    let misspelt = || document.iter().find(|(key, _)| suggest::nearest(key.get_ref(), &["route"]).is_some());
-    let Some((_, value)) = document.get_key_value("route").or_else(misspelt) else { return Vec::new() };
-    let items = match value.get_ref() {
-        DeValue::Array(items) => items,
-        DeValue::Table(table) => {
-            let fault = Fault::new("a route begins with `[[route]]`", cure);
-            faults.push(Placed::new(value.span(), fault));
-            return vec![(value.span(), table)];
-        }
-        other => {
-            let message = format!("`route` is a list of tables, not {}", place::kind(other));
-            faults.push(Placed::new(value.span(), Fault::new(message, cure)));
-            return Vec::new();
-        }
-    };
-    let mut tables = Vec::with_capacity(items.len());
-    for item in items.iter() {
-        match item.get_ref() {
-            DeValue::Table(table) => tables.push((item.span(), table)),
-            other => {
-                let message = format!("a route is a table, not {}", place::kind(other));
-                faults.push(Placed::new(item.span(), Fault::new(message, cure)));
-            }
-        }
-    }
-    tables
 }
 
 /// The keys whose values are paths of files.

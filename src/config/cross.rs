@@ -3,7 +3,7 @@
 //! A file may have ten thousand routes and a range sixty-five thousand ports, so nothing here looks at each pair or at
 //! each port: listeners stand in lists by host, sorted by port, and are found by binary search.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 use std::path::Path;
@@ -74,7 +74,7 @@ struct Interval<'d> {
     entry: Entry<'d>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Host {
     /// `"8080"`: both families.
     Any,
@@ -83,7 +83,7 @@ enum Host {
 
 #[derive(Default)]
 struct Listeners<'d> {
-    hosts: HashMap<Host, Vec<Interval<'d>>>,
+    hosts: BTreeMap<Host, Vec<Interval<'d>>>,
     unix: HashMap<&'d Path, Entry<'d>>,
     pairs: Vec<(Entry<'d>, Entry<'d>)>,
     shared: Option<&'d SharedAddresses>,
@@ -338,14 +338,14 @@ fn circle_fault(drafts: &[&Draft], circle: &[(usize, &Range<usize>)]) -> Placed 
 }
 
 /// A route and the endpoint cannot listen at one address.
-pub(super) fn admin_overlaps(
+pub(super) fn admin_overlaps<'d>(
     admin: &AdminSettings,
     place: &At<ListenSpec>,
-    drafts: &[Draft],
+    drafts: impl Iterator<Item = &'d Draft>,
     faults: &mut Vec<Placed>,
 ) {
     let port = admin.listen.port();
-    for draft in drafts.iter().filter(|draft| draft.policy.protocol == Protocol::Tcp) {
+    for draft in drafts.filter(|draft| draft.policy.protocol == Protocol::Tcp) {
         for listen in &draft.listen {
             let ports = listen.value.ports();
             let at = |port: u16| ports.map_or(0, |ports| port.saturating_sub(ports.first()));

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
+use super::other_languages;
 use super::parse::{self, DEEPEST};
 use super::placed::Placed;
 use super::report::Report;
@@ -60,6 +61,10 @@ pub(super) fn parse(text: &str) -> (DeTable<'_>, Vec<Placed>) {
             return (DeTable::new(), vec![Placed::new(at, fault)]);
         }
     };
+    let of_file = if errors.is_empty() { Vec::new() } else { other_languages::of_file(text) };
+    if !of_file.is_empty() {
+        return (DeTable::new(), of_file);
+    }
     let complaints = errors
         .into_iter()
         .map(|error| Complaint { message: error.message().to_owned(), at: error.span().unwrap_or_default() });

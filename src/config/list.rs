@@ -8,17 +8,20 @@ use super::report::Report;
 use crate::model::cidr::read_list;
 use crate::model::{Fault, NetworkSet};
 
-/// Reads a list of networks: one a line; `#` begins a comment. `name` is what the report calls it. Of a file that is
-/// something else the report shows nothing: it may be a key.
+/// Reads a list of networks and ranges: one a line; `#` or `;` begins a comment. `name` is what the report calls it. Of a
+/// file that is something else the report shows nothing: it may be a key.
 pub fn network_list(name: &str, bytes: &[u8]) -> Result<NetworkSet, Report> {
     let text = plain_lines(document::decode(name, bytes)?);
     read_list(&text).map_err(|bad| {
         if !text.lines().any(is_like_a_network) {
-            let cure = "write networks (\"10.0.0.0/8\", \"2001:db8::/32\") or addresses, one a line; is it the right file?";
+            let cure =
+                "write networks (10.0.0.0/8, 2001:db8::/32) or addresses, one a line; is it the right file?";
             let fault = Fault::new("the file is no list: none of its lines is a network or an address", cure);
             return Report::about_file(name, fault);
         }
-        let placed = bad.into_iter().map(|line| Placed::new(line.at, line.error));
+        // A line has no quotes, other than a text of the routes' file.
+        let unquoted = |fault: Fault| Fault::new(fault.message, fault.help.replace('"', ""));
+        let placed = bad.into_iter().map(|line| Placed::new(line.at, unquoted(line.error)));
         Report::new(name, text.as_ref().into(), placed.collect())
     })
 }
@@ -45,7 +48,7 @@ fn plain_lines(text: &str) -> Cow<'_, str> {
 
 /// Whether a line is written with what networks are written with, right or wrong.
 fn is_like_a_network(line: &str) -> bool {
-    let word = line.split('#').next().unwrap_or_default().trim();
+    let word = line.split(['#', ';']).next().unwrap_or_default().trim();
     let legal = |c: char| c.is_ascii_hexdigit() || ".:/*-[]".contains(c);
     word.contains(['.', ':']) && word.chars().all(legal)
 }

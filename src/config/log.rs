@@ -89,6 +89,9 @@ fn level_fault(text: &str) -> Option<Fault> {
 /// Where the access log goes. A word without `/` or `.` is more likely a misspelt target than the name of a file.
 fn target(text: &str) -> Result<LogTarget, Fault> {
     const WORDS: &[&str] = &["off", "stdout", "stderr"];
+    if let Some(fault) = elsewhere(text) {
+        return Err(fault);
+    }
     match text {
         "off" => Ok(LogTarget::Off),
         "stdout" => Ok(LogTarget::Stdout),
@@ -105,5 +108,34 @@ fn target(text: &str) -> Result<LogTarget, Fault> {
             };
             Err(Fault::new(format!("the access log cannot go to `{word}`"), help))
         }
+    }
+}
+
+/// The fault of what other programs send their log to, and of a path as they write it.
+fn elsewhere(text: &str) -> Option<Fault> {
+    let lower = text.to_ascii_lowercase();
+    let (scheme, rest) = lower.split_once(':').unwrap_or((&lower, ""));
+    let is_port = rest.parse::<u16>().is_ok();
+    if scheme == "file" {
+        let path = &text["file:".len()..];
+        let path = path.strip_prefix("//").unwrap_or(path);
+        return Some(Fault::new("`file:` does not stand before a path", format!("write \"{path}\"")));
+    }
+    let syslog =
+        matches!(scheme, "syslog" | "unix" | "unixgram" | "udp" | "tcp" | "http" | "https" | "journal")
+            || matches!(lower.as_str(), "journald" | "/dev/log" | "/run/systemd/journal/socket")
+            || (is_port && !text.starts_with(['/', '.']));
+    if syslog {
+        let cure =
+            "write \"stderr\": systemd's journal and Docker take it from there, and pass it on to syslog";
+        return Some(Fault::new(format!("`{text}` is no file, and Portway has no syslog"), cure));
+    }
+    // nginx has the name of a format after the path.
+    match text.rsplit_once(' ') {
+        Some((path, "combined" | "main" | "json")) => {
+            let cure = format!("write \"{path}\"; how its lines look is `format`");
+            Some(Fault::new("after the path of the access log stands nothing", cure))
+        }
+        _ => None,
     }
 }

@@ -15,6 +15,9 @@ pub(super) struct Own {
     /// "/udp" after it.
     #[schemars(extend("examples" = ["postgres"]))]
     pub name: Option<Text>,
+    /// Whether the route is served. `false`: its text is checked, and for the rest it is as if it were not there.
+    #[schemars(extend("default" = true, "examples" = [false]))]
+    pub enabled: Option<bool>,
     /// The address that clients connect to: "8080" (every interface, IPv4 and IPv6), "127.0.0.1:8080", "[::1]:8080",
     /// "0.0.0.0:7000-7009" or "unix:/path".
     #[schemars(required, extend("examples" = ["127.0.0.1:8080"]))]

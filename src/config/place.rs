@@ -6,7 +6,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::placed::Placed;
-use super::suggest::{list, nearest};
+use super::suggest::{list, nearest, nearest_free};
 use super::table_schema::{TableSchema, TypedTable};
 use crate::model::Fault;
 
@@ -82,6 +82,9 @@ pub(super) fn read<T: TypedTable>(place: Place<'_>, faults: &mut Vec<Placed>) ->
         };
         let mut entries = value.get_ref().as_array().into_iter().flat_map(|items| items.iter());
         let entry = entries.find(|item| item.span() == at && value.span() != at);
+        // Of a list of tables, where one table belongs, the brackets are wrong.
+        let one_table = place.schema.table_of(key.get_ref()).is_some();
+        let entry = entry.filter(|entry| !(one_table && entry.get_ref().is_table()));
         let of_list = entry.is_some();
         let value = entry.unwrap_or(value);
         let wrong = Wrong { key: key.get_ref(), value: value.get_ref(), of_list };
@@ -94,7 +97,12 @@ pub(super) fn read<T: TypedTable>(place: Place<'_>, faults: &mut Vec<Placed>) ->
 /// Whether a key that the table does not know was probably meant to be this one.
 pub(super) fn is_misspelt(place: Place<'_>, key: &str) -> bool {
     let mut unknown = place.table.keys().filter(|typed| !place.schema.has(typed.get_ref()));
-    unknown.any(|typed| nearest(typed.get_ref(), &place.schema.known()) == Some(key))
+    unknown.any(|typed| meant(place.table, place.schema, typed.get_ref()) == Some(key))
+}
+
+/// The key that was probably meant. What other programs call it may be one of two: then the one that the table lacks.
+pub(super) fn meant<'s>(table: &DeTable<'_>, schema: &'s TableSchema, typed: &str) -> Option<&'s str> {
+    nearest_free(typed, &schema.known(), |word| !table.contains_key(word))
 }
 
 /// A value that a key does not take.
@@ -111,6 +119,9 @@ fn wrong_value(schema: &TableSchema, wrong: Wrong<'_>, reason: &str) -> Fault {
     let Wrong { key, value, of_list } = wrong;
     let words = schema.words(key);
     let quoted = || list(words.iter().map(|word| format!("\"{word}\"")), "or");
+    if let Some(fault) = in_brackets(schema, key, value) {
+        return fault;
+    }
     match (key, value) {
         (_, DeValue::String(word)) if !words.is_empty() => {
             let help = match nearest(word, &words) {
@@ -133,6 +144,20 @@ fn wrong_value(schema: &TableSchema, wrong: Wrong<'_>, reason: &str) -> Fault {
             None => Fault::new(reason, ""),
         },
     }
+}
+
+/// The fault of a list with one entry, or of `[[route.tls]]`, where one value or table belongs.
+fn in_brackets(schema: &TableSchema, key: &str, value: &DeValue<'_>) -> Option<Fault> {
+    let DeValue::Array(items) = value else { return None };
+    let takes_table = schema.table_of(key).is_some();
+    let table = items.iter().all(|item| item.get_ref().is_table());
+    let message = match (table && takes_table, schema.takes_list(key)) {
+        (true, true) => format!("`{key}` takes one table, not a list of them"),
+        (true, false) => format!("`{key}` is a table, not a list"),
+        (false, false) if items.len() == 1 => format!("`{key}` takes one value, not a list"),
+        _ => return None,
+    };
+    Some(Fault::new(message, "remove the brackets around it: `[` and `]`"))
 }
 
 /// The type of an example, or of the entries of its list, for a person.

@@ -98,6 +98,8 @@ pub struct Plan {
     pub listeners: Delta<ListenAddr, Binding>,
     /// The same of UDP.
     pub datagrams: Delta<ListenAddr, Binding>,
+    /// The new routes with `enabled = false`, where they differ.
+    pub disabled: Option<Vec<Arc<Route>>>,
     /// The new `[log]`, where it differs.
     pub log: Option<LogSettings>,
     /// The new `[limits]`, where it differs.
@@ -113,6 +115,7 @@ impl Plan {
             routes: Delta::between(&old.routes, &new.routes),
             listeners: Delta::between(&bindings(old.listeners()), &bindings(new.listeners())),
             datagrams: Delta::between(&bindings(old.datagrams()), &bindings(new.datagrams())),
+            disabled: (old.disabled != new.disabled).then(|| new.disabled.clone()),
             log: (old.log != new.log).then(|| new.log.clone()),
             limits: (old.limits != new.limits).then_some(new.limits),
             admin: (old.admin != new.admin).then(|| new.admin.clone()),
@@ -123,6 +126,9 @@ impl Plan {
     pub fn apply(&self, old: &Table) -> Table {
         let mut table = old.clone();
         self.routes.apply(&mut table.routes);
+        if let Some(disabled) = &self.disabled {
+            table.disabled = disabled.clone();
+        }
         if let Some(log) = &self.log {
             table.log = log.clone();
         }
@@ -138,7 +144,11 @@ impl Plan {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         let untouched = self.routes.is_empty() && self.listeners.is_empty() && self.datagrams.is_empty();
-        untouched && self.log.is_none() && self.limits.is_none() && self.admin.is_none()
+        untouched
+            && self.disabled.is_none()
+            && self.log.is_none()
+            && self.limits.is_none()
+            && self.admin.is_none()
     }
 }
 
@@ -180,6 +190,11 @@ impl fmt::Display for Plan {
         for (name, (old, new)) in &self.routes.changed {
             let changes: Vec<String> = changes(old, new).collect();
             writeln!(f, "~ route \"{name}\": {}; {}", changes.join(", "), open_connections(new))?;
+        }
+        if let Some(disabled) = &self.disabled {
+            let names = disabled.iter().map(|route| format!("\"{}\"", route.name)).collect::<Vec<_>>();
+            let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            writeln!(f, "  routes with enabled = false: {names}")?;
         }
         sockets(f, "sockets", &self.listeners)?;
         sockets(f, "udp sockets", &self.datagrams)?;

@@ -10,6 +10,7 @@ use toml::de::DeValue;
 use super::or_table::CountOrOff;
 use super::place::{Place, is_misspelt, kind};
 use super::placed::{At, Placed};
+use super::several;
 use super::table_schema::TableSchema;
 use super::values::{Span, SpanOrOff, Text};
 use crate::model::{Fault, units};
@@ -122,7 +123,7 @@ pub(super) fn address<T: FromStr<Err = Fault>>(
             text(key, typed, value, faults)?;
             return Some(At { value: spec, at: value.span() });
         }
-        Err(fault) => fault,
+        Err(fault) => several::fault(place, key, value, |entry| entry.parse::<T>().is_ok()).unwrap_or(fault),
     };
     faults.push(Placed::new(value.span(), fault));
     None

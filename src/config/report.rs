@@ -8,21 +8,33 @@ use super::placed::Placed;
 use super::{picture, secrets};
 use crate::model::Fault;
 
-/// The longest text of a fault, in characters. Longer ones quote a value that nobody wants to read whole.
-const LONGEST: usize = 300;
+/// The longest quoted value in a message, in characters. A longer one is a value that nobody wants to read whole.
+const LONGEST_VALUE: usize = 200;
 
-/// Printable, and not too long.
+/// The longest text of a fault, in characters.
+const LONGEST: usize = 2000;
+
+/// Printable, and not too long. A list of keys stays whole.
 fn tidy(text: &mut String) {
     let odd = |c: char| c.is_control() && c != '\n';
     if text.contains(odd) {
         *text = text.replace(odd, "\u{fffd}");
     }
-    if text.chars().nth(LONGEST).is_none() {
-        return;
+    if text.chars().nth(LONGEST_VALUE).is_some() {
+        let parts = text.split_inclusive(['`', '"']).map(|part| shortened(part, LONGEST_VALUE));
+        let shorter: String = parts.collect();
+        *text = shortened(&shorter, LONGEST);
     }
-    let head: String = text.chars().take(LONGEST / 2).collect();
-    let tail: Vec<char> = text.chars().rev().take(LONGEST / 4).collect();
-    *text = format!("{head} ... {}", tail.into_iter().rev().collect::<String>());
+}
+
+/// The beginning and the end of a text of more than so many characters.
+fn shortened(text: &str, longest: usize) -> String {
+    if text.chars().nth(longest).is_none() {
+        return text.to_owned();
+    }
+    let head: String = text.chars().take(longest / 2).collect();
+    let tail: Vec<char> = text.chars().rev().take(longest / 4).collect();
+    format!("{head} ... {}", tail.into_iter().rev().collect::<String>())
 }
 
 /// Every fault of one reading of a file.
@@ -54,7 +66,7 @@ impl Report {
 
     pub(super) fn new(name: &str, text: Arc<str>, mut faults: Vec<Placed>) -> Report {
         let count = faults.len();
-        faults.sort_by_key(|placed| placed.at.as_ref().map(|at| (at.start, at.end)));
+        in_order(&mut faults);
         // The rest is never shown: hiding thousands of words in thousands of messages would take seconds.
         faults.truncate(DRAWN);
         let masked = secrets::masked(&text);
@@ -74,7 +86,7 @@ impl Report {
     pub fn and(mut self, mut other: Report) -> Report {
         if (&self.name, &self.text) == (&other.name, &other.text) {
             self.faults.append(&mut other.faults);
-            self.faults.sort_by_key(|placed| placed.at.as_ref().map(|at| (at.start, at.end)));
+            in_order(&mut self.faults);
             self.faults.truncate(DRAWN);
             self.count += other.count;
             self.more.append(&mut other.more);
@@ -139,6 +151,13 @@ impl Report {
         }
         out
     }
+}
+
+/// By place, and those of one place by their message: they may come from tables without an order.
+fn in_order(faults: &mut [Placed]) {
+    faults.sort_by_cached_key(|placed| {
+        (placed.at.as_ref().map(|at| (at.start, at.end)), placed.fault.message.clone())
+    });
 }
 
 impl fmt::Display for Report {

@@ -21,6 +21,8 @@ use crate::model::{Fault, ListenSpec, Policy, Protocol, Route, UpstreamEntry, Up
 pub(super) struct Draft {
     pub header: Range<usize>,
     pub name: Option<At<String>>,
+    /// `enabled`.
+    pub enabled: bool,
     pub listen: Vec<At<ListenSpec>>,
     pub upstream: Vec<At<UpstreamEntry>>,
     pub serves: Serves,
@@ -73,6 +75,7 @@ pub(super) fn read(
     keys::tls::fit_route(place, &mut policy, &mut serves.alpn, &upstream, faults);
     let draft = Draft {
         header: place.header(),
+        enabled: own.enabled.unwrap_or(true),
         name: name(place, own.name, faults),
         listen,
         upstream,

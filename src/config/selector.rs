@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::place::Place;
 use super::placed::{At, Placed};
 use super::read::{address, text};
+use super::several;
 use super::values::{List, Text};
 use crate::model::{Fault, Selector, ServerName};
 
@@ -46,8 +47,14 @@ pub(super) fn read(
     let mut alpn: Vec<At<String>> = Vec::new();
     for (typed, value) in alpn_typed.iter().zip(place.items("alpn")) {
         let Some(text) = text("alpn", typed, value, faults) else { continue };
-        let legal = (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
-        if legal {
+        let legal = |text: &str| {
+            (1..=255).contains(&text.len())
+                && text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b',' | b';'))
+        };
+        let several = several::fault(place, "alpn", value, legal);
+        if let Some(fault) = several.filter(|_| text.contains([',', ';'])) {
+            faults.push(Placed::new(value.span(), fault));
+        } else if legal(text) {
             alpn.push(At { value: text.to_owned(), at: value.span() });
         } else {
             let cure = "write it as IANA has it: \"h2\", \"http/1.1\", \"postgresql\"";

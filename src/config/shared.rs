@@ -84,7 +84,7 @@ fn silent_clients(members: &[Member<'_>], noted: &mut BTreeMap<(usize, usize), P
             format!(
                 "a client of {protocol} is silent until the server speaks, and would wait here for `sniff_timeout`"
             ),
-            "give the route a port of its own; or, if the wait is meant, write sniff_timeout = \"1s\" in each route of the address",
+            "give the route a port of its own; or, if the wait is meant, add sniff_timeout = \"1s\" to each route of the address",
         );
         let placed = Placed::new(upstream.at.clone(), fault)
             .also(chosen.at.clone(), "the route is chosen here by what the client asks for");

@@ -5,8 +5,11 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::line::Line;
+use super::other_languages::{self, QUOTES};
 use super::placed::Placed;
 use super::suggest::nearest;
+use super::unknown::route_schema;
 use crate::model::Fault;
 
 /// What the parser found wrong.
@@ -17,14 +20,6 @@ pub(super) struct Complaint {
 
 /// The complaints as faults: one for each line, and without those that only echo an earlier one.
 pub(super) fn faults(text: &str, document: &DeTable<'_>, mut complaints: Vec<Complaint>) -> Vec<Placed> {
-    if text.trim_start().starts_with('{') {
-        let start = text.len() - text.trim_start().len();
-        let fault = Fault::new(
-            "this looks like JSON",
-            "the file is TOML: [[route]] and key = \"value\" on their own lines",
-        );
-        return vec![Placed::new(start..start + 1, fault)];
-    }
     let routes_twice = |complaint: &Complaint| {
         complaint.message == DUPLICATE && text.get(complaint.at.clone()) == Some("route")
     };
@@ -32,12 +27,21 @@ pub(super) fn faults(text: &str, document: &DeTable<'_>, mut complaints: Vec<Com
     // The structure comes first, then what stands in it: on each line the first word is the structure's.
     complaints.sort_by_cached_key(|complaint| Line::of(text, complaint.at.start).start);
     let mut faults = Vec::new();
-    let mut line = None;
+    let (mut last, mut block, mut in_list) = (None, 0, false);
     for complaint in &complaints {
-        let start = Line::of(text, complaint.at.start).start;
-        let again = line.replace(start) == Some(start);
+        let line = Line::of(text, complaint.at.start);
+        let again = last.replace(line.start) == Some(line.start) || line.start < block;
+        let again = again || (in_list && complaint.message.starts_with(MISSING_COMMA));
+        in_list = false;
         let echo = echo_of_routes && complaint.message == DUPLICATE && !routes_twice(complaint);
         if again || echo {
+            continue;
+        }
+        block = other_languages::end_of_block(text, &line).unwrap_or(block);
+        if let Some(fault) = other_languages::of_line(&line) {
+            faults.push(fault);
+            // What stood behind the last comma of a list, so the next entry is a complaint too.
+            in_list = true;
             continue;
         }
         if let Some(open) = open_list(text, complaint) {
@@ -56,7 +60,7 @@ fn open_list(text: &str, complaint: &Complaint) -> Option<Placed> {
     let before = text.get(..complaint.at.start)?;
     let entry = line.text.trim_start().starts_with(['"', '\'']);
     let first = text.get(line.start..complaint.at.start)?.trim().is_empty();
-    if !complaint.message.starts_with("missing comma between array") || entry || !first {
+    if !complaint.message.starts_with(MISSING_COMMA) || entry || !first {
         return None;
     }
     let end = before.trim_end().len();
@@ -69,6 +73,7 @@ fn open_list(text: &str, complaint: &Complaint) -> Option<Placed> {
 }
 
 const DUPLICATE: &str = "duplicate key";
+const MISSING_COMMA: &str = "missing comma between array";
 
 fn describe(text: &str, document: &DeTable<'_>, complaint: &Complaint) -> Placed {
     let Complaint { message, at } = complaint;
@@ -108,27 +113,33 @@ fn describe(text: &str, document: &DeTable<'_>, complaint: &Complaint) -> Placed
 }
 
 fn no_equals(line: &Line<'_>) -> Fault {
-    let words = line.text.trim().trim_start_matches("- ");
+    let words = line.text.trim().trim_start_matches("- ").trim_end_matches(';');
     let (key, value) = words.split_once([':', ' ', '\t']).unwrap_or((words, ""));
-    let value = value.trim().trim_matches(QUOTES);
-    let help = match (key, value) {
-        (key, "") if nearest(key, &["route"]).is_some() => "write [[route]]".to_owned(),
-        (key, "") => format!("write {key} = \"value\""),
-        (key, value) => format!("write {key} = \"{value}\""),
+    let value = value.trim().trim_matches(straight_or_not);
+    if matches!(words, "}" | "};" | ")" | "]" | "end") {
+        return Fault::new(format!("nothing ends with `{words}` here"), "remove the line");
+    }
+    let known = route_schema().known();
+    let ours = if known.contains(&key) { key } else { nearest(key, &known).unwrap_or(key) };
+    let help = match value {
+        "" | "{" if nearest(key, &["route"]).is_some() => "write [[route]]".to_owned(),
+        "" => format!("write {key} = \"value\""),
+        number if ours.starts_with("max_") && number.parse::<u32>().is_ok() => {
+            format!("write {ours} = {number}")
+        }
+        value => format!("write {ours} = \"{value}\""),
     };
     Fault::new("there is no `=` after the key", help)
 }
 
 /// Quotes, also those of word processors.
-const QUOTES: &[char] = &['"', '\'', '“', '”', '„', '‘', '’', '«', '»'];
+fn straight_or_not(c: char) -> bool {
+    matches!(c, '"' | '\'') || QUOTES.contains(&c)
+}
 
 /// The start of the parser's message, ours, and the cure.
 const OURS: &[(&str, &str, &str)] = &[
-    (
-        "missing comma between array",
-        "a comma is missing between two entries",
-        "put a comma between the entries",
-    ),
+    (MISSING_COMMA, "a comma is missing between two entries", "put a comma between the entries"),
     ("unclosed array", "the `]` of a list is missing", "put `]` after the last entry"),
     (
         "missing escaped value",
@@ -190,7 +201,7 @@ fn unquoted(line: &Line<'_>, message: &str) -> Option<Placed> {
     } else if value.contains(['"', '\'', '[', '{', ',']) {
         return None;
     } else {
-        let bare = value.trim_matches(QUOTES);
+        let bare = value.trim_matches(straight_or_not);
         let message = match bare == value {
             true => format!("`{value}` stands without quotes"),
             false => format!("`{value}` does not stand in straight quotes"),
@@ -212,7 +223,10 @@ fn duplicate(text: &str, document: &DeTable<'_>, at: &Range<usize>) -> Placed {
         };
     }
     let fault = match key {
-        "route" => Fault::new("`[route]` stands here twice", "for a list of routes write [[route]]"),
+        "route" => Fault::new(
+            "`[route]` stands here twice",
+            "of a list of routes each begins with [[route]], the first one too",
+        ),
         _ => Fault::new(format!("`[{key}]` stands here twice"), "put its keys below one header"),
     };
     let placed = Placed::new(at.clone(), fault);
@@ -245,19 +259,4 @@ fn first_of(document: &DeTable<'_>, key: &str, again: &Range<usize>) -> Option<R
         .unwrap_or((0..0, document));
     let first = table.get_key_value(key).map(|(key, _)| Spanned::span(key))?;
     (first.start < again.start).then_some(first)
-}
-
-/// One line of the text.
-struct Line<'t> {
-    start: usize,
-    text: &'t str,
-}
-
-impl<'t> Line<'t> {
-    fn of(text: &'t str, at: usize) -> Self {
-        let at = text.floor_char_boundary(at);
-        let start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
-        let end = text[at..].find('\n').map_or(text.len(), |newline| at + newline);
-        Line { start, text: text[start..end].trim_end_matches('\r') }
-    }
 }

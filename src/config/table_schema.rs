@@ -78,6 +78,11 @@ impl TableSchema {
         self.properties.get(key)?.get("examples")?.get(0)
     }
 
+    /// Whether the key takes a list.
+    pub fn takes_list(&self, key: &str) -> bool {
+        self.properties.get(key).is_some_and(is_list)
+    }
+
     /// The keys of the table that a key takes, where it takes one.
     pub fn table_of(&self, key: &str) -> Option<TableSchema> {
         let choices = self.properties.get(key)?.get("anyOf")?.as_array()?;
@@ -97,6 +102,11 @@ impl TableSchema {
             properties.map(|properties| TableSchema::with(properties.clone()))
         })
     }
+}
+
+fn is_list(schema: &Value) -> bool {
+    let choices = schema.get("anyOf").and_then(Value::as_array);
+    schema.get("type") == Some(&json!("array")) || choices.is_some_and(|choices| choices.iter().any(is_list))
 }
 
 /// The schema of one type (draft 7, which editors know best), without what TOML has not.

@@ -11,7 +11,7 @@ use super::own::Own;
 use super::place::{Place, as_toml};
 use super::placed::Placed;
 use super::process_limits::Limits;
-use super::suggest::{list, nearest};
+use super::suggest::{list, nearest, synonym};
 use super::table_schema::{TableSchema, TypedTable};
 use crate::model::Fault;
 
@@ -81,11 +81,28 @@ fn within(table: &DeTable<'_>, schema: &TableSchema, of: Within<'_>, faults: &mu
 fn unknown(table: &DeTable<'_>, schema: &TableSchema, of: Within<'_>, faults: &mut Vec<Placed>) {
     let unknown = table.keys().filter(|key| !schema.has(key.get_ref()));
     for key in unknown.take(NOTED) {
-        faults.push(Placed::new(key.span(), fault(schema, of, key.get_ref())));
+        faults.push(Placed::new(key.span(), fault(table, schema, of, key.get_ref())));
     }
 }
 
-fn fault(schema: &TableSchema, of: Within<'_>, key: &str) -> Fault {
+/// Notes the keys at the top of the file that are not known and not noted yet.
+pub(super) fn note_top(root: Place<'_>, noted: &[&str], faults: &mut Vec<Placed>) {
+    let of = Within { table: Table::Root, path: "" };
+    let unknown = root.table.iter().filter(|(key, _)| !root.schema.has(key.get_ref()));
+    for (key, value) in unknown.filter(|(key, _)| !noted.contains(&&**key.get_ref())).take(NOTED) {
+        let is_table = value.get_ref().is_table() && route_schema().table_of(key.get_ref()).is_some();
+        let fault = match is_table {
+            true => Fault::new(
+                format!("`{}` is not known here", key.get_ref()),
+                format!("write [route.{}] below the keys of its [[route]]", key.get_ref()),
+            ),
+            false => fault(root.table, root.schema, of, key.get_ref()),
+        };
+        faults.push(Placed::new(key.span(), fault));
+    }
+}
+
+fn fault(within: &DeTable<'_>, schema: &TableSchema, of: Within<'_>, key: &str) -> Fault {
     let Within { table, path } = of;
     let shown = |key: &str| match (table, key) {
         (Table::Root, "route") => "`[[route]]`".to_owned(),
@@ -103,7 +120,12 @@ fn fault(schema: &TableSchema, of: Within<'_>, key: &str) -> Fault {
         (_, "allow" | "deny") => format!("a list in a file has no key `{key}`"),
         (_, path) => format!("`{path}` has no key `{key}`"),
     };
-    Fault::new(message, help(schema, of, key, shown))
+    let is_free = |word: &str| !within.contains_key(word);
+    let help = match synonym(key, &schema.known(), is_free) {
+        Some(word) if is_free(word) => format!("did you mean {}?", shown(word)),
+        _ => help(schema, of, key, shown),
+    };
+    Fault::new(message, help)
 }
 
 /// What the key was meant to be, or where it belongs.
@@ -111,6 +133,15 @@ fn help(schema: &TableSchema, of: Within<'_>, key: &str, shown: impl Fn(&str) ->
     let Within { table, path } = of;
     let (route, defaults) = (route_schema(), keys::schema());
     let in_route = (table, path) == (Table::Route, "");
+    match key {
+        "disabled" | "disable" if in_route => return "write enabled = false".to_owned(),
+        "description" | "comment" | "note" | "remark" => return "write it as a comment, after #".to_owned(),
+        "address" | "addr" | "port" if in_route => {
+            return "remove the line: `listen` and `upstream` have the addresses, with their ports"
+                .to_owned();
+        }
+        _ => {}
+    }
     if !in_route && route.has(key) && !defaults.has(key) {
         return format!("`{key}` belongs to a route: put it below a line `[[route]]`");
     }

@@ -4,7 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::cidr::{Network, NetworkSet};
+use super::cidr::NetworkSet;
+use super::network::Network;
 
 /// The keys `allow` and `deny`. `Default`: everybody is admitted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,115 +1,9 @@
-//! Networks, and sets of them with a fast lookup.
+//! Sets of networks with a fast lookup, and lists of them.
 
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::str::FromStr;
+use std::net::IpAddr;
 
 use super::fault::Fault;
-
-/// The addresses that share a prefix. An IPv4-mapped network is stored as its IPv4 network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Network {
-    addr: IpAddr,
-    prefix: u8,
-}
-
-/// Length of `::ffff:0:0/96`, the prefix of IPv4-mapped addresses, in bits.
-const MAPPED: u8 = 96;
-
-impl Network {
-    /// The network with this prefix length that contains the address.
-    fn of(addr: IpAddr, prefix: u8) -> Self {
-        match addr {
-            IpAddr::V4(ip) => {
-                let masked = ip.to_bits() & !low_bits_32(prefix);
-                Network { addr: Ipv4Addr::from_bits(masked).into(), prefix }
-            }
-            IpAddr::V6(ip) => {
-                let masked = ip.to_bits() & !low_bits_128(prefix);
-                Network { addr: Ipv6Addr::from_bits(masked).into(), prefix }
-            }
-        }
-    }
-
-    /// Whether the network contains the address, which may be IPv4-mapped.
-    pub fn contains(self, ip: IpAddr) -> bool {
-        match (self.addr, ip.to_canonical()) {
-            (IpAddr::V4(_), ip @ IpAddr::V4(_)) | (IpAddr::V6(_), ip @ IpAddr::V6(_)) => {
-                Network::of(ip, self.prefix) == self
-            }
-            _ => false,
-        }
-    }
-}
-
-/// Ones in the bits that a prefix leaves free; `prefix` is at most 32.
-fn low_bits_32(prefix: u8) -> u32 {
-    u32::MAX.checked_shr(prefix.into()).unwrap_or(0)
-}
-
-/// As [`low_bits_32`], for 128 bits.
-fn low_bits_128(prefix: u8) -> u128 {
-    u128::MAX.checked_shr(prefix.into()).unwrap_or(0)
-}
-
-impl fmt::Display for Network {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.addr, self.prefix)
-    }
-}
-
-impl FromStr for Network {
-    type Err = Fault;
-
-    /// Reads `"10.0.0.0/8"`, `"2001:db8::/32"`, or one address.
-    fn from_str(text: &str) -> Result<Self, Fault> {
-        let (host, prefix) = match text.split_once('/') {
-            Some((host, prefix)) => (host, Some(prefix)),
-            None => (text, None),
-        };
-        let Ok(addr) = host.trim_matches(['[', ']']).parse::<IpAddr>() else {
-            return Err(not_a_network(text, host));
-        };
-        let most: u8 = if addr.is_ipv4() { 32 } else { 128 };
-        let prefix = match prefix {
-            None => most,
-            Some(digits) => match digits.parse::<u8>() {
-                Ok(prefix) if prefix <= most && digits.bytes().all(|b| b.is_ascii_digit()) => prefix,
-                _ => {
-                    return Err(Fault::new(
-                        format!("`/{digits}` is not a prefix length of `{host}`"),
-                        format!("write a number from 0 to {most}: \"{addr}/{most}\" is the one address"),
-                    ));
-                }
-            },
-        };
-        let network = Network::of(addr, prefix);
-        if network.addr != addr {
-            return Err(Fault::new(
-                format!("`{text}` has bits set beyond its prefix"),
-                format!("write \"{network}\" for the network, \"{addr}\" for the one address"),
-            ));
-        }
-        match addr.to_canonical() {
-            ip @ IpAddr::V4(_) if addr.is_ipv6() && prefix >= MAPPED => Ok(Network::of(ip, prefix - MAPPED)),
-            _ => Ok(network),
-        }
-    }
-}
-
-fn not_a_network(text: &str, host: &str) -> Fault {
-    let help = if host.contains('*') {
-        "write the network with its prefix length: \"10.1.0.0/16\" for 10.1.*.*"
-    } else if host
-        .rsplit_once(':')
-        .is_some_and(|(host, _)| host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok())
-    {
-        "write it without the port: a client's port says nothing"
-    } else {
-        "write a network (\"10.0.0.0/8\", \"2001:db8::/32\") or an address; names are not looked up here"
-    };
-    Fault::new(format!("`{text}` is not a network"), help)
-}
+use super::network::Network;
 
 /// A set of addresses: sorted ranges that neither touch nor overlap. A lookup is one binary search.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -169,10 +63,12 @@ impl NetworkSet {
 impl FromIterator<Network> for NetworkSet {
     fn from_iter<I: IntoIterator<Item = Network>>(networks: I) -> Self {
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
-        for Network { addr, prefix } in networks {
-            match addr {
-                IpAddr::V4(ip) => v4.push((ip.to_bits(), ip.to_bits() | low_bits_32(prefix))),
-                IpAddr::V6(ip) => v6.push((ip.to_bits(), ip.to_bits() | low_bits_128(prefix))),
+        for network in networks {
+            match network.ends() {
+                (IpAddr::V4(first), IpAddr::V4(last)) => v4.push((first.to_bits(), last.to_bits())),
+                (IpAddr::V6(first), IpAddr::V6(last)) => v6.push((first.to_bits(), last.to_bits())),
+                // Not reached: both ends are of one family.
+                _ => {}
             }
         }
         NetworkSet {
@@ -191,13 +87,13 @@ pub struct BadLine {
     pub error: Fault,
 }
 
-/// Reads a list: one network per line; `#` begins a comment. `Err`: the lines that are not networks, at most a
+/// Reads a list: one network or range per line; `#` or `;` begins a comment. `Err`: the lines that are neither, at most a
 /// thousand.
 pub fn read_list(text: &str) -> Result<NetworkSet, Vec<BadLine>> {
     const NOTED: usize = 1000;
     let (mut networks, mut bad, mut start) = (Vec::new(), Vec::new(), 0);
     for line in text.split_inclusive('\n') {
-        let word = line.split('#').next().unwrap_or_default();
+        let word = line.split(['#', ';']).next().unwrap_or_default();
         let at = start + (word.len() - word.trim_start().len());
         start += line.len();
         match word.trim() {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::access::Networks;
 use super::addr::Peer;
-use super::cidr::Network;
 use super::fault::Fault;
+use super::network::Network;
 use super::protocol::Protocol;
 use super::units;
 use super::words::words;

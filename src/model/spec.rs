@@ -149,10 +149,9 @@ impl fmt::Display for ListenSpec {
     }
 }
 
-impl FromStr for ListenSpec {
-    type Err = Fault;
-
-    fn from_str(text: &str) -> Result<Self, Fault> {
+impl ListenSpec {
+    /// Reads it as it is written here. [`FromStr`] also knows what other programs write.
+    pub(super) fn read(text: &str) -> Result<Self, Fault> {
         match split(text)? {
             Split::Unix(path) => Ok(ListenSpec::Unix(path)),
             Split::Ports(ports) => Ok(ListenSpec::Any(ports)),
@@ -228,10 +227,9 @@ impl fmt::Display for UpstreamSpec {
     }
 }
 
-impl FromStr for UpstreamSpec {
-    type Err = Fault;
-
-    fn from_str(text: &str) -> Result<Self, Fault> {
+impl UpstreamSpec {
+    /// Reads it as it is written here. [`FromStr`] also knows what other programs write.
+    pub(super) fn read(text: &str) -> Result<Self, Fault> {
         match split(text)? {
             Split::Unix(path) => Ok(UpstreamSpec::Unix(path)),
             Split::Ports(ports) => Err(Fault::new(
@@ -287,9 +285,12 @@ enum Split<'a> {
 /// The longest path of a Unix socket, in bytes: Linux's `sockaddr_un` has 108 with the closing zero.
 const UNIX_PATH_MAX: usize = 107;
 
+/// The forms of an address.
+const ADDRESS: &str = "an address is \"host:port\" or \"unix:/path\"";
+
 fn split(text: &str) -> Result<Split<'_>, Fault> {
     if text.is_empty() {
-        return Err(Fault::new("the address is empty", "write \"host:port\""));
+        return Err(Fault::new("the address is empty", ADDRESS));
     }
     if let Some(path) = text.strip_prefix("unix:") {
         return if path.is_empty() {
@@ -297,7 +298,7 @@ fn split(text: &str) -> Result<Split<'_>, Fault> {
         } else if !path.starts_with('/') {
             Err(Fault::new(
                 format!("`{path}` is not an absolute path"),
-                "write \"unix:/run/app.sock\", from the root",
+                format!("write it from the root: \"unix:/run/{}\"", path.trim_start_matches(['.', '~', '/'])),
             ))
         } else if path.len() > UNIX_PATH_MAX {
             Err(Fault::new(
@@ -310,37 +311,39 @@ fn split(text: &str) -> Result<Split<'_>, Fault> {
             Ok(Split::Unix(path.into()))
         };
     }
-    if text.contains("://") {
-        return Err(Fault::new(
-            format!("`{text}` is a URL"),
-            "Portway forwards TCP, not HTTP: write only \"host:port\"",
-        ));
-    }
     if let Some(rest) = text.strip_prefix('[') {
         let Some((host, ports)) = rest.split_once("]:") else {
             let (host, port) = rest.split_once(']').unwrap_or((rest, ""));
-            let port = if port.is_empty() { "port" } else { port };
-            return Err(Fault::new(format!("`{text}` has no port"), format!("write \"[{host}]:{port}\"")));
+            let cure = match port.parse::<Ports>() {
+                Ok(port) => format!("write \"[{host}]:{port}\""),
+                Err(_) => format!("write \"[{host}]:8080\", with the port that is meant"),
+            };
+            return Err(Fault::new(format!("`{text}` has no port"), cure));
         };
         return match host.parse::<Ipv6Addr>() {
             Ok(_) => Ok(Split::HostPorts(host, ports.parse()?)),
-            Err(_) if host.contains('%') => Err(Fault::new(
-                format!("`{host}` has a zone, which is not supported"),
-                "use an address without `%zone`",
+            Err(_) => Err(Fault::new(
+                format!("`{host}` is not an IPv6 address"),
+                "in brackets stands an address such as \"[::1]:8080\"",
             )),
-            Err(_) => Err(Fault::new(format!("`{host}` is not an IPv6 address"), "write \"[::1]:port\"")),
         };
     }
     match text.rsplit_once(':') {
-        Some((host, ports)) if host.contains(':') => Err(Fault::new(
-            format!("`{text}` is ambiguous: an IPv6 address stands in brackets"),
-            match host.parse::<Ipv6Addr>() {
-                Ok(_) => format!("write \"[{host}]:{ports}\""),
-                Err(_) => format!("write \"[{text}]:port\""),
-            },
-        )),
+        Some((host, ports)) if host.contains(':') => {
+            Err(match (host.parse::<Ipv6Addr>(), text.parse::<Ipv6Addr>()) {
+                (Ok(_), _) if ports.parse::<Ports>().is_ok() => Fault::new(
+                    format!("`{text}` is ambiguous: an IPv6 address stands in brackets"),
+                    format!("write \"[{host}]:{ports}\""),
+                ),
+                (_, Ok(_)) => Fault::new(
+                    format!("`{text}` has no brackets and no port"),
+                    format!("write \"[{text}]:8080\", with the port that is meant"),
+                ),
+                _ => Fault::new(format!("`{text}` is not one address"), ADDRESS),
+            })
+        }
         Some((host, ports)) => Ok(Split::HostPorts(host, ports.parse()?)),
         None if text.bytes().all(|b| b.is_ascii_digit() || b == b'-') => Ok(Split::Ports(text.parse()?)),
-        None => Err(Fault::new(format!("`{text}` has no port"), format!("write \"{text}:port\""))),
+        None => Err(Fault::new(format!("`{text}` has no port"), ADDRESS)),
     }
 }

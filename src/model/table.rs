@@ -23,8 +23,10 @@ pub struct Table {
     pub limits: ProcessLimits,
     /// The `[admin]` part. `None`: there is no admin endpoint.
     pub admin: Option<AdminSettings>,
-    /// The routes by name; at least one in a table that `config::compile` made.
+    /// The routes by name. A table that `config::compile` made has at least one, here or among `disabled`.
     pub routes: BTreeMap<String, Arc<Route>>,
+    /// Routes with `enabled = false`, in the order of the file: nothing serves them.
+    pub disabled: Vec<Arc<Route>>,
 }
 
 impl Table {

@@ -33,6 +33,7 @@ impl Server {
         let open = |name: &String| self.serving.get(name).map_or(0, |connections| connections.len());
         Ok(DryRun {
             generation: self.generation,
+            disabled: self.table.disabled.clone(),
             log: self.table.log.clone(),
             limits: self.table.limits,
             admin: self.table.admin.clone(),

@@ -179,6 +179,9 @@ fn summary(plan: &Plan) -> String {
     part("added", plan.routes.added.keys().collect());
     part("removed", plan.routes.removed.keys().collect());
     part("changed", plan.routes.changed.keys().collect());
+    if plan.disabled.is_some() {
+        part("changed", vec![&"what has enabled = false".to_owned()]);
+    }
     if plan.log.is_some() {
         part("changed", vec![&"[log]".to_owned()]);
     }

@@ -147,6 +147,8 @@ pub struct View {
     pub routes: Vec<RouteView>,
     /// Removed routes that still have open connections.
     pub removed: Vec<RouteView>,
+    /// Routes of the file with `enabled = false`.
+    pub disabled: Vec<Arc<Route>>,
     /// The state of the stand-in route for clients that no route serves. `None`: no listener needs it.
     pub nobody: Option<Arc<RouteState>>,
     /// Totals of every route that ever ran and is not listed above.
@@ -185,6 +187,8 @@ pub struct DryRun {
     pub plan: Plan,
     /// How TLS is spoken to the upstreams of the new table.
     pub connectors: Connectors,
+    /// The routes of the file that runs with `enabled = false`.
+    pub disabled: Vec<Arc<Route>>,
     /// The `[log]` that runs.
     pub log: LogSettings,
     /// The `[limits]` that runs.

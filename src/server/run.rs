@@ -277,6 +277,7 @@ impl Process {
             past: server.past(routes.iter().chain(&removed)),
             routes,
             removed,
+            disabled: server.table().disabled.clone(),
             nobody,
             listeners: server.listeners(),
             files: server.named_files(),

@@ -4,6 +4,7 @@ mod certificates;
 mod connections;
 mod drain;
 mod edits;
+mod enabled;
 mod figures;
 mod forms;
 mod heavy;

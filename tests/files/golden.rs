@@ -8,26 +8,46 @@ use portway::model::Table;
 
 const RULER: &str = "----------------------------------------------------------------------\n";
 
-/// Runs every file of the folder, and fails with the names of those that came out otherwise.
-fn golden(folder: &str, least: usize, run: impl Fn(&[u8]) -> String) {
+/// A golden file.
+pub struct Golden {
+    pub name: String,
+    pub input: Vec<u8>,
+    path: PathBuf,
+    expected: Option<String>,
+}
+
+/// Every golden file of a folder, of which there are at least so many.
+pub fn files(folder: &str, least: usize) -> Vec<Golden> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(folder);
     let entries = std::fs::read_dir(&folder).unwrap();
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    assert!(files.len() >= least, "only {} files in {}", files.len(), folder.display());
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    assert!(paths.len() >= least, "only {} files in {}", paths.len(), folder.display());
+    let file = |path: PathBuf| {
+        let bytes = std::fs::read(&path).unwrap();
+        let at = bytes.windows(RULER.len()).position(|window| window == RULER.as_bytes());
+        Golden {
+            name: path.file_stem().unwrap().to_str().unwrap().to_owned(),
+            input: bytes[..at.unwrap_or(bytes.len())].to_vec(),
+            expected: at.map(|at| String::from_utf8_lossy(&bytes[at + RULER.len()..]).into_owned()),
+            path,
+        }
+    };
+    paths.into_iter().map(file).collect()
+}
+
+/// Runs every file of the folder, and fails with the names of those that came out otherwise.
+pub fn golden(folder: &str, least: usize, run: impl Fn(&Golden) -> String) {
     let bless = std::env::var_os("PORTWAY_BLESS").is_some();
     let mut wrong = Vec::new();
-    for file in files {
-        let bytes = std::fs::read(&file).unwrap();
-        let at = bytes.windows(RULER.len()).position(|window| window == RULER.as_bytes());
-        let input = &bytes[..at.unwrap_or(bytes.len())];
-        let expected = at.map(|at| String::from_utf8_lossy(&bytes[at + RULER.len()..]).into_owned());
-        let found = run(input);
+    for file in files(folder, least) {
+        let found = run(&file);
+        let Golden { input, path, expected, .. } = file;
         if bless {
-            std::fs::write(&file, [input, RULER.as_bytes(), found.as_bytes()].concat()).unwrap();
+            std::fs::write(&path, [&input, RULER.as_bytes(), found.as_bytes()].concat()).unwrap();
         } else if expected.as_ref() != Some(&found) {
             let expected = expected.unwrap_or_default();
-            wrong.push(format!("{}\nexpected:\n{expected}\nfound:\n{found}", file.display()));
+            wrong.push(format!("{}\nexpected:\n{expected}\nfound:\n{found}", path.display()));
         }
     }
     assert!(wrong.is_empty(), "{} files came out otherwise:\n{}", wrong.len(), wrong.join("\n"));
@@ -35,7 +55,7 @@ fn golden(folder: &str, least: usize, run: impl Fn(&[u8]) -> String) {
 
 #[test]
 fn diagnostics() {
-    golden("diagnostics", 35, |input| match compile("portway.toml", input) {
+    golden("diagnostics", 35, |file| match compile("portway.toml", &file.input) {
         Ok(compiled) => format!("fine\n{}", Plan::between(&Table::default(), &compiled.table)),
         Err(report) => {
             assert!(report.count() > 0);
@@ -47,8 +67,8 @@ fn diagnostics() {
 /// The input of a plan is two files, the old one and the new one, with a line `=====` between.
 #[test]
 fn plans() {
-    golden("plans", 8, |input| {
-        let input = std::str::from_utf8(input).unwrap();
+    golden("plans", 8, |file| {
+        let input = std::str::from_utf8(&file.input).unwrap();
         let (old, new) = input.split_once("=====\n").unwrap();
         let table = |text: &str| compile("portway.toml", text.as_bytes()).unwrap().table;
         Plan::between(&table(old), &table(new)).to_string()

@@ -3,6 +3,10 @@
 mod bombs;
 mod check;
 mod corpus;
+mod enabled;
 mod golden;
 mod keys;
 mod misfits;
+mod mistakes;
+mod order;
+mod paste;

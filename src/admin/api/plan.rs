@@ -16,7 +16,8 @@ pub struct Plan {
     pub removed: Vec<PlannedRoute>,
     /// Routes that would be changed.
     pub changed: Vec<PlannedRoute>,
-    /// Keys of `[log]`, `[limits]` and `[admin]` that would change; secrets are not shown.
+    /// Keys of `[log]`, `[limits]` and `[admin]` that would change, and which routes have `enabled = false`; secrets are not
+    /// shown.
     pub settings: Vec<KeyChange>,
     /// Addresses that would be opened, and whether they can be.
     pub listeners: Vec<ListenerProbe>,

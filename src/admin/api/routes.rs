@@ -12,7 +12,7 @@ use super::Traffic;
 pub struct Routes {
     /// The generation that was read.
     pub generation: u64,
-    /// By name. Removed routes follow, as long as they have open connections.
+    /// By name. Routes with `enabled = false` follow, and removed ones, as long as they have open connections.
     pub routes: Vec<Route>,
 }
 
@@ -55,6 +55,8 @@ pub enum RouteState {
     Down,
     /// An edit or a drain has removed it; its last connections are ending.
     Removed,
+    /// It has `enabled = false`: nothing serves it.
+    Disabled,
 }
 
 /// Every upstream of every route.

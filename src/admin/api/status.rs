@@ -131,6 +131,8 @@ pub struct RouteCounts {
     pub degraded: u64,
     /// Routes without an available upstream.
     pub down: u64,
+    /// Routes with `enabled = false`, which are not in force.
+    pub disabled: u64,
 }
 
 /// What went through a route, an upstream or the proxy. Connections of a UDP route are its sessions.

@@ -7,7 +7,9 @@ use super::text::{Kind, Page};
 use crate::model::Outcome;
 
 pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
-    let routes = render::routes::routes(snapshot).routes;
+    let mut routes = render::routes::routes(snapshot).routes;
+    // They have no counters, and may have the name of one that has.
+    routes.retain(|route| route.state != RouteState::Disabled);
     connections(page, &routes);
     turned_away(page, &routes);
     times(page, snapshot);

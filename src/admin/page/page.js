@@ -144,7 +144,7 @@ const number = (name, shown = String) => ({ by: i => i[name], show: (td, i) => {
   data.dataset.name = name;
   put(data, shown(i[name]));
 } });
-const STATES = { up: "up", degraded: "degraded", down: "bad", unresolved: "bad", removed: "faint" };
+const STATES = { up: "up", degraded: "degraded", down: "bad", unresolved: "bad", removed: "faint", disabled: "faint" };
 function state(td, item) {
   const shown = td.firstChild || td.appendChild(element("span"));
   shown.className = "state " + STATES[item.state];

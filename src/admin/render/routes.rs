@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 
-use super::super::api::{Route, RouteState, Routes};
+use super::super::api::{Route, RouteState, Routes, Traffic};
 use super::super::snapshot::Snapshot;
 use super::super::units::count;
 use super::upstreams;
+use crate::model;
 use crate::server::handle::RouteView;
 
 pub(in super::super) fn routes(snapshot: &Snapshot) -> Routes {
@@ -28,8 +29,26 @@ pub(in super::super) fn routes(snapshot: &Snapshot) -> Routes {
         }
     };
     let present = snapshot.view.routes.iter().map(|view| of(view, false));
+    let disabled = snapshot.view.disabled.iter().map(|route| disabled(route));
     let removed = snapshot.view.removed.iter().map(|view| of(view, true));
-    Routes { generation: snapshot.view.generation, routes: present.chain(removed).collect() }
+    Routes { generation: snapshot.view.generation, routes: present.chain(disabled).chain(removed).collect() }
+}
+
+/// A route with `enabled = false`: it has no counters.
+fn disabled(route: &model::Route) -> Route {
+    Route {
+        name: route.name.clone(),
+        protocol: route.policy.protocol.label().to_owned(),
+        listen: route.listen.iter().map(ToString::to_string).collect(),
+        upstream: route.upstream.iter().map(ToString::to_string).collect(),
+        state: RouteState::Disabled,
+        reason: None,
+        traffic: Traffic::default(),
+        outcomes: BTreeMap::new(),
+        turned_away: BTreeMap::new(),
+        retired: 0,
+        dropped: BTreeMap::new(),
+    }
 }
 
 fn outcomes(view: &RouteView) -> BTreeMap<String, u64> {

@@ -87,14 +87,14 @@ fn reload(file: Option<&FileView>, started: std::time::SystemTime) -> Reload {
 }
 
 fn states(snapshot: &Snapshot) -> RouteCounts {
-    let mut counts = RouteCounts::default();
+    let mut counts = RouteCounts { disabled: count(snapshot.view.disabled.len()), ..RouteCounts::default() };
     for route in &snapshot.view.routes {
         counts.all += 1;
         match routes::state(route).0 {
             RouteState::Up => counts.up += 1,
             RouteState::Degraded => counts.degraded += 1,
             RouteState::Down => counts.down += 1,
-            RouteState::Removed => {}
+            RouteState::Removed | RouteState::Disabled => {}
         }
     }
     counts

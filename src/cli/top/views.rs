@@ -52,6 +52,7 @@ pub(super) fn routes(view: &View, rates: &Rates, plain: bool) -> TableView {
             RouteState::Degraded => ("degraded", Mark::Warning),
             RouteState::Down => ("DOWN", Mark::Bad),
             RouteState::Removed => ("removed", Mark::Faint),
+            RouteState::Disabled => ("disabled", Mark::Faint),
         };
         let samples = track.map(|track| &track.samples);
         let moved = samples.into_iter().flatten().map(|sample| sample.up + sample.down);

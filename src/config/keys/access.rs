@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use toml::Spanned;
 use toml::de::DeValue;
 
 use super::family::Family;
@@ -19,7 +20,7 @@ use crate::model::{Fault, Network, NetworkList, Networks};
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Typed {
-    /// Which networks may connect: one, a list, or { file = "path" } with one a line. "all": every one.
+    /// Which networks may connect: one, a range "10.0.0.5-10.0.0.9", a list, or { file = "path" } with one a line. "all": every one.
     #[schemars(extend("default" = "all", "examples" = [["10.0.0.0/8", "2001:db8::/32"]]))]
     allow: Option<OrTable<List, ListFile>>,
     /// Which may not, even if they are allowed: as `allow`. "none": no one is kept out.
@@ -31,7 +32,7 @@ struct Typed {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ListFile {
-    /// Its path: absolute, or from the folder of this file. One network a line; `#` begins a comment. It is watched.
+    /// Its path: absolute, or from the folder of this file. One network or range a line; `#` or `;` begins a comment. It is watched.
     #[schemars(required, extend("examples" = ["/etc/portway/networks.txt"]))]
     file: Option<Text>,
 }
@@ -93,14 +94,44 @@ fn networks(
         return None;
     }
     let before = faults.len();
-    let entries = typed.iter().zip(place.items(key));
-    let read: Vec<Option<At<Network>>> =
-        entries.map(|(typed, value)| address(place, key, typed, value, faults)).collect();
+    let mut read: Vec<Option<At<Network>>> = Vec::with_capacity(typed.len());
+    for (typed, value) in typed.iter().zip(place.items(key)) {
+        match word(place, key, value) {
+            Some(fault) => faults.push(Placed::new(value.span(), fault)),
+            None => read.push(address(place, key, typed, value, faults)),
+        }
+    }
     if faults.len() > before {
         return None;
     }
     let networks: Networks = read.into_iter().flatten().map(|network| network.value).collect();
     Some(Some(NetworkList::Here(Arc::new(networks))))
+}
+
+/// The fault of a word that other programs have for certain networks.
+fn word(place: Place<'_>, key: &str, value: &Spanned<DeValue<'_>>) -> Option<Fault> {
+    let word = value.get_ref().as_str()?;
+    let message = format!("`{word}` is not a network");
+    let networks = match word.to_ascii_lowercase().as_str() {
+        "all" | "any" | "everyone" | "*" if key == "allow" => {
+            return Some(Fault::new(message, format!("write allow = \"{ALL}\"")));
+        }
+        "all" | "any" | "everyone" | "*" if place.table.contains_key("allow") => {
+            let cure = "remove the line: whom `allow` does not name is refused already";
+            return Some(Fault::new(message, cure));
+        }
+        "all" | "any" | "everyone" | "*" => "\"0.0.0.0/0\", \"::/0\"",
+        "none" | "nobody" if key == "deny" => {
+            return Some(Fault::new(message, format!("write deny = \"{NONE}\"")));
+        }
+        "localhost" | "loopback" | "local" => "\"127.0.0.0/8\", \"::1\"",
+        "private" | "private_ranges" | "lan" | "internal" => {
+            "\"10.0.0.0/8\", \"172.16.0.0/12\", \"192.168.0.0/16\", \"fc00::/7\""
+        }
+        _ => return None,
+    };
+    let alone = place.value(key) == value.span();
+    Some(Fault::new(message, if alone { format!("write [{networks}]") } else { format!("write {networks}") }))
 }
 
 /// `{ file = "path" }`.
