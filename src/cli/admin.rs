@@ -18,6 +18,7 @@ use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::runtime::Builder;
 use tokio::time::timeout;
 
+use super::config_file::DEFAULT;
 use crate::admin::HttpIo;
 
 use crate::admin::api::Problem;
@@ -40,7 +41,7 @@ pub struct Proxy {
     #[arg(long, value_name = "ADDR", env = "PORTWAY_ADMIN")]
     admin: Option<String>,
     /// The file whose [admin] is used, as for `portway run`.
-    #[arg(long, value_name = "FILE", env = "PORTWAY_CONFIG", default_value = "/etc/portway/portway.toml")]
+    #[arg(short, long, value_name = "FILE", env = "PORTWAY_CONFIG", default_value = DEFAULT)]
     config: PathBuf,
     /// The token of [admin]. Without it: the one in the file.
     #[arg(long, value_name = "TOKEN", env = "PORTWAY_TOKEN", hide_env_values = true)]
@@ -65,9 +66,9 @@ enum At {
 /// Why a request has failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// It is not known where the proxy answers.
+    /// It is not known where the proxy answers; and what to do about it.
     #[error("{0}")]
-    Nobody(String),
+    Nobody(String, &'static str),
     /// Nobody answers there.
     #[error("no running Portway answers at {0}: {1}")]
     Silent(String, #[source] io::Error),
@@ -90,9 +91,10 @@ impl Failure {
     pub fn help(&self) -> Option<&str> {
         match self {
             Failure::Refused(_, problem) => Some(&problem.help),
-            Failure::Nobody(_) => Some(
-                "write [admin] into the file, with listen = \"127.0.0.1:9180\", or give its address: --admin ADDR",
-            ),
+            Failure::Nobody(_, help) => Some(help),
+            Failure::Silent(_, error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Some("it belongs to another user: ask as that user, or as root (sudo portway ...)")
+            }
             Failure::Silent(..) => Some("is it running, with this [admin] in its file?"),
             Failure::Late(..) => Some(
                 "it may be paused or overloaded: look at its log and its processor time. What was asked for may still be done",
@@ -108,7 +110,7 @@ impl Failure {
         // If standard error is gone, the exit code is all that can be said.
         drop(write!(io::stderr().lock(), "error: {self}\n{help}"));
         match self {
-            Failure::Nobody(_) | Failure::Unsendable | Failure::Refused(400 | 404, _) => ExitCode::from(2),
+            Failure::Nobody(..) | Failure::Unsendable | Failure::Refused(400 | 404, _) => ExitCode::from(2),
             _ => ExitCode::FAILURE,
         }
     }
@@ -146,15 +148,28 @@ impl Proxy {
 /// The `[admin]` of a file.
 fn of_file(path: &Path) -> Result<AdminSettings, Failure> {
     let name = path.display();
-    let nobody = |why: &dyn fmt::Display| Failure::Nobody(format!("{name} does not say whom to ask: {why}"));
-    let reading = files::read(path).map_err(|fault| nobody(&fault.message))?;
+    let nobody = |why: &dyn fmt::Display, help| {
+        Failure::Nobody(format!("{name} does not say whom to ask: {why}"), help)
+    };
+    let reading = files::read(path).map_err(|fault| match std::fs::File::open(path).map_err(|error| error.kind()) {
+        Err(io::ErrorKind::PermissionDenied) => nobody(
+            &"this user may not read it",
+            "ask as the user that runs Portway, or as root (sudo portway ...), or give the address: --admin ADDR",
+        ),
+        _ => nobody(&fault.message, "give the file of the running proxy: --config FILE, or its address: --admin ADDR"),
+    })?;
     let table = match config::compile(&name.to_string(), &reading.bytes) {
         Ok(compiled) => compiled.table.admin,
         // What runs is an earlier text: its endpoint is most likely the same.
-        Err(report) => config::admin_of(&reading.bytes).ok_or_else(|| nobody(&report.headline()))?.into(),
+        Err(report) => {
+            config::admin_of(&reading.bytes).ok_or_else(|| nobody(&report.headline(), NO_ADMIN))?.into()
+        }
     };
-    table.ok_or_else(|| nobody(&"it has no [admin]"))
+    table.ok_or_else(|| nobody(&"it has no [admin]", NO_ADMIN))
 }
+
+const NO_ADMIN: &str =
+    "write [admin] into the file, with listen = \"127.0.0.1:9180\", or give its address: --admin ADDR";
 
 impl From<&str> for At {
     fn from(text: &str) -> At {

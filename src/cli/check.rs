@@ -1,32 +1,29 @@
 //! `portway check`: reads the file and shows every fault; nothing is started.
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::config_file::{self, ConfigFile};
 use super::output::{colour, say};
 use super::progress::patiently;
 use crate::config::{self, Compiled, Report};
-use crate::files;
 use crate::server::{credentials, lists};
 
-/// Reads a file and shows every fault in it; nothing is started.
+/// Reads a file, or with `-` standard input, and shows every fault in it; nothing is started.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: portway check /etc/portway/portway.toml")]
 pub struct Args {
-    /// The file to check.
-    #[arg(env = "PORTWAY_CONFIG", default_value = "/etc/portway/portway.toml")]
-    file: PathBuf,
+    #[command(flatten)]
+    file: ConfigFile,
 }
 
 impl Args {
     /// Faults go to standard error, with exit code 2; the summary of a good file goes to standard output.
     pub fn run(&self) -> ExitCode {
-        let name = self.file.display().to_string();
+        let path = self.file.path();
+        let name = config_file::name(&path);
         let compiled = patiently("reading", || -> Result<(Compiled, Vec<String>), Report> {
-            let compiled = files::read(&self.file)
-                .map_err(|fault| Report::about_file(&name, fault))
-                .and_then(|reading| config::compile(&name, &reading.bytes))?;
+            let compiled = config_file::read(&path).and_then(|text| config::compile(&name, &text))?;
             let (_, read) = Report::both(lists::read(&compiled), credentials::read(&compiled))?;
             let notices: Vec<String> = read.iter().flat_map(|read| read.notices()).collect();
             Ok((compiled, notices))

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use super::hints::{of_route, takes};
 use crate::config;
 use crate::server::run::{self, Source};
 
@@ -14,7 +15,7 @@ a second one at once; SIGUSR1 opens the access log again.
 
 Example:
   portway forward 127.0.0.1:8080 app.internal:3000
-  portway forward --protocol udp 127.0.0.1:5353 ns.internal:53
+  portway forward --udp 127.0.0.1:5353 ns.internal:53
   portway forward --set bandwidth=10MiB/s --set tls.upstream=true 127.0.0.1:8080 app.example.com:443")]
 pub struct Args {
     /// Where to listen: "8080", "127.0.0.1:8080", "[::1]:8080", "unix:/path", "127.0.0.1:7000-7009".
@@ -46,6 +47,9 @@ struct RouteArgs {
     /// "tcp" (the default), or "udp": datagrams in sessions.
     #[arg(long, value_name = "WORD")]
     protocol: Option<String>,
+    /// The same as --protocol udp.
+    #[arg(long, conflicts_with = "protocol")]
+    udp: bool,
     /// How one of several upstreams is chosen: "round-robin", "least-connections", "random-two", "source-hash",
     /// "first".
     #[arg(long, value_name = "HOW")]
@@ -70,8 +74,9 @@ struct RouteArgs {
 impl RouteArgs {
     /// The keys as lines of a file: their values are checked like those of any file.
     fn as_lines(&self) -> Vec<String> {
+        let protocol = if self.udp { Some("udp".to_owned()) } else { self.protocol.clone() };
         let texts = [
-            ("protocol", &self.protocol),
+            ("protocol", &protocol),
             ("balance", &self.balance),
             ("connect_timeout", &self.connect_timeout),
             ("idle_timeout", &self.idle_timeout),
@@ -98,8 +103,29 @@ fn line(argument: &str) -> Result<String, String> {
     if !key.split('.').all(is_word) {
         return Err(format!("`{key}` is no key: letters, digits and `_`, with dots between"));
     }
-    let value = value.parse().unwrap_or_else(|_| toml::Value::from(value));
+    let value = match value.parse::<toml::Value>() {
+        Ok(read) if is_taken(key, &read) => read,
+        Err(_) if value.starts_with(['[', '{']) => {
+            let cure = "the shell took its quotes: put it in single ones, as in 'allow=[\"10.0.0.0/8\"]'";
+            return Err(cure.to_owned());
+        }
+        // The shell takes quotes away, so that a text of digits looks like a number.
+        _ => toml::Value::from(value),
+    };
     Ok(format!("{key} = {value}"))
+}
+
+/// Whether the key takes a value of this type; of a key that is not known, any.
+fn is_taken(key: &str, value: &toml::Value) -> bool {
+    let Some(schema) = of_route(key) else { return true };
+    match value {
+        toml::Value::Integer(_) | toml::Value::Float(_) => {
+            takes(schema, "integer") || takes(schema, "number")
+        }
+        toml::Value::Boolean(_) => takes(schema, "boolean"),
+        toml::Value::Datetime(_) => false,
+        _ => true,
+    }
 }
 
 impl Args {
@@ -143,10 +169,18 @@ mod tests {
             ("allow=[\"10.0.0.0/8\"]", "allow = [\"10.0.0.0/8\"]"),
             ("health.send=a=b\\r", "health.send = 'a=b\\r'"),
             ("name=\"8080\"", "name = \"8080\""),
+            // The shell has taken the quotes.
+            ("name=8080", "name = \"8080\""),
+            ("name=true", "name = \"true\""),
+            ("sni=2024-01-01", "sni = \"2024-01-01\""),
+            ("health.send=1", "health.send = \"1\""),
+            ("max_connections=off", "max_connections = \"off\""),
+            ("unknown=1", "unknown = 1"),
             ("relay=copy\n[admin]", "relay = \"\"\"\ncopy\n[admin]\"\"\""),
         ] {
             assert_eq!(line(argument).as_deref(), Ok(expected));
         }
+        assert!(line("allow=[10.0.0.0/8]").unwrap_err().contains("in single ones"));
         for argument in ["", "=1", "a b=1", "a..b=1", "x\n[admin]\ny=1", "idle_timeout"] {
             assert!(line(argument).is_err(), "{argument:?}");
         }

@@ -3,10 +3,12 @@
 mod admin;
 mod check;
 mod completions;
+mod config_file;
 mod connections;
 mod demo;
 mod drain;
 mod forward;
+mod hints;
 mod man;
 mod output;
 mod plan;
@@ -50,12 +52,18 @@ enum Command {
     Demo(demo::Args),
     Completions(completions::Args),
     Man(man::Args),
+    /// Prints the version, as --version does.
+    Version,
 }
 
 /// Parses the command line and runs the command. Exit codes: 0 fine; 1 it ran and failed; 2 the command line or the
 /// file is wrong.
 pub fn main() -> ExitCode {
-    match Cli::parse().command {
+    // As clap does: an argument that is not UTF-8 is shown as far as it can be.
+    let arguments: Vec<String> =
+        std::env::args_os().map(|argument| argument.to_string_lossy().into()).collect();
+    let cli = Cli::try_parse().unwrap_or_else(|error| hints::with_hint(error, &arguments).exit());
+    match cli.command {
         Command::Run(args) => run::run(args),
         Command::Status(args) => status::run(&args),
         Command::Connections(args) => connections::run(&args),
@@ -72,5 +80,6 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(args),
         Command::Completions(args) => args.run(Cli::command()),
         Command::Man(args) => args.run(Cli::command()),
+        Command::Version => output::say(&mut std::io::stdout().lock(), &Cli::command().render_version()),
     }
 }

@@ -1,17 +1,17 @@
 //! `portway plan`: what a file would change in what runs.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{Write, stderr, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::admin::{self, Admin, Failure};
+use super::config_file;
 use super::output::say;
 use super::progress::patiently;
 use super::table;
 use crate::admin::api::{Plan, PlannedRoute, ProbeResult, UpstreamProbe};
-use crate::config::Report;
-use crate::files;
 
 /// Shows what a file would change in what runs, how many open connections that touches, and whether its new ports,
 /// names and upstreams are available. Changes nothing
@@ -25,7 +25,7 @@ Example:
   portway plan new.toml --json"
 )]
 pub struct Args {
-    /// The file. Without it: the file of the running proxy, as it is now.
+    /// The file; `-`: standard input. Without it: the file of the running proxy, as it is now.
     file: Option<PathBuf>,
     #[command(flatten)]
     proxy: admin::Proxy,
@@ -38,11 +38,9 @@ pub struct Args {
 pub fn run(args: &Args) -> ExitCode {
     let text = match &args.file {
         None => None,
-        Some(path) => match files::read(path) {
-            Ok(reading) => Some(reading.bytes),
-            Err(fault) => {
-                return refused(&Report::about_file(&path.display().to_string(), fault).render(false));
-            }
+        Some(path) => match config_file::read(path) {
+            Ok(text) => Some(text),
+            Err(report) => return refused(&report.render(false)),
         },
     };
     let plan = args.proxy.find().and_then(|proxy| ask(&proxy.patient(), text));
@@ -129,7 +127,12 @@ fn probes(text: &mut String, plan: &Plan) {
     for address in &plan.closed {
         let _ = writeln!(text, "  stops listening on {address}");
     }
+    let mut told = BTreeSet::new();
     for listener in &plan.listeners {
+        // What no address is to blame for is said once.
+        if listener.error.as_ref().is_some_and(|error| !told.insert(error)) {
+            continue;
+        }
         let udp = if listener.protocol == "udp" { "/udp" } else { "" };
         let _ = match &listener.error {
             None => writeln!(text, "  can listen on {}{udp}", listener.address),

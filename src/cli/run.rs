@@ -1,24 +1,31 @@
 //! `portway run`: serves the routes of a file.
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::config_file::{self, ConfigFile};
 use crate::admin;
+use crate::config::Report;
+use crate::model::Fault;
 use crate::server::run::{self, Failure, Source};
 
 /// Serve the routes of a file, and take in its edits while it runs.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  portway run --config portway.toml")]
+#[command(after_help = "Example:\n  portway run portway.toml")]
 pub struct Args {
-    /// The file of the routes.
-    #[arg(long, value_name = "FILE", env = "PORTWAY_CONFIG", default_value = "/etc/portway/portway.toml")]
-    config: PathBuf,
+    #[command(flatten)]
+    file: ConfigFile,
 }
 
 /// Runs until a signal or a request stops it.
 pub fn run(args: Args) -> ExitCode {
-    exit(run::main(Source::File(args.config), admin::serve))
+    let path = args.file.path();
+    if config_file::is_stdin(&path) {
+        let fault =
+            Fault::new("`run` follows the edits of a file", "give its path; `check -` reads standard input");
+        return exit(Err(Failure::File(Report::about_file(&config_file::name(&path), fault))));
+    }
+    exit(run::main(Source::File(path), admin::serve))
 }
 
 /// Shows why nothing was started, and chooses the exit code.

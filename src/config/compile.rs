@@ -49,13 +49,24 @@ impl Compiled {
 
     /// A report of faults that only trying could find: sockets that cannot be opened. Each is shown at its `listen` entry.
     pub fn listen_faults(&self, faults: &[(ListenAddr, Fault)]) -> Report {
-        let place = |(addr, fault): &(ListenAddr, Fault)| {
+        let mut placed: Vec<(Placed, usize)> = Vec::new();
+        for (addr, fault) in faults {
             let entry = self.listen.iter().find(|entry| entry.value.contains(addr));
-            let nowhere =
-                || Placed { fault: fault.clone(), at: None, label: String::new(), also: Vec::new() };
-            entry.map_or_else(nowhere, |entry| Placed::new(entry.at.clone(), fault.clone()))
-        };
-        Report::new(&self.name, self.text.clone(), faults.iter().map(place).collect())
+            let at = entry.map(|entry| &entry.at);
+            // A thousand ports of one range are one fault, and so is what no address is to blame for.
+            let same = |(old, _): &&mut (Placed, usize)| {
+                old.fault.message == fault.message || (at.is_some() && old.at.as_ref() == at)
+            };
+            match placed.iter_mut().find(same) {
+                Some((_, more)) => *more += 1,
+                None => placed.push((Placed { at: at.cloned(), ..Placed::whole(fault.clone()) }, 0)),
+            }
+        }
+        for (placed, more) in placed.iter_mut().filter(|(_, more)| *more > 0) {
+            placed.fault.message.push_str(&format!(" (and {more} more so)"));
+        }
+        let placed = placed.into_iter().map(|(placed, _)| placed);
+        Report::new(&self.name, self.text.clone(), placed.collect())
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rustix::fs::{StatVfsMountFlags, statvfs};
 use tracing::warn;
 
 use super::parts::PartFile;
@@ -24,8 +25,8 @@ pub struct Notice {
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum About {
-    /// Everybody can read the key.
-    OpenKey,
+    /// Everybody can read the key; and how its mode is changed.
+    OpenKey(&'static str),
     /// A certificate that is not valid yet.
     Early,
     /// A certificate that ends soon: its number in the file, from 1, and its last second.
@@ -55,9 +56,7 @@ impl Notice {
     pub fn words(&self) -> (String, &'static str) {
         let now = now();
         match &self.about {
-            About::OpenKey => {
-                ("the private key is readable by all".to_owned(), "let only Portway read it (chmod 600)")
-            }
+            About::OpenKey(cure) => ("the private key is readable by all".to_owned(), cure),
             About::Early => {
                 ("the certificate is not valid yet".to_owned(), "is the clock of this host right?")
             }
@@ -132,7 +131,7 @@ pub(super) fn notices(files: &[PartFile]) -> Vec<Notice> {
     for file in files {
         let mut note = |about| notices.push(Notice { file: file.path.clone(), about });
         if file.part == Part::Key && open_to_all(&file.path) {
-            note(About::OpenKey);
+            note(About::OpenKey(cure_of_mode(&file.path)));
         }
         for (index, Dated { name, from, until }) in dated(file).into_iter().enumerate() {
             let number = index + 1;
@@ -189,6 +188,21 @@ pub(super) fn next_change(files: &[PartFile]) -> Option<i64> {
 
 fn open_to_all(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o004 != 0)
+}
+
+/// How the mode of a key is changed, by where the key comes from.
+fn cure_of_mode(path: &Path) -> &'static str {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    // The kubelet puts a Secret there, and sets modes by its own rules.
+    if folder.join("..data").is_symlink() {
+        return "set defaultMode: 0440 in the volume of the Secret, and fsGroup in the pod's securityContext";
+    }
+    let read_only = statvfs(path).is_ok_and(|mount| mount.f_flag.contains(StatVfsMountFlags::RDONLY));
+    // Swarm and Compose mount secrets with mode 0444.
+    if read_only || folder == Path::new("/run/secrets") {
+        return "its mount is read-only: set the mode where it comes from (Docker: mode: 0400 of the secret, and its uid)";
+    }
+    "let only Portway read it (chmod 600)"
 }
 
 /// The warnings that were logged and still hold. Shared by all who use a file: each is logged once.

@@ -114,6 +114,26 @@ fn what_is_no_fault_is_a_warning() {
     says_nothing_of(&pair, &words);
 }
 
+/// The kubelet mounts a Secret with mode 0644 behind a link `..data`: there nobody can say chmod.
+#[test]
+fn m_the_key_of_a_secret_has_the_cure_of_a_secret() {
+    let authority = Authority::new();
+    let backend = Backend::named("app");
+    let tls = "tls = { cert = \"tls/app.pem\", key = \"tls/app.key\" }\n";
+    let place = Place::with(&format!("{HEAD}{}", route("app", "127.0.0.1:1", &backend, tls)));
+    let secret = place.folder().join("tls");
+    std::fs::create_dir_all(secret.join("..2026")).unwrap();
+    authority.pair("localhost").write(&secret.join("..2026"), "app");
+    std::os::unix::fs::symlink("..2026", secret.join("..data")).unwrap();
+    for name in ["app.pem", "app.key"] {
+        std::os::unix::fs::symlink(format!("..data/{name}"), secret.join(name)).unwrap();
+    }
+    let (code, words) = check(&place.file());
+    assert_eq!(code, 0, "{words}");
+    assert!(words.contains("set defaultMode: 0440 in the volume of the Secret, and fsGroup"), "{words}");
+    assert!(!words.contains("chmod"), "{words}");
+}
+
 /// Whatever happens, the others end too.
 struct AtEnd<'a>(&'a AtomicBool);
 

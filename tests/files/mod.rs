@@ -2,6 +2,7 @@
 
 mod bombs;
 mod check;
+mod command_line;
 mod corpus;
 mod enabled;
 mod golden;

@@ -44,7 +44,7 @@ fn view(second: u64, open: bool) -> View {
         "file": "/etc/portway/portway.toml", "pending": null, "pending_files": [], "warnings": [],
         "reload": { "at": "2026-11-25T01:50:00Z", "age": 600.0, "outcome": "reloaded", "succeeded": 3,
                     "refused": 0, "stale": false },
-        "routes": { "all": 3, "up": 1, "degraded": 1, "down": 1 }, "listeners": 3,
+        "routes": { "all": 3, "up": 1, "degraded": 1, "down": 1, "disabled": 0 }, "listeners": 3,
         "traffic": traffic(15, 2_001_000, 50_020_000), "turned_away": 0,
         "limits": { "descriptors": { "used": 40, "most": 1024 }, "connections": { "used": 9, "most": 400 },
                     "sessions": { "used": 0, "most": 100 }, "pipes": { "used": 2, "most": 64 } },
