@@ -1,6 +1,8 @@
 //! A plan with its probes: what a text would change, and whether the addresses and upstreams that it names are
 //! available.
 
+use std::sync::Arc;
+
 use super::api::{DescriptorBudget, KeyChange, ListenerProbe, Plan, PlannedRoute, UpstreamProbe};
 use super::probes;
 use super::rights::Shown;

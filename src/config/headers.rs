@@ -29,6 +29,9 @@ impl<'t> Headers<'t> {
     }
 }
 
+/// How many unknown tables are looked at. A file with more of them is not meant for us.
+const LOOKED_AT: usize = 1000;
+
 const CURE: &str = "write [[route]] on a line of its own, with two brackets: a file may have many routes";
 const EXAMPLE: &str = "write\n[[route]]\nlisten = \"127.0.0.1:8080\"\nupstream = \"app.internal:3000\"";
 
@@ -37,11 +40,14 @@ const EXAMPLE: &str = "write\n[[route]]\nlisten = \"127.0.0.1:8080\"\nupstream =
 pub(super) fn read<'t>(document: &'t DeTable<'t>, faults: &mut Vec<Placed>) -> Headers<'t> {
     let mut headers = Headers::default();
     headerless(document, &mut headers, faults);
-    for (key, value) in document {
-        let (name, known) = (key.get_ref(), ["route", "log", "limits", "admin", "defaults"]);
+    let is_known = |name: &str| ["route", "log", "limits", "admin", "defaults"].contains(&name);
+    let known = document.iter().filter(|(key, _)| is_known(key.get_ref()));
+    let unknown = document.iter().filter(|(key, _)| !is_known(key.get_ref()));
+    for (key, value) in known.chain(unknown.take(LOOKED_AT)) {
+        let name = key.get_ref();
         match value.get_ref() {
             _ if *name == "route" => route(value, &mut headers, faults),
-            _ if known.contains(&&**name) => {}
+            _ if is_known(name) => {}
             DeValue::Table(table) if is_route(name, table) => {
                 headers.noted.push(name);
                 let fault = Fault::new(format!("`{name}` is not known here"), renamed(name, table, 1));

@@ -130,6 +130,10 @@ fn wrong_value(schema: &TableSchema, wrong: Wrong<'_>, reason: &str) -> Fault {
             };
             Fault::new(format!("`{key}` cannot be `{word}`"), help)
         }
+        (_, DeValue::Array(items)) if let Some(word) = joined(items, &words) => Fault::new(
+            format!("`{key}` takes one word, which may be for several"),
+            format!("write \"{word}\""),
+        ),
         _ if !words.is_empty() => {
             Fault::new(format!("`{key}` takes a word, not {}", kind(value)), format!("write {}", quoted()))
         }
@@ -144,6 +148,13 @@ fn wrong_value(schema: &TableSchema, wrong: Wrong<'_>, reason: &str) -> Fault {
             None => Fault::new(reason, ""),
         },
     }
+}
+
+/// The word that stands for all of a list: "tcp+udp" for ["tcp", "udp"].
+fn joined<'w>(items: &[Spanned<DeValue<'_>>], words: &[&'w str]) -> Option<&'w str> {
+    let mut parts: Vec<&str> = items.iter().filter_map(|item| item.get_ref().as_str()).collect();
+    parts.sort_unstable();
+    words.iter().find(|word| parts.len() > 1 && **word == parts.join("+").to_lowercase()).copied()
 }
 
 /// The fault of a list with one entry, or of `[[route.tls]]`, where one value or table belongs.

@@ -48,6 +48,14 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("upstreams", "upstream"),
     ("url", "upstream"),
     ("use_backend", "upstream"),
+    // In a table of `upstream`.
+    ("addr", "address"),
+    ("endpoint", "address"),
+    ("host", "address"),
+    ("hostname", "address"),
+    ("server", "address"),
+    ("target", "address"),
+    ("url", "address"),
     // Headers.
     ("forwards", "route"),
     ("http", "route"),
@@ -115,6 +123,11 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("hosts", "sni"),
     ("hostsni", "sni"),
     // Values.
+    ("both", "tcp+udp"),
+    ("tcp,udp", "tcp+udp"),
+    ("tcp/udp", "tcp+udp"),
+    ("tcp_udp", "tcp+udp"),
+    ("udp+tcp", "tcp+udp"),
     ("warning", "warn"),
     ("none", "off"),
     ("false", "off"),

@@ -84,6 +84,10 @@ fn describe(text: &str, document: &DeTable<'_>, complaint: &Complaint) -> Placed
     if let Some(fault) = unquoted(&line, message) {
         return fault;
     }
+    if message.starts_with("unexpected key or value") {
+        let rest = text.get(at.start..line.start + line.text.len()).unwrap_or_default();
+        return Placed::new(at.clone(), behind(&line, rest.trim()));
+    }
     if message.starts_with("key with no value") {
         return Placed::new(at.clone(), no_equals(&line));
     }
@@ -112,10 +116,33 @@ fn describe(text: &str, document: &DeTable<'_>, complaint: &Complaint) -> Placed
     }
 }
 
+/// What stands behind the end of a line that is whole.
+fn behind(line: &Line<'_>, rest: &str) -> Fault {
+    let header = line.text.trim_start().starts_with('[');
+    match rest {
+        "," => Fault::new("a line ends without a comma", "remove the `,`"),
+        "]" | "]]" if header => {
+            let name = line.text.trim().trim_matches(['[', ']']);
+            let cure = if nearest(name, &["route"]).is_some() {
+                format!("write [[{name}]]")
+            } else {
+                format!("write [{name}]")
+            };
+            Fault::new("the header has more brackets on one side", cure)
+        }
+        _ => Fault::new("the line goes on behind its end", "put what stands here on a line of its own"),
+    }
+}
+
 fn no_equals(line: &Line<'_>) -> Fault {
     let words = line.text.trim().trim_start_matches("- ").trim_end_matches(';');
-    let (key, value) = words.split_once([':', ' ', '\t']).unwrap_or((words, ""));
-    let value = value.trim().trim_matches(straight_or_not);
+    // As shells and other languages assign.
+    let assigned =
+        ["set ", "let ", "export ", "var ", "const "].iter().find_map(|word| words.strip_prefix(word));
+    let words = assigned.unwrap_or(words);
+    let (key, value) = words.split_once([':', ' ', '\t', '=']).unwrap_or((words, ""));
+    let value =
+        value.trim_start_matches([' ', '\t', ':', '=', '-', '>']).trim().trim_matches(straight_or_not);
     if matches!(words, "}" | "};" | ")" | "]" | "end") {
         return Fault::new(format!("nothing ends with `{words}` here"), "remove the line");
     }
@@ -140,6 +167,7 @@ fn straight_or_not(c: char) -> bool {
 /// The start of the parser's message, ours, and the cure.
 const OURS: &[(&str, &str, &str)] = &[
     (MISSING_COMMA, "a comma is missing between two entries", "put a comma between the entries"),
+    ("extra `=`", "there is one `=` too many", "remove it"),
     ("unclosed array", "the `]` of a list is missing", "put `]` after the last entry"),
     (
         "missing escaped value",

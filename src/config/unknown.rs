@@ -136,6 +136,9 @@ fn help(schema: &TableSchema, of: Within<'_>, key: &str, shown: impl Fn(&str) ->
     match key {
         "disabled" | "disable" if in_route => return "write enabled = false".to_owned(),
         "description" | "comment" | "note" | "remark" => return "write it as a comment, after #".to_owned(),
+        "port" if path == "upstream" => {
+            return "remove it: the port stands in `address`, as in \"app:3000\"".to_owned();
+        }
         "address" | "addr" | "port" if in_route => {
             return "remove the line: `listen` and `upstream` have the addresses, with their ports"
                 .to_owned();

@@ -40,10 +40,7 @@ fn shortage(error: &io::Error) -> Option<Fault> {
         || getrlimit(Resource::Nofile).current.map_or_else(String::new, |limit| format!(" of {limit}"));
     let (message, help) = match Errno::from_io_error(error)? {
         Errno::MFILE => (
-            format!(
-                "no descriptor is left for this address: the limit{} is reached",
-                limit()
-            ),
+            format!("no descriptor is left for this address: the limit{} is reached", limit()),
             "raise the limit: LimitNOFILE= in the systemd unit, --ulimit nofile= of a container, `ulimit -n` in a \
              shell; or listen on fewer ports",
         ),

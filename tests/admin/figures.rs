@@ -104,7 +104,10 @@ fn an_upstream_that_is_down_is_named_with_its_reason() {
     assert_eq!((&first["state"], &first["failed"]), (&json!("down"), &json!(3)));
     assert_eq!(first["addresses"][0]["reason"], refused);
     assert_eq!((&second["state"], &second["failed"]), (&json!("up"), &json!(0)));
-    assert_eq!(asker.get("/v1/status")["routes"], json!({ "all": 1, "up": 0, "degraded": 1, "down": 0 }));
+    assert_eq!(
+        asker.get("/v1/status")["routes"],
+        json!({ "all": 1, "up": 0, "degraded": 1, "down": 0, "disabled": 0 })
+    );
     assert!(portway(&place.file(), &["status"]).out.contains("degraded"));
     proxy.stop();
 }

@@ -22,6 +22,7 @@ const NO_TEXT: &[&str] = &[
     "git-conflicts",
     "key-description",
     "network-exception",
+    "upstream-port-key",
 ];
 
 /// Mistakes that a person has made several times.

@@ -45,7 +45,7 @@ fn m_the_cure_of_a_line_of_a_list_works_when_it_is_pasted() {
         ("10.0.0.9-10.0.0.5", "10.0.0.5-10.0.0.9"),
         ("10.0.0.1/8", "10.0.0.0/8"),
     ] {
-        let report = network_list("list.txt", line.as_bytes()).unwrap_err();
+        let report = network_list("list.txt", format!("127.0.0.1\n{line}").as_bytes()).unwrap_err();
         assert_eq!(report.count(), 1);
         let report = report.render(false);
         let help = report.split_once("= help: write ").unwrap().1;

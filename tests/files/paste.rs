@@ -68,7 +68,7 @@ pub fn pasted(text: &str, fault: &Shown) -> Vec<String> {
         let span = text.span();
         return vec![text.with_span(&span[1..span.len() - 1])];
     }
-    if help.starts_with("remove the `;`") {
+    if ["remove the `;`", "remove the `,`", "remove it"].iter().any(|remove| help == remove) {
         return vec![text.with_span("")];
     }
     if let Some((_, line)) = help.split_once("add a line like this: ") {
