@@ -19,5 +19,6 @@ mod fastpath;
     reason = "shared; each program of tests uses what it needs"
 )]
 mod harness;
+mod pauses;
 mod udp;
 mod upstreams;

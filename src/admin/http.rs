@@ -8,7 +8,8 @@ use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
-use tokio::time::timeout;
+
+use crate::net::within;
 
 /// How long a body may take to arrive.
 pub(super) const BODY_TIME: Duration = Duration::from_secs(10);
@@ -123,7 +124,7 @@ pub(super) async fn read(body: Incoming, changes: bool) -> Result<Vec<u8>, Wrong
         }
         Ok(whole)
     };
-    timeout(BODY_TIME, whole).await.unwrap_or(Err(Wrong::new(408, LATE)))
+    within(BODY_TIME, whole).await.unwrap_or(Err(Wrong::new(408, LATE)))
 }
 
 /// An answer as hyper sends it. `close`: the connection ends with it.

@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::guests::{Guest, Times};
+use crate::net::deadline::LAST_LOOK;
 
 /// The most bytes of one read.
 const READ: usize = 8 * 1024;
@@ -29,7 +30,10 @@ struct Limits {
     guest: Arc<Guest>,
     times: Times,
     /// When the current read or write times out.
-    due: Pin<Box<Sleep>>,
+    due: Instant,
+    timer: Pin<Box<Sleep>>,
+    /// Whether it has, and the socket is looked at once more.
+    looks: bool,
     /// Whether a write is waiting for the client.
     writes: bool,
 }
@@ -42,18 +46,27 @@ impl<T> HttpIo<T> {
 
     /// For a client of the endpoint, with time limits.
     pub(super) fn bounded(stream: T, guest: Arc<Guest>, times: Times) -> Self {
-        let due = Box::pin(sleep_until(Instant::now() + times.idle));
-        HttpIo { stream, limits: Some(Limits { guest, times, due, writes: false }) }
+        let due = Instant::now() + times.idle;
+        let timer = Box::pin(sleep_until(due));
+        HttpIo { stream, limits: Some(Limits { guest, times, due, timer, looks: false, writes: false }) }
     }
 }
 
 impl Limits {
-    /// Fails once `due` has passed.
+    /// Fails once `due` has passed, and one more look at the socket has found nothing: the process may have stood still
+    /// (see `net::deadline`).
     fn poll_due(&mut self, due: Instant, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.due.deadline() != due {
-            self.due.as_mut().reset(due);
+        if self.due != due {
+            (self.due, self.looks) = (due, false);
+            self.timer.as_mut().reset(due);
         }
-        self.due.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        ready!(self.timer.as_mut().poll(cx));
+        if !self.looks {
+            self.looks = true;
+            self.timer.as_mut().reset(Instant::now() + LAST_LOOK);
+            ready!(self.timer.as_mut().poll(cx));
+        }
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -95,7 +108,7 @@ impl<T: AsyncWrite + Unpin> Write for HttpIo<T> {
         }
         // The time counts from the first write that has to wait.
         let due = match std::mem::replace(&mut limits.writes, true) {
-            true => limits.due.deadline(),
+            true => limits.due,
             false => Instant::now() + limits.times.write,
         };
         ready!(limits.poll_due(due, cx))?;

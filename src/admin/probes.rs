@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::api::{ProbeResult, UpstreamProbe};
 use super::units::seconds;
 use crate::model::{Protocol, Route, UpstreamAddr};
 use crate::net::dial::{DialOptions, DialTls};
-use crate::net::{PARTING, dial, look_up};
+use crate::net::{PARTING, dial, look_up, within};
 use crate::proxy::upstream::{LiveConnector, OwnHeader, TlsKey};
 use crate::server::Handle;
 use crate::server::handle::{DryRun, Tries};
@@ -140,7 +140,7 @@ impl Trial {
 
     async fn addresses(&self) -> Result<Vec<UpstreamAddr>, String> {
         let UpstreamAddr::Name(host, port) = &self.addr else { return Ok(vec![self.addr.clone()]) };
-        match timeout(PROBE_TIME, look_up(host)).await {
+        match within(PROBE_TIME, look_up(host)).await {
             Err(_) => Err("the resolver did not answer in time".to_owned()),
             Ok(Err(error)) => Err(error.to_string()),
             Ok(Ok(found)) if found.is_empty() => Err("the name has no address".to_owned()),

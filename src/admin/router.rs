@@ -4,7 +4,6 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use hyper::{Method, header};
-use tokio::time::timeout;
 
 use super::answer::{json, problem, stopping, text};
 use super::api::Problem;
@@ -16,6 +15,7 @@ use super::render::{connections, routes, status, upstreams};
 use super::rights::{self, Right, Shown};
 use super::snapshot::Snapshot;
 use super::{acts, metrics, openapi, page};
+use crate::net::within;
 use crate::server::handle::Stopping;
 use crate::server::{AdminSocket, Handle};
 
@@ -101,7 +101,7 @@ async fn answer_call(
     let snapshot = || Snapshot::take(handle);
     Ok(match call {
         Call::Page => page::answer(),
-        Call::Healthz => match timeout(ALIVE, handle.is_alive()).await {
+        Call::Healthz => match within(ALIVE, handle.is_alive()).await {
             Ok(Ok(_)) => text("ok\n"),
             Ok(Err(stopped)) => return Err(stopped),
             Err(_) => problem(503, "the server does not answer", "see its log, and start it again"),

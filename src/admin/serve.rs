@@ -15,7 +15,7 @@ use hyper::service::service_fn;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::task::yield_now;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::answer::problem;
 use super::guests::{Guest, Guests, Stage, Times};
@@ -24,7 +24,7 @@ use super::io::HttpIo;
 use super::rights::Shown;
 use super::router::{self, Posted};
 use super::turns::turn;
-use crate::net::Socket;
+use crate::net::{Deadline, Socket, within};
 use crate::server::{AdminListener, AdminSocket, Handle};
 use crate::tasks::Scope;
 
@@ -62,7 +62,7 @@ pub async fn serve(handle: Handle) {
         // The answer to the call that moved it is still to be sent: connections end once they have no request.
         handle.scope.spawn(async move {
             moved.send_replace(true);
-            endpoint.scope.drain(LAST_ANSWERS).await;
+            endpoint.scope.drain(Deadline::after(LAST_ANSWERS)).await;
         });
     }
 }
@@ -165,7 +165,7 @@ async fn last_words(socket: &Socket, status: &str, answer: Answer) {
     );
     let words = [head.into_bytes(), answer.body].concat();
     // The client may be gone.
-    drop(timeout(LINGER, (&mut &*socket).write_all(&words)).await);
+    drop(within(LINGER, (&mut &*socket).write_all(&words)).await);
 }
 
 /// Whether the client was too slow.
@@ -241,5 +241,5 @@ async fn linger(socket: &Socket) {
             read += more;
         }
     };
-    drop(timeout(LINGER, reads).await);
+    drop(within(LINGER, reads).await);
 }

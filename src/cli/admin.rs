@@ -16,7 +16,6 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::runtime::Builder;
-use tokio::time::timeout;
 
 use super::config_file::DEFAULT;
 use crate::admin::HttpIo;
@@ -25,7 +24,7 @@ use crate::admin::api::Problem;
 use crate::config;
 use crate::files;
 use crate::model::{AdminSettings, ListenAddr, Secret};
-use crate::net::itself;
+use crate::net::{itself, within};
 
 /// How long a connect to one address may take.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -240,7 +239,7 @@ impl Admin {
         };
         let late = || Err(Failure::Late(self.to_string(), self.patience));
         let answer =
-            runtime.block_on(async { timeout(self.patience, asked).await.unwrap_or_else(|_| late()) });
+            runtime.block_on(async { within(self.patience, asked).await.unwrap_or_else(|_| late()) });
         // A look-up in the system's resolver cannot be cancelled.
         runtime.shutdown_background();
         let (status, body) = answer?;
@@ -317,7 +316,7 @@ fn with_cause(error: &hyper::Error) -> String {
 async fn connect(addr: &str) -> io::Result<TcpStream> {
     let mut last = io::ErrorKind::NotFound.into();
     for addr in lookup_host(addr).await? {
-        let connected = timeout(CONNECT, TcpStream::connect(addr)).await;
+        let connected = within(CONNECT, TcpStream::connect(addr)).await;
         let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         match connected.and_then(|stream| itself::with_another(stream, addr)) {
             Ok(stream) => return Ok(stream),

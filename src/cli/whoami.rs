@@ -21,6 +21,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::model::{ListenAddr, units};
+use crate::net::Deadline;
 use crate::tasks::Scope;
 
 mod accept;
@@ -101,7 +102,7 @@ async fn serve(options: Options) -> Result<(), BindError> {
     }
     accepting.kill();
     accepting.finished().await;
-    talking.drain(GRACE).await;
+    talking.drain(Deadline::after(GRACE)).await;
     Ok(())
 }
 
@@ -179,6 +180,6 @@ mod tests {
         }
         accepting.kill();
         accepting.finished().await;
-        assert_eq!(talking.drain(Duration::from_secs(60)).await, 0);
+        assert_eq!(talking.drain(Deadline::after(Duration::from_secs(60))).await, 0);
     }
 }

@@ -3,11 +3,12 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use tokio::net::UnixStream;
-use tokio::time::{Instant, timeout, timeout_at};
 
+use super::deadline::{Deadline, Late};
 use super::error::plain;
 use super::tcp::Tcp;
 use super::tls::{self, Session, TlsConnector, TlsError};
@@ -73,15 +74,24 @@ pub async fn dial(
     options: DialOptions<'_>,
     tls: Option<DialTls<'_>>,
 ) -> Result<(Stream, Peer), DialError> {
-    let ends = Instant::now() + options.timeout;
-    let (socket, peer) = connect(upstream, options).await?;
+    dial_by(pin!(Deadline::after(options.timeout)), upstream, options, tls).await
+}
+
+/// Like [`dial`], but by a limit that has begun already. The timeout in `options` does not count.
+pub async fn dial_by(
+    mut limit: Pin<&mut Deadline>,
+    upstream: &UpstreamAddr,
+    options: DialOptions<'_>,
+    tls: Option<DialTls<'_>>,
+) -> Result<(Stream, Peer), DialError> {
+    let (socket, peer) = connect(upstream, limit.as_mut()).await?;
     if tls.is_none() && options.first.is_empty() {
         return Ok((Stream { socket, session: None }, peer));
     }
     // Boxed: a task is as large as its largest branch.
-    let begun = Box::pin(timeout_at(ends, begin(&socket, options.first, tls))).await;
-    let late = if tls.is_some() { TlsError::Late } else { TlsError::Io(timed_out()) };
-    match begun.unwrap_or(Err(late)) {
+    let begun = Box::pin(limit.bound(begin(&socket, options.first, tls))).await;
+    let late = |late| if tls.is_some() { TlsError::Late } else { TlsError::Io(timed_out(late)) };
+    match begun.unwrap_or_else(|over| Err(late(over))) {
         Ok(session) => Ok((Stream { socket, session }, peer)),
         Err(TlsError::Io(error)) if tls.is_none() => Err(DialError::Connect(peer, error)),
         Err(error) => Err(DialError::Tls(peer, error)),
@@ -103,18 +113,18 @@ async fn begin(
     }
 }
 
-async fn connect(upstream: &UpstreamAddr, options: DialOptions<'_>) -> Result<(Socket, Peer), DialError> {
+async fn connect(upstream: &UpstreamAddr, limit: Pin<&mut Deadline>) -> Result<(Socket, Peer), DialError> {
     // All branches but the leanest are boxed: a task is as large as its largest branch.
     match upstream {
-        UpstreamAddr::Ip(addr) => match attempt(*addr, options).await {
+        UpstreamAddr::Ip(addr) => match attempt(*addr, limit).await {
             Ok(stream) => Ok(connected(*addr, stream)),
             Err(error) => Err(DialError::Connect(Peer::from_ip(*addr), error)),
         },
         UpstreamAddr::Name(..) => Err(DialError::Name),
         UpstreamAddr::Unix(path) => {
             let peer = Peer::Unix(Some(path.clone()));
-            let attempt = Box::pin(timeout(options.timeout, UnixStream::connect(path)));
-            match attempt.await.unwrap_or_else(|_| Err(timed_out())) {
+            let attempt = Box::pin(limit.bound(UnixStream::connect(path)));
+            match attempt.await.unwrap_or_else(|late| Err(timed_out(late))) {
                 Ok(stream) => Ok((Socket::Unix(stream), peer)),
                 Err(error) => Err(DialError::Connect(peer, error)),
             }
@@ -126,10 +136,10 @@ fn connected(addr: SocketAddr, stream: Tcp) -> (Socket, Peer) {
     (Socket::Tcp(stream), Peer::from_ip(addr))
 }
 
-async fn attempt(addr: SocketAddr, options: DialOptions<'_>) -> io::Result<Tcp> {
-    timeout(options.timeout, Tcp::connect(addr)).await.unwrap_or_else(|_| Err(timed_out()))
+async fn attempt(addr: SocketAddr, limit: Pin<&mut Deadline>) -> io::Result<Tcp> {
+    limit.bound(Tcp::connect(addr)).await.unwrap_or_else(|late| Err(timed_out(late)))
 }
 
-fn timed_out() -> io::Error {
+fn timed_out(_: Late) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, "no answer in time")
 }

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::timeout;
 
 use super::Socket;
+use super::deadline::within;
 use crate::model::Peer;
 
 impl Socket {
@@ -45,7 +45,7 @@ impl Socket {
         };
         if self.shutdown_write().is_ok() {
             // On a timeout the peer has had its time.
-            drop(timeout(patience, end).await);
+            drop(within(patience, end).await);
         }
     }
 

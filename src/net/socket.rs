@@ -95,6 +95,18 @@ impl Socket {
         poll(&mut fds, Some(&Timespec::default())).is_ok() && hung_up(&fds)
     }
 
+    /// Whether the kernel has something for us that the runtime has not reported yet: bytes, an end, an error, or room to
+    /// write. After a pause of the process that is so for every socket that was used meanwhile.
+    pub(super) fn has_unseen(&self) -> bool {
+        let mut fds = [PollFd::from_borrowed_fd(self.as_fd(), PollFlags::IN | PollFlags::OUT)];
+        if poll(&mut fds, Some(&Timespec::default())).is_err() {
+            return false;
+        }
+        let now = fds[0].revents();
+        let unseen = |flag, interest| now.contains(flag) && self.try_io(interest, || Ok(())).is_err();
+        unseen(PollFlags::IN, Interest::READABLE) || unseen(PollFlags::OUT, Interest::WRITABLE)
+    }
+
     /// Takes the pending error. The kernel reports it once; a later read looks like a clean end.
     pub fn take_error(&self) -> Option<io::Error> {
         match self {

@@ -11,7 +11,7 @@ use super::running::{Retired, Server};
 use super::udp_listeners::{NewUdpListeners, Serves};
 use crate::config::{Binding, Compiled, Plan, Report};
 use crate::model::{Fault, ListenAddr, OnChange, Route, Table};
-use crate::net::StreamListener;
+use crate::net::{Deadline, StreamListener};
 use crate::proxy::listener::{Acceptors, ListenSocket};
 use crate::proxy::route::Listener;
 use crate::tasks::Scope;
@@ -190,7 +190,7 @@ impl Server {
             OnChange::Drain => {
                 let (scope, at_most) = (connections.clone(), route.policy.timeouts.drain);
                 self.root.spawn(async move {
-                    scope.drain(at_most).await;
+                    scope.drain(Deadline::after(at_most)).await;
                 });
             }
         }

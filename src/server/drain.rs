@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::running::Server;
-use crate::net::Inherited;
+use crate::net::{Deadline, Inherited};
 use crate::tasks::Scope;
 
 impl Server {
@@ -51,7 +51,7 @@ impl Server {
         for (at_most, scope) in self.open_scopes() {
             let (scope, cut) = (scope.clone(), cut.clone());
             drains.spawn(async move {
-                cut.fetch_add(scope.drain(at_most).await, Ordering::Relaxed);
+                cut.fetch_add(scope.drain(Deadline::after(at_most)).await, Ordering::Relaxed);
             });
         }
         drains.finished().await;

@@ -7,7 +7,6 @@ mod workers;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use tokio::task::AbortHandle;
@@ -82,11 +81,13 @@ impl Scope {
         self.tracker.is_empty()
     }
 
-    /// Waits until every task has ended or `patience` is over, and kills the rest. Returns how many it killed.
-    pub async fn drain(&self, patience: Duration) -> usize {
+    /// Waits until every task has ended or `late` resolves, and kills the rest. Returns how many it killed.
+    pub async fn drain(&self, late: impl Future<Output = ()>) -> usize {
         self.tracker.close();
-        if tokio::time::timeout(patience, self.tracker.wait()).await.is_ok() {
-            return 0;
+        tokio::select! {
+            biased;
+            () = self.tracker.wait() => return 0,
+            () = late => {}
         }
         let left = self.tracker.len();
         self.kill();

@@ -4,7 +4,7 @@ mod certificates;
 mod close_notify;
 pub mod daemon;
 mod header;
-mod hello;
+pub mod hello;
 mod limits;
 mod networks;
 mod old_certificates;

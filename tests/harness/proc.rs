@@ -84,6 +84,13 @@ impl Process {
         u64::from_str_radix(&status, 16).is_ok_and(|mask| mask & (1 << (signal - 1)) != 0)
     }
 
+    /// Whether it has a thread whose name begins so.
+    pub fn has_thread(self, name: &str) -> bool {
+        let Ok(tasks) = fs::read_dir(format!("/proc/{}/task", self.0)) else { return false };
+        let mut names = tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
+        names.any(|found| found.starts_with(name))
+    }
+
     /// Its resident memory in bytes.
     pub fn memory(self) -> u64 {
         let kib = self.status("VmRSS:");

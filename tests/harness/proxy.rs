@@ -153,6 +153,10 @@ impl<'a> Plan<'a> {
             let says_so = proxy.log().iter().any(|line| line.contains(r#""message":"ready""#));
             says_so && process.catches(libc::SIGTERM) && process.catches(libc::SIGINT)
         });
+        if self.tls.0 || self.tls.1 {
+            // Its files are followed a moment later, by a thread with descriptors of its own.
+            comes_true(Duration::from_secs(5), || process.has_thread("notify-rs"));
+        }
         proxy.ready = process.fds();
         let is_name = |text: &String| text.starts_with(char::is_alphabetic) && !text.starts_with("unix:");
         if self.upstreams.iter().any(is_name) {

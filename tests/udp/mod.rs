@@ -4,7 +4,7 @@ mod edits;
 mod flood;
 mod itself;
 mod limits;
-mod peers;
+pub mod peers;
 mod programs;
 mod proxy_protocol;
 mod quic;

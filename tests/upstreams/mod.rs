@@ -12,5 +12,5 @@ mod network;
 mod programs;
 mod protocols;
 mod resolver;
-mod server;
+pub mod server;
 mod storm;

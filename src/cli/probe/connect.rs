@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::{TcpStream, UnixStream, lookup_host};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::explain;
 use super::steps::{Count, Since, Steps};
 use crate::model::UpstreamAddr;
-use crate::net::itself;
+use crate::net::{self, itself};
 
 /// A stream to the peer.
 pub(super) enum Connected {
@@ -67,7 +67,7 @@ async fn connect(addrs: &[SocketAddr], limit: Duration) -> (Option<TcpStream>, V
 }
 
 async fn within<T>(limit: Duration, task: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    timeout(limit, task).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    net::within(limit, task).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 /// The addresses of a name, in the resolver's order; an address stands for itself. `None`: there are none, and that was

@@ -6,9 +6,10 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split, stdin, stdout};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::steps::{Since, Steps, bytes};
+use crate::net::within;
 
 /// How long input may pause after the peer's FIN before the probe ends. A FIN does not tell a peer that only ended its
 /// side from one that is gone, and a pipe may stay open for ever. A person at a terminal is not kept waiting at all.
@@ -83,7 +84,7 @@ where
     let pause_max = if io::stdin().is_terminal() { Duration::ZERO } else { PAUSE_MAX };
     loop {
         let before = counts.sent.get();
-        match timeout(pause_max, &mut up).await {
+        match within(pause_max, &mut up).await {
             Ok(ended) => return Some(ended),
             Err(_) if counts.sent.get() == before => return None,
             Err(_) => {}

@@ -4,8 +4,8 @@ use std::io::{self, Cursor};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, join, split};
-use tokio::time::timeout;
 
+use crate::net::within;
 use crate::wire::proxy::{self, Addresses, Header, Notes};
 
 /// How long the rest of a header may take. What begins as one, such as an empty line, is a line after that.
@@ -34,7 +34,7 @@ pub(super) async fn take<S: AsyncRead + AsyncWrite>(
     // A quiet client may stay: only what has begun has to go on.
     let mut ended = reader.read_buf(&mut start).await? == 0;
     while !ended && matches!(proxy::parse(&start), Ok(None)) {
-        match timeout(REST, reader.read_buf(&mut start)).await {
+        match within(REST, reader.read_buf(&mut start)).await {
             Ok(read) => ended = read? == 0,
             Err(_) => break,
         }

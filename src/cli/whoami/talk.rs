@@ -6,11 +6,12 @@ use std::time::Duration;
 use tokio::io::{
     AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, BufWriter, copy, sink,
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::header::{self, Told};
 use super::options::Options;
 use crate::model::Peer;
+use crate::net::within;
 
 /// Longest line in bytes, without its end.
 pub(super) const LINE_MAX: usize = 8 * 1024;
@@ -156,7 +157,7 @@ async fn answer_request<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let head = timeout(HEAD_TIME, read_head(&mut stream)).await;
+    let head = within(HEAD_TIME, read_head(&mut stream)).await;
     sleep(options.delay).await;
     let (status, page) = match head {
         Ok(Ok(host)) => ("200 OK", page(&request, host.as_deref(), ends, options)),
@@ -178,7 +179,7 @@ where
     // Closing with unread input makes the kernel send RST, which can destroy the answer on its way (RFC 9112, 9.6).
     stream.shutdown().await?;
     let rest = async { copy(&mut stream.take(DRAIN_MAX), &mut sink()).await };
-    match timeout(DRAIN_TIME, rest).await {
+    match within(DRAIN_TIME, rest).await {
         Ok(drained) => drained.map(drop),
         Err(_) => Ok(()),
     }

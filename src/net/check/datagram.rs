@@ -4,11 +4,11 @@ use std::io;
 use std::net::SocketAddr;
 
 use tokio::net::UdpSocket;
-use tokio::time::{Instant, timeout_at};
 
 use super::finding::{CheckError, Opening};
 use crate::model::{HeaderOn, HealthCheck};
 use crate::net::datagram;
+use crate::net::deadline::within;
 use crate::net::error::{is_local, plain};
 use crate::state::talk::{Due, Silence, Talk};
 
@@ -22,7 +22,6 @@ pub(super) async fn check(
     how: &HealthCheck,
     opening: Opening<'_>,
 ) -> Result<(), CheckError> {
-    let ends = Instant::now() + how.timeout;
     let failed = |error: io::Error| match is_local(&error) {
         true => CheckError::Denied(error),
         false => CheckError::Failed(format!("{upstream}: {}", plain(&error))),
@@ -30,7 +29,8 @@ pub(super) async fn check(
     let socket = datagram::connect_to_check(upstream).map_err(failed)?;
     let mut asked = Asked { socket, opening, headers: 0 };
     let mut talk = Talk::new(&how.steps);
-    let ended = timeout_at(ends, asked.run(&mut talk, how.expects())).await.unwrap_or(Err(Failure::Silence));
+    let ended =
+        within(how.timeout, asked.run(&mut talk, how.expects())).await.unwrap_or(Err(Failure::Silence));
     match ended {
         Ok(()) => Ok(()),
         Err(Failure::Silence) if !how.expects() => Ok(()),

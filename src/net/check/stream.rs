@@ -1,20 +1,20 @@
 //! A check over a connection.
 
 use std::io;
-
-use tokio::time::{Instant, timeout_at};
+use std::pin::pin;
 
 use super::finding::{CheckError, Finding, Opening};
 use crate::model::{HealthCheck, UpstreamAddr};
-use crate::net::dial::DialOptions;
+use crate::net::deadline::Deadline;
+use crate::net::dial::{DialOptions, dial_by};
 use crate::net::error::{is_local, plain};
-use crate::net::{DialError, StreamRef, dial};
+use crate::net::{DialError, StreamRef};
 use crate::state::talk::{Due, Silence, Talk};
 
 pub(super) async fn check(upstream: &UpstreamAddr, how: &HealthCheck, opening: Opening<'_>) -> Finding {
-    let ends = Instant::now() + how.timeout;
+    let mut limit = pin!(Deadline::after(how.timeout));
     let options = DialOptions { timeout: how.timeout, first: opening.header };
-    let mut stream = match dial(upstream, options, opening.tls).await {
+    let mut stream = match dial_by(limit.as_mut(), upstream, options, opening.tls).await {
         Ok((stream, _)) => stream,
         Err(DialError::Connect(_, error)) if is_local(&error) => {
             return Finding { result: Err(CheckError::Denied(error)), connection: None };
@@ -22,7 +22,7 @@ pub(super) async fn check(upstream: &UpstreamAddr, how: &HealthCheck, opening: O
         Err(error) => return Finding::failed(error.to_string()),
     };
     let mut talk = Talk::new(&how.steps);
-    let ended = timeout_at(ends, run(stream.as_ref(), &mut talk)).await.unwrap_or(Err(Silence::Late));
+    let ended = limit.bound(run(stream.as_ref(), &mut talk)).await.unwrap_or(Err(Silence::Late));
     let result = ended.map_err(|why| CheckError::Failed(talk.fault(why)));
     Finding { result, connection: Some(stream) }
 }

@@ -15,9 +15,6 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// Most sockets that one look reports.
-const AT_ONCE: usize = 128;
-
 /// Watches sockets for something to read.
 #[derive(Debug)]
 pub struct Poller {
@@ -31,6 +28,9 @@ pub struct Ready {
 }
 
 impl Ready {
+    /// Most sockets that one look reports.
+    pub const MOST: usize = 128;
+
     /// The number of each readable socket, as passed to [`Poller::add`].
     pub fn numbers(&self) -> impl Iterator<Item = u64> {
         self.numbers.iter().copied()
@@ -70,12 +70,12 @@ impl Poller {
         }
     }
 
-    /// Asks which sockets are readable. Returns whether these are all.
-    fn look(&self, ready: &mut Ready) -> io::Result<bool> {
-        let mut space = [const { MaybeUninit::uninit() }; AT_ONCE];
+    /// Asks which sockets are readable now. Returns whether these are all, or at most [`Ready::MOST`] of them.
+    pub fn look(&self, ready: &mut Ready) -> io::Result<bool> {
+        let mut space = [const { MaybeUninit::uninit() }; Ready::MOST];
         let (events, _) = epoll::wait(self.epoll.get_ref(), &mut space, Some(&Timespec::default()))?;
         ready.numbers.clear();
         ready.numbers.extend(events.iter().map(|event| event.data.u64()));
-        Ok(events.len() < AT_ONCE)
+        Ok(events.len() < Ready::MOST)
     }
 }

@@ -34,6 +34,11 @@ impl<'a> Sockets<'a> {
             Side::Upstream => self.upstream,
         }
     }
+
+    /// Whether either side has something that the relay could not know of yet ([`Socket::has_unseen`]).
+    pub fn have_unseen(self) -> bool {
+        self.client.has_unseen() || self.upstream.has_unseen()
+    }
 }
 
 /// Both ends, each with its TLS session, if any.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::ending::Ending;
-use super::side::Side;
+use super::side::{Side, Sockets};
 use super::traffic::{Moved, Traffic};
 use crate::model::Timeouts;
 use crate::net::Socket;
@@ -23,8 +23,10 @@ const NOT_READING: Duration = Duration::from_millis(50);
 const NOT_READING_THE_END: Duration = Duration::from_secs(100);
 /// How long a reset waits for a peer that acknowledges nothing more.
 const NOT_ANSWERING: Duration = Duration::from_secs(3);
-/// Time between two looks at the send queue.
+/// Time between two looks at the send queue, or at what the runtime has not reported yet.
 const LOOK: Duration = Duration::from_millis(10);
+/// How many looks an expired timeout waits for the runtime to report what the sockets have.
+const LOOKS: u32 = 300;
 
 const ALIVE: u8 = 0;
 const RESET: u8 = 1;
@@ -189,9 +191,11 @@ impl<'a> RelayState<'a> {
         self.ending_of(side)
     }
 
-    /// Resolves when the idle or the half-close timeout is over. Never, if neither is set.
-    pub(super) async fn silent(&self, timeouts: &Timeouts) -> Ending {
+    /// Resolves when the idle or the half-close timeout is over. Never, if neither is set. After a pause of the process
+    /// (see `deadline`) it first lets the relay move what the sockets have.
+    pub(super) async fn silent(&self, timeouts: &Timeouts, sockets: Sockets<'_>) -> Ending {
         let Some(clock) = &self.clock else { return std::future::pending().await };
+        let mut looks = 0;
         loop {
             let last = clock.start + Duration::from_millis(clock.last.load(Ordering::Relaxed));
             let half_closed = self.first_fin.load(Ordering::Relaxed) != 0;
@@ -200,8 +204,15 @@ impl<'a> RelayState<'a> {
             let idle = timeouts.idle.map(|t| (last + t, Ending::Idle));
             let due = [half_close, idle].into_iter().flatten().min_by_key(|(at, _)| *at);
             match due {
-                Some((at, ending)) if Instant::now() >= at => return ending,
-                Some((at, _)) => sleep_until(self.next_look(at, timeouts, half_closed)).await,
+                Some((at, _)) if Instant::now() < at => {
+                    looks = 0;
+                    sleep_until(self.next_look(at, timeouts, half_closed)).await;
+                }
+                Some((_, ending)) if looks == LOOKS || !sockets.have_unseen() => return ending,
+                Some(_) => {
+                    looks += 1;
+                    sleep(LOOK).await;
+                }
                 // Only `half_close` is set, and there is no FIN yet: look again after one period. A FIN within it has
                 // its end later.
                 None => sleep(timeouts.half_close.unwrap_or(Duration::MAX)).await,
@@ -237,19 +248,21 @@ async fn progress(
     done: impl Fn() -> bool,
 ) {
     let mut best: Option<i128> = None;
-    let mut since = Instant::now();
+    // Counts looks, not time: a peer cannot read while the machine stands still.
+    let mut waited = Duration::ZERO;
     while !done() {
         let queue = unsent(socket);
         let taken = i128::from(written()) - i128::from(queue.held);
         if best.is_none_or(|best| taken > best) {
             best = Some(taken);
-            since = Instant::now();
+            waited = Duration::ZERO;
         }
         let answers = queue.held == 0 || queue.peer_does_not_read();
         let limit = if answers { not_reading } else { not_reading.max(NOT_ANSWERING) };
-        if since.elapsed() >= limit {
+        if waited >= limit {
             return;
         }
         sleep(LOOK).await;
+        waited += LOOK;
     }
 }

@@ -33,7 +33,7 @@ impl<'a> Watches<'a> {
     pub fn new(state: &'a RelayState<'a>, sockets: Sockets<'a>, timeouts: &'a Timeouts) -> Self {
         let timed = timeouts.idle.is_some() || timeouts.half_close.is_some();
         let silence: Watch<'a> = timed.then(|| {
-            let watch = async move { Some(state.silent(timeouts).await) };
+            let watch = async move { Some(state.silent(timeouts, sockets).await) };
             Box::pin(watch) as Pin<Box<dyn Future<Output = Option<Ending>> + Send + 'a>>
         });
         Watches { state, sockets, timeouts, ends: [None, None], silence, answer: None, answered: 0 }

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::model::{OnDown, OnVanish, Outcome, Peer, Policy};
+use crate::net::Deadline;
 use crate::proxy::route::Candidate;
 
 /// What can cut a connection: its upstream's health, its address, and its age.
@@ -18,8 +19,15 @@ pub(super) struct CutSignal {
     /// chosen. `None`: that count is not watched.
     downs: [Option<(watch::Receiver<u64>, u64)>; 2],
     address: Option<Address>,
-    /// How long it may live from now on, drain included.
-    life: Option<Duration>,
+    life: Option<Life>,
+}
+
+/// How long a connection may live from now on.
+#[derive(Clone, Copy, Debug)]
+struct Life {
+    age: Duration,
+    /// How long it then has to end by itself.
+    drain: Duration,
 }
 
 /// How often an upstream had been found gone or down when it was chosen.
@@ -67,7 +75,7 @@ impl CutSignal {
             }
             _ => None,
         };
-        let life = policy.timeouts.max_age.map(|age| life(age, policy.timeouts.drain));
+        let life = policy.timeouts.max_age.map(|age| Life::of(age, policy.timeouts.drain));
         let signal = CutSignal { downs, address, life };
         (signal.downs[0].is_some() || signal.address.is_some() || life.is_some()).then(|| Box::new(signal))
     }
@@ -84,19 +92,22 @@ impl CutSignal {
     }
 }
 
-/// A time from 0.9 to 1.1 times the age, then a drain that ends within its last tenth. Connections that began together,
-/// such as after a restart, do not all begin anew together.
-fn life(age: Duration, drain: Duration) -> Duration {
-    let up_to = |most: Duration| most.mul_f64(fastrand::f64());
-    let age = (age - age / 10).saturating_add(up_to(age / 5));
-    age.saturating_add(drain - drain / 10).saturating_add(up_to(drain / 10))
+impl Life {
+    /// An age from 0.9 to 1.1 times this one, then a drain that ends within its last tenth. Connections that began
+    /// together, such as after a restart, do not all begin anew together.
+    fn of(age: Duration, drain: Duration) -> Life {
+        let up_to = |most: Duration| most.mul_f64(fastrand::f64());
+        Life {
+            age: (age - age / 10).saturating_add(up_to(age / 5)),
+            drain: (drain - drain / 10).saturating_add(up_to(drain / 10)),
+        }
+    }
 }
 
-async fn ages(life: Option<Duration>) {
-    match life {
-        Some(life) => sleep(life).await,
-        None => pending().await,
-    }
+async fn ages(life: Option<Life>) {
+    let Some(Life { age, drain }) = life else { return pending().await };
+    sleep(age).await;
+    Deadline::after(drain).await;
 }
 
 async fn goes_down(downs: &mut Option<(watch::Receiver<u64>, u64)>) {
@@ -114,7 +125,7 @@ async fn vanishes(address: &mut Option<Address>) {
     if of_name.wait_for(gone).await.is_err() {
         return pending().await;
     }
-    sleep(*after).await;
+    Deadline::after(*after).await;
 }
 
 #[cfg(test)]
@@ -124,6 +135,8 @@ mod tests {
     #[test]
     fn lives_are_spread_over_a_fifth_of_the_age_and_a_tenth_of_the_drain() {
         let seconds = Duration::from_secs;
+        let all = |life: Life| life.age.saturating_add(life.drain);
+        let life = |age, drain| all(Life::of(age, drain));
         let lives: Vec<Duration> = (0..10_000).map(|_| life(seconds(1000), seconds(100))).collect();
         let (least, most) = (lives.iter().min().unwrap(), lives.iter().max().unwrap());
         assert!(seconds(990) <= *least && *least < seconds(1010), "{least:?}");

@@ -2,13 +2,13 @@
 
 use std::io;
 use std::mem::take;
+use std::pin::pin;
 use std::time::Duration;
-
-use tokio::time::{Instant, timeout_at};
 
 use super::client::Client;
 use super::preamble::{Preamble, hello};
 use crate::model::{Outcome, ProxyVersion};
+use crate::net::Deadline;
 use crate::net::tls::{self, Session, TlsError};
 use crate::proxy::record::RecordGuard;
 use crate::proxy::route::LiveRoute;
@@ -47,13 +47,13 @@ async fn handshake(
     // Its files were read before the route started.
     let acceptor = live.acceptor.as_ref().ok_or(Outcome::Internal)?.load_full();
     let policy = &live.route.policy;
-    let (socket, deadline) = (&client.socket.socket, Instant::now() + policy.timeouts.sniff);
+    let (socket, mut limit) = (&client.socket.socket, pin!(Deadline::after(policy.timeouts.sniff)));
     if preamble.hello.is_none() && policy.proxy_protocol.send == Some(ProxyVersion::V2) {
         // The PROXY header to the upstream repeats what the client asks for.
-        preamble.hello = hello(socket, &mut preamble.first, deadline).await?;
+        preamble.hello = hello(socket, &mut preamble.first, limit.as_mut()).await?;
     }
     let first = take(&mut preamble.first);
-    let accepted = timeout_at(deadline, tls::accept(socket, &acceptor, first)).await;
+    let accepted = limit.bound(tls::accept(socket, &acceptor, first)).await;
     let accepted = accepted.unwrap_or(Err(TlsError::Late));
     accepted.map(Box::new).map_err(|error| failed(&error, &mut client.guard))
 }

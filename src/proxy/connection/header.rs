@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use tokio::time::timeout;
-
 use super::preamble::Preamble;
 use crate::model::{Outcome, Peer, ProxyVersion};
-use crate::net::{Socket, StreamRef};
+use crate::net::{Late, Socket, StreamRef, within};
 use crate::proxy::record::RecordGuard;
 use crate::proxy::route::LiveRoute;
 use crate::wire::client_hello::ClientHello;
@@ -48,7 +46,7 @@ pub(super) async fn send(
         return Ok(());
     }
     // The kernel's send buffer takes this at once, unless it was made very small.
-    let sent = timeout(at_most, upstream.send_all(bytes));
+    let sent = within(at_most, upstream.send_all(bytes));
     let sent = tokio::select! {
         biased;
         sent = sent => sent,
@@ -57,7 +55,7 @@ pub(super) async fn send(
     match sent {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(Outcome::UpstreamReset),
-        Err(_) => Err(Outcome::UpstreamLost),
+        Err(Late) => Err(Outcome::UpstreamLost),
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::sleep;
 
 use super::attempt::ForClient;
 use super::walk::{Dialed, walk};
 use crate::model::Outcome;
+use crate::net::within;
 use crate::proxy::record::RecordGuard;
 use crate::proxy::route::LiveRoute;
 
@@ -21,7 +22,6 @@ pub(super) async fn until_back(
     failed: Outcome,
     guard: &mut RecordGuard,
 ) -> Result<Dialed, Outcome> {
-    let ends = Instant::now() + at_most;
     // Subscribe before the first try, so that nothing is missed.
     let (mut served, mut news) = (live.held.subscribe(), live.news());
     let Ok(_place) = live.held.places.try_acquire() else {
@@ -56,5 +56,5 @@ pub(super) async fn until_back(
             }
         }
     };
-    timeout_at(ends, connected).await.unwrap_or(Err(failed))
+    within(at_most, connected).await.unwrap_or(Err(failed))
 }

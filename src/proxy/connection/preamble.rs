@@ -2,14 +2,13 @@
 //! upstream: whatever follows a header is sent first.
 
 use std::io;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-
-use tokio::time::{Instant, timeout_at};
 
 use super::client::Client;
 use crate::model::{AcceptProxy, Outcome, Peer};
-use crate::net::Socket;
 use crate::net::tls::Session;
+use crate::net::{Deadline, Late, Socket};
 use crate::proxy::record::RecordGuard;
 use crate::proxy::route::{Frontend, LiveRoute, SniRouter};
 use crate::wire::client_hello::{ClientHello, Progress, Sniffer};
@@ -60,9 +59,11 @@ pub(super) async fn route(
 ) -> Result<Arc<LiveRoute>, Outcome> {
     match (&*client.frontend, preamble) {
         (Frontend::Sni(router), Some(preamble)) => {
-            let deadline = Instant::now() + client.frontend.policy().timeouts.sniff;
-            let socket = &client.socket.socket;
-            Box::pin(choose(router, socket, preamble, deadline, &mut client.guard)).await
+            let (socket, time) = (&client.socket.socket, client.frontend.policy().timeouts.sniff);
+            let chosen = async {
+                choose(router, socket, preamble, pin!(Deadline::after(time)), &mut client.guard).await
+            };
+            Box::pin(chosen).await
         }
         (frontend, _) => Ok(frontend.first().clone()),
     }
@@ -72,7 +73,7 @@ async fn choose(
     router: &SniRouter,
     socket: &Socket,
     preamble: &mut Preamble,
-    deadline: Instant,
+    mut limit: Pin<&mut Deadline>,
     guard: &mut RecordGuard,
 ) -> Result<Arc<LiveRoute>, Outcome> {
     let mut sniffer = Sniffer::default();
@@ -90,7 +91,7 @@ async fn choose(
             Progress::Other => break (router.rest(), "the client does not begin TLS".to_owned()),
             Progress::More => {}
         }
-        match more(socket, &mut preamble.first, deadline).await {
+        match more(socket, &mut preamble.first, limit.as_mut()).await {
             More::Bytes => {}
             More::Failed(outcome) => return Err(outcome),
             // The client has half-closed, and may still wait for an answer.
@@ -110,7 +111,7 @@ async fn choose(
 pub(super) async fn hello(
     socket: &Socket,
     first: &mut Vec<u8>,
-    deadline: Instant,
+    mut limit: Pin<&mut Deadline>,
 ) -> Result<Option<ClientHello>, Outcome> {
     let mut sniffer = Sniffer::default();
     loop {
@@ -119,7 +120,7 @@ pub(super) async fn hello(
             Progress::Other => return Ok(None),
             Progress::More => {}
         }
-        match more(socket, first, deadline).await {
+        match more(socket, first, limit.as_mut()).await {
             More::Bytes => {}
             More::Failed(outcome) => return Err(outcome),
             More::End | More::Late => return Ok(None),
@@ -146,7 +147,7 @@ async fn header(
     guard: &mut RecordGuard,
     first: &mut Vec<u8>,
 ) -> Result<Header, Outcome> {
-    let deadline = Instant::now() + accept.timeout;
+    let mut limit = pin!(Deadline::after(accept.timeout));
     loop {
         match proxy::parse(first) {
             Ok(Some((header, length))) => {
@@ -159,7 +160,7 @@ async fn header(
                 return Err(Outcome::BadHeader);
             }
         }
-        match more(socket, first, deadline).await {
+        match more(socket, first, limit.as_mut()).await {
             More::Bytes => {}
             More::Failed(outcome) => return Err(outcome),
             // A load balancer's health check looks like this.
@@ -186,14 +187,14 @@ enum More {
     Failed(Outcome),
 }
 
-async fn more(socket: &Socket, bytes: &mut Vec<u8>, deadline: Instant) -> More {
-    match timeout_at(deadline, socket.recv_into(bytes)).await {
+async fn more(socket: &Socket, bytes: &mut Vec<u8>, limit: Pin<&mut Deadline>) -> More {
+    match limit.bound(socket.recv_into(bytes)).await {
         Ok(Ok(0)) => More::End,
         Ok(Ok(_)) => More::Bytes,
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => {
             More::Failed(Outcome::ClientReset)
         }
         Ok(Err(_)) => More::Failed(Outcome::ClientLost),
-        Err(_) => More::Late,
+        Err(Late) => More::Late,
     }
 }

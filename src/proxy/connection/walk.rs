@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::attempt::{Connection, ForClient, note_failed};
 use super::cut::{CutSignal, DownCount};
@@ -11,7 +11,7 @@ use super::race::race;
 use crate::model::Outcome;
 use crate::net::dial::DialOptions;
 use crate::net::relay::Side;
-use crate::net::{Socket, Stream};
+use crate::net::{Deadline, Socket, Stream};
 use crate::proxy::record::{Connected, RecordGuard};
 use crate::proxy::route::{Candidates, LEADS_BACK, LiveRoute};
 use crate::state::{Load, Step, Walk};
@@ -143,6 +143,6 @@ async fn early_reset(client: &Socket, upstream: &Socket) -> Option<Side> {
         biased;
         seen = upstream.stirs() => seen.is_err().then_some(Side::Upstream),
         seen = client.stirs() => seen.is_err().then_some(Side::Client),
-        () = sleep(EARLY) => None,
+        () = Deadline::at_once(EARLY) => None,
     }
 }

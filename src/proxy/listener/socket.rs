@@ -130,7 +130,8 @@ impl ListenSocket {
     pub async fn close(&self) {
         let closing = lock(&self.tasks).closing.take();
         if let Some(closing) = closing {
-            closing.drain(Duration::ZERO).await;
+            closing.kill();
+            closing.finished().await;
         }
         self.shut().await;
         self.listener.close();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::access::Access;
 use super::candidates::{Candidate, Candidates, Entry};
@@ -17,6 +17,7 @@ use super::registry::RouteRegistry;
 use super::state::RouteState;
 use crate::config::Binding;
 use crate::model::{AcceptProxy, Peer, Route, UpstreamAddr, UpstreamEntry, WhenFull};
+use crate::net::within;
 use crate::proxy::upstream::{
     EndpointKey, LiveAcceptor, LiveConnector, Name, OwnHeader, RunningCheck, TlsKey, Upstreams,
 };
@@ -264,7 +265,7 @@ impl LiveRoute {
             {}
         };
         // On timeout, take what there is now.
-        drop(timeout(at_most, wait).await);
+        drop(within(at_most, wait).await);
         self.candidates()
     }
 

@@ -2,6 +2,7 @@
 //! sessions, and waits for none of them.
 
 mod drops;
+mod expiry;
 mod header;
 mod listener;
 mod serve;

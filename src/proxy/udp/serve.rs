@@ -66,7 +66,7 @@ pub async fn serve(listener: Arc<UdpListener>, shared: Arc<Shared>) {
             () = listener.signal.changed.notified() => changed = true,
             at = ended(&mut route_ends) => sessions.cut(&route_ends.swap_remove(at).live),
             () = heard(&mut news) => sessions.look_again(),
-            () = timer.as_mut(), if waits => sessions.expire(),
+            () = timer.as_mut(), if waits => sessions.expire(&mut ready),
             event = listener.poller.wait(&mut ready) => match event {
                 Ok(()) => sessions.turn(&ready),
                 Err(_) => sleep(PAUSE).await,

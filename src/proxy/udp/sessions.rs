@@ -29,13 +29,15 @@ thread_local! {
 
 /// The sessions of one listener.
 pub(super) struct UdpSessions {
-    listener: Arc<UdpListener>,
+    pub(super) listener: Arc<UdpListener>,
     shared: Arc<Shared>,
     live: Option<Arc<LiveRoute>>,
-    flows: Flows<Session>,
+    pub(super) flows: Flows<Session>,
     /// Sockets that may have more than was read from them.
     more: Vec<u64>,
-    now: Instant,
+    pub(super) now: Instant,
+    /// Since when the end of sessions waits for a flood to be read. `None`: it does not wait.
+    pub(super) flooded: Option<Instant>,
     /// Scratch space for datagrams with headers.
     headed: Vec<u8>,
 }
@@ -45,7 +47,16 @@ impl UdpSessions {
     pub(super) fn new(listener: Arc<UdpListener>, shared: Arc<Shared>) -> UdpSessions {
         // No event reports what arrived before the listener was served, so read it first.
         let (flows, more) = (Flows::default(), vec![LISTENER]);
-        UdpSessions { listener, shared, live: None, flows, more, now: now(), headed: Vec::new() }
+        UdpSessions {
+            listener,
+            shared,
+            live: None,
+            flows,
+            more,
+            now: now(),
+            flooded: None,
+            headed: Vec::new(),
+        }
     }
 
     /// Sets the route of new sessions. Returns whether it is another one.
@@ -314,16 +325,6 @@ impl UdpSessions {
         }
     }
 
-    /// Ends the sessions that have timed out.
-    pub(super) fn expire(&mut self) {
-        self.now = now();
-        while let Some(ended) = self.flows.expire(self.now) {
-            let unanswered = ended.stage == Stage::Asking;
-            self.record(ended, if unanswered { Outcome::Unanswered } else { Outcome::Idle });
-        }
-        self.listener.drops.tell(&self.listener.addr, false);
-    }
-
     /// Ends the sessions of a live route.
     pub(super) fn cut(&mut self, live: &Arc<LiveRoute>) {
         self.now = now();
@@ -369,7 +370,7 @@ impl UdpSessions {
 
     /// Writes the record. The session belongs to its scope until then: whoever waits for the scope may end the process
     /// next.
-    fn record(&self, mut ended: Ended<Session>, outcome: Outcome) {
+    pub(super) fn record(&self, mut ended: Ended<Session>, outcome: Outcome) {
         let record = session::record(&mut ended, &self.listener.addr, outcome, self.now);
         let session = &ended.state;
         self.shared.open.remove(record.id);
@@ -394,6 +395,6 @@ fn header(session: &Session, ends: &Ends, listener: &UdpListener, shared: &Share
 }
 
 /// The time, read once for many datagrams.
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }

@@ -1,11 +1,12 @@
 //! One upstream address of the running proxy, and attempts at it.
 
 use std::fmt;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::news::UpstreamNews;
@@ -13,9 +14,9 @@ use super::own_header::OwnHeader;
 use super::tls::{TlsKey, TlsTo};
 use crate::model::{HealthCheck, Peer, Protocol, UpstreamAddr, units};
 use crate::net::check::Opening;
-use crate::net::dial::{DialOptions, DialTls};
+use crate::net::dial::{DialOptions, DialTls, dial_by};
 use crate::net::tls::TlsConnector;
-use crate::net::{DialError, Finding, PARTING, Stream, check, dial, is_gone, is_local};
+use crate::net::{Deadline, DialError, Finding, PARTING, Stream, check, is_gone, is_local};
 use crate::state::health::{Change, Evidence, Standing};
 use crate::state::{Attempt, Failure, Load, LogOnce, Upstream};
 
@@ -129,13 +130,12 @@ impl Endpoint {
     /// Waits for a permit and dials, both within the timeout of one attempt. Does not update the health.
     pub async fn dial(&self, trial: bool, options: DialOptions<'_>) -> Result<(Stream, Peer), AttemptError> {
         let begun = Instant::now();
-        let ends = begun + options.timeout;
-        let _permit = self.turn(trial, ends).await?;
+        let mut limit = pin!(Deadline::after(options.timeout));
+        let _permit = self.turn(trial, limit.as_mut()).await?;
         let waited = begun.elapsed();
-        let timeout = ends.saturating_duration_since(Instant::now());
         let connector = self.tls.as_ref().map(|tls| tls.connector.load_full());
         let tls = self.tls(connector.as_deref());
-        match dial(self.state.addr(), DialOptions { timeout, ..options }, tls).await {
+        match dial_by(limit, self.state.addr(), options, tls).await {
             Ok(connected) => Ok(connected),
             // An attempt that had less than its full time says nothing about the upstream.
             Err(_) if waited > options.timeout / 8 && begun.elapsed() >= options.timeout => {
@@ -176,13 +176,17 @@ impl Endpoint {
         check(self.state.addr(), self.key.protocol, how, opening).await
     }
 
-    async fn turn(&self, trial: bool, ends: Instant) -> Result<SemaphorePermit<'_>, AttemptError> {
+    async fn turn(
+        &self,
+        trial: bool,
+        limit: Pin<&mut Deadline>,
+    ) -> Result<SemaphorePermit<'_>, AttemptError> {
         let down = !trial && self.state.standing(Instant::now().into_std()) == Standing::Down;
         let slots = if down { &self.narrow } else { &self.wide };
         if let Ok(permit) = slots.try_acquire() {
             return Ok(permit);
         }
-        match timeout_at(ends, slots.acquire()).await {
+        match limit.bound(slots.acquire()).await {
             Ok(Ok(permit)) => Ok(permit),
             // The semaphore is never closed.
             Ok(Err(_)) | Err(_) => Err(AttemptError::Queue),

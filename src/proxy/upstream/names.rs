@@ -9,11 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use super::context::Context;
 use crate::model::units;
+use crate::net::within;
 use crate::state::names::{self, News};
 use crate::state::{Answers, lock};
 use crate::tasks::Scope;
@@ -156,7 +157,7 @@ async fn keep(known: Arc<Known>, context: Arc<Context>) {
 async fn look_up(known: &Known, context: &Context) -> io::Result<Vec<IpAddr>> {
     let begun = Instant::now();
     let mut found = pin!(context.resolver.look_up(&known.host, &context.scope));
-    if let Ok(found) = timeout(SLOW, &mut found).await {
+    if let Ok(found) = within(SLOW, &mut found).await {
         return found;
     }
     let name = &known.host;

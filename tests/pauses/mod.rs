@@ -1,0 +1,45 @@
+//! R7: the process stands still for longer than a deadline (a paused container or machine, or SIGSTOP). Whoever has spoken
+//! meanwhile has spoken in time.
+mod datagrams;
+mod hellos;
+mod relay;
+mod upstreams;
+
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::harness::instance::Portway;
+use crate::harness::{pass, until};
+
+/// Longer than [`DEADLINE`], wherever in it the process stops.
+const PAUSE: Duration = Duration::from_secs(4);
+/// The deadlines of these tests, as files have them; long enough for a busy machine to get through the preparations.
+const DEADLINE: &str = "3s";
+
+/// Stops a process, and lets it go on after [`PAUSE`]. It sees only then what `meanwhile` does.
+fn paused(process: u32, meanwhile: impl FnOnce()) {
+    paused_for(PAUSE, process, meanwhile);
+}
+
+fn paused_for(time: Duration, process: u32, meanwhile: impl FnOnce()) {
+    let pid = Pid::from_raw(process.cast_signed()).unwrap();
+    kill_process(pid, Signal::STOP).unwrap();
+    until("every thread stands still", || {
+        let tasks = std::fs::read_dir(format!("/proc/{process}/task")).unwrap().flatten();
+        let mut stats = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok());
+        stats.all(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')))
+    });
+    meanwhile();
+    pass(time);
+    kill_process(pid, Signal::CONT).unwrap();
+}
+
+/// Waits until it holds so many sockets more than before: it has accepted, or dialled.
+fn has_sockets(portway: &Portway, before: usize, more: usize) {
+    until("it has the sockets", || sockets(portway) >= before + more);
+}
+
+fn sockets(portway: &Portway) -> usize {
+    portway.descriptors().get("socket").copied().unwrap_or_default()
+}
