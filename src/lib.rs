@@ -51,6 +51,8 @@
 //! * **Bulk data goes through kernel pipes** (`splice`), from a bounded pool: an unprivileged user gets 1,024 full-size
 //!   pipes. Without a free one the relay copies.
 //! * **No eBPF sockmap.** On Linux 6.18 it lost data before a FIN in 5 of 12 runs, and it has no backpressure.
+//! * **A pause of the process uses up no time limit** ([`net::deadline`]). When a limit is over, the sockets are looked at once
+//!   more: whoever has spoken while a container was frozen or a machine slept has spoken in time.
 //! * **Polls find edits, events only make them faster** ([`files`]): network file systems and bind mounts send no events.
 //! * **hyper for the admin endpoint.** It is not on the path of a client's bytes, and many people test its parser.
 //! * **The log never blocks a connection** ([`sink`]): its queue is bounded, and it counts the lines that it lost.

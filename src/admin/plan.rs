@@ -7,7 +7,7 @@ use super::api::{DescriptorBudget, KeyChange, ListenerProbe, Plan, PlannedRoute,
 use super::probes;
 use super::rights::Shown;
 use super::units::{count, seconds};
-use crate::config::{self, Compiled, Report, key_changes};
+use crate::config::{self, Compiled, Report, access_changes, key_changes};
 use crate::files;
 use crate::model::{Fault, OnChange, Route};
 use crate::server::Handle;
@@ -123,6 +123,10 @@ fn settings(dry_run: &DryRun) -> Vec<KeyChange> {
         let to = if from == to { format!("{to}, with another text") } else { to };
         changes.push(KeyChange { key, from, to });
     }
+    for (addr, old, new) in plan.access() {
+        let keys = access_changes(old, new);
+        changes.extend(keys.map(|(key, from, to)| KeyChange { key: format!("{key} of {addr}"), from, to }));
+    }
     let mut note = |section: &str, key: &str, from: String, to: String| {
         if from != to {
             changes.push(KeyChange { key: format!("{section}.{key}"), from, to });
@@ -139,14 +143,14 @@ fn settings(dry_run: &DryRun) -> Vec<KeyChange> {
         }
     }
     if let Some(new) = &plan.admin {
-        let none = || ["listen", "token", "read_token"].map(|key| (key, "none".to_owned()));
+        let none = || ["listen", "token", "read_token", "mode", "group"].map(|key| (key, "none".to_owned()));
         let entries = |admin: &Option<crate::model::AdminSettings>| {
             admin.as_ref().map_or_else(none, |admin| admin.entries())
         };
         let secrets = |admin: &Option<crate::model::AdminSettings>| {
             admin
                 .as_ref()
-                .map(|admin| [None, admin.token.clone(), admin.read_token.clone()])
+                .map(|admin| [None, admin.token.clone(), admin.read_token.clone(), None, None])
                 .unwrap_or_default()
         };
         let other = secrets(admin).into_iter().zip(secrets(new)).map(|(old, new)| old != new);

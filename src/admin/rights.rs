@@ -150,7 +150,7 @@ mod tests {
     use hyper::Method;
 
     use super::*;
-    use crate::model::Secret;
+    use crate::model::{Secret, SocketAccess};
 
     const TOKEN: &str = "0123456789abcdef";
     const READ: &str = "fedcba9876543210";
@@ -159,6 +159,7 @@ mod tests {
         let listen = listen.parse::<crate::model::ListenSpec>().unwrap().at(0);
         AdminSettings {
             listen,
+            access: SocketAccess::OWNER,
             token: token.then(|| Secret::new(TOKEN)),
             read_token: read.then(|| Secret::new(READ)),
         }

@@ -126,7 +126,7 @@ impl Proxy {
                 Ok(Admin::new(At::from(text.as_str()), token.or_else(of_file)))
             }
             None => {
-                let AdminSettings { listen, token: of_file, read_token } = of_file(&self.config)?;
+                let AdminSettings { listen, token: of_file, read_token, access: _ } = of_file(&self.config)?;
                 let at = match listen {
                     ListenAddr::Unix(path) => At::Unix(path),
                     ListenAddr::Ip(mut addr) => {

@@ -7,7 +7,7 @@ use super::config_file::{self, ConfigFile};
 use super::output::{colour, say};
 use super::progress::patiently;
 use crate::config::{self, Compiled, Report};
-use crate::server::{credentials, lists};
+use crate::server::{access, credentials, lists};
 
 /// Reads a file, or with `-` standard input, and shows every fault in it; nothing is started.
 #[derive(Debug, clap::Args)]
@@ -24,7 +24,8 @@ impl Args {
         let name = config_file::name(&path);
         let compiled = patiently("reading", || -> Result<(Compiled, Vec<String>), Report> {
             let compiled = config_file::read(&path).and_then(|text| config::compile(&name, &text))?;
-            let (_, read) = Report::both(lists::read(&compiled), credentials::read(&compiled))?;
+            let files = Report::both(lists::read(&compiled), credentials::read(&compiled));
+            let (_, (_, read)) = Report::both(access::check(&compiled), files)?;
             let notices: Vec<String> = read.iter().flat_map(|read| read.notices()).collect();
             Ok((compiled, notices))
         });

@@ -22,6 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::model::{ListenAddr, units};
 use crate::net::Deadline;
+use crate::server::orphans::Orphans;
 use crate::tasks::Scope;
 
 mod accept;
@@ -88,6 +89,7 @@ pub fn run(args: Args) -> ExitCode {
 async fn serve(options: Options) -> Result<(), BindError> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    let mut orphans = Orphans::listen()?;
     let whoami = Whoami::bind(options)?;
     let mut stdout = io::stdout().lock();
     // Nobody needs to read it.
@@ -99,6 +101,7 @@ async fn serve(options: Options) -> Result<(), BindError> {
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
+        never = orphans.reap() => match never {},
     }
     accepting.kill();
     accepting.finished().await;

@@ -3,18 +3,19 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::listeners::{Access, NameOrNumber};
 use super::place::{self, Place};
 use super::placed::{At, Placed};
 use super::read::address;
 use super::table_schema::typed_table;
 use super::values::Text;
-use crate::model::{AdminSettings, Fault, ListenSpec, Secret};
+use crate::model::{AdminSettings, Fault, ListenSpec, Secret, SocketAccess};
 
 /// `[admin]`: the endpoint that shows and controls the running proxy. Without it there is none.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Admin {
-    /// "unix:/path" (mode 0600: who may open it may do everything), a loopback address with its port, or with a `token` any
+    /// "unix:/path" (who may connect to it may do everything), a loopback address with its port, or with a `token` any
     /// address.
     #[schemars(required, extend("examples" = ["unix:/run/portway/admin.sock"]))]
     listen: Option<Text>,
@@ -24,6 +25,12 @@ pub(super) struct Admin {
     /// Who shows it may read. Without it reading needs the `token`, and on a loopback address nothing.
     #[schemars(extend("examples" = ["b8HjM4yQc6RfD1gK"]))]
     read_token: Option<Text>,
+    /// The mode of the Unix socket's file, in octal digits. Without it "0600", with a `group` "0660".
+    #[schemars(regex(pattern = "^0?[0-7]{3}$"), extend("examples" = ["0660"]))]
+    mode: Option<Text>,
+    /// The group of the Unix socket's file: its name or its number.
+    #[schemars(extend("examples" = ["ops"]))]
+    group: Option<NameOrNumber>,
 }
 
 typed_table!(Admin);
@@ -43,14 +50,16 @@ pub(super) fn read(place: Place<'_>, faults: &mut Vec<Placed>) -> Option<(AdminS
         );
         faults.push(Placed::new(place.header(), fault));
     }
+    let said = Access { mode: typed.mode, group: typed.group };
     let listen: At<ListenSpec> =
         address(place, "listen", &typed.listen?, place.table.get("listen")?, faults)?;
+    let access = said.read(place, &listen.value, &SocketAccess::OWNER, faults);
     if listen.value.count() != 1 {
         let fault = Fault::new("the admin endpoint has one port", "write one port instead of a range");
         faults.push(Placed::new(listen.at, fault));
         return None;
     }
-    let settings = AdminSettings { listen: listen.value.at(0), token, read_token };
+    let settings = AdminSettings { listen: listen.value.at(0), access, token, read_token };
     if !settings.is_local() && !place.table.contains_key("token") {
         let fault = Fault::new(
             "who can reach this address could read and change everything",

@@ -13,7 +13,7 @@ use super::placed::{At, Placed};
 use super::report::Report;
 use super::route::{self, Draft};
 use super::unknown::{self, Table as Kind};
-use super::{admin, cross, document, keys, log, process_limits, widths};
+use super::{admin, cross, document, keys, listeners, log, process_limits, widths};
 use crate::model::{AdminSettings, Fault, ListenAddr, ListenSpec, Policy, Table};
 
 /// A file that compiled, and where in its text each listener stands.
@@ -81,6 +81,7 @@ pub fn compile(name: &str, text: &[u8]) -> Result<Compiled, Report> {
     widths::check(&drafts, &mut faults);
     // What is not served meets no other route.
     disabled.iter().for_each(|draft| cross::check(std::slice::from_ref(draft), &mut faults));
+    table.sockets = listeners::sockets(drafts.iter().flat_map(|draft| &draft.sockets), &mut faults);
     if !syntax.is_empty() {
         faults = document::without_echoes(&document, &syntax, faults);
         faults.extend(syntax);

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::listeners::Listeners;
 use super::table_schema::typed_table;
 use super::upstreams::Upstreams;
 use super::values::{List, Text};
@@ -19,9 +20,9 @@ pub(super) struct Own {
     #[schemars(extend("default" = true, "examples" = [false]))]
     pub enabled: Option<bool>,
     /// The address that clients connect to: "8080" (every interface, IPv4 and IPv6), "127.0.0.1:8080", "[::1]:8080",
-    /// "0.0.0.0:7000-7009" or "unix:/path".
+    /// "0.0.0.0:7000-7009" or "unix:/path"; or a table with such an `address`.
     #[schemars(required, extend("examples" = ["127.0.0.1:8080"]))]
-    pub listen: Option<List>,
+    pub listen: Option<Listeners>,
     /// Where the route forwards to: "name:5432", "10.0.0.7:5432", "[::1]:5432", a range of as many ports as `listen` has,
     /// or "unix:/path"; or a table with such an `address`. Of several, `balance` chooses.
     #[schemars(required, extend("examples" = ["db.internal:5432"]))]

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use super::keys;
 use crate::model::{
-    AdminSettings, ListenAddr, LogSettings, OnChange, ProcessLimits, Protocol, Route, Table, units,
+    AdminSettings, ListenAddr, LogSettings, OnChange, ProcessLimits, Protocol, Route, SocketAccess, Table,
+    units,
 };
 
 /// The difference of two maps.
@@ -68,6 +69,8 @@ pub struct Binding {
     pub route: Arc<Route>,
     /// Its place in the route's port range.
     pub offset: u16,
+    /// Who may connect to a Unix socket. `None`: everybody.
+    pub access: Option<Arc<SocketAccess>>,
     /// Other routes at this address, in the order of their names: `sni` or `alpn` choose one of them for each client.
     pub beside: Vec<Arc<Route>>,
 }
@@ -75,12 +78,22 @@ pub struct Binding {
 impl Binding {
     /// An address of one route.
     pub fn alone(route: Arc<Route>, offset: u16) -> Self {
-        Binding { route, offset, beside: Vec::new() }
+        Binding { route, offset, access: None, beside: Vec::new() }
     }
 
     /// Whether the client's hello must be read before its route is known.
     pub fn is_sniffed(&self) -> bool {
         !self.beside.is_empty() || !self.route.selector.is_rest()
+    }
+
+    /// Who may connect, if the address is a Unix socket.
+    pub fn access(&self) -> &SocketAccess {
+        self.access.as_deref().unwrap_or(&SocketAccess::EVERYBODY)
+    }
+
+    /// Whether both serve their clients alike.
+    pub fn serves_like(&self, other: &Binding) -> bool {
+        (&self.route, self.offset, &self.beside) == (&other.route, other.offset, &other.beside)
     }
 
     /// Every route at the address.
@@ -113,7 +126,7 @@ impl Plan {
     pub fn between(old: &Table, new: &Table) -> Self {
         Plan {
             routes: Delta::between(&old.routes, &new.routes),
-            listeners: Delta::between(&bindings(old.listeners()), &bindings(new.listeners())),
+            listeners: Delta::between(&sockets_of(old), &sockets_of(new)),
             datagrams: Delta::between(&bindings(old.datagrams()), &bindings(new.datagrams())),
             disabled: (old.disabled != new.disabled).then(|| new.disabled.clone()),
             log: (old.log != new.log).then(|| new.log.clone()),
@@ -129,6 +142,13 @@ impl Plan {
         if let Some(disabled) = &self.disabled {
             table.disabled = disabled.clone();
         }
+        let mut bindings = sockets_of(old);
+        self.listeners.apply(&mut bindings);
+        let said = bindings.into_iter().filter_map(|(addr, binding)| match addr {
+            ListenAddr::Unix(path) => Some((path, binding.access?)),
+            ListenAddr::Any(_) | ListenAddr::Ip(_) => None,
+        });
+        table.sockets = said.collect();
         if let Some(log) = &self.log {
             table.log = log.clone();
         }
@@ -141,6 +161,12 @@ impl Plan {
         table
     }
 
+    /// The Unix sockets that stay open and that others may connect to: with what they have, and what they will have.
+    pub fn access(&self) -> impl Iterator<Item = (&ListenAddr, &SocketAccess, &SocketAccess)> {
+        let stay = self.listeners.changed.iter().map(|(addr, (old, new))| (addr, old.access(), new.access()));
+        stay.filter(|(_, old, new)| old != new)
+    }
+
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         let untouched = self.routes.is_empty() && self.listeners.is_empty() && self.datagrams.is_empty();
@@ -150,6 +176,18 @@ impl Plan {
             && self.limits.is_none()
             && self.admin.is_none()
     }
+}
+
+/// The TCP and Unix sockets of a table.
+fn sockets_of(table: &Table) -> BTreeMap<ListenAddr, Binding> {
+    let mut bindings = bindings(table.listeners());
+    for (path, access) in &table.sockets {
+        // A route that was drained by hand has none.
+        if let Some(binding) = bindings.get_mut(&ListenAddr::Unix(path.clone())) {
+            binding.access = Some(access.clone());
+        }
+    }
+    bindings
 }
 
 fn bindings<'t>(
@@ -195,6 +233,10 @@ impl fmt::Display for Plan {
             let names = disabled.iter().map(|route| format!("\"{}\"", route.name)).collect::<Vec<_>>();
             let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
             writeln!(f, "  routes with enabled = false: {names}")?;
+        }
+        for (addr, old, new) in self.access() {
+            let changes = access_changes(old, new).map(|(key, old, new)| format!("{key} {old} -> {new}"));
+            writeln!(f, "~ {addr}: {}", changes.collect::<Vec<_>>().join(", "))?;
         }
         sockets(f, "sockets", &self.listeners)?;
         sockets(f, "udp sockets", &self.datagrams)?;
@@ -251,6 +293,15 @@ fn entries(route: &Route) -> impl Iterator<Item = (&'static str, String)> {
 pub fn key_changes(old: &Route, new: &Route) -> Vec<(&'static str, String, String)> {
     let pairs = entries(old).zip(entries(new));
     pairs.filter(|(old, new)| old != new).map(|((key, old), (_, new))| (key, old, new)).collect()
+}
+
+/// The mode and the group of a Unix socket, where they change, with both values.
+pub fn access_changes(
+    old: &SocketAccess,
+    new: &SocketAccess,
+) -> impl Iterator<Item = (&'static str, String, String)> {
+    let pairs = old.entries().into_iter().zip(new.entries());
+    pairs.filter(|(old, new)| old != new).map(|((key, old), (_, new))| (key, old, new))
 }
 
 /// What becomes of the open connections: the word of the route that the edit leaves, or of the one that it removes.

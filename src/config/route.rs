@@ -7,14 +7,15 @@ use std::sync::Arc;
 use toml::de::DeTable;
 
 use super::keys;
+use super::listeners::{self, Listen, UnixSocket};
 use super::own::Own;
 use super::place::{self, Place};
 use super::placed::{At, Placed};
-use super::read::{address, listed, text};
+use super::read::text;
 use super::selector::{self, Serves};
 use super::unknown::{self, Table};
 use super::upstreams;
-use super::values::{List, Text};
+use super::values::Text;
 use crate::model::{Fault, ListenSpec, Policy, Protocol, Route, UpstreamEntry, UpstreamSpec};
 
 /// A route as far as it could be read.
@@ -24,6 +25,7 @@ pub(super) struct Draft {
     /// `enabled`.
     pub enabled: bool,
     pub listen: Vec<At<ListenSpec>>,
+    pub sockets: Vec<At<UnixSocket>>,
     pub upstream: Vec<At<UpstreamEntry>>,
     pub serves: Serves,
     pub policy: Policy,
@@ -69,7 +71,7 @@ pub(super) fn read(
     let own: Own = place::read(place, faults);
     let mut policy = keys::read(place, defaults, faults);
     keys::fit(place, &mut policy, &["sni", "alpn"], faults);
-    let listen = listeners(place, own.listen, faults);
+    let Listen { addresses: listen, sockets } = listeners::read(place, own.listen, faults);
     let upstream = upstreams::read(place, own.upstream, faults);
     let mut serves = selector::read(place, own.sni, own.alpn, faults);
     keys::tls::fit_route(place, &mut policy, &mut serves.alpn, &upstream, faults);
@@ -78,6 +80,7 @@ pub(super) fn read(
         enabled: own.enabled.unwrap_or(true),
         name: name(place, own.name, faults),
         listen,
+        sockets,
         upstream,
         serves,
         policy,
@@ -106,13 +109,6 @@ fn name(place: Place<'_>, typed: Option<Text>, faults: &mut Vec<Placed>) -> Opti
     };
     faults.push(Placed::new(value.span(), fault));
     None
-}
-
-fn listeners(place: Place<'_>, typed: Option<List>, faults: &mut Vec<Placed>) -> Vec<At<ListenSpec>> {
-    listed(place, "listen", typed.as_ref().map(|typed| typed.0.len()), faults);
-    let typed = typed.map(|typed| typed.0).unwrap_or_default();
-    let pairs = typed.iter().zip(place.items("listen"));
-    pairs.filter_map(|(typed, value)| address(place, "listen", typed, value, faults)).collect()
 }
 
 /// A range of upstream ports has as many ports as each listener.

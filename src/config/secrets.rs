@@ -1,4 +1,4 @@
-//! Keeps secrets out of reports: whatever stands in `[admin]` but its `listen`, and every token wherever it stands, is shown
+//! Keeps secrets out of reports: whatever stands in `[admin]` but its address and its mode, and every token wherever it stands, is shown
 //! as stars. Found by its span in the document; where the syntax is broken, by the line as well.
 
 use std::ops::Range;
@@ -90,7 +90,14 @@ fn is_kept(c: char) -> bool {
     c.is_ascii_whitespace() || matches!(c, '"' | '\'' | '{' | '}' | '[' | ']' | ',' | '=')
 }
 
-/// Notes the spans of secrets. `admin`: all values here are, but for `listen`.
+/// Whether the value of a key of `[admin]` may be shown: an address, or what is too short for a secret that was put in
+/// the wrong place. The shortest token has 16 characters.
+fn is_public(key: &str, value: &DeValue<'_>) -> bool {
+    let is_short = value.as_str().is_none_or(|text| text.len() < 16);
+    key == "listen" || (matches!(key, "mode" | "group") && is_short)
+}
+
+/// Notes the spans of secrets. `admin`: all values here are, but for those that [`is_public`] names.
 fn in_table(table: &DeTable<'_>, admin: bool, spans: &mut Vec<Span>) {
     for (key, value) in table {
         let name: &str = key.get_ref();
@@ -106,7 +113,7 @@ fn in_table(table: &DeTable<'_>, admin: bool, spans: &mut Vec<Span>) {
                 let tables = items.iter().filter_map(|item| item.get_ref().as_table());
                 tables.for_each(|inner| in_table(inner, admin || section || certain, spans));
             }
-            _ if certain || section || (admin && name != "listen") => {
+            _ if certain || section || (admin && !is_public(name, value.get_ref())) => {
                 spans.push(Span { at: value.span(), certain: certain || section });
             }
             _ => {}
@@ -148,6 +155,10 @@ mod tests {
 
     #[test]
     fn secrets_are_masked_and_nothing_else_is() {
+        let of_socket = "[admin]\nlisten = \"unix:/run/a\"\nmode = 0o660\ngroup = \"ops, dev\"\n";
+        assert!(super::masked(of_socket).is_none());
+        let misplaced = format!("[admin]\nlisten = \"unix:/run/a\"\ngroup = \"{SECRET}\"\n");
+        assert!(!super::masked(&misplaced).unwrap().text.contains(SECRET));
         let text = "[log]\nlevel = \"info\"\n[admin]\nlisten = \"127.0.0.1:9180\"\ntoken = \"s3cret-s3cret-s3cret\"\n\
                     tokn = 'ünicode' # comment\n[[route]]\nlisten = \"80\"\n";
         let masked = masked(text).unwrap().text;

@@ -55,7 +55,8 @@ pub(super) fn note(place: Place<'_>, table: Table, faults: &mut Vec<Placed>) {
     }
 }
 
-/// The tables in a table: `health`, `tls` and `tls.upstream`, each entry of `upstream` and of `health.steps`.
+/// The tables in a table: `health`, `tls` and `tls.upstream`, each entry of `listen`, of `upstream` and of
+/// `health.steps`.
 fn within(table: &DeTable<'_>, schema: &TableSchema, of: Within<'_>, faults: &mut Vec<Placed>) {
     for (key, value) in table {
         // Where the key takes no list, or no table, that is its only fault.
@@ -116,6 +117,7 @@ fn fault(within: &DeTable<'_>, schema: &TableSchema, of: Within<'_>, key: &str) 
         (Table::Admin, _) => format!("`[admin]` has no key `{key}`"),
         (Table::Defaults, "") => format!("`[defaults]` has no key `{key}`"),
         (Table::Route, "") => format!("a route has no key `{key}`"),
+        (_, "listen") => format!("a listener has no key `{key}`"),
         (_, "upstream") => format!("an upstream has no key `{key}`"),
         (_, "allow" | "deny") => format!("a list in a file has no key `{key}`"),
         (_, path) => format!("`{path}` has no key `{key}`"),
@@ -156,13 +158,18 @@ fn help(schema: &TableSchema, of: Within<'_>, key: &str, shown: impl Fn(&str) ->
     if table != Table::Log && Log::schema().has(key) {
         return format!("`{key}` belongs to `[log]`");
     }
-    for table in ["upstream", "health", "tls"] {
+    for table in ["upstream", "health", "tls", "listen"] {
         let Some(inner) = route.table_of(table).filter(|inner| in_route && inner.has(key)) else { continue };
         let example = inner.example(key).map(as_toml).unwrap_or_default();
         return match table {
             "upstream" => {
                 format!(
                     "`{key}` belongs to an upstream: upstream = {{ address = \"app:3000\", {key} = {example} }}"
+                )
+            }
+            "listen" => {
+                format!(
+                    "`{key}` belongs to a listener: listen = {{ address = \"unix:/run/app.sock\", {key} = {example} }}"
                 )
             }
             table => format!("`{key}` belongs to `{table}`: {table} = {{ {key} = {example} }}"),

@@ -1,27 +1,24 @@
 //! The entries of `upstream`: an address, or a table with an address and what it is to the others.
 
-use std::borrow::Cow;
-use std::fmt;
 use std::ops::Range;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::value::SeqAccessDeserializer;
-use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use toml::de::DeValue;
 
+use super::entries::Entries;
 use super::place::{self, Place};
 use super::placed::{At, Placed};
 use super::read::{address, listed};
 use super::table_schema::typed_table;
-use super::values::{MaybeText, Text, TextOrTable};
+use super::values::Text;
 use crate::model::upstream::LARGEST_WEIGHT;
 use crate::model::{Fault, UpstreamEntry, UpstreamSpec};
 
 /// An upstream, and what it is to the others of its route.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Upstream {
+pub(super) struct Upstream {
     /// "name:5432", "10.0.0.7:5432", "[::1]:5432", a range of ports, or "unix:/path".
     #[schemars(required, extend("examples" = ["app-1.internal:3000"]))]
     address: Option<Text>,
@@ -39,61 +36,7 @@ struct Upstream {
 typed_table!(Upstream);
 
 /// One upstream, or a list of them.
-#[derive(Clone, Debug)]
-pub(super) struct Upstreams(Vec<MaybeText>);
-
-struct ManyUpstreams;
-
-impl<'de> Visitor<'de> for ManyUpstreams {
-    type Value = Upstreams;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("text, a table or a list of them")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Upstreams, E> {
-        TextOrTable.visit_str(text).map(|one| Upstreams(vec![one]))
-    }
-
-    fn visit_i64<E: Error>(self, number: i64) -> Result<Upstreams, E> {
-        TextOrTable.visit_i64(number).map(|one| Upstreams(vec![one]))
-    }
-
-    fn visit_f64<E: Error>(self, number: f64) -> Result<Upstreams, E> {
-        TextOrTable.visit_f64(number).map(|one| Upstreams(vec![one]))
-    }
-
-    fn visit_bool<E: Error>(self, yes: bool) -> Result<Upstreams, E> {
-        TextOrTable.visit_bool(yes).map(|one| Upstreams(vec![one]))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<Upstreams, A::Error> {
-        TextOrTable.visit_map(table).map(|one| Upstreams(vec![one]))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Upstreams, A::Error> {
-        Vec::deserialize(SeqAccessDeserializer::new(items)).map(Upstreams)
-    }
-}
-
-impl<'de> Deserialize<'de> for Upstreams {
-    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        input.deserialize_any(ManyUpstreams)
-    }
-}
-
-impl JsonSchema for Upstreams {
-    fn schema_name() -> Cow<'static, str> {
-        "Upstreams".into()
-    }
-
-    /// `TableSchema::table_of` finds the table.
-    fn json_schema(types: &mut SchemaGenerator) -> Schema {
-        let (text, table) = (types.subschema_for::<Text>(), types.subschema_for::<Upstream>());
-        let list = json_schema!({ "type": "array", "items": { "anyOf": [text, table] }, "minItems": 1 });
-        json_schema!({ "anyOf": [text, table, list] })
-    }
-}
+pub(super) type Upstreams = Entries<Upstream>;
 
 /// Reads the entries. Each is placed at its address.
 pub(super) fn read(

@@ -2,13 +2,15 @@
 
 use std::fmt;
 
-use super::ListenAddr;
+use super::{ListenAddr, SocketAccess};
 
 /// The `[admin]` part of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminSettings {
     /// The address that the endpoint listens on.
     pub listen: ListenAddr,
+    /// Who may connect to it, if it is a Unix socket.
+    pub access: SocketAccess,
     /// Lets a client that presents it read and change. `None`: there is no such token.
     pub token: Option<Secret>,
     /// Lets a client that presents it read. `None`: there is no such token.
@@ -17,12 +19,15 @@ pub struct AdminSettings {
 
 impl AdminSettings {
     /// Each key with its value. Of a secret, only whether it is set.
-    pub fn entries(&self) -> [(&'static str, String); 3] {
+    pub fn entries(&self) -> [(&'static str, String); 5] {
         let set = |secret: &Option<Secret>| if secret.is_some() { "set" } else { "none" };
+        let [mode, group] = self.access.entries();
         [
             ("listen", self.listen.to_string()),
             ("token", set(&self.token).to_owned()),
             ("read_token", set(&self.read_token).to_owned()),
+            mode,
+            group,
         ]
     }
 

@@ -10,6 +10,7 @@ use super::limits::ProcessLimits;
 use super::policy::Policy;
 use super::protocol::Protocol;
 use super::selector::Selector;
+use super::socket_access::SocketAccess;
 use super::spec::ListenSpec;
 use super::upstream::UpstreamEntry;
 use super::words::words;
@@ -23,6 +24,8 @@ pub struct Table {
     pub limits: ProcessLimits,
     /// The `[admin]` part. `None`: there is no admin endpoint.
     pub admin: Option<AdminSettings>,
+    /// Who may connect to the Unix sockets that routes listen on, by path. One that is not here: everybody.
+    pub sockets: BTreeMap<PathBuf, Arc<SocketAccess>>,
     /// The routes by name. A table that `config::compile` made has at least one, here or among `disabled`.
     pub routes: BTreeMap<String, Arc<Route>>,
     /// Routes with `enabled = false`, in the order of the file: nothing serves them.

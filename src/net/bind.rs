@@ -1,11 +1,10 @@
 //! Binds listening sockets: TCP and Unix.
 
-use std::fs::Permissions;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +12,9 @@ use socket2::{Domain, Protocol, SockAddr, SockRef, Socket as RawSocket, Type};
 
 use super::Acceptor;
 use super::options::tune;
-use crate::model::ListenAddr;
+use super::socket_file::{SocketFile, Wanted};
 use crate::model::addr::WILDCARDS;
+use crate::model::{ListenAddr, SocketAccess};
 
 /// Length of the accept queue. The kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 65_535;
@@ -46,39 +46,20 @@ impl StreamListener {
         }
     }
 
+    /// Lets others connect to a Unix socket from now on. Connections stay. Does nothing for TCP, and for a socket whose
+    /// file Portway did not create.
+    pub fn allow(&self, access: &SocketAccess) -> io::Result<()> {
+        match self {
+            StreamListener::Unix(_, Some(file)) => file.allow(&Wanted::of(access)?),
+            StreamListener::Unix(_, None) | StreamListener::Tcp(_) => Ok(()),
+        }
+    }
+
     /// Sets the TCP options that accepted sockets inherit. `None` turns keepalive off. Does nothing for a Unix socket.
     pub fn set_keepalive(&self, keepalive: Option<Duration>) -> io::Result<()> {
         match self {
             StreamListener::Tcp(listener) => tune(&SockRef::from(listener), keepalive),
             StreamListener::Unix(..) => Ok(()),
-        }
-    }
-}
-
-/// The file of a Unix listener. Dropping this removes the file, unless another has taken its place.
-#[derive(Debug)]
-pub struct SocketFile {
-    path: PathBuf,
-    identity: (u64, u64),
-}
-
-impl SocketFile {
-    fn at(path: &Path) -> io::Result<Self> {
-        Ok(SocketFile { path: path.to_owned(), identity: identity(path)? })
-    }
-}
-
-/// Device and inode.
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    let meta = std::fs::symlink_metadata(path)?;
-    Ok((meta.dev(), meta.ino()))
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|now| now == self.identity) {
-            // Best effort: the next bind replaces a dead file.
-            drop(std::fs::remove_file(&self.path));
         }
     }
 }
@@ -94,7 +75,8 @@ pub struct Bound {
 
 /// Binds an address. Fails with the error of the system call, and then leaves nothing behind. `shared`: another socket
 /// covers the address and shares its port ([`StreamListener::share_port`]); it must do so until this one listens.
-pub fn bind(addr: &ListenAddr, shared: bool) -> io::Result<Bound> {
+/// `access`: who may connect, if it is a Unix socket.
+pub fn bind(addr: &ListenAddr, shared: bool, access: &SocketAccess) -> io::Result<Bound> {
     match addr {
         ListenAddr::Any(port) => match tcp((WILDCARDS.1, *port).into(), false, shared) {
             // A host without IPv6 (ipv6.disable=1): every interface is IPv4.
@@ -104,19 +86,11 @@ pub fn bind(addr: &ListenAddr, shared: bool) -> io::Result<Bound> {
             other => other,
         },
         ListenAddr::Ip(addr) => tcp(*addr, true, shared),
-        ListenAddr::Unix(path) => unix(path),
+        ListenAddr::Unix(path) => unix(path, &Wanted::of(access)?),
     }
 }
 
 impl Bound {
-    /// Lets only the owner connect to a Unix socket (mode 0600). Does nothing for TCP.
-    pub fn keep_private(&self) -> io::Result<()> {
-        match &self.file {
-            Some(file) => std::fs::set_permissions(&file.path, Permissions::from_mode(0o600)),
-            None => Ok(()),
-        }
-    }
-
     /// Starts to listen: the kernel queues connections from now on. Fails if another program listens on the same port
     /// first.
     pub fn listen(self, keepalive: Option<Duration>) -> io::Result<StreamListener> {
@@ -146,11 +120,15 @@ fn tcp(addr: SocketAddr, v6_only: bool, shared: bool) -> io::Result<Bound> {
     Ok(Bound { socket, file: None })
 }
 
-fn unix(path: &Path) -> io::Result<Bound> {
+fn unix(path: &Path, wanted: &Wanted<'_>) -> io::Result<Bound> {
     remove_if_dead(path)?;
     let socket = RawSocket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    wanted.begin(&socket)?;
     socket.bind(&SockAddr::unix(path)?)?;
-    Ok(Bound { socket, file: Some(SocketFile::at(path)?) })
+    let file = SocketFile::at(path)?;
+    // Before listen(2): nobody can have connected.
+    file.allow(wanted)?;
+    Ok(Bound { socket, file: Some(file) })
 }
 
 /// Removes the socket file of a program that no longer runs. Leaves a socket that still listens alone, and any file

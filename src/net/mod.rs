@@ -19,6 +19,7 @@ mod queue;
 pub mod relay;
 pub mod resolve;
 mod socket;
+pub mod socket_file;
 mod stream;
 mod tcp;
 pub mod tls;

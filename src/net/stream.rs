@@ -3,9 +3,8 @@
 use std::io;
 use std::time::Duration;
 
-use tokio::time::timeout;
-
 use super::Socket;
+use super::deadline::within;
 use super::tls::{OutBuf, Session, TlsError};
 
 /// A connected socket and its TLS session, if any.
@@ -26,7 +25,7 @@ impl Stream {
     /// up to `at_most`. To close at once would be a reset if anything is unread, a greeting or a session ticket.
     pub async fn part(mut self, at_most: Duration) {
         // An error here means that the connection has ended already.
-        if timeout(at_most, self.as_ref().say_end()).await.is_ok_and(|said| said.is_ok()) {
+        if within(at_most, self.as_ref().say_end()).await.is_ok_and(|said| said.is_ok()) {
             self.socket.part(at_most).await;
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::bind_fault::bind_fault;
 use crate::config::Plan;
-use crate::model::{AdminSettings, Fault, ListenAddr, Peer, Protocol};
+use crate::model::{AdminSettings, Fault, ListenAddr, Peer, Protocol, SocketAccess};
 use crate::net::{Acceptor, Socket, StreamListener, bind};
 
 /// TCP keepalive of the endpoint's connections: how long one is silent before the first probe.
@@ -25,14 +25,19 @@ pub struct AdminListener {
 #[derive(Debug)]
 pub struct AdminSocket {
     acceptor: Acceptor,
-    /// Held for its drop, which removes the file of a Unix socket.
-    _listener: StreamListener,
+    /// Its drop removes the file of a Unix socket.
+    listener: StreamListener,
 }
 
 impl AdminSocket {
     /// Registers the listener with the caller's runtime. Fails as epoll_ctl(2) does.
     fn new(listener: StreamListener) -> io::Result<Self> {
-        Ok(AdminSocket { acceptor: listener.acceptor()?, _listener: listener })
+        Ok(AdminSocket { acceptor: listener.acceptor()?, listener })
+    }
+
+    /// Lets others connect to a Unix socket from now on.
+    pub(super) fn allow(&self, access: &SocketAccess) -> io::Result<()> {
+        self.listener.allow(access)
     }
 
     /// Accepts the next connection.
@@ -51,11 +56,8 @@ impl AdminSocket {
         if let Some(open) = open.filter(|open| open.settings.listen == *addr) {
             return Ok(Some(open.socket.clone()));
         }
-        let opened = bind(addr, false).and_then(|bound| {
-            // Before listen(2), so that nobody can have connected.
-            bound.keep_private()?;
-            AdminSocket::new(bound.listen(Some(KEEPALIVE))?)
-        });
+        let opened = bind(addr, false, &settings.access)
+            .and_then(|bound| AdminSocket::new(bound.listen(Some(KEEPALIVE))?));
         match opened {
             Ok(socket) => Ok(Some(Arc::new(socket))),
             Err(error) => Err((addr.clone(), bind_fault(addr, &error, Protocol::Tcp, None))),

@@ -4,6 +4,9 @@ use std::mem::take;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tracing::warn;
+
+use super::access;
 use super::admin_socket::{AdminListener, AdminSocket};
 use super::beside::breathe;
 use super::open::{NewListeners, open_all};
@@ -22,7 +25,8 @@ impl Server {
     pub async fn apply(&mut self, compiled: &Compiled) -> Result<Plan, Report> {
         let plan = self.plan(compiled).await?;
         let files = (self.lists.prepare(compiled).await, self.credentials.prepare(compiled).await);
-        let (lists, credentials) = Report::both(files.0, files.1)?;
+        let files = Report::both(files.0, files.1);
+        let (_, (lists, credentials)) = Report::both(access::check(compiled), files)?;
         let opened = self.prepare(&plan).await.map_err(|faults| compiled.listen_faults(&faults))?;
         if !plan.is_empty() {
             self.lists.begin(lists, &mut self.registry.lists, &self.root);
@@ -78,7 +82,11 @@ impl Server {
         let listeners = open_all(self, plan).await;
         let udp = self.udp.prepare(&plan.datagrams, &self.inherited, &self.shared.workers);
         match (listeners, udp, AdminSocket::prepare(self.admin.borrow().as_deref(), plan)) {
-            (Ok(listeners), Ok(udp), Ok(admin)) => Ok(Opened { listeners, udp, admin }),
+            (Ok(listeners), Ok(udp), Ok(admin)) => {
+                // Last of all: if it fails, it undoes itself.
+                access::allow(self, plan)?;
+                Ok(Opened { listeners, udp, admin })
+            }
             (listeners, udp, admin) => {
                 let faults = [listeners.err(), udp.err(), admin.err().map(|fault| vec![fault])];
                 Err(faults.into_iter().flatten().flatten().collect())
@@ -93,6 +101,9 @@ impl Server {
         let leaving = self.replace_scopes(plan);
         for (done, (addr, (old, new))) in plan.listeners.changed.iter().enumerate() {
             breathe(done).await;
+            if old.serves_like(new) {
+                continue;
+            }
             self.serve(addr, old, new);
         }
         // Stop all of them first, then close one after the other: their acceptors run on other threads.
@@ -176,7 +187,15 @@ impl Server {
         let Some(frontend) = self.frontend(binding) else { return };
         let listener = Listener::new(addr.clone(), frontend);
         let closable = self.inherited.in_the_way(addr).is_none();
+        if !closable && binding.access.is_some() {
+            warn!(
+                listener = %addr,
+                "the socket is inherited: its unit says who may connect (SocketMode=, SocketGroup=), not the file"
+            );
+        }
         let socket = ListenSocket::new(listener, socket, closable, &self.root, &self.shared);
+        // The file has it already; this is for the next time that the socket is opened.
+        drop(socket.allow(&Arc::new(binding.access().clone())));
         socket.begin(acceptors);
         self.listeners.insert(addr.clone(), socket);
     }

@@ -9,6 +9,7 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::model::{Fault, ListenAddr, Protocol};
 use crate::net::inherit::InheritedSocket;
+use crate::net::socket_file::AccessError;
 
 /// Explains why `addr` cannot be listened on, and what to do about it.
 /// `in_the_way`: the inherited socket that holds the address.
@@ -18,6 +19,9 @@ pub(super) fn bind_fault(
     protocol: Protocol,
     in_the_way: Option<&InheritedSocket>,
 ) -> Fault {
+    if let Some(access) = error.get_ref().and_then(|error| error.downcast_ref()) {
+        return access_fault(addr, access);
+    }
     if let Some(fault) = shortage(error) {
         return fault;
     }
@@ -147,6 +151,21 @@ fn of_path(path: &Path, error: &io::Error) -> (String, String) {
         _ => return (error.to_string(), "the system says no more: report it, with `uname -a`".to_owned()),
     };
     (why.to_owned(), help)
+}
+
+/// Explains why a Unix socket cannot have its group.
+fn access_fault(addr: &ListenAddr, error: &AccessError) -> Fault {
+    match error {
+        AccessError::NoGroup(group) => Fault::new(
+            format!("this system has no group `{group}`, which {addr} is to have"),
+            "write the number of the group, or one of the names in /etc/group",
+        ),
+        AccessError::Denied(group, error) => Fault::new(
+            format!("cannot give {addr} to the group `{group}`: {error}"),
+            "only root, and a member of the group, can: add the user that Portway runs as to the group (systemd: \
+             SupplementaryGroups=), and restart Portway",
+        ),
+    }
 }
 
 #[cfg(test)]

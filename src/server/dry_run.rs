@@ -1,5 +1,6 @@
 //! Dry runs: what an edit would touch, and whether its sockets can be opened. Changes nothing.
 
+use super::access;
 use super::beside::breathe;
 use super::bind_fault::bind_fault;
 use super::descriptors::Shares;
@@ -19,7 +20,8 @@ impl Server {
         match tries {
             Tries::Everything => {
                 let files = (self.lists.prepare(compiled).await, self.credentials.prepare(compiled).await);
-                let (_, credentials) = Report::both(files.0, files.1)?;
+                let files = Report::both(files.0, files.1);
+                let (_, (_, credentials)) = Report::both(access::check(compiled), files)?;
                 connectors.extend(credentials.into_iter().filter_map(|read| read.connector()));
             }
             Tries::NoFiles => {
@@ -64,7 +66,7 @@ impl Server {
             let leaving = leaving(self, plan, &beside);
             let _shared =
                 Leaving::sharing(|on| leaving.iter().for_each(|socket| drop(socket.share_port(on))));
-            for (done, addr) in plan.listeners.added.keys().enumerate() {
+            for (done, (addr, binding)) in plan.listeners.added.iter().enumerate() {
                 breathe(done).await;
                 // A trial makes the file of a Unix socket, and removes that of a dead one.
                 if tries == Tries::NoFiles && matches!(addr, ListenAddr::Unix(_)) {
@@ -72,7 +74,8 @@ impl Server {
                     continue;
                 }
                 let passed = self.inherited.listen(addr, None).map(|passed| passed.map(drop));
-                let had = passed.unwrap_or_else(|| bind(addr, beside.cover(addr)).map(drop));
+                let had =
+                    passed.unwrap_or_else(|| bind(addr, beside.cover(addr), binding.access()).map(drop));
                 let in_the_way = self.inherited.in_the_way(addr);
                 let fault = had.err().map(|error| bind_fault(addr, &error, Protocol::Tcp, in_the_way));
                 add(Protocol::Tcp, addr, fault);
@@ -88,7 +91,7 @@ impl Server {
             && self.admin.borrow().as_ref().is_none_or(|open| open.settings.listen != admin.listen)
         {
             let fault = |error| bind_fault(&admin.listen, &error, Protocol::Tcp, None);
-            add(Protocol::Tcp, &admin.listen, bind(&admin.listen, false).err().map(fault));
+            add(Protocol::Tcp, &admin.listen, bind(&admin.listen, false, &admin.access).err().map(fault));
         }
         tried
     }

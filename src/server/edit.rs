@@ -182,6 +182,8 @@ fn summary(plan: &Plan) -> String {
     if plan.disabled.is_some() {
         part("changed", vec![&"what has enabled = false".to_owned()]);
     }
+    let sockets: Vec<String> = plan.access().map(|(addr, ..)| addr.to_string()).collect();
+    part("changed", sockets.iter().collect());
     if plan.log.is_some() {
         part("changed", vec![&"[log]".to_owned()]);
     }

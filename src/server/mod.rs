@@ -3,6 +3,7 @@
 //! Starts listeners, carries out edits, and drains at the end. The only layer that changes what runs; it does so in one
 //! task, one edit after the other: [`run`] is the life of the process, `edit` takes an edit in, `apply` carries it out.
 
+pub mod access;
 mod admin_socket;
 mod apply;
 mod beside;
@@ -21,6 +22,7 @@ mod log;
 pub mod named_file;
 pub mod notices;
 mod open;
+pub mod orphans;
 mod parts;
 pub mod run;
 mod running;

@@ -70,7 +70,7 @@ pub(super) async fn open_all(server: &Server, plan: &Plan) -> Result<NewListener
         }
         let passed = inherited.listen(addr, binding.route.policy.timeouts.keepalive);
         let beside = leavers.cover(addr);
-        match passed.map_or_else(|| bind(addr, beside).map(Ok), |passed| passed.map(Err)) {
+        match passed.map_or_else(|| bind(addr, beside, binding.access()).map(Ok), |passed| passed.map(Err)) {
             Ok(Ok(socket)) => bound.push((addr, binding, socket)),
             Ok(Err(listener)) => drop(opened.insert(addr.clone(), listener)),
             Err(error) => or_fault(&mut faults, addr, error),

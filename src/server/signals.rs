@@ -4,6 +4,8 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::orphans::Orphans;
+
 /// What a signal means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SignalMeaning {
@@ -23,6 +25,7 @@ pub(super) struct Signals {
     /// Only if there is a file to read again. Otherwise `SIGHUP` ends the process, as it does any other.
     hang_up: Option<Signal>,
     user1: Signal,
+    orphans: Orphans,
 }
 
 impl Signals {
@@ -35,10 +38,11 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             user1: signal(SignalKind::user_defined1())?,
+            orphans: Orphans::listen()?,
         })
     }
 
-    /// The next signal. Dropping the future loses none.
+    /// The next signal that means something; orphans are taken away meanwhile. Dropping the future loses none.
     pub async fn next(&mut self) -> SignalMeaning {
         let hang_up = async {
             match &mut self.hang_up {
@@ -52,6 +56,7 @@ impl Signals {
             _ = self.interrupt.recv() => SignalMeaning::Stop,
             _ = hang_up => SignalMeaning::Reload,
             _ = self.user1.recv() => SignalMeaning::ReopenLogs,
+            never = self.orphans.reap() => match never {},
         }
     }
 }

@@ -9,4 +9,5 @@ mod signals;
 mod sockets;
 mod start;
 mod torn;
+mod unix_sockets;
 mod watching;

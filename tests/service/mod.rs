@@ -4,5 +4,6 @@ mod binds;
 mod deploy;
 mod descriptors;
 mod logs;
+mod orphans;
 mod stop;
 mod systemd;

@@ -16,8 +16,8 @@ pub struct Plan {
     pub removed: Vec<PlannedRoute>,
     /// Routes that would be changed.
     pub changed: Vec<PlannedRoute>,
-    /// Keys of `[log]`, `[limits]` and `[admin]` that would change, and which routes have `enabled = false`; secrets are not
-    /// shown.
+    /// Keys of `[log]`, `[limits]` and `[admin]` that would change (secrets are not shown), which routes have
+    /// `enabled = false`, and modes and groups of Unix sockets.
     pub settings: Vec<KeyChange>,
     /// Addresses that would be opened, and whether they can be.
     pub listeners: Vec<ListenerProbe>,
@@ -54,7 +54,7 @@ pub struct PlannedRoute {
 /// A key whose value changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KeyChange {
-    /// The key; outside of routes it begins with its section: "log.level".
+    /// The key; outside of routes it begins with its section, or names its socket: "log.level", "mode of unix:/run/app.sock".
     pub key: String,
     /// Its value now.
     pub from: String,

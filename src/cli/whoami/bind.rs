@@ -1,8 +1,9 @@
 //! The sockets of `whoami`: a stream listener and, on the same port, a datagram socket.
 
+use std::fs::Permissions;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use socket2::{Domain, Socket, Type};
@@ -182,6 +183,8 @@ fn open_unix(path: &Path) -> io::Result<Sockets> {
         }
         bound => bound?,
     };
+    // As at a route's socket: the folder decides who may connect, not the umask.
+    std::fs::set_permissions(path, Permissions::from_mode(0o666))?;
     Ok(Sockets {
         addr: ListenAddr::Unix(path.to_owned()),
         stream: Listener::Unix(UnixFile { listener, path: path.to_owned() }),

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use super::accept;
-use crate::model::{WhenDown, units};
+use crate::model::{SocketAccess, WhenDown, units};
 use crate::net::dial::DialOptions;
 use crate::net::{Acceptor, StreamListener, bind};
 use crate::proxy::record::Shared;
@@ -34,6 +34,8 @@ pub struct ListenSocket {
     socket: ArcSwapOption<StreamListener>,
     /// Whether the socket is ours alone, so that closing it closes the port. One that systemd holds as well stays open.
     closable: bool,
+    /// Who may connect, if it is a Unix socket.
+    access: Mutex<Arc<SocketAccess>>,
     tasks: Mutex<Tasks>,
     edited: Notify,
 }
@@ -82,6 +84,7 @@ impl ListenSocket {
             shared: shared.clone(),
             socket: ArcSwapOption::from_pointee(socket),
             closable,
+            access: Mutex::new(Arc::new(SocketAccess::EVERYBODY)),
             tasks: Mutex::new(tasks),
             edited: Notify::new(),
         })
@@ -101,6 +104,15 @@ impl ListenSocket {
     pub fn begin(self: &Arc<Self>, acceptors: Acceptors) {
         self.accept(acceptors);
         self.edited();
+    }
+
+    /// Sets who may connect to a Unix socket, now and whenever it is opened again. Connections stay.
+    pub fn allow(&self, access: &Arc<SocketAccess>) -> io::Result<()> {
+        if let Some(socket) = self.socket() {
+            socket.allow(access)?;
+        }
+        *lock(&self.access) = access.clone();
+        Ok(())
     }
 
     /// Serves later connections with another frontend. The socket and its accept queue stay.
@@ -249,7 +261,8 @@ impl ListenSocket {
         loop {
             let keepalive = self.listener.frontend().policy().timeouts.keepalive;
             let open = || {
-                let socket = bind(listener, false)?.listen(keepalive)?;
+                let access = lock(&self.access).clone();
+                let socket = bind(listener, false, &access)?.listen(keepalive)?;
                 let acceptors = Acceptors::at(&socket, &self.shared.workers, 1)?;
                 Ok::<_, io::Error>((socket, acceptors))
             };
