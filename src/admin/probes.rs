@@ -47,7 +47,8 @@ impl Opening {
         let policy = &route.policy;
         let tls = policy.tls.upstream.as_ref();
         Opening {
-            protocol: policy.protocol,
+            // Of both, a connect says more than a datagram.
+            protocol: if policy.protocol.has(Protocol::Tcp) { Protocol::Tcp } else { Protocol::Udp },
             header: OwnHeader::of(&policy.proxy_protocol),
             tls: tls.map(|tls| TlsKey::new(tls, addr, policy.proxy_protocol.send)),
         }

@@ -44,7 +44,7 @@ struct RouteArgs {
     /// VALUE is as in the file; a text needs no quotes.
     #[arg(long, value_name = "KEY=VALUE", value_parser = line)]
     set: Vec<String>,
-    /// "tcp" (the default), or "udp": datagrams in sessions.
+    /// "tcp" (the default), "udp": datagrams in sessions, or "tcp+udp": both on one port.
     #[arg(long, value_name = "WORD")]
     protocol: Option<String>,
     /// The same as --protocol udp.

@@ -3,7 +3,7 @@
 //! A file may have ten thousand routes and a range sixty-five thousand ports, so nothing here looks at each pair or at
 //! each port: listeners stand in lists by host, sorted by port, and are found by binary search.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 use std::path::Path;
@@ -22,15 +22,29 @@ pub(super) fn check(drafts: &[Draft], faults: &mut Vec<Placed>) {
     names(drafts, faults);
     // A TCP and a UDP socket may have the same port, and neither forwards to the other.
     for protocol in [Protocol::Tcp, Protocol::Udp] {
-        let drafts: Vec<&Draft> = drafts.iter().filter(|draft| draft.policy.protocol == protocol).collect();
-        let shared = shared::find(&drafts, faults);
-        let listeners = Listeners::of(&drafts, &shared);
-        listeners.overlaps(faults);
+        let drafts: Vec<&Draft> = drafts.iter().filter(|draft| draft.policy.protocol.has(protocol)).collect();
+        let mut found = Vec::new();
+        let shared = match protocol {
+            // Datagrams name no server.
+            Protocol::Udp => SharedAddresses::default(),
+            _ => shared::find(&drafts, &mut found),
+        };
+        let listeners = Listeners { udp: protocol == Protocol::Udp, ..Listeners::of(&drafts, &shared) };
+        listeners.overlaps(&mut found);
         for draft in &drafts {
-            itself(draft, faults);
+            itself(draft, &mut found);
         }
-        circles(&drafts, &listeners, faults);
+        circles(&drafts, &listeners, &mut found);
+        // Of routes for both protocols a mistake is one mistake, not two.
+        let known: HashSet<_> = faults.iter().map(said).collect();
+        found.retain(|placed| !known.contains(&said(placed)));
+        faults.extend(found);
     }
+}
+
+/// Where a fault is, and what.
+fn said(placed: &Placed) -> (Option<usize>, String) {
+    (placed.at.as_ref().map(|at| at.start), placed.fault.message.clone())
 }
 
 fn names(drafts: &[Draft], faults: &mut Vec<Placed>) {
@@ -87,6 +101,7 @@ struct Listeners<'d> {
     unix: HashMap<&'d Path, Entry<'d>>,
     pairs: Vec<(Entry<'d>, Entry<'d>)>,
     shared: Option<&'d SharedAddresses>,
+    udp: bool,
 }
 
 impl<'d> Listeners<'d> {
@@ -145,7 +160,7 @@ impl<'d> Listeners<'d> {
     /// one route may have `0.0.0.0` and `[::]` of the same ports.
     fn overlaps(&self, faults: &mut Vec<Placed>) {
         for (a, b) in &self.pairs {
-            faults.push(shared(*a, *b));
+            faults.push(shared(*a, *b, self.udp));
         }
         for (host, intervals) in &self.hosts {
             let wider: &[Host] = match host {
@@ -159,7 +174,7 @@ impl<'d> Listeners<'d> {
                 let others = wider.iter().filter_map(|wide| self.find(*wide, interval.ports));
                 let other = others.into_iter().find(|other| !both_families(interval.entry, *other));
                 if let Some(other) = other {
-                    faults.push(shared(interval.entry, other));
+                    faults.push(shared(interval.entry, other, self.udp));
                 }
             }
         }
@@ -198,7 +213,7 @@ fn both_families(a: Entry<'_>, b: Entry<'_>) -> bool {
     }
 }
 
-fn shared(a: Entry<'_>, b: Entry<'_>) -> Placed {
+fn shared(a: Entry<'_>, b: Entry<'_>, udp: bool) -> Placed {
     let (first, again) = if a.listen.at.start <= b.listen.at.start { (a, b) } else { (b, a) };
     let (x, y) = (&first.listen.value, &again.listen.value);
     let one_route = first.route == again.route;
@@ -225,7 +240,7 @@ fn shared(a: Entry<'_>, b: Entry<'_>) -> Placed {
             (false, 1) if x != y => {
                 "clients would reach either by chance: give one of them another port".to_owned()
             }
-            (false, _) if x == y => {
+            (false, _) if x == y && !udp => {
                 "give one of them another port or address; TLS clients can be told apart by `sni`".to_owned()
             }
             (false, _) => "give one of them another port or address".to_owned(),
@@ -345,7 +360,7 @@ pub(super) fn admin_overlaps<'d>(
     faults: &mut Vec<Placed>,
 ) {
     let port = admin.listen.port();
-    for draft in drafts.filter(|draft| draft.policy.protocol == Protocol::Tcp) {
+    for draft in drafts.filter(|draft| draft.policy.protocol.has(Protocol::Tcp)) {
         for listen in &draft.listen {
             let ports = listen.value.ports();
             let at = |port: u16| ports.map_or(0, |ports| port.saturating_sub(ports.first()));

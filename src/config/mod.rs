@@ -47,7 +47,7 @@ mod widths;
 pub use compile::{Compiled, admin_of, compile};
 pub use keys::entries as policy_entries;
 pub use list::network_list;
-pub use plan::{Binding, Delta, Plan, access_changes, key_changes};
+pub use plan::{Binding, Delta, Plan, access_changes, concerned, key_changes};
 pub use report::Report;
 pub use schema::schema;
 pub use sections::{Section, sections};

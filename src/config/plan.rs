@@ -190,18 +190,16 @@ fn sockets_of(table: &Table) -> BTreeMap<ListenAddr, Binding> {
     bindings
 }
 
-fn bindings<'t>(
-    addresses: impl Iterator<Item = (ListenAddr, u16, &'t Arc<Route>)>,
-) -> BTreeMap<ListenAddr, Binding> {
+fn bindings(addresses: impl Iterator<Item = (ListenAddr, u16, Arc<Route>)>) -> BTreeMap<ListenAddr, Binding> {
     let mut bindings: BTreeMap<ListenAddr, Binding> = BTreeMap::new();
     for (addr, offset, route) in addresses {
         match bindings.entry(addr) {
             Entry::Vacant(place) => {
-                place.insert(Binding::alone(route.clone(), offset));
+                place.insert(Binding::alone(route, offset));
             }
             Entry::Occupied(mut place) => {
                 let binding = place.get_mut();
-                let mut other = route.clone();
+                let mut other = route;
                 if other.selector.is_rest() {
                     std::mem::swap(&mut binding.route, &mut other);
                 }
@@ -223,11 +221,21 @@ impl fmt::Display for Plan {
             writeln!(f, "+ route \"{name}\": {} -> {}", joined(&route.listen), joined(&route.upstream))?;
         }
         for (name, route) in &self.routes.removed {
-            writeln!(f, "- route \"{name}\": {}; {}", joined(&route.listen), open_connections(route))?;
+            writeln!(
+                f,
+                "- route \"{name}\": {}; {}",
+                joined(&route.listen),
+                open_connections(route, concerned(route, None))
+            )?;
         }
         for (name, (old, new)) in &self.routes.changed {
             let changes: Vec<String> = changes(old, new).collect();
-            writeln!(f, "~ route \"{name}\": {}; {}", changes.join(", "), open_connections(new))?;
+            writeln!(
+                f,
+                "~ route \"{name}\": {}; {}",
+                changes.join(", "),
+                open_connections(new, concerned(old, Some(new)))
+            )?;
         }
         if let Some(disabled) = &self.disabled {
             let names = disabled.iter().map(|route| format!("\"{}\"", route.name)).collect::<Vec<_>>();
@@ -304,11 +312,19 @@ pub fn access_changes(
     pairs.filter(|(old, new)| old != new).map(|((key, old), (_, new))| (key, old, new))
 }
 
+/// The parts of a route, TCP or UDP, whose connections an edit concerns. `new`: what becomes of the route.
+pub fn concerned(old: &Arc<Route>, new: Option<&Arc<Route>>) -> Vec<Protocol> {
+    let differs = |part: &Protocol| old.part(*part) != new.and_then(|new| new.part(*part));
+    old.policy.protocol.parts().filter(differs).collect()
+}
+
 /// What becomes of the open connections: the word of the route that the edit leaves, or of the one that it removes.
-fn open_connections(route: &Route) -> String {
-    let what = match route.policy.protocol {
-        Protocol::Tcp => "open connections",
-        Protocol::Udp => "sessions",
+fn open_connections(route: &Route, concerned: Vec<Protocol>) -> String {
+    let what = match concerned[..] {
+        [] => return "what is open goes on".to_owned(),
+        [Protocol::Udp] => "sessions",
+        [_] => "open connections",
+        _ => "open connections and sessions",
     };
     match route.policy.on_change {
         OnChange::Keep => format!("{what} go on"),

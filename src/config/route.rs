@@ -1,6 +1,7 @@
 //! The routes: from what was typed to what it means, each by itself.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -87,6 +88,7 @@ pub(super) fn read(
         says_sniff_timeout: place.table.contains_key("sniff_timeout"),
     };
     unix_of_udp(&draft, faults);
+    many_hosts(&draft, faults);
     same_size(&draft, faults);
     twice(&draft.upstream, faults);
     draft
@@ -143,7 +145,7 @@ fn twice(upstream: &[At<UpstreamEntry>], faults: &mut Vec<Placed>) {
 
 /// Notes the Unix sockets of a UDP route.
 fn unix_of_udp(draft: &Draft, faults: &mut Vec<Placed>) {
-    if draft.policy.protocol == Protocol::Tcp {
+    if !draft.policy.protocol.has(Protocol::Udp) {
         return;
     }
     let listen = draft.listen.iter().filter(|listen| matches!(listen.value, ListenSpec::Unix(_))).map(place);
@@ -151,6 +153,34 @@ fn unix_of_udp(draft: &Draft, faults: &mut Vec<Placed>) {
     for at in listen.chain(upstream.map(place)) {
         let fault = Fault::new("a udp route cannot have a Unix socket", "write an address with a port");
         faults.push(Placed::new(at, fault));
+    }
+}
+
+/// Notes addresses that stand for many hosts: no group is joined, and nothing is sent to several hosts.
+fn many_hosts(draft: &Draft, faults: &mut Vec<Placed>) {
+    let mut note = |at: &Range<usize>, message: String, help: String| {
+        faults.push(Placed::new(at.clone(), Fault::new(message, help)));
+    };
+    for At { value, at } in &draft.listen {
+        if let ListenSpec::Ip(ip, ports) = value
+            && ip.is_multicast()
+        {
+            let message = format!("`{ip}` is a multicast address, and Portway joins no group");
+            note(
+                at,
+                message,
+                format!("write \"{ports}\" for every address of this host; groups need a multicast router"),
+            );
+        }
+    }
+    for At { value, at } in &draft.upstream {
+        let UpstreamSpec::Ip(ip, ports) = &value.spec else { continue };
+        let help = format!("write the address of one host: \"10.0.0.7:{ports}\"");
+        if ip.is_multicast() {
+            note(at, format!("`{ip}` is a multicast address: an upstream is one host"), help);
+        } else if *ip == IpAddr::V4(Ipv4Addr::BROADCAST) {
+            note(at, format!("`{ip}` is the broadcast address: an upstream is one host"), help);
+        }
     }
 }
 

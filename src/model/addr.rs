@@ -35,6 +35,18 @@ impl ListenAddr {
         }
     }
 
+    /// Whether a datagram or a connection to this address arrives here. IPv4 addresses are not mapped.
+    pub fn receives(&self, ip: IpAddr) -> bool {
+        match self {
+            ListenAddr::Any(_) => true,
+            ListenAddr::Ip(addr) => {
+                let own = addr.ip();
+                own == ip || (own.is_unspecified() && own.is_ipv4() == ip.is_ipv4())
+            }
+            ListenAddr::Unix(_) => false,
+        }
+    }
+
     /// The port. `None` for a Unix socket.
     pub fn port(&self) -> Option<u16> {
         match self {

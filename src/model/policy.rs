@@ -29,8 +29,9 @@ pub struct Policy {
     pub slow_start: Duration,
     /// What happens to the connections of an upstream that went down.
     pub on_down: OnDown,
-    /// What happens to the connections to an address that its name no longer resolves to.
-    pub on_vanish: OnVanish,
+    /// What happens to the connections to an address that its name no longer resolves to. `None`: what is usual for the
+    /// protocol, by [`Policy::of`].
+    pub on_vanish: Option<OnVanish>,
     /// Active checks of the upstreams. `None`: only failed connects count.
     pub health: Option<HealthCheck>,
     /// What happens to a client when no upstream is available.
@@ -49,6 +50,46 @@ pub struct Policy {
     pub proxy_protocol: ProxyProtocol,
     /// TLS towards clients, and towards the upstreams.
     pub tls: Tls,
+}
+
+impl Policy {
+    /// The policy as a route of this protocol has it: what the protocol has no use for has its default.
+    #[must_use]
+    pub fn of(&self, protocol: Protocol) -> Policy {
+        let proxy_protocol = self.proxy_protocol.clone().of(protocol);
+        let all = Policy { protocol, proxy_protocol, ..self.clone() };
+        match protocol {
+            Protocol::TcpUdp => all,
+            Protocol::Tcp => Policy {
+                on_vanish: self.on_vanish.or(Some(OnVanish::Keep)),
+                max_sessions: None,
+                max_replies: None,
+                ..all
+            },
+            Protocol::Udp => Policy {
+                timeouts: Timeouts {
+                    connect: self.timeouts.connect,
+                    // Nothing else ends a session.
+                    idle: self.timeouts.idle.or(Some(UDP_IDLE)),
+                    drain: self.timeouts.drain,
+                    ..Timeouts::default()
+                },
+                // A client of UDP does not notice: its next datagram opens a session to another address.
+                on_vanish: self.on_vanish.or(Some(OnVanish::Cut)),
+                relay: RelayMode::default(),
+                on_down: OnDown::default(),
+                when_down: WhenDown::default(),
+                limits: ClientLimits {
+                    max_connections_per_client: self.limits.max_connections_per_client,
+                    rate_per_client: self.limits.rate_per_client,
+                    ..ClientLimits::default()
+                },
+                bandwidth: Bandwidth::default(),
+                tls: Tls::default(),
+                ..all
+            },
+        }
+    }
 }
 
 /// The timeouts of a route. `None`: there is no bound.

@@ -29,6 +29,7 @@ impl ProxyProtocol {
     /// Leaves out what `protocol` does not have: with UDP there is no version 1, and no header is read.
     pub fn of(self, protocol: Protocol) -> Self {
         match protocol {
+            Protocol::TcpUdp => self,
             Protocol::Tcp => ProxyProtocol { datagrams: HeaderOn::Each, ..self },
             Protocol::Udp => ProxyProtocol {
                 accept: None,

@@ -35,12 +35,12 @@ pub struct Table {
 impl Table {
     /// Every address that a TCP route listens on, with each of its routes and the offset within that route's port
     /// range. Routes that share an address have the same offset.
-    pub fn listeners(&self) -> impl Iterator<Item = (ListenAddr, u16, &Arc<Route>)> {
+    pub fn listeners(&self) -> impl Iterator<Item = (ListenAddr, u16, Arc<Route>)> {
         self.of(Protocol::Tcp)
     }
 
     /// As [`Table::listeners`], for the UDP routes.
-    pub fn datagrams(&self) -> impl Iterator<Item = (ListenAddr, u16, &Arc<Route>)> {
+    pub fn datagrams(&self) -> impl Iterator<Item = (ListenAddr, u16, Arc<Route>)> {
         self.of(Protocol::Udp)
     }
 
@@ -62,13 +62,11 @@ impl Table {
         listeners.len() + self.datagrams().count()
     }
 
-    fn of(&self, protocol: Protocol) -> impl Iterator<Item = (ListenAddr, u16, &Arc<Route>)> {
-        let routes = self.routes.values().filter(move |route| route.policy.protocol == protocol);
-        routes.flat_map(|route| {
-            route
-                .listen
-                .iter()
-                .flat_map(move |spec| spec.addrs().map(move |(offset, addr)| (addr, offset, route)))
+    fn of(&self, protocol: Protocol) -> impl Iterator<Item = (ListenAddr, u16, Arc<Route>)> {
+        let routes = self.routes.values().filter_map(move |route| Some((route, route.part(protocol)?)));
+        routes.flat_map(|(route, part)| {
+            let addrs = route.listen.iter().flat_map(|spec| spec.addrs());
+            addrs.map(move |(offset, addr)| (addr, offset, part.clone()))
         })
     }
 }
@@ -87,6 +85,24 @@ pub struct Route {
     /// The policy keys, each with its value or its default. Routes with the same policy share it: it is most of a
     /// route.
     pub policy: Arc<Policy>,
+}
+
+impl Route {
+    /// What of the route is TCP, or UDP. `None`: nothing. What says nothing about that part has its default there, so two
+    /// parts are equal if nothing has changed for their connections.
+    pub fn part(self: &Arc<Self>, protocol: Protocol) -> Option<Arc<Route>> {
+        match self.policy.protocol {
+            own if own == protocol => Some(self.clone()),
+            Protocol::TcpUdp => {
+                // Names are of TLS, and UDP has none.
+                let chosen =
+                    if protocol == Protocol::Tcp { self.selector.clone() } else { Selector::default() };
+                let policy = Arc::new(self.policy.of(protocol));
+                Some(Arc::new(Route { selector: chosen, policy, ..Route::clone(self) }))
+            }
+            Protocol::Tcp | Protocol::Udp => None,
+        }
+    }
 }
 
 /// The `[log]` part of the file.

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockAddr, SockRef, Socket as RawSocket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockFilter, SockRef, Socket as RawSocket, Type};
 
 use super::Acceptor;
 use super::options::tune;
@@ -52,6 +52,25 @@ impl StreamListener {
         match self {
             StreamListener::Unix(_, Some(file)) => file.allow(&Wanted::of(access)?),
             StreamListener::Unix(_, None) | StreamListener::Tcp(_) => Ok(()),
+        }
+    }
+
+    /// Leaves new clients to other sockets at the same addresses, but for those of the loopback interface, whose handshakes
+    /// take no time. Handshakes in progress go on. (A socket of one interface is not looked at for the others.)
+    pub fn step_back(&self) {
+        if let StreamListener::Tcp(listener) = self {
+            // Where it fails, handshakes in progress at the close are lost, as they were before.
+            drop(SockRef::from(listener).bind_device(Some(b"lo")));
+        }
+    }
+
+    /// Drops whatever clients send to the socket, so that no handshake ends any more. A client sends again after a second,
+    /// and then finds another socket.
+    pub fn ignore_clients(&self) {
+        /// BPF_RET: takes 0 bytes of each packet.
+        const RETURN: u16 = 0x06;
+        if let StreamListener::Tcp(listener) = self {
+            drop(SockRef::from(listener).attach_filter(&[SockFilter::new(RETURN, 0, 0, 0)]));
         }
     }
 

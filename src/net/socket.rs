@@ -1,6 +1,7 @@
 //! A connected stream socket, TCP or Unix.
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -40,6 +41,14 @@ impl Socket {
         if let Socket::Tcp(stream) = self {
             // Fails only on a socket that is dead already.
             drop(stream.set_zero_linger());
+        }
+    }
+
+    /// The address of this host that the peer has connected to. IPv4 is never mapped. `None`: a Unix socket.
+    pub fn local_ip(&self) -> Option<IpAddr> {
+        match self {
+            Socket::Tcp(stream) => stream.local_addr().ok().map(|addr| addr.ip().to_canonical()),
+            Socket::Unix(_) => None,
         }
     }
 

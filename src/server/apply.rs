@@ -9,11 +9,11 @@ use tracing::warn;
 use super::access;
 use super::admin_socket::{AdminListener, AdminSocket};
 use super::beside::breathe;
-use super::open::{NewListeners, open_all};
+use super::open::{ByPort, NewListeners, open_all};
 use super::running::{Retired, Server};
 use super::udp_listeners::{NewUdpListeners, Serves};
-use crate::config::{Binding, Compiled, Plan, Report};
-use crate::model::{Fault, ListenAddr, OnChange, Route, Table};
+use crate::config::{Binding, Compiled, Delta, Plan, Report};
+use crate::model::{Fault, ListenAddr, OnChange, Protocol, Route, Table};
 use crate::net::{Deadline, StreamListener};
 use crate::proxy::listener::{Acceptors, ListenSocket};
 use crate::proxy::route::Listener;
@@ -27,6 +27,7 @@ impl Server {
         let files = (self.lists.prepare(compiled).await, self.credentials.prepare(compiled).await);
         let files = Report::both(files.0, files.1);
         let (_, (lists, credentials)) = Report::both(access::check(compiled), files)?;
+        self.wait_for_leaving(&plan).await;
         let opened = self.prepare(&plan).await.map_err(|faults| compiled.listen_faults(&faults))?;
         if !plan.is_empty() {
             self.lists.begin(lists, &mut self.registry.lists, &self.root);
@@ -64,7 +65,7 @@ impl Server {
     /// route.
     pub async fn drain_route(&mut self, name: &str) -> Option<(usize, Duration)> {
         let mut drained = Route::clone(self.table.routes.get(name)?);
-        let open = self.serving.get(name).map_or(0, Scope::len);
+        let open = self.open_of(name, &[Protocol::Tcp, Protocol::Udp]);
         let mut table = self.table.clone();
         table.routes.remove(name);
         let mut plan = self.plan_to(table.clone()).await?;
@@ -77,17 +78,29 @@ impl Server {
         Some((open, at_most))
     }
 
+    /// Waits until the sockets that the last edit has replaced are closed: they would be in the way.
+    pub async fn wait_for_leaving(&self, plan: &Plan) {
+        if !plan.listeners.added.is_empty() {
+            self.leaving.finished().await;
+        }
+    }
+
     /// Opens every new socket. May fail; changes nothing: no socket takes connections before all addresses are bound.
     async fn prepare(&self, plan: &Plan) -> Result<Opened, Vec<(ListenAddr, Fault)>> {
-        let listeners = open_all(self, plan).await;
         let udp = self.udp.prepare(&plan.datagrams, &self.inherited, &self.shared.workers);
-        match (listeners, udp, AdminSocket::prepare(self.admin.borrow().as_deref(), plan)) {
-            (Ok(listeners), Ok(udp), Ok(admin)) => {
-                // Last of all: if it fails, it undoes itself.
-                access::allow(self, plan)?;
-                Ok(Opened { listeners, udp, admin })
-            }
+        let admin = AdminSocket::prepare(self.admin.borrow().as_deref(), plan);
+        let listeners = open_all(self, plan, udp.is_err() || admin.is_err()).await;
+        match (listeners, udp, admin) {
+            // Last of all: if it fails, it undoes itself.
+            (Ok(listeners), Ok(udp), Ok(admin)) => match access::allow(self, plan) {
+                Ok(()) => Ok(Opened { listeners, udp, admin }),
+                Err(faults) => {
+                    self.udp.give_back(udp);
+                    Err(faults)
+                }
+            },
             (listeners, udp, admin) => {
+                let udp = udp.map(|opened| self.udp.give_back(opened));
                 let faults = [listeners.err(), udp.err(), admin.err().map(|fault| vec![fault])];
                 Err(faults.into_iter().flatten().flatten().collect())
             }
@@ -106,23 +119,19 @@ impl Server {
             }
             self.serve(addr, old, new);
         }
-        // Stop all of them first, then close one after the other: their acceptors run on other threads.
-        let closing = plan.listeners.removed.keys().filter_map(|addr| self.listeners.get(addr));
-        for (done, socket) in closing.enumerate() {
-            breathe(done).await;
-            socket.stop();
-        }
-        for (done, addr) in plan.listeners.removed.keys().enumerate() {
-            breathe(done).await;
-            if let Some(socket) = self.listeners.remove(addr) {
-                socket.close().await;
-            }
-        }
+        let replaced = self.close(plan).await;
         for (done, (addr, binding)) in plan.listeners.added.iter().enumerate() {
             breathe(done).await;
             if let Some((socket, acceptors)) = opened.remove(addr) {
                 self.begin(addr, binding, socket, acceptors);
             }
+        }
+        let after = ByPort::of(self.listeners.keys().filter(|_| !replaced.is_empty()));
+        for (done, socket) in replaced.into_iter().enumerate() {
+            breathe(done).await;
+            let others = after.covering(&socket.listener().addr).filter_map(|addr| self.listeners.get(addr));
+            let successors = others.map(|other| other.shared_listener()).collect();
+            socket.give_way(successors, &self.leaving).await;
         }
         self.commit_udp(plan, udp).await;
         self.find_loops();
@@ -137,6 +146,24 @@ impl Server {
         self.upstreams.forget_unused();
     }
 
+    /// Closes the sockets of addresses that are gone. Returns those that others replace: clients may be on their way to them.
+    async fn close(&mut self, plan: &Plan) -> Vec<Arc<ListenSocket>> {
+        let added = ByPort::of(plan.listeners.added.keys());
+        let removed = plan.listeners.removed.keys().filter_map(|addr| self.listeners.remove(addr));
+        let (replaced, closed): (Vec<_>, Vec<_>) =
+            removed.partition(|socket| added.cover(&socket.listener().addr));
+        // Stop all of them first, then close one after the other: their acceptors run on other threads.
+        for (done, socket) in closed.iter().enumerate() {
+            breathe(done).await;
+            socket.stop();
+        }
+        for (done, socket) in closed.into_iter().enumerate() {
+            breathe(done).await;
+            socket.close().await;
+        }
+        replaced
+    }
+
     async fn commit_udp(&mut self, plan: &Plan, opened: NewUdpListeners) {
         let (mut listeners, owner, shared) = (take(&mut self.udp), self.root.clone(), self.shared.clone());
         let serves = Serves { owner: &owner, shared: &shared };
@@ -144,27 +171,35 @@ impl Server {
         self.udp = listeners;
     }
 
-    /// Makes a scope for the connections of every added or changed route. Returns the scopes of changed and removed
-    /// routes.
+    /// Makes a scope for the connections of every added or changed part of a route: its TCP, or its UDP. Returns the scopes
+    /// of changed and removed parts.
     fn replace_scopes(&mut self, plan: &Plan) -> Vec<Replaced> {
+        let Delta { added, removed, changed } = &plan.routes;
+        let added = added.iter().map(|(name, new)| (name, None, Some(new)));
+        let removed = removed.iter().map(|(name, old)| (name, Some(old), None));
+        let changed = changed.iter().map(|(name, (old, new))| (name, Some(old), Some(new)));
         let mut leaving = Vec::new();
-        for (name, route) in &plan.routes.removed {
-            if let Some(connections) = self.serving.remove(name) {
-                leaving.push(Replaced {
-                    route: route.clone(),
-                    on_change: route.policy.on_change,
-                    connections,
-                });
-            }
-        }
-        for (name, (old, new)) in &plan.routes.changed {
-            if let Some(connections) = self.serving.insert(name.clone(), self.root.child()) {
+        for (name, old, new) in removed.chain(changed).chain(added) {
+            for protocol in Protocol::TcpUdp.parts() {
+                let (before, after) =
+                    (old.and_then(|old| old.part(protocol)), new.and_then(|new| new.part(protocol)));
+                if before == after {
+                    continue;
+                }
+                let key = (name.clone(), protocol);
+                let connections = match after {
+                    Some(_) => self.serving.insert(key, self.root.child()),
+                    None => self.serving.remove(&key),
+                };
                 // The new text decides what happens to connections of the old one.
-                leaving.push(Replaced { route: old.clone(), on_change: new.policy.on_change, connections });
+                if let (Some(connections), Some(text), Some(route)) = (connections, new.or(old), old) {
+                    leaving.push(Replaced {
+                        route: route.clone(),
+                        on_change: text.policy.on_change,
+                        connections,
+                    });
+                }
             }
-        }
-        for name in plan.routes.added.keys() {
-            self.serving.insert(name.clone(), self.root.child());
         }
         leaving
     }

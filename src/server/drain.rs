@@ -13,6 +13,7 @@ impl Server {
     /// systemd holds a socket as well, they wait for the next start. UDP listeners take no new sessions, and close with
     /// their last one.
     pub async fn close_listeners(&mut self) {
+        self.leaving.kill();
         self.listeners.values().for_each(|socket| socket.stop());
         for socket in std::mem::take(&mut self.listeners).into_values() {
             socket.close().await;
@@ -38,7 +39,7 @@ impl Server {
         let serving = self
             .serving
             .iter()
-            .filter_map(|(name, scope)| Some((routes.get(name)?.policy.timeouts.drain, scope)));
+            .filter_map(|((name, _), scope)| Some((routes.get(name)?.policy.timeouts.drain, scope)));
         let retired = self.retired.iter().map(|old| (old.route.policy.timeouts.drain, &old.connections));
         serving.chain(retired).filter(|(_, scope)| !scope.is_empty())
     }

@@ -6,9 +6,9 @@ use super::bind_fault::bind_fault;
 use super::descriptors::Shares;
 use super::handle::{DryRun, TriedListener, Tries};
 use super::leaving::Leaving;
-use super::open::{Leavers, leaving};
+use super::open::{ByPort, leaving};
 use super::running::Server;
-use crate::config::{Compiled, Plan, Report};
+use crate::config::{Compiled, Plan, Report, concerned};
 use crate::model::{ListenAddr, Protocol};
 use crate::net::bind;
 
@@ -31,15 +31,18 @@ impl Server {
                 not_tried.dedup();
             }
         }
-        let touched = plan.routes.removed.keys().chain(plan.routes.changed.keys());
-        let open = |name: &String| self.serving.get(name).map_or(0, |connections| connections.len());
+        self.wait_for_leaving(&plan).await;
+        let removed = plan.routes.removed.iter().map(|(name, old)| (name, concerned(old, None)));
+        let changed = plan.routes.changed.iter().map(|(name, (old, new))| (name, concerned(old, Some(new))));
+        let open =
+            removed.chain(changed).map(|(name, parts)| (name.clone(), self.open_of(name, &parts))).collect();
         Ok(DryRun {
             generation: self.generation,
             disabled: self.table.disabled.clone(),
             log: self.table.log.clone(),
             limits: self.table.limits,
             admin: self.table.admin.clone(),
-            open: touched.map(|name| (name.clone(), open(name))).collect(),
+            open,
             listeners: self.try_listeners(&plan, tries, &mut not_tried).await,
             plan,
             not_tried,
@@ -62,7 +65,7 @@ impl Server {
             tried.push(TriedListener { protocol, addr: addr.clone(), fault });
         };
         {
-            let beside = Leavers::of(plan);
+            let beside = ByPort::of(plan.listeners.removed.keys());
             let leaving = leaving(self, plan, &beside);
             let _shared =
                 Leaving::sharing(|on| leaving.iter().for_each(|socket| drop(socket.share_port(on))));
@@ -81,8 +84,13 @@ impl Server {
                 add(Protocol::Tcp, addr, fault);
             }
         }
-        let faults = self.udp.prepare(&plan.datagrams, &self.inherited, &self.shared.workers).err();
-        let faults = faults.unwrap_or_default();
+        let faults = match self.udp.prepare(&plan.datagrams, &self.inherited, &self.shared.workers) {
+            Ok(opened) => {
+                self.udp.give_back(opened);
+                Vec::new()
+            }
+            Err(faults) => faults,
+        };
         for addr in plan.datagrams.added.keys() {
             let fault = faults.iter().find(|(of, _)| of == addr).map(|(_, fault)| fault.clone());
             add(Protocol::Udp, addr, fault);

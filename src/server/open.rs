@@ -16,32 +16,32 @@ use crate::proxy::listener::Acceptors;
 /// New listening sockets, each with its acceptors.
 pub(super) type NewListeners = BTreeMap<ListenAddr, (StreamListener, Acceptors)>;
 
-/// The addresses that a plan closes, by port: there may be ten thousand, and as many that it opens.
-pub(super) struct Leavers<'p>(HashMap<Option<u16>, Vec<&'p ListenAddr>>);
+/// Addresses by port: a plan may close ten thousand, and open as many.
+pub(super) struct ByPort<'p>(HashMap<Option<u16>, Vec<&'p ListenAddr>>);
 
-impl<'p> Leavers<'p> {
-    pub fn of(plan: &'p Plan) -> Self {
+impl<'p> ByPort<'p> {
+    pub fn of(addrs: impl Iterator<Item = &'p ListenAddr>) -> Self {
         let mut by_port: HashMap<Option<u16>, Vec<&ListenAddr>> = HashMap::new();
-        for addr in plan.listeners.removed.keys() {
+        for addr in addrs {
             by_port.entry(addr.port()).or_default().push(addr);
         }
-        Leavers(by_port)
+        ByPort(by_port)
     }
 
-    /// Those that cover this address.
-    fn covering(&self, addr: &ListenAddr) -> impl Iterator<Item = &'p ListenAddr> {
+    /// Those that overlap this address.
+    pub fn covering(&self, addr: &ListenAddr) -> impl Iterator<Item = &'p ListenAddr> {
         let same_port = self.0.get(&addr.port()).map(Vec::as_slice).unwrap_or_default();
         same_port.iter().copied().filter(move |old| old.overlaps(addr))
     }
 
-    /// Whether one of them covers this address.
+    /// Whether one of them overlaps this address.
     pub fn cover(&self, addr: &ListenAddr) -> bool {
         self.covering(addr).next().is_some()
     }
 }
 
 /// The open sockets that a plan closes and that cover an address that it opens.
-pub(super) fn leaving(server: &Server, plan: &Plan, leavers: &Leavers<'_>) -> Vec<Arc<StreamListener>> {
+pub(super) fn leaving(server: &Server, plan: &Plan, leavers: &ByPort<'_>) -> Vec<Arc<StreamListener>> {
     let covers: BTreeSet<&ListenAddr> =
         plan.listeners.added.keys().flat_map(|new| leavers.covering(new)).collect();
     covers.into_iter().filter_map(|old| server.listeners.get(old)?.socket()).collect()
@@ -50,9 +50,14 @@ pub(super) fn leaving(server: &Server, plan: &Plan, leavers: &Leavers<'_>) -> Ve
 /// After so many addresses that cannot be had the rest is not tried.
 const ENOUGH: usize = 1000;
 
-/// Opens every new socket, or says for each that fails why it does. Changes nothing.
-pub(super) async fn open_all(server: &Server, plan: &Plan) -> Result<NewListeners, Vec<(ListenAddr, Fault)>> {
-    let leavers = Leavers::of(plan);
+/// Opens every new socket, or says for each that fails why it does. Changes nothing. `others_fail`: some other part of the
+/// edit is refused, so no socket may listen, which clients would notice.
+pub(super) async fn open_all(
+    server: &Server,
+    plan: &Plan,
+    others_fail: bool,
+) -> Result<NewListeners, Vec<(ListenAddr, Fault)>> {
+    let leavers = ByPort::of(plan.listeners.removed.keys());
     let leaving = leaving(server, plan, &leavers);
     let _shared = Leaving::sharing(|on| leaving.iter().for_each(|socket| drop(socket.share_port(on))));
     let (inherited, wanted) = (&server.inherited, &plan.listeners.added);
@@ -76,7 +81,7 @@ pub(super) async fn open_all(server: &Server, plan: &Plan) -> Result<NewListener
             Err(error) => or_fault(&mut faults, addr, error),
         }
     }
-    if bound.len() + opened.len() < wanted.len() {
+    if bound.len() + opened.len() < wanted.len() || others_fail {
         return Err(faults);
     }
     for (done, (addr, binding, socket)) in bound.into_iter().enumerate() {

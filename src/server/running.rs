@@ -42,8 +42,10 @@ pub(super) struct Server {
     pub lists: ListFiles,
     /// The certificates, keys and authorities in force.
     pub credentials: CredentialFiles,
-    /// The connections of each route that follow its current text.
-    pub serving: BTreeMap<String, Scope>,
+    /// The connections of each route that follow its current text, and its sessions.
+    pub serving: BTreeMap<(String, Protocol), Scope>,
+    /// Owns the sockets that an edit has replaced by others at their addresses. They close within a second.
+    pub leaving: Scope,
     /// Connections that follow a text which an edit has replaced or removed.
     pub retired: Vec<Retired>,
     /// The parent of every scope.
@@ -78,6 +80,7 @@ impl Server {
             lists: ListFiles::new(events.clone()),
             credentials: CredentialFiles::new(events),
             serving: BTreeMap::new(),
+            leaving: root.child(),
             retired: Vec::new(),
             root,
             generation: 0,
@@ -144,9 +147,19 @@ impl Server {
         SniRouter::new(routes, unrouted).map(|router| Frontend::Sni(Box::new(router)))
     }
 
+    /// Who owns the connections of a route, or its sessions. `protocol` is TCP or UDP.
+    pub fn scope(&self, route: &str, protocol: Protocol) -> Option<&Scope> {
+        self.serving.get(&(route.to_owned(), protocol))
+    }
+
+    /// How many connections and sessions follow the current text of these parts of a route.
+    pub fn open_of(&self, route: &str, parts: &[Protocol]) -> usize {
+        parts.iter().map(|part| self.scope(route, *part).map_or(0, Scope::len)).sum()
+    }
+
     /// The running route of a binding that has only one.
     pub fn live_route(&mut self, binding: &Binding) -> Option<Arc<LiveRoute>> {
-        let connections = self.serving.get(&binding.route.name)?.clone();
+        let connections = self.scope(&binding.route.name, binding.route.policy.protocol)?.clone();
         Some(self.live_route_of(binding, connections))
     }
 

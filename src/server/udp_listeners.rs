@@ -1,7 +1,11 @@
 //! The UDP listeners that exist now. An edit treats them like the others: plan, prepare, commit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tracing::warn;
 
 use super::bind_fault::bind_fault;
 use super::leaving::Leaving;
@@ -13,6 +17,9 @@ use crate::proxy::record::Shared;
 use crate::proxy::route::LiveRoute;
 use crate::proxy::udp::{self, UdpListener};
 use crate::tasks::{Scope, WorkerPool};
+
+/// How long an edit waits until old listeners have handed over their sessions. It takes some microseconds.
+const HAND_OVER: Duration = Duration::from_secs(1);
 
 /// New listeners for the addresses of a plan, which nobody serves yet.
 pub(super) type NewUdpListeners = BTreeMap<ListenAddr, Arc<UdpListener>>;
@@ -28,10 +35,8 @@ pub(super) struct Serves<'a> {
 #[derive(Debug, Default)]
 pub(super) struct UdpListeners {
     open: BTreeMap<ListenAddr, Arc<UdpListener>>,
-    /// Closed listeners. They go on as long as they have sessions.
-    closing: BTreeMap<ListenAddr, Weak<UdpListener>>,
-    /// The owners of the tasks of open and closed listeners.
-    tasks: BTreeMap<ListenAddr, Scope>,
+    /// Closed listeners. They go on as long as they have sessions, and a moment longer: an address may have several.
+    closing: BTreeMap<ListenAddr, Vec<Weak<UdpListener>>>,
 }
 
 impl UdpListeners {
@@ -45,12 +50,18 @@ impl UdpListeners {
         self.open.values()
     }
 
+    /// The closed listeners that still go on.
+    fn closing(&self) -> impl Iterator<Item = Arc<UdpListener>> {
+        self.closing.values().flatten().filter_map(Weak::upgrade)
+    }
+
     /// The addresses of the open listeners.
     pub(super) fn addrs(&self) -> impl Iterator<Item = &ListenAddr> {
         self.open.keys()
     }
 
-    /// Opens every new socket. May fail; changes nothing.
+    /// Opens every new socket. May fail; changes nothing. What comes of it is for [`UdpListeners::commit`] or
+    /// [`UdpListeners::give_back`].
     pub(super) fn prepare(
         &self,
         plan: &Delta<ListenAddr, Binding>,
@@ -59,7 +70,7 @@ impl UdpListeners {
     ) -> Result<NewUdpListeners, Vec<(ListenAddr, Fault)>> {
         let added = |old: &ListenAddr| plan.added.keys().any(|new| old.overlaps(new));
         let removed = plan.removed.keys().filter_map(|old| self.open.get(old).cloned());
-        let leaving = removed.chain(self.closing.values().filter_map(Weak::upgrade));
+        let leaving = removed.chain(self.closing());
         let leaving: Vec<Arc<UdpListener>> = leaving.filter(|listener| added(&listener.addr)).collect();
         let _shared =
             Leaving::sharing(|on| leaving.iter().for_each(|listener| drop(listener.socket.share_port(on))));
@@ -67,7 +78,8 @@ impl UdpListeners {
         let mut faults = Vec::new();
         for addr in plan.added.keys() {
             // A removed route's listener that still has sessions is reused.
-            if let Some(listener) = self.closing.get(addr).and_then(Weak::upgrade) {
+            let mut closing = self.closing.get(addr).into_iter().flatten().filter_map(Weak::upgrade);
+            if let Some(listener) = closing.find(|listener| !listener.is_winding_up()) {
                 opened.insert(addr.clone(), listener);
                 continue;
             }
@@ -84,23 +96,52 @@ impl UdpListeners {
                 }
             }
         }
-        if faults.is_empty() { Ok(opened) } else { Err(faults) }
+        if faults.is_empty() {
+            return Ok(opened);
+        }
+        self.give_back(opened);
+        Err(faults)
     }
 
-    /// Ends the sessions of a closed listener whose address a wider one has taken over: the kernel gives a datagram to
-    /// the narrower socket, where nobody would serve a new client.
-    async fn make_way(&self) {
-        for (addr, listener) in &self.closing {
-            let taken = |open: &ListenAddr| addr.overlaps(open) && width(addr) < width(open);
-            if !self.open.keys().any(taken) {
+    /// Gives back what [`UdpListeners::prepare`] has opened: what has arrived there meanwhile goes to the listeners that
+    /// stay.
+    pub(super) fn give_back(&self, opened: NewUdpListeners) {
+        for listener in opened.into_values().filter(|listener| !listener.was_served()) {
+            let beside = self.open.values().filter(|open| open.addr.overlaps(&listener.addr));
+            udp::give_back(&listener, &beside.cloned().collect::<Vec<_>>());
+        }
+    }
+
+    /// Closes the listeners that are no longer open. What new clients and open sessions send to addresses that are still
+    /// listened on goes to the listeners there, and only then does anybody serve these.
+    async fn hand_over(&self, opened: &NewUdpListeners) {
+        let mut told = Vec::new();
+        let closing: Vec<Arc<UdpListener>> = self.closing().collect();
+        let after = by_port(self.open.values().chain(opened.values()).filter(|_| !closing.is_empty()));
+        // One without sessions may still hear datagrams of another's, which is closing too.
+        let (over, go_on): (Vec<_>, Vec<_>) =
+            closing.into_iter().partition(|listener| listener.is_winding_up());
+        let others = by_port(go_on.iter().filter(|_| !over.is_empty()));
+        for listener in over.iter().chain(&go_on) {
+            if opened.get(&*listener.addr).is_some_and(|again| Arc::ptr_eq(again, listener)) {
                 continue;
             }
-            if let Some(listener) = listener.upgrade() {
-                listener.cut();
+            let near = |all: &ByPort| all.get(&listener.addr.port()).cloned().unwrap_or_default();
+            let mut successors = near(&after);
+            if listener.is_winding_up() {
+                successors.extend(near(&others));
             }
-            if let Some(task) = self.tasks.get(addr) {
-                task.finished().await;
+            successors.retain(|other| other.addr.overlaps(&listener.addr) && !Arc::ptr_eq(other, listener));
+            told.push(listener.close(successors));
+        }
+        let all = async {
+            for handed_over in told {
+                // An error says that there is no task, and so no session.
+                drop(handed_over.await);
             }
+        };
+        if timeout(HAND_OVER, all).await.is_err() {
+            warn!("the sessions of a UDP listener were not handed over in time: some may begin anew");
         }
     }
 
@@ -112,12 +153,21 @@ impl UdpListeners {
         mut live: impl FnMut(&Binding) -> Option<Arc<LiveRoute>>,
         serves: Serves<'_>,
     ) {
+        // Until they are closed nobody else may hold them.
+        let mut removed = Vec::new();
         for addr in plan.removed.keys() {
             if let Some(listener) = self.open.remove(addr) {
-                listener.close();
-                self.closing.insert(addr.clone(), Arc::downgrade(&listener));
+                self.closing.entry(addr.clone()).or_default().push(Arc::downgrade(&listener));
+                removed.push(listener);
             }
         }
+        // A listener that still has sessions goes on first: it must not hand on what others are about to hand to it.
+        for (addr, binding) in &plan.added {
+            if let Some(listener) = opened.get(addr).filter(|listener| listener.was_served()).cloned() {
+                self.serve(&listener, live(binding), serves);
+            }
+        }
+        self.hand_over(&opened).await;
         for (addr, (_, new)) in &plan.changed {
             if let Some(listener) = self.open.get(addr).cloned() {
                 self.serve(&listener, live(new), serves);
@@ -125,42 +175,49 @@ impl UdpListeners {
         }
         for (addr, binding) in &plan.added {
             if let Some(listener) = opened.remove(addr) {
-                self.serve(&listener, live(binding), serves);
-                self.closing.remove(addr);
+                if listener.live().is_none() {
+                    self.serve(&listener, live(binding), serves);
+                }
+                let others = self.closing.get_mut(addr).into_iter();
+                others.for_each(|others| {
+                    others.retain(|other| !std::ptr::eq(other.as_ptr(), &raw const *listener))
+                });
                 self.open.insert(addr.clone(), listener);
             }
         }
-        self.make_way().await;
-        let UdpListeners { open, closing, tasks } = self;
-        closing.retain(|_, listener| listener.strong_count() > 0);
-        tasks.retain(|addr, _| open.contains_key(addr) || closing.contains_key(addr));
+        drop(removed);
+        self.closing().for_each(|listener| listener.look_again());
+        self.closing.retain(|_, listeners| {
+            listeners.retain(|listener| listener.strong_count() > 0);
+            !listeners.is_empty()
+        });
     }
 
     /// Makes new sessions of a listener follow this route. Starts its task if it has none.
-    fn serve(&mut self, listener: &Arc<UdpListener>, live: Option<Arc<LiveRoute>>, serves: Serves<'_>) {
+    fn serve(&self, listener: &Arc<UdpListener>, live: Option<Arc<LiveRoute>>, serves: Serves<'_>) {
         let Some(live) = live else { return };
         if listener.serve(live) {
-            let scope = serves.owner.child();
             let _on_its_thread = listener.worker.enter();
-            scope.spawn(udp::serve(listener.clone(), serves.shared.clone()));
-            self.tasks.insert(ListenAddr::clone(&listener.addr), scope);
+            serves.owner.child().spawn(udp::serve(listener.clone(), serves.shared.clone()));
         }
     }
 
     /// Drains every listener: no new sessions, and time for the open ones to end.
     pub(super) fn drain(&mut self) {
         for (addr, listener) in std::mem::take(&mut self.open) {
-            self.closing.insert(addr, Arc::downgrade(&listener));
+            self.closing.entry(addr).or_default().push(Arc::downgrade(&listener));
         }
-        self.closing.values().filter_map(Weak::upgrade).for_each(|listener| listener.drain());
+        self.closing().for_each(|listener| listener.drain());
     }
 }
 
-/// How wide an address is: 0 for one address, 1 for a family, 2 for both families.
-fn width(addr: &ListenAddr) -> u8 {
-    match addr {
-        ListenAddr::Any(_) => 2,
-        ListenAddr::Ip(addr) => u8::from(addr.ip().is_unspecified()),
-        ListenAddr::Unix(_) => 0,
+/// Listeners by port: there may be ten thousand, and as many that close.
+type ByPort = HashMap<Option<u16>, Vec<Arc<UdpListener>>>;
+
+fn by_port<'l>(listeners: impl Iterator<Item = &'l Arc<UdpListener>>) -> ByPort {
+    let mut by_port = ByPort::new();
+    for listener in listeners {
+        by_port.entry(listener.addr.port()).or_default().push(listener.clone());
     }
+    by_port
 }

@@ -7,9 +7,10 @@
 mod parts;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-pub use parts::{Answer, Counts, Ended, Ends, FlowId, Placement, Stage, Terms};
+pub use parts::{Answer, Counts, Ended, Ends, FlowId, Placement, Question, Stage, Terms};
 
 /// The sessions of a listener, each with the caller's state.
 #[derive(Debug)]
@@ -29,12 +30,15 @@ struct Slot<S> {
     flow: Option<Flow<S>>,
 }
 
+/// A session of a table, or on its way from one to another.
 #[derive(Debug)]
-struct Flow<S> {
+pub struct Flow<S> {
     ends: Ends,
     terms: Terms,
     stage: Stage,
     last: Instant,
+    /// The first question since the last answer. `None`: none is open.
+    asked: Option<Instant>,
     counts: Counts,
     /// Its list, and its neighbours there, by index.
     list: usize,
@@ -55,6 +59,20 @@ struct List {
 
 /// The index of no session.
 const NONE: u32 = u32::MAX;
+
+impl<S> From<Flow<S>> for Ended<S> {
+    fn from(flow: Flow<S>) -> Ended<S> {
+        let Flow { ends, stage, state, counts, .. } = flow;
+        Ended { ends, stage, state, counts }
+    }
+}
+
+impl<S> Flow<S> {
+    /// The caller's state.
+    pub fn state(&self) -> &S {
+        &self.state
+    }
+}
 
 impl<S> Default for Flows<S> {
     fn default() -> Self {
@@ -79,15 +97,17 @@ impl<S> Flows<S> {
     }
 
     /// The session of datagrams that a client has sent, if there is one. Counts them, and restarts its time.
-    pub fn ask(&mut self, ends: &Ends, datagrams: u64, now: Instant) -> Option<FlowId> {
+    pub fn ask(&mut self, ends: &Ends, datagrams: u64, now: Instant) -> Option<Question> {
         let index = *self.index.get(ends)?;
         let slot = self.slots.get_mut(index as usize)?;
         let flow = slot.flow.as_mut()?;
         flow.counts.questions += datagrams;
         let stage = if flow.stage == Stage::Asking { Stage::Asking } else { Stage::Settled };
+        let waits = now.saturating_duration_since(*flow.asked.get_or_insert(now));
+        let forsaken = stage == Stage::Settled && waits >= flow.terms.idle;
         let id = FlowId { index, turn: slot.turn };
         self.touch(index, stage, now);
-        Some(id)
+        Some(Question { id, forsaken })
     }
 
     /// Decides whether one more session may be opened, and evicts another if that must make way. `room`: whether the
@@ -110,36 +130,42 @@ impl<S> Flows<S> {
         if let Some(index) = self.index.get(&ends).copied() {
             drop(self.remove(index));
         }
+        let list = self.list(Stage::Asking, terms.asking());
+        let counts = Counts::default();
+        let stage = Stage::Asking;
+        let (older, newer) = (NONE, NONE);
+        let flow = Flow { ends, terms, stage, last: now, asked: None, counts, list, older, newer, state };
+        self.insert(flow)
+    }
+
+    fn insert(&mut self, flow: Flow<S>) -> FlowId {
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot { turn: 0, flow: None });
             // As many sessions as descriptors: far fewer than 2^32.
             (self.slots.len() - 1) as u32
         });
-        let list = self.list(Stage::Asking, terms.asking());
-        let counts = Counts::default();
-        let stage = Stage::Asking;
-        let (older, newer) = (NONE, NONE);
-        let flow = Flow { ends, terms, stage, last: now, counts, list, older, newer, state };
+        self.index.insert(flow.ends, index);
         let mut id = FlowId { index, turn: 0 };
         if let Some(slot) = self.slots.get_mut(index as usize) {
             slot.flow = Some(flow);
             id.turn = slot.turn;
         }
-        self.index.insert(ends, index);
         self.link(index);
         id
     }
 
-    /// Counts answers of the upstream. `None`: the session has ended.
+    /// Counts answers of the upstream, and says how many pass. `None`: the session has ended.
     pub fn answer(&mut self, id: FlowId, datagrams: u64, now: Instant) -> Option<Answer> {
         let flow = self.flow_mut(id)?;
-        flow.counts.answers += datagrams;
         let stage = if flow.stage == Stage::Settled { Stage::Settled } else { Stage::Answered };
-        let questions = flow.counts.questions;
+        let Counts { questions, answers, .. } = flow.counts;
         let due = flow.terms.replies.map(|replies| questions.saturating_mul(replies.into()));
-        let last = due.is_some_and(|due| flow.counts.answers >= due);
+        let left = due.map_or(u64::MAX, |due| due.saturating_sub(answers));
+        let passes = datagrams.min(left);
+        flow.counts.answers += passes;
+        flow.asked = None;
         self.touch(id.index, stage, now);
-        Some(if last { Answer::Last } else { Answer::More })
+        Some(Answer { passes, last: passes == left })
     }
 
     /// The caller's state of a session, its ends, and its counts.
@@ -158,6 +184,28 @@ impl<S> Flows<S> {
     pub fn end(&mut self, id: FlowId) -> Option<Ended<S>> {
         self.flow_mut(id)?;
         self.remove(id.index)
+    }
+
+    /// The sessions that were written to at one of these addresses.
+    pub fn at(&self, local: impl Fn(IpAddr) -> bool) -> Vec<FlowId> {
+        self.found(|flow| local(flow.ends.local))
+    }
+
+    /// Takes a session out, to go on in another table. `None`: it has ended.
+    pub fn take(&mut self, id: FlowId) -> Option<Flow<S>> {
+        self.flow_mut(id)?;
+        self.take_out(id.index)
+    }
+
+    /// Takes a session in from another table. Its silence begins anew, since lists are in the order of arrival. Fails with
+    /// the session if one between the same ends is there already.
+    pub fn put(&mut self, mut flow: Flow<S>, now: Instant) -> Result<FlowId, Ended<S>> {
+        if self.index.contains_key(&flow.ends) {
+            return Err(flow.into());
+        }
+        flow.last = now;
+        flow.list = self.list(flow.stage, flow.terms.life(flow.stage));
+        Ok(self.insert(flow))
     }
 
     /// Ends one session whose time is over. Call it until it returns `None`.
@@ -179,8 +227,12 @@ impl<S> Flows<S> {
 
     /// The sessions whose state satisfies `holds`.
     pub fn of(&self, holds: impl Fn(&S) -> bool) -> Vec<FlowId> {
+        self.found(|flow| holds(&flow.state))
+    }
+
+    fn found(&self, holds: impl Fn(&Flow<S>) -> bool) -> Vec<FlowId> {
         let slots = self.slots.iter().zip(0..);
-        let found = slots.filter(|(slot, _)| slot.flow.as_ref().is_some_and(|flow| holds(&flow.state)));
+        let found = slots.filter(|(slot, _)| slot.flow.as_ref().is_some_and(&holds));
         found.map(|(slot, index)| FlowId { index, turn: slot.turn }).collect()
     }
 
@@ -209,13 +261,17 @@ impl<S> Flows<S> {
     }
 
     fn remove(&mut self, index: u32) -> Option<Ended<S>> {
+        self.take_out(index).map(Ended::from)
+    }
+
+    fn take_out(&mut self, index: u32) -> Option<Flow<S>> {
         self.unlink(index);
         let slot = self.slots.get_mut(index as usize)?;
-        let Flow { ends, stage, state, counts, .. } = slot.flow.take()?;
+        let flow = slot.flow.take()?;
         slot.turn = slot.turn.wrapping_add(1);
-        self.index.remove(&ends);
+        self.index.remove(&flow.ends);
         self.free.push(index);
-        Some(Ended { ends, stage, state, counts })
+        Some(flow)
     }
 
     /// Notes that a datagram has moved: sets the stage of its session, and moves it to the end of its list.
@@ -227,10 +283,7 @@ impl<S> Flows<S> {
         }
         let (same, terms) = (flow.stage == stage, flow.terms);
         self.unlink(index);
-        let list = (!same).then(|| {
-            let life = if stage == Stage::Asking { terms.asking() } else { terms.idle };
-            self.list(stage, life)
-        });
+        let list = (!same).then(|| self.list(stage, terms.life(stage)));
         if let Some(flow) = self.flow_at(index) {
             flow.stage = stage;
             flow.list = list.unwrap_or(flow.list);

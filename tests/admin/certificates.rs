@@ -99,29 +99,6 @@ fn o7_a_key_that_does_not_fit_is_pending_until_it_does() {
     proxy.stop();
 }
 
-/// A certificate and its key in one file, as HAProxy has them; and no series is there twice.
-#[test]
-fn o7_a_file_of_two_parts_is_one_file() {
-    let (port, backend) = (Port::reserve(), Backend::named("app"));
-    let made = certificate("app", 90 * DAY);
-    let tls = TLS.replace("app.key", "app.pem");
-    let both = made.1.clone() + &made.0;
-    let (place, mut proxy, asker) =
-        started(&route("app", &port.local(), &backend, &tls), &[("app.pem", &both)]);
-    let file = place.folder().join("app.pem").display().to_string();
-    let text = metrics(&asker);
-    assert_eq!(value(&text, &format!("portway_file_pending_seconds{{file=\"{file}\"}}")), 0.0);
-    let ends = format!("portway_certificate_not_after_seconds{{file=\"{file}\"");
-    assert_eq!(value(&text, &ends), made.2 as f64);
-    // A second key is one too many: which of both is meant?
-    save(&place, "app.pem", &(both + &made.1));
-    let refused = proxy.phase("certificate refused")["headline"].as_str().unwrap().to_owned();
-    assert!(refused.contains(": this is the second private key in it"), "{refused}");
-    until("it is pending", || asker.get("/v1/status")["pending_files"][0]["file"] == *file);
-    assert!(asker.get("/v1/status")["pending_files"][1].is_null());
-    proxy.stop();
-}
-
 #[test]
 fn o7_a_list_with_a_bad_line_is_pending_until_it_is_mended() {
     let (port, backend) = (Port::reserve(), Backend::named("app"));

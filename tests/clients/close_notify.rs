@@ -14,7 +14,6 @@ use super::daemon::*;
 use super::pki::{self, Authority, Client};
 use super::terminate::line_with;
 use crate::harness::instance::*;
-use crate::harness::until;
 
 const PAGE: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nthe page\n";
 
@@ -43,7 +42,6 @@ impl World {
         let (authority, port) = (Authority::new(), Port::reserve());
         let pair = authority.pair("localhost");
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
         let chain = vec![CertificateDer::from_pem_slice(pair.cert.as_bytes()).unwrap()];
         let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
         let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap();
@@ -81,12 +79,14 @@ impl World {
     }
 
     fn plain_server(&self) -> TcpStream {
-        accept(&self.listener)
+        let (server, _) = self.listener.accept().unwrap();
+        server.set_read_timeout(Some(PATIENCE)).unwrap();
+        server
     }
 
     /// The client begins before it is accepted: the handshake with Portway is done without it.
     fn tls_server(&self) -> Server {
-        accept_tls(&self.listener, &self.config)
+        accept(&self.listener, &self.config)
     }
 
     /// The line of the access log with this outcome, which must have this detail.
@@ -101,20 +101,10 @@ impl World {
     }
 }
 
-fn accept(listener: &TcpListener) -> TcpStream {
-    let mut accepted = None;
-    until("a connection reaches the server", || {
-        accepted = listener.accept().ok();
-        accepted.is_some()
-    });
-    let (stream, _) = accepted.unwrap();
-    stream.set_nonblocking(false).unwrap();
+fn accept(listener: &TcpListener, config: &Arc<ServerConfig>) -> Server {
+    let (stream, _) = listener.accept().unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream
-}
-
-fn accept_tls(listener: &TcpListener, config: &Arc<ServerConfig>) -> Server {
-    StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), accept(listener))
+    StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), stream)
 }
 
 /// What comes until the end, which must be a FIN: a reset is an error.
@@ -256,7 +246,7 @@ fn r12_curl_has_the_page_as_through_haproxy() {
         let served = all.spawn(move || {
             let mut left = 2;
             while left > 0 {
-                let mut server = accept_tls(listener, config);
+                let mut server = accept(listener, config);
                 let mut request = [0; 4];
                 if server.read_exact(&mut request).is_ok() {
                     drop(server.read(&mut [0; 1024]));

@@ -9,6 +9,7 @@ mod gateway;
 mod half_close;
 mod keepalive;
 mod listen;
+mod listen_edits;
 mod lost;
 mod pressure;
 mod records;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use portway::config::{compile, policy_entries, schema};
 use portway::model::Fault;
-use portway::model::{ListenAddr, ListenSpec, LogSettings, Policy, Table};
+use portway::model::{ListenAddr, ListenSpec, LogSettings, Policy, Protocol, Table};
 use proptest::prelude::*;
 
 use super::misfits::misfits;
@@ -108,11 +108,12 @@ fn every_key_is_in_every_key_toml_with_its_default_and_a_sentence() {
     // The values in the file are those that hold without it.
     let compiled = table(&text);
     assert_eq!(compiled.log, LogSettings::default());
-    assert_eq!(*compiled.routes["127.0.0.1:8080"].policy, Policy::default());
+    let default = Policy::default().of(Protocol::Tcp);
+    assert_eq!(*compiled.routes["127.0.0.1:8080"].policy, default);
     let bare = "[[route]]\nlisten = \"127.0.0.1:8080\"\nupstream = \"127.0.0.1:3000\"";
     assert_eq!(compiled, table(bare));
     // And each entry of a policy is a key of the file that reads back.
-    for (key, value) in policy_entries(&Policy::default()) {
+    for (key, value) in policy_entries(&default) {
         if value == "none" && !defaults.contains_key(key) {
             assert!(text.contains(&format!("\n# {key} = ")), "{key}");
             continue;

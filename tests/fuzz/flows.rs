@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use portway::state::flows::{Answer, Ended, Ends, FlowId, Flows, Placement, Stage, Terms};
+use portway::state::flows::{Answer, Ended, Ends, FlowId, Flows, Placement, Question, Stage, Terms};
 
 /// A session as the list has it.
 struct Plain {
@@ -15,6 +15,8 @@ struct Plain {
     order: u64,
     questions: u64,
     answers: u64,
+    /// The first question since the last answer.
+    asked: Option<Instant>,
 }
 
 impl Plain {
@@ -70,11 +72,11 @@ impl Story {
     }
 
     fn asks(&mut self, value: u8, kind: u8) {
-        let local = (value.is_multiple_of(5)).then_some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let local = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 1 + u8::from(value.is_multiple_of(5))));
         let ends = Ends { client: SocketAddr::from(([192, 0, 2, value / 8], 9)), local };
         let known = self.flows.ask(&ends, 1, self.now);
         let at = self.plain.iter().position(|plain| plain.ends == ends);
-        assert_eq!(known, at.map(|at| self.plain[at].id));
+        assert_eq!(known.map(|question| question.id), at.map(|at| self.plain[at].id));
         if let Some(at) = at {
             let plain = &mut self.plain[at];
             plain.questions += 1;
@@ -82,6 +84,9 @@ impl Story {
             if plain.stage != Stage::Asking {
                 plain.stage = Stage::Settled;
             }
+            let since = *plain.asked.get_or_insert(self.now);
+            let forsaken = plain.stage != Stage::Asking && since + plain.terms.idle <= self.now;
+            assert_eq!(known.map(|question| question.forsaken), Some(forsaken));
             return;
         }
         let asking = self.plain.iter().filter(|plain| plain.stage == Stage::Asking).count();
@@ -106,9 +111,10 @@ impl Story {
         let replies = [None, None, Some(1), Some(2)][usize::from(kind / 8 % 4)];
         let terms = Terms { idle: Duration::from_secs([6, 60][usize::from(value % 2)]), replies };
         let id = self.flows.open(ends, terms, self.now, self.order);
-        assert_eq!(self.flows.ask(&ends, 1, self.now), Some(id));
+        assert_eq!(self.flows.ask(&ends, 1, self.now), Some(Question { id, forsaken: false }));
         let (stage, last, order) = (Stage::Asking, self.now, self.order);
-        self.plain.push(Plain { id, ends, terms, stage, last, order, questions: 1, answers: 0 });
+        let asked = Some(self.now);
+        self.plain.push(Plain { id, ends, terms, stage, last, order, questions: 1, answers: 0, asked });
     }
 
     fn answers(&mut self, value: u8, datagrams: u64) {
@@ -117,7 +123,11 @@ impl Story {
         }
         let at = usize::from(value) % self.plain.len();
         let plain = &mut self.plain[at];
-        plain.answers += datagrams;
+        // No more than were asked for.
+        let due = plain.terms.replies.map(|replies| plain.questions * u64::from(replies) - plain.answers);
+        let passes = due.map_or(datagrams, |due| datagrams.min(due));
+        plain.answers += passes;
+        plain.asked = None;
         (plain.last, plain.order) = (self.now, self.order);
         if plain.stage == Stage::Asking {
             plain.stage = Stage::Answered;
@@ -126,7 +136,7 @@ impl Story {
             plain.terms.replies.is_some_and(|replies| plain.answers >= plain.questions * u64::from(replies));
         let id = plain.id;
         let said = self.flows.answer(id, datagrams, self.now);
-        assert_eq!(said, Some(if last { Answer::Last } else { Answer::More }));
+        assert_eq!(said, Some(Answer { passes, last }));
         if last {
             let ended = self.flows.end(id);
             self.ended(at, ended);

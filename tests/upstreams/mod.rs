@@ -11,6 +11,6 @@ mod names;
 mod network;
 mod programs;
 mod protocols;
-mod resolver;
+pub mod resolver;
 pub mod server;
 mod storm;

@@ -21,7 +21,7 @@ pub struct Routes {
 pub struct Route {
     /// Its name.
     pub name: String,
-    /// "tcp" or "udp".
+    /// "tcp", "udp" or "tcp+udp".
     pub protocol: String,
     /// Where it listens, as in the file.
     pub listen: Vec<String>,

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::super::api::{Address, Check, Upstream, UpstreamState, Upstreams};
 use super::super::snapshot::Snapshot;
 use super::super::units::{count, seconds};
+use crate::model::Protocol;
 use crate::proxy::route::{Candidate, LEADS_BACK};
 use crate::server::handle::RouteView;
 
@@ -24,11 +25,13 @@ pub(super) fn of_route(snapshot: &Snapshot, view: &RouteView) -> Vec<Upstream> {
     // The addresses of each entry. Listeners share them, and their state.
     let mut found: Vec<BTreeMap<String, Address>> = vec![BTreeMap::new(); view.route.upstream.len()];
     let mut unresolved: BTreeMap<String, String> = BTreeMap::new();
+    let both = view.route.policy.protocol == Protocol::TcpUdp;
     for live in &view.at {
         let candidates = live.candidates();
         for (member, candidate) in candidates.pool.members().iter().zip(candidates.list()) {
             let Some(found) = found.get_mut(candidate.entry) else { continue };
-            let key = candidate.endpoint.state.addr().to_string();
+            let udp = both && live.route.policy.protocol == Protocol::Udp;
+            let key = format!("{}{}", candidate.endpoint.state.addr(), if udp { "/udp" } else { "" });
             found.entry(key).or_insert_with_key(|key| address(key, candidate, member.is_up(now), now));
         }
         unresolved.extend(live.unresolved().map(|(name, error)| (name.to_string(), error)));

@@ -17,7 +17,7 @@ use crate::config::suggest::nearest;
 use crate::config::table_schema::{TypedTable, typed_table};
 use crate::config::values::{MaybeText, Span, Text};
 use crate::model::health::MOST_IN_A_ROW;
-use crate::model::{Fault, HealthCheck, OnDown, OnVanish, Protocol, WhenDown, units};
+use crate::model::{Fault, HealthCheck, OnDown, OnVanish, Policy, Protocol, WhenDown, units};
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -27,7 +27,7 @@ struct Typed {
     #[schemars(extend("default" = "keep"))]
     on_down: Option<OnDown>,
     /// What becomes of the open connections to an address that is no longer among those of its name: they go on ("keep"),
-    /// have `drain_timeout` to end ("drain"), or are reset ("cut").
+    /// have `drain_timeout` to end ("drain"), or are reset ("cut"). For UDP the default is "cut": sessions end.
     #[schemars(extend("default" = "keep"))]
     on_vanish: Option<OnVanish>,
     /// How each upstream is checked; "off": only failed connects put an upstream down.
@@ -98,7 +98,7 @@ pub(super) const FAMILY: Family = Family {
     read: |place, policy, faults| {
         let typed: Typed = place::read(place, faults);
         policy.on_down = typed.on_down.unwrap_or(policy.on_down);
-        policy.on_vanish = typed.on_vanish.unwrap_or(policy.on_vanish);
+        policy.on_vanish = typed.on_vanish.or(policy.on_vanish);
         if let Some(value) = health(place, typed.health, policy.protocol, faults) {
             policy.health = value;
         }
@@ -109,19 +109,24 @@ pub(super) const FAMILY: Family = Family {
     entries: |policy| {
         vec![
             ("on_down", policy.on_down.to_string()),
-            ("on_vanish", policy.on_vanish.to_string()),
+            ("on_vanish", on_vanish(policy)),
             ("health", units::or_off(policy.health.as_ref())),
             ("when_down", policy.when_down.to_string()),
         ]
     },
-    tcp_only: &["on_down", "on_vanish", "when_down"],
+    tcp_only: &["on_down", "when_down"],
     udp_only: &[],
-    fit: Some(|_, policy, _| {
-        if policy.protocol == Protocol::Udp {
-            policy.when_down = WhenDown::Reset;
-        }
-    }),
+    fit: None,
 };
+
+/// Without a word connections go on, and sessions do not.
+fn on_vanish(policy: &Policy) -> String {
+    let of = |protocol| policy.of(protocol).on_vanish.unwrap_or_default().to_string();
+    match (policy.on_vanish, policy.protocol) {
+        (None, Protocol::TcpUdp) => format!("{}, of udp {}", of(Protocol::Tcp), of(Protocol::Udp)),
+        (_, protocol) => of(protocol),
+    }
+}
 
 /// Reads `health`. `None`: the key is absent, or has a fault.
 fn health(

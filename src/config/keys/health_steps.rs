@@ -80,7 +80,7 @@ pub(super) fn read(
     }
     let unheard = matches!(steps.as_slice(), [_, ..]) && !steps.iter().any(is_expect);
     // Over UDP a refusal is an answer too.
-    if faults.len() == before && unheard && protocol == Protocol::Tcp && !place.has_unknown_keys() {
+    if faults.len() == before && unheard && protocol.has(Protocol::Tcp) && !place.has_unknown_keys() {
         let key = if place.table.contains_key("steps") { "steps" } else { "send" };
         let cure = "add what must come back: expect = \"PONG\"; without both a connect is enough";
         let cure = if key == "send" { cure } else { "add what must come: { expect = \"220 \" }" };

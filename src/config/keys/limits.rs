@@ -23,10 +23,10 @@ struct Typed {
     /// What becomes of a client that is one too many for the route: it is reset, or waits in the kernel's queue.
     #[schemars(extend("default" = "reset"))]
     when_full: Option<WhenFull>,
-    /// How many connections one client has at once, by its IPv4 address or its IPv6 /64: a number, or "off".
+    /// How many connections or UDP sessions one client has at once, by its IPv4 address or its IPv6 /64: a number, or "off".
     #[schemars(extend("default" = "off", "examples" = [20]))]
     max_connections_per_client: Option<CountOrOff>,
-    /// How fast the connections of one client may come: "20/s", "100/m", "20/s burst 50", or "off".
+    /// How fast the connections or UDP sessions of one client may come: "20/s", "100/m", "20/s burst 50", or "off".
     #[schemars(extend("default" = "off", "examples" = ["20/s"]))]
     rate_per_client: Option<Text>,
     /// What one connection may move in each direction: "10 MiB/s", { up = "1 MiB/s", down = "10 MiB/s" }, or "off".
@@ -62,7 +62,7 @@ pub(super) const FAMILY: Family = Family {
             ("bandwidth", policy.bandwidth.to_string()),
         ]
     },
-    tcp_only: &["max_connections", "when_full", "max_connections_per_client", "rate_per_client", "bandwidth"],
+    tcp_only: &["max_connections", "when_full", "bandwidth"],
     udp_only: &[],
     fit: None,
 };

@@ -61,10 +61,18 @@ pub(super) fn read(place: Place<'_>, base: &Policy, faults: &mut Vec<Placed>) ->
 /// Notes the keys of a route that its protocol has no use for. In `[defaults]` they stand for the routes of the other one.
 /// `more`: keys of a route that are no policy, and are for connections only.
 pub(super) fn fit(place: Place<'_>, policy: &mut Policy, more: &[&str], faults: &mut Vec<Placed>) {
-    let of_udp = policy.protocol == Protocol::Udp;
-    let other = if of_udp { Protocol::Tcp } else { Protocol::Udp };
-    let families = FAMILIES.iter().flat_map(|family| if of_udp { family.tcp_only } else { family.udp_only });
-    for key in families.chain(if of_udp { more } else { &[] }) {
+    let (other, more) = match policy.protocol {
+        Protocol::Tcp => (Protocol::Udp, &[][..]),
+        Protocol::Udp => (Protocol::Tcp, more),
+        // Each of its parts has its own keys.
+        Protocol::TcpUdp => (Protocol::TcpUdp, &[][..]),
+    };
+    let families = FAMILIES.iter().flat_map(|family| match other {
+        Protocol::Tcp => family.tcp_only,
+        Protocol::Udp => family.udp_only,
+        Protocol::TcpUdp => &[],
+    });
+    for key in families.chain(more) {
         if let Some((key, _)) = place.table.get_key_value(*key) {
             let message = format!("`{}` is for {other} routes only", key.get_ref());
             let fault = Fault::new(message, format!("remove the line: this route is {}", policy.protocol));
@@ -74,6 +82,7 @@ pub(super) fn fit(place: Place<'_>, policy: &mut Policy, more: &[&str], faults: 
     for fit in FAMILIES.iter().filter_map(|family| family.fit) {
         fit(place, policy, faults);
     }
+    *policy = policy.of(policy.protocol);
 }
 
 /// Each key of a policy with its value, both as the file has them: for plans, and wherever a person reads a route.

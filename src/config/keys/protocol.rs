@@ -11,7 +11,7 @@ use crate::model::Protocol;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Typed {
-    /// What is forwarded: connections ("tcp"), or datagrams in sessions ("udp").
+    /// What is forwarded: connections ("tcp"), datagrams in sessions ("udp"), or both on the same ports ("tcp+udp").
     #[schemars(extend("default" = "tcp"))]
     protocol: Option<Protocol>,
 }

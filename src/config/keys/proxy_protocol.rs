@@ -114,7 +114,6 @@ fn proxy_protocol(
 
 /// Notes what a route of this protocol has no use for: of UDP there is no version 1, and none is read.
 fn fit(place: Place<'_>, policy: &mut Policy, faults: &mut Vec<Placed>) {
-    policy.proxy_protocol = std::mem::take(&mut policy.proxy_protocol).of(policy.protocol);
     let Some(DeValue::Table(table)) = place.table.get("proxy_protocol").map(Spanned::get_ref) else { return };
     let find = |key: &str| table.get_key_value(key).map(|(key, value)| (key.span(), value));
     let mut note = |at, message: &str, cure: &str| faults.push(Placed::new(at, Fault::new(message, cure)));
@@ -124,7 +123,8 @@ fn fit(place: Place<'_>, policy: &mut Policy, faults: &mut Vec<Placed>) {
         }
         return;
     }
-    if let Some((at, _)) = find("accept").filter(|(_, value)| value.get_ref().as_bool() == Some(true)) {
+    let accept = find("accept").filter(|(_, value)| value.get_ref().as_bool() == Some(true));
+    if let Some((at, _)) = accept.filter(|_| policy.protocol == Protocol::Udp) {
         note(at, "`accept` is for tcp routes only", "remove it, and what belongs to it: this route is udp");
     }
     match find("send") {

@@ -12,7 +12,6 @@ use crate::config::placed::Placed;
 use crate::config::read::Spans;
 use crate::config::table_schema::{TypedTable, typed_table};
 use crate::config::values::{Span, SpanOrOff};
-use crate::model::policy::UDP_IDLE;
 use crate::model::{Fault, Policy, Protocol, units};
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -98,12 +97,11 @@ fn keepalive(spans: &mut Spans<'_, '_>, typed: Option<SpanOrOff>) -> Option<Opti
     None
 }
 
-/// A UDP route without an idle time has the usual one.
+/// Nothing else ends a session. Of a route for both protocols "off" is meant for connections.
 fn udp_idle(place: Place<'_>, policy: &mut Policy, faults: &mut Vec<Placed>) {
-    if policy.protocol == Protocol::Tcp || policy.timeouts.idle.is_some() {
+    if policy.protocol != Protocol::Udp {
         return;
     }
-    policy.timeouts.idle = Some(UDP_IDLE);
     if place.table.get("idle_timeout").is_some_and(|value| value.get_ref().as_str() == Some("off")) {
         let fault = Fault::new(
             "a udp route needs an `idle_timeout`",

@@ -17,7 +17,7 @@ use crate::config::table_schema::{TypedTable, typed_table};
 use crate::config::values::{List, Span, Text};
 use crate::model::selector::ServerName;
 use crate::model::{
-    Fault, Pair, Policy, Protocol, RelayMode, ServeTls, Tls, UpstreamEntry, UpstreamSpec, UpstreamTls, units,
+    Fault, Pair, Policy, RelayMode, ServeTls, Tls, UpstreamEntry, UpstreamSpec, UpstreamTls, units,
 };
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -93,11 +93,7 @@ pub(super) const FAMILY: Family = Family {
     },
     tcp_only: &["tls", "sniff_timeout"],
     udp_only: &[],
-    fit: Some(|_, policy, _| {
-        if policy.protocol == Protocol::Udp {
-            policy.tls = Tls::default();
-        }
-    }),
+    fit: None,
 };
 
 const EXAMPLE: &str =

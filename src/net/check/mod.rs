@@ -25,7 +25,8 @@ pub async fn check(
         Some(_) => Opening { header: &[], tls: None, ..opening },
     };
     match (protocol, at_port(upstream, how.port)) {
-        (Protocol::Tcp, upstream) => stream::check(&upstream, how, opening).await,
+        // Nobody checks both at once.
+        (Protocol::Tcp | Protocol::TcpUdp, upstream) => stream::check(&upstream, how, opening).await,
         (Protocol::Udp, UpstreamAddr::Ip(addr)) => {
             Finding { result: datagram::check(addr, how, opening).await, connection: None }
         }

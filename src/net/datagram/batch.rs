@@ -29,9 +29,9 @@ pub struct Batch {
 /// A run: datagrams of one sender and one size. The last one may be shorter.
 #[derive(Clone, Copy, Debug)]
 pub struct Segments<'b> {
-    /// The sender.
+    /// The sender. An IPv4 address is one on a dual-stack socket too.
     pub from: SocketAddr,
-    /// The local address that they were sent to. `None` if it is unknown.
+    /// The local address that they were sent to, in the same form. `None` if it is unknown.
     pub to: Option<IpAddr>,
     /// Their congestion mark, the same for all.
     pub ecn: Option<EcnCodepoint>,
@@ -41,6 +41,31 @@ pub struct Segments<'b> {
     pub segment: usize,
     /// Number of datagrams: at least 1.
     pub datagrams: u64,
+}
+
+/// A run that is kept, to be handed to another listener.
+#[derive(Debug)]
+pub struct Parcel {
+    from: SocketAddr,
+    to: IpAddr,
+    ecn: Option<EcnCodepoint>,
+    data: Box<[u8]>,
+    segment: usize,
+    datagrams: u64,
+}
+
+impl Parcel {
+    /// A copy of a run that was sent to this address.
+    pub fn of(run: &Segments<'_>, to: IpAddr) -> Parcel {
+        let Segments { from, ecn, data, segment, datagrams, .. } = *run;
+        Parcel { from, to, ecn, data: data.into(), segment, datagrams }
+    }
+
+    /// The run.
+    pub fn segments(&self) -> Segments<'_> {
+        let Parcel { from, to, ecn, ref data, segment, datagrams } = *self;
+        Segments { from, to: Some(to), ecn, data, segment, datagrams }
+    }
 }
 
 impl<'b> Segments<'b> {
@@ -70,6 +95,13 @@ impl<'b> Segments<'b> {
         let (first, others) = self.data.split_at(self.segment.min(self.data.len()));
         let rest = Segments { data: others, datagrams: self.datagrams - 1, ..*self };
         (Segments { data: first, datagrams: 1, ..*self }, (rest.datagrams > 0).then_some(rest))
+    }
+
+    /// The first `most` datagrams of the run: at least one.
+    pub fn first(&self, most: u64) -> Segments<'b> {
+        let datagrams = self.datagrams.min(most.max(1));
+        let bytes = usize::try_from(datagrams).unwrap_or(usize::MAX).saturating_mul(self.segment);
+        Segments { data: &self.data[..bytes.min(self.data.len())], datagrams, ..*self }
     }
 
     /// The payload of each datagram, in order.
@@ -135,10 +167,18 @@ impl Batch {
             }
             let segment = meta.stride;
             let datagrams = if segment == 0 { 1 } else { data.len().div_ceil(segment) as u64 };
-            let (from, to, ecn) = (meta.addr, meta.dst_ip, meta.ecn);
+            let (from, to, ecn) = (plain(meta.addr), meta.dst_ip.map(|ip| ip.to_canonical()), meta.ecn);
             each(Segments { from, to, ecn, data, segment, datagrams });
             at += count;
         }
+    }
+}
+
+/// An IPv4-mapped address as its IPv4 address. The zone of an IPv6 address stays.
+fn plain(addr: SocketAddr) -> SocketAddr {
+    match addr.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, addr.port()),
+        IpAddr::V6(_) => addr,
     }
 }
 

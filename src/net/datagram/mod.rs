@@ -7,16 +7,17 @@ mod batch;
 mod options;
 mod poller;
 
-pub use batch::{Batch, Segments};
+pub use batch::{Batch, Parcel, Segments};
 pub use poller::{Poller, Ready};
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use quinn_udp::{Transmit, UdpSockRef, UdpSocketState};
 use rustix::io::Errno;
-use rustix::net::SendFlags;
+use rustix::net::{RecvFlags, SendFlags};
 use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
 
 use crate::model::ListenAddr;
@@ -35,6 +36,9 @@ pub struct DatagramSocket {
     state: UdpSocketState,
     /// The bound address. If it stands for several, each answer must say from which one it leaves.
     bound: SocketAddr,
+    /// Another process has the same socket: what is done to it would be done to that process.
+    inherited: bool,
+    deaf: AtomicBool,
 }
 
 /// The result of sending datagrams.
@@ -59,7 +63,8 @@ impl Sent {
 }
 
 impl DatagramSocket {
-    /// Binds an address. `shared`: another socket covers it and shares its port ([`DatagramSocket::share_port`]).
+    /// Binds an address. `shared`: another socket overlaps it and shares its port ([`DatagramSocket::share_port`]). The new
+    /// one is then deaf: what arrives is still for the other one.
     pub fn bind(addr: &ListenAddr, shared: bool) -> io::Result<DatagramSocket> {
         let socket = match addr {
             ListenAddr::Any(port) => match open((WILDCARDS.1, *port).into(), false, shared) {
@@ -72,17 +77,42 @@ impl DatagramSocket {
             ListenAddr::Ip(addr) => open(*addr, true, shared),
             ListenAddr::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
         }?;
-        socket.set_reuse_port(false)?;
-        DatagramSocket::over(socket.into())
+        let socket = DatagramSocket { inherited: false, ..DatagramSocket::over(socket.into())? };
+        if shared {
+            socket.deafen();
+            socket.share_port(false)?;
+        }
+        Ok(socket)
     }
 
-    /// Takes over a socket that is bound already, and sets its options.
+    /// Takes over a socket that another process has bound and holds as well, and sets its options.
     pub fn over(socket: UdpSocket) -> io::Result<DatagramSocket> {
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         options::as_forwarder(&socket)?;
         SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER)?;
         let bound = socket.local_addr()?;
-        Ok(DatagramSocket { socket, state, bound })
+        Ok(DatagramSocket { socket, state, bound, inherited: true, deaf: AtomicBool::new(false) })
+    }
+
+    /// Stops hearing clients, but for what has arrived already: connects the socket to itself, so the kernel finds it for
+    /// no other sender. Answers can still be sent. Does nothing to an inherited socket.
+    pub fn deafen(&self) {
+        let (port, v6) = (self.bound.port(), self.bound.is_ipv6());
+        let own =
+            SocketAddr::new(if v6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() }, port);
+        if !self.inherited && !self.deaf.swap(true, Ordering::Relaxed) {
+            // Without a loopback interface it goes on hearing, and what it hears is still handed on.
+            let _ = rustix::net::connect(&self.socket, &own);
+        }
+    }
+
+    /// Hears clients again after [`DatagramSocket::deafen`]. Of two sockets that rank alike in the kernel ("[::]" for both
+    /// families and for IPv6 alone), it now comes first: udp_lib_rehash() puts it at the head of its list.
+    pub fn hear(&self) {
+        if self.deaf.swap(false, Ordering::Relaxed) {
+            // Fails on no socket that is bound.
+            let _ = rustix::net::connect_unspec(&self.socket);
+        }
     }
 
     /// Lets another socket of this process bind an address that this one covers. The caller must switch this off again
@@ -91,13 +121,24 @@ impl DatagramSocket {
         SockRef::from(&self.socket).set_reuse_port(on)
     }
 
-    /// The local address that a client wrote to. `None` if the socket has only one, or for broadcast and multicast: no
-    /// answer can leave from such an address.
-    pub fn local(&self, segments: &Segments<'_>) -> Option<IpAddr> {
-        let ip = segments.to.filter(|_| self.bound.ip().is_unspecified())?;
-        let plain = ip.to_canonical();
-        let broadcast = matches!(plain, IpAddr::V4(v4) if v4.is_broadcast());
-        (!plain.is_multicast() && !broadcast).then_some(ip)
+    /// The local address that a client wrote to, which may be one of many hosts. The wildcard if it is unknown.
+    pub fn local(&self, segments: &Segments<'_>) -> IpAddr {
+        let bound = self.bound.ip();
+        segments.to.filter(|_| bound.is_unspecified()).unwrap_or(bound.to_canonical())
+    }
+
+    /// Which address an answer must name as its own, if the client wrote to `local`. `None`: the kernel chooses, because
+    /// the socket has only one, or because no answer can leave from a broadcast or multicast address. A directed
+    /// broadcast (10.0.0.255) looks like any address ([`is_broadcast`]).
+    pub fn source(&self, local: IpAddr) -> Option<IpAddr> {
+        let broadcast = matches!(local, IpAddr::V4(v4) if v4.is_broadcast());
+        let own = self.bound.ip().is_unspecified() && !local.is_unspecified();
+        (own && !local.is_multicast() && !broadcast).then_some(local)
+    }
+
+    /// Whether another process holds the same socket.
+    pub fn is_inherited(&self) -> bool {
+        self.inherited
     }
 
     /// The address that the socket is bound to.
@@ -105,8 +146,12 @@ impl DatagramSocket {
         self.bound
     }
 
-    /// Sends to a client. `from` is the local address to send from, if the socket has several.
+    /// Sends to a client. `from` is the local address to send from, by [`DatagramSocket::source`].
     pub fn send(&self, segments: &Segments<'_>, client: SocketAddr, from: Option<IpAddr>) -> Sent {
+        let client = match client.ip() {
+            IpAddr::V4(ip) if self.bound.is_ipv6() => (ip.to_ipv6_mapped(), client.port()).into(),
+            _ => client,
+        };
         let plain = from.is_none() && segments.ecn.is_none();
         self.send_each(segments, |data, segment| {
             if plain && segment.is_none() {
@@ -196,6 +241,9 @@ impl AsFd for DatagramSocket {
 /// Opens a socket that is connected to one address: the kernel reports refusals on it, and delivers datagrams from
 /// nobody else, not even from itself.
 pub fn connect(addr: SocketAddr) -> io::Result<OwnedFd> {
+    if addr.ip().is_multicast() {
+        return Err(io::Error::other("it is a multicast address, and an upstream is one host"));
+    }
     to_another(addr, session)
 }
 
@@ -218,8 +266,34 @@ fn session(addr: SocketAddr) -> io::Result<OwnedFd> {
     let socket = RawSocket::new(Domain::for_address(addr), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
     options::as_session(&socket, addr.is_ipv4());
     socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
-    socket.connect(&addr.into())?;
-    Ok(socket.into())
+    match socket.connect(&addr.into()) {
+        Ok(()) => Ok(socket.into()),
+        Err(error) => match addr.ip() {
+            IpAddr::V4(ip) if is_broadcast(ip) => {
+                Err(io::Error::other("it is a broadcast address, and an upstream is one host"))
+            }
+            _ => Err(error),
+        },
+    }
+}
+
+/// Whether an address is one of broadcast in a network of this host: only netmasks can tell, and the kernel has them. An
+/// answer from it would fail with EINVAL, and quinn would then do without GSO and ECN for good.
+pub fn is_broadcast(ip: Ipv4Addr) -> bool {
+    // Any port: nothing is sent.
+    let addr = SocketAddr::from((ip, 9));
+    let socket = RawSocket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP));
+    let allowed = |socket: &RawSocket, on| {
+        socket.set_broadcast(on).and_then(|()| socket.connect(&addr.into())).map_err(|error| error.kind())
+    };
+    socket.is_ok_and(|socket| {
+        allowed(&socket, false) == Err(io::ErrorKind::PermissionDenied) && allowed(&socket, true).is_ok()
+    })
+}
+
+/// Whether a datagram waits in a session's socket.
+pub fn has_any(socket: &OwnedFd) -> bool {
+    rustix::net::recv(socket, &mut [0; 1][..], RecvFlags::PEEK | RecvFlags::DONTWAIT).is_ok()
 }
 
 /// Opens a socket for a health check of one address. The kernel reports every refusal on it, also that of a router.

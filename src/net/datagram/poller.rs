@@ -53,6 +53,12 @@ impl Poller {
         Ok(epoll::add(self.epoll.get_ref(), socket, EventData::new_u64(number), flags)?)
     }
 
+    /// Watches a socket no longer.
+    pub fn remove(&self, socket: &impl AsFd) {
+        // Fails only for a socket that is not watched.
+        let _ = epoll::delete(self.epoll.get_ref(), socket);
+    }
+
     /// Waits until at least one socket is readable. Cancel-safe: dropping the future loses nothing.
     pub async fn wait(&self, ready: &mut Ready) -> io::Result<()> {
         loop {

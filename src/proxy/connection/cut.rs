@@ -64,7 +64,7 @@ impl CutSignal {
                 candidate.check.as_ref().map(|check| (check.downs(), before.checks)),
             ],
         };
-        let after = match policy.on_vanish {
+        let after = match policy.on_vanish.unwrap_or_default() {
             OnVanish::Keep => None,
             OnVanish::Drain => Some(policy.timeouts.drain),
             OnVanish::Cut => Some(Duration::ZERO),

@@ -55,7 +55,7 @@ pub(super) async fn serve(
 }
 
 /// Registers an accepted socket with the worker that will serve it.
-fn arrive(accepted: Accepted, workers: &WorkerPool, near: &Arc<Worker>) -> io::Result<Arrival> {
+pub(super) fn arrive(accepted: Accepted, workers: &WorkerPool, near: &Arc<Worker>) -> io::Result<Arrival> {
     let slot = workers.slot(near);
     let (socket, peer) = {
         let _on_its_thread = slot.worker().enter();
@@ -64,7 +64,8 @@ fn arrive(accepted: Accepted, workers: &WorkerPool, near: &Arc<Worker>) -> io::R
     Ok(Arrival { slot, socket, peer })
 }
 
-async fn pause() {
+/// Waits until the system may have resources again.
+pub(super) async fn pause() {
     Box::pin(sleep(PAUSE)).await;
 }
 

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use super::accept;
+use super::leaving::{Leaving, see_off};
 use crate::model::{SocketAccess, WhenDown, units};
 use crate::net::dial::DialOptions;
 use crate::net::{Acceptor, StreamListener, bind};
@@ -147,6 +148,29 @@ impl ListenSocket {
         }
         self.shut().await;
         self.listener.close();
+    }
+
+    /// Closes the socket for good, in favour of the listeners that an edit has put into its place: they serve the clients that
+    /// have reached it. `owner` owns the task that accepts these.
+    pub async fn give_way(&self, successors: Vec<Arc<Listener>>, owner: &Scope) {
+        let socket = self.socket().filter(|_| self.closable);
+        self.close().await;
+        let Some(socket) = socket else { return };
+        // Without a descriptor for it there is only the close.
+        let Ok(Acceptors(acceptors)) = Acceptors::at(&socket, &self.shared.workers, usize::MAX) else {
+            return;
+        };
+        for (worker, acceptor) in acceptors {
+            let on_its_thread = worker.clone();
+            let _on_its_thread = on_its_thread.enter();
+            let leaving = Leaving { socket: socket.clone(), acceptor, worker };
+            owner.spawn(see_off(leaving, successors.clone(), self.shared.clone()));
+        }
+    }
+
+    /// The listening address, and its frontend, to be shared.
+    pub fn shared_listener(&self) -> Arc<Listener> {
+        self.listener.clone()
     }
 
     fn accept(&self, acceptors: Acceptors) {

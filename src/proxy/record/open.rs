@@ -35,7 +35,7 @@ pub struct OpenConnection {
 /// The part of an entry that only UDP sessions have.
 #[derive(Debug)]
 struct Session {
-    signal: Weak<SessionSignal>,
+    signal: Mutex<Weak<SessionSignal>>,
     /// When the last datagram moved, in milliseconds since `accepted`.
     last: AtomicU64,
 }
@@ -146,7 +146,7 @@ impl OpenConnection {
         client: Peer,
         signal: &Arc<SessionSignal>,
     ) -> Self {
-        let session = Session { signal: Arc::downgrade(signal), last: AtomicU64::new(0) };
+        let session = Session { signal: Mutex::new(Arc::downgrade(signal)), last: AtomicU64::new(0) };
         OpenConnection {
             session: Some(Box::new(session)),
             ..OpenConnection::new(id, owner, listener, client)
@@ -188,12 +188,22 @@ impl OpenConnection {
     /// Kills it: the connection is reset, and its record says [`Outcome::Killed`].
     pub fn kill(&self) {
         self.killed.store(true, Ordering::SeqCst);
-        if let Some(signal) = self.session.as_ref().and_then(|session| session.signal.upgrade()) {
+        if let Some(signal) = self.session.as_ref().and_then(|session| lock(&session.signal).upgrade()) {
             signal.kills.store(true, Ordering::SeqCst);
             return signal.changed.notify_one();
         }
         if let Some(task) = &self.known().task {
             task.kill();
+        }
+    }
+
+    /// Sets whose task serves a UDP session: an edit has moved it to another listener.
+    pub fn is_served_by(&self, signal: &Arc<SessionSignal>) {
+        if let Some(session) = &self.session {
+            *lock(&session.signal) = Arc::downgrade(signal);
+        }
+        if self.is_killed() {
+            self.kill();
         }
     }
 

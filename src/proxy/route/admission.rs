@@ -10,9 +10,13 @@ use crate::state::{ClientKey, lock};
 
 /// The permit of one connection, returned on drop.
 #[derive(Debug)]
-pub struct Admission {
+pub struct Admission(ClientPermit);
+
+/// Counts one connection or UDP session of a client until dropped.
+#[derive(Debug)]
+pub struct ClientPermit {
     state: Arc<RouteState>,
-    /// The client that the connection counts for. `None`: it is not counted per client.
+    /// The client that it counts for. `None`: it is not counted per client.
     client: Option<ClientKey>,
 }
 
@@ -28,7 +32,7 @@ impl Admission {
         if state.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
             return Err(Refusal::Route);
         }
-        let mut admission = Admission { state: state.clone(), client: None };
+        let mut admission = Admission(ClientPermit { state: state.clone(), client: None });
         if let Some(client) = client {
             // A gateway does not hide a client that a header names.
             state.note_origin(client);
@@ -37,9 +41,23 @@ impl Admission {
         Ok(admission)
     }
 
-    /// Counts the connection for this client, within the limits per client. A client of a Unix socket has no address,
-    /// and no limits of its own.
+    /// Counts the connection for this client, within the limits per client.
     pub fn identify(&mut self, limits: &ClientLimits, client: &Peer) -> Result<(), Refusal> {
+        self.0.identify(limits, client)
+    }
+}
+
+impl ClientPermit {
+    /// Takes a permit for one more UDP session of this client, within its limits.
+    pub fn take(state: &Arc<RouteState>, limits: &ClientLimits, client: &Peer) -> Result<Self, Refusal> {
+        state.note_origin(client);
+        let mut permit = ClientPermit { state: state.clone(), client: None };
+        permit.identify(limits, client)?;
+        Ok(permit)
+    }
+
+    /// A client of a Unix socket has no address, and no limits of its own.
+    fn identify(&mut self, limits: &ClientLimits, client: &Peer) -> Result<(), Refusal> {
         let Some(ip) = client.ip() else { return Ok(()) };
         if let Some(most) = limits.max_connections_per_client {
             let client = ClientKey::of(ip);
@@ -55,12 +73,17 @@ impl Admission {
     }
 }
 
-impl Drop for Admission {
+impl Drop for ClientPermit {
     fn drop(&mut self) {
         if let Some(client) = self.client {
             lock(&self.state.crowd).leave(client);
         }
-        self.state.open.fetch_sub(1, Ordering::Relaxed);
-        self.state.freed.notify_waiters();
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.0.state.open.fetch_sub(1, Ordering::Relaxed);
+        self.0.state.freed.notify_waiters();
     }
 }

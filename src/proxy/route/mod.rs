@@ -17,7 +17,7 @@ mod session_limit;
 mod state;
 
 pub use access::{Access, Lists, LiveList};
-pub use admission::Admission;
+pub use admission::{Admission, ClientPermit};
 pub use candidates::{Candidate, Candidates};
 pub use frontend::{Frontend, NO_ROUTE, SniRouter};
 pub use hold::HoldQueue;

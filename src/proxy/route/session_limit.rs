@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::live::LiveRoute;
 use crate::tasks::ScopeToken;
 
+/// How many sessions there may be before the server has set the limit.
+const FIRST: usize = 16;
+
 /// The UDP sessions of the process: how many are open, and how many may be.
 #[derive(Debug, Default)]
 pub struct SessionLimit {
@@ -19,6 +22,11 @@ impl SessionLimit {
         self.most.store(most, Ordering::Relaxed);
     }
 
+    /// How many may be open. Never none: an edit that adds the first UDP route has clients before it sets the limit.
+    fn most(&self) -> usize {
+        self.most.load(Ordering::Relaxed).max(FIRST)
+    }
+
     /// How many are open, and how many may be.
     pub fn used(&self) -> (usize, usize) {
         (self.open.load(Ordering::Relaxed), self.most.load(Ordering::Relaxed))
@@ -27,7 +35,7 @@ impl SessionLimit {
     /// How many sessions of a route may be without an answer: at most half of those that the process may have. A flood
     /// of spoofed senders gets no more, on however many routes it arrives.
     pub fn asking(&self, live: &LiveRoute) -> usize {
-        let most = self.most.load(Ordering::Relaxed);
+        let most = self.most();
         let route = live.route.policy.max_sessions.and_then(|most| usize::try_from(most).ok());
         // If the file sets the number, it also sets the price.
         route.map_or(most / 2, |route| route.min(most / 2)).max(1)
@@ -49,7 +57,7 @@ impl SessionPermit {
         if most.is_some_and(|most| live.connections.len() > most) {
             return None;
         }
-        let most = shared.most.load(Ordering::Relaxed);
+        let most = shared.most();
         if shared.open.fetch_add(1, Ordering::Relaxed) >= most {
             shared.open.fetch_sub(1, Ordering::Relaxed);
             return None;

@@ -21,6 +21,8 @@ words! {
     pub(super) enum Reason {
         /// The lists of the route do not admit its client.
         Denied = "denied",
+        /// Its client is over a limit of its own (`max_connections_per_client`, `rate_per_client`).
+        Limited = "limited",
         /// The limit of sessions is reached, and none of them can be evicted.
         Full = "full",
         /// It belongs to no session, and its listener is closing.
@@ -31,12 +33,14 @@ words! {
         NoUpstream = "no-upstream",
         /// It is too large to be sent to its receiver.
         TooLarge = "too-large",
-        /// The system's queue towards its receiver is full.
+        /// The queue towards its receiver is full.
         Busy = "busy",
         /// Its upstream refuses datagrams (ICMP).
         Refused = "refused",
         /// Its receiver cannot be reached, or a filter forbids it.
         Unreachable = "unreachable",
+        /// An answer beyond those that the client has asked for (`max_replies`).
+        Surplus = "surplus",
     }
 }
 

@@ -15,12 +15,15 @@ impl UdpSessions {
     /// datagrams that keep them alive wait in their sockets (see `net::deadline`).
     pub(super) fn expire(&mut self, ready: &mut Ready) {
         self.now = now();
-        let is_due = self.flows.next_deadline().is_some_and(|next| next <= self.now);
+        let is_due = self.next_deadline().is_some_and(|next| next <= self.now);
         if is_due && self.has_read_all(ready) {
             while let Some(ended) = self.flows.expire(self.now) {
                 let unanswered = ended.stage == Stage::Asking;
                 self.record(ended, if unanswered { Outcome::Unanswered } else { Outcome::Idle });
             }
+            let (due, rest): (Vec<_>, Vec<_>) = self.leaving.iter().partition(|(at, _)| *at <= self.now);
+            self.leaving = rest;
+            due.into_iter().for_each(|(_, id)| self.end(id, Outcome::UpstreamGone));
         }
         self.listener.drops.tell(&self.listener.addr, false);
     }

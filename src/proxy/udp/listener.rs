@@ -1,11 +1,15 @@
 //! A UDP listener of the running proxy.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use tokio::sync::oneshot;
+
 use super::drops::Drops;
+use super::mailbox::Mailbox;
 use crate::model::ListenAddr;
-use crate::net::datagram::{DatagramSocket, Poller};
+use crate::net::datagram::{DatagramSocket, Poller, Segments};
 use crate::proxy::record::SessionSignal;
 use crate::proxy::route::LiveRoute;
 use crate::state::lock;
@@ -30,18 +34,25 @@ pub struct UdpListener {
     /// Wakes its task after an edit, a close or a kill.
     pub(super) signal: Arc<SessionSignal>,
     pub(super) drops: Drops,
+    pub(super) mailbox: Mailbox,
 }
 
 #[derive(Debug)]
 pub(super) struct Follows {
     /// The route of new sessions. `None`: no new ones are opened.
     live: Option<Arc<LiveRoute>>,
-    /// Its sessions must end now.
-    pub cut: bool,
+    /// Without a route: the listeners that an edit has put into its place.
+    successors: Vec<Arc<UdpListener>>,
+    /// Told once the sessions of the successors' addresses are handed over.
+    handed_over: Option<oneshot::Sender<()>>,
     /// Its sessions must end as soon as they fall silent.
     pub hurry: bool,
     /// Whether its task has ended. The next route then needs a new one.
     ended: bool,
+    /// Whether it ever had a route.
+    served: bool,
+    /// Whether it has no session any more, and is about to end.
+    winds_up: bool,
 }
 
 impl Follows {
@@ -60,15 +71,24 @@ impl UdpListener {
             Poller::new()?
         };
         poller.add(&socket, LISTENER)?;
-        let follows = Mutex::new(Follows { live: None, cut: false, hurry: false, ended: true });
+        let follows = Follows {
+            live: None,
+            successors: Vec::new(),
+            handed_over: None,
+            hurry: false,
+            ended: true,
+            served: false,
+            winds_up: false,
+        };
         Ok(UdpListener {
             addr: Arc::new(addr),
             socket,
             worker,
             poller,
-            follows,
+            follows: Mutex::new(follows),
             signal: Arc::default(),
             drops: Drops::default(),
+            mailbox: Mailbox::default(),
         })
     }
 
@@ -76,27 +96,55 @@ impl UdpListener {
     pub fn serve(&self, live: Arc<LiveRoute>) -> bool {
         let mut follows = self.follows();
         follows.follow(Some(live));
-        follows.cut = false;
+        follows.successors.clear();
+        (follows.served, follows.winds_up) = (true, false);
+        // It was bound beside another, or was about to close.
+        self.socket.hear();
         self.signal.changed.notify_one();
         std::mem::replace(&mut follows.ended, false)
     }
 
-    /// Opens no new sessions from now on.
-    pub fn close(&self) {
-        self.follows().follow(None);
+    /// Opens no new sessions from now on. Those at the addresses of a successor go on there, and so do newcomers. Resolves
+    /// once the sessions are handed over, or at once if it has no task.
+    pub fn close(&self, successors: Vec<Arc<UdpListener>>) -> oneshot::Receiver<()> {
+        let (handed_over, told) = oneshot::channel();
+        let mut follows = self.follows();
+        follows.follow(None);
+        follows.successors = successors;
+        follows.handed_over = Some(handed_over).filter(|_| !follows.ended);
         self.signal.changed.notify_one();
+        told
     }
 
     /// Opens no new sessions from now on, and ends each that falls silent: the process stops.
     pub fn drain(&self) {
-        self.follows().hurry = true;
-        self.close();
+        let mut follows = self.follows();
+        follows.hurry = true;
+        follows.follow(None);
+        self.signal.changed.notify_one();
     }
 
-    /// Opens no new sessions from now on, and ends those that are open: another socket takes over their datagrams.
-    pub fn cut(&self) {
-        self.follows().cut = true;
-        self.close();
+    /// Takes a run of datagrams from another listener, sent to this address. Returns whether there was room for it. The next
+    /// edit says whom to hand them to once this one has ended.
+    pub fn hand(&self, segments: &Segments<'_>, to: IpAddr) -> bool {
+        // Held until it is in the mailbox: the task does not end between.
+        let follows = self.follows();
+        if follows.ended && follows.served {
+            return false;
+        }
+        let taken = self.mailbox.put(segments, to);
+        self.signal.changed.notify_one();
+        taken
+    }
+
+    /// Makes its task look whether it is over.
+    pub fn look_again(&self) {
+        self.signal.changed.notify_one();
+    }
+
+    /// Whether it ever had a route.
+    pub fn was_served(&self) -> bool {
+        self.follows().served
     }
 
     /// Datagrams that were dropped since the start, by reason.
@@ -109,10 +157,51 @@ impl UdpListener {
         self.follows().live.clone()
     }
 
+    /// The listeners in its place, and whom to tell once they have their sessions.
+    pub(super) fn successors(&self) -> (Vec<Arc<UdpListener>>, Option<oneshot::Sender<()>>) {
+        let mut follows = self.follows();
+        (follows.successors.clone(), follows.handed_over.take())
+    }
+
+    /// Whether clients reach it: it has a route, or sessions of an earlier one.
+    pub(super) fn hears(&self) -> bool {
+        let follows = self.follows();
+        follows.live.is_some() || (follows.served && !follows.winds_up)
+    }
+
+    /// Whether it is about to end, and so not to be served again.
+    pub fn is_winding_up(&self) -> bool {
+        self.follows().winds_up
+    }
+
+    /// Notes that it has no session any more.
+    pub(super) fn begin_to_wind_up(&self) {
+        let mut follows = self.follows();
+        follows.winds_up = follows.live.is_none();
+    }
+
+    /// The listener that has taken over this address.
+    pub(super) fn successor(&self, local: IpAddr) -> Option<Arc<UdpListener>> {
+        self.follows().successors.iter().find(|other| other.addr.receives(local)).cloned()
+    }
+
+    /// Makes its socket deaf, unless it has a route again. Returns whether it is.
+    pub(super) fn deafen(&self) -> bool {
+        let follows = self.follows();
+        let closing = follows.live.is_none();
+        if closing {
+            self.socket.deafen();
+        }
+        closing
+    }
+
     /// Whether the task may end. A later edit starts another.
     pub(super) fn ends(&self) -> bool {
         let mut follows = self.follows();
-        follows.ended = follows.live.is_none();
+        follows.ended = follows.live.is_none() && !self.mailbox.has_any();
+        if follows.ended {
+            follows.successors.clear();
+        }
         follows.ended
     }
 

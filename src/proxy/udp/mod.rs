@@ -2,12 +2,17 @@
 //! sessions, and waits for none of them.
 
 mod drops;
+mod endings;
 mod expiry;
+mod handover;
 mod header;
 mod listener;
+mod mailbox;
+mod opening;
 mod serve;
 mod session;
 mod sessions;
 
+pub use handover::give_back;
 pub use listener::UdpListener;
 pub use serve::serve;

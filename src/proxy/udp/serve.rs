@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::listener::{Follows, UdpListener};
+use super::listener::UdpListener;
 use super::sessions::UdpSessions;
 use crate::net::datagram::Ready;
 use crate::proxy::record::Shared;
@@ -37,22 +37,22 @@ pub async fn serve(listener: Arc<UdpListener>, shared: Arc<Shared>) {
             let live = listener.live();
             // All routes share one channel. To subscribe anew would lose news that was sent meanwhile.
             news = news.or_else(|| live.as_ref().map(|live| live.news()));
-            if sessions.follow(live.clone()) {
-                route_ends.extend(live.map(RouteEnd::of));
-            }
-            let Follows { cut, hurry, .. } = *listener.follows();
+            sessions.follow(live);
+            let hurry = listener.follows().hurry;
             if listener.signal.kills.swap(false, Ordering::SeqCst) {
                 sessions.cut_killed();
-            }
-            if cut {
-                sessions.cut_all();
             }
             if hurry {
                 sessions.hurry(SILENCE);
             }
         }
-        if sessions.is_over() && listener.ends() {
+        if sessions.winds_up() && listener.ends() {
             return;
+        }
+        for live in sessions.new_lives.drain(..) {
+            if !route_ends.iter().any(|end| Arc::ptr_eq(&end.live, &live)) {
+                route_ends.push(RouteEnd::of(live));
+            }
         }
         if let Some(next) = sessions.next_deadline().map(Instant::from_std) {
             let soonest = Instant::now() + GRAIN;

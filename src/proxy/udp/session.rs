@@ -1,16 +1,16 @@
 //! One session: which upstream it uses, and the record at its end.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::header::Upstream;
-use crate::model::{DataPath, ListenAddr, Outcome, Peer, UpstreamAddr};
+use crate::model::{DataPath, OnVanish, Outcome, Peer, UpstreamAddr};
 use crate::net::datagram::Segments;
 use crate::net::is_local;
 use crate::proxy::record::{Connected, Datagrams, OpenConnection, Record};
-use crate::proxy::route::{Candidate, Candidates, LEADS_BACK, LiveRoute, SessionPermit};
+use crate::proxy::route::{Candidate, Candidates, ClientPermit, LEADS_BACK, LiveRoute, SessionPermit};
 use crate::state::flows::Ended;
 use crate::state::{Attempt, Load, Tally, Walk};
 
@@ -28,6 +28,11 @@ pub(super) struct Session {
     pub upstream: Option<Upstream>,
     /// Whether the last read used all its calls.
     pub busy: bool,
+    /// Whether the kernel chooses the address that answers leave from, as it does for ipi_spec_dst: by its route to the client
+    /// (fib_compute_spec_dst() in Linux). The client wrote to a broadcast address.
+    pub by_route: bool,
+    /// Whether its address has left its name, and its time runs.
+    pub leaves: bool,
     /// The first datagrams, until an answer came.
     kept: Vec<Box<[u8]>>,
     walk: Walk,
@@ -40,7 +45,14 @@ pub(super) struct Session {
     /// Its entry in the open table.
     pub open: Arc<OpenConnection>,
     errors: String,
-    _permit: SessionPermit,
+    _permits: Permits,
+}
+
+/// What a session holds of the limits.
+#[derive(Debug)]
+pub(super) struct Permits {
+    pub _session: SessionPermit,
+    pub _client: ClientPermit,
 }
 
 /// What a session does next.
@@ -58,15 +70,17 @@ impl Session {
     /// A session without an upstream yet.
     pub(super) fn new(
         live: Arc<LiveRoute>,
-        client: SocketAddr,
-        permit: SessionPermit,
+        client: Option<IpAddr>,
+        permits: Permits,
         open: Arc<OpenConnection>,
     ) -> Self {
         Session {
-            walk: Walk::new(Some(client.ip()), fastrand::u64(..)),
+            walk: Walk::new(client, fastrand::u64(..)),
             live,
             upstream: None,
             busy: false,
+            by_route: false,
+            leaves: false,
             kept: Vec::new(),
             candidates: None,
             candidate: None,
@@ -74,7 +88,7 @@ impl Session {
             load: None,
             open,
             errors: String::new(),
-            _permit: permit,
+            _permits: permits,
         }
     }
 
@@ -185,10 +199,29 @@ impl Session {
             // It says nothing about the upstream.
             self.attempt = None;
         }
+        self.ask_name();
+        self.upstream = None;
+    }
+
+    /// Asks for an earlier look-up of the name of its upstream.
+    pub(super) fn ask_name(&self) {
         if let Some(name) = self.candidate().and_then(|candidate| candidate.name.as_ref()) {
             name.ask();
         }
-        self.upstream = None;
+    }
+
+    /// For how long it may go on, if its address is no longer one of its name. `None`: it is, or that changes nothing.
+    pub(super) fn vanishes(&self) -> Option<Duration> {
+        let policy = &self.live.route.policy;
+        let after = match policy.on_vanish.unwrap_or_default() {
+            _ if self.leaves => return None,
+            OnVanish::Keep => return None,
+            OnVanish::Drain => policy.timeouts.drain,
+            OnVanish::Cut => Duration::ZERO,
+        };
+        let own = self.upstream.as_ref()?.addr.ip().to_canonical();
+        let name = self.candidate()?.name.as_ref()?;
+        (!name.addrs().iter().any(|addr| addr.to_canonical() == own)).then_some(after)
     }
 
     fn note_error(&mut self, why: &str) {
@@ -227,12 +260,7 @@ impl Session {
 }
 
 /// The record of a session that has ended.
-pub(super) fn record(
-    ended: &mut Ended<Session>,
-    listener: &Arc<ListenAddr>,
-    outcome: Outcome,
-    now: Instant,
-) -> Record {
+pub(super) fn record(ended: &mut Ended<Session>, outcome: Outcome, now: Instant) -> Record {
     let Ended { ends, state: session, counts, .. } = ended;
     let upstream = session.connected();
     if counts.dropped > 0 {
@@ -242,7 +270,7 @@ pub(super) fn record(
         id: session.open.id,
         started: session.open.started(),
         route: session.live.route.clone(),
-        listener: listener.clone(),
+        listener: session.open.listener.clone(),
         client: Peer::from_ip(ends.client),
         path: if upstream.is_some() { DataPath::Datagram } else { DataPath::None },
         upstream,

@@ -2,20 +2,19 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::SocketAddr;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::drops::Reason;
-use super::header::{ProxyHeader, Upstream};
+use super::header::Upstream;
 use super::listener::{LISTENER, UdpListener};
-use super::session::{self, Next, Session};
-use crate::model::policy::UDP_IDLE;
-use crate::model::{Outcome, Peer};
-use crate::net::datagram::{self, Batch, Ready, Segments};
-use crate::proxy::record::{OpenConnection, Shared};
-use crate::proxy::route::{LiveRoute, SessionPermit};
-use crate::state::flows::{Answer, Ended, Ends, FlowId, Flows, Placement, Stage, Terms};
+use super::session::Session;
+use crate::model::Outcome;
+use crate::net::datagram::{Batch, Ready, Segments};
+use crate::proxy::record::Shared;
+use crate::proxy::route::LiveRoute;
+use crate::state::flows::{Ends, FlowId, Flows, Stage};
 
 /// How many rounds of full reads run before other tasks have their turn.
 const ROUNDS: usize = 8;
@@ -27,56 +26,70 @@ thread_local! {
     static BATCH: RefCell<Batch> = RefCell::default();
 }
 
+/// How far a listener is that has no route and no session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closing {
+    /// It has something to do.
+    No,
+    /// It still hears, and hands on what arrives. Looks again at this time.
+    Hears(Instant),
+    /// It is deaf, and over at this time.
+    Deaf(Instant),
+}
+
+impl Closing {
+    /// When it goes on.
+    pub(super) fn next(self) -> Option<Instant> {
+        match self {
+            Closing::No => None,
+            Closing::Hears(at) | Closing::Deaf(at) => Some(at),
+        }
+    }
+}
+
 /// The sessions of one listener.
 pub(super) struct UdpSessions {
-    pub(super) listener: Arc<UdpListener>,
-    shared: Arc<Shared>,
-    live: Option<Arc<LiveRoute>>,
-    pub(super) flows: Flows<Session>,
+    pub listener: Arc<UdpListener>,
+    pub shared: Arc<Shared>,
+    pub live: Option<Arc<LiveRoute>>,
+    /// The listeners in its place, while it has no route.
+    pub successors: Vec<Arc<UdpListener>>,
+    /// Live routes whose end the task does not wait for yet.
+    pub new_lives: Vec<Arc<LiveRoute>>,
+    pub flows: Flows<Session>,
+    /// Sessions whose address has left its name, each with the end of its time.
+    pub leaving: Vec<(Instant, FlowId)>,
+    pub closing: Closing,
+    /// Addresses that clients have written to, each with whether it is one of broadcast.
+    pub broadcasts: Vec<(Ipv4Addr, bool)>,
     /// Sockets that may have more than was read from them.
     more: Vec<u64>,
-    pub(super) now: Instant,
+    pub now: Instant,
     /// Since when the end of sessions waits for a flood to be read. `None`: it does not wait.
-    pub(super) flooded: Option<Instant>,
+    pub flooded: Option<Instant>,
     /// Scratch space for datagrams with headers.
-    headed: Vec<u8>,
+    pub headed: Vec<u8>,
 }
 
 impl UdpSessions {
     /// The state of a listener without sessions.
     pub(super) fn new(listener: Arc<UdpListener>, shared: Arc<Shared>) -> UdpSessions {
-        // No event reports what arrived before the listener was served, so read it first.
-        let (flows, more) = (Flows::default(), vec![LISTENER]);
         UdpSessions {
             listener,
             shared,
             live: None,
-            flows,
-            more,
+            successors: Vec::new(),
+            new_lives: Vec::new(),
+            flows: Flows::default(),
+            leaving: Vec::new(),
+            closing: Closing::No,
+            broadcasts: Vec::new(),
+            // No event reports what arrived before the listener was served, so read it first.
+            more: vec![LISTENER],
             now: now(),
             flooded: None,
             headed: Vec::new(),
         }
-    }
-
-    /// Sets the route of new sessions. Returns whether it is another one.
-    pub(super) fn follow(&mut self, live: Option<Arc<LiveRoute>>) -> bool {
-        let same = match (&self.live, &live) {
-            (Some(old), Some(new)) => Arc::ptr_eq(old, new),
-            (None, None) => true,
-            _ => false,
-        };
-        self.live = live;
-        !same
-    }
-
-    /// Whether there is no session, and will be none.
-    pub(super) fn is_over(&self) -> bool {
-        self.live.is_none() && self.flows.is_empty()
-    }
-
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.flows.next_deadline()
     }
 
     /// Whether a round of reading has left something to read.
@@ -118,6 +131,17 @@ impl UdpSessions {
         self.listener.drops.tell(&self.listener.addr, false);
     }
 
+    /// Reads what has arrived at the listener, at most this many rounds.
+    pub(super) fn read_out(&mut self, rounds: usize) {
+        self.more = vec![LISTENER];
+        for _ in 0..rounds {
+            self.go_on();
+            if self.more.is_empty() {
+                return;
+            }
+        }
+    }
+
     /// Reads what clients have sent. Returns whether there may be more.
     fn take_in(&mut self, batch: &mut Batch) -> bool {
         match self.listener.socket.receive(batch, Batch::MOST) {
@@ -131,54 +155,50 @@ impl UdpSessions {
     }
 
     /// Handles datagrams of a client: finds their session or opens one, and sends them on.
-    fn ask(&mut self, segments: &Segments<'_>) {
+    pub(super) fn ask(&mut self, segments: &Segments<'_>) {
         let ends = Ends { client: segments.from, local: self.listener.socket.local(segments) };
-        let known = self.flows.ask(&ends, segments.datagrams, self.now);
-        let session = known.map_or_else(|| self.open(ends, segments), Ok);
+        let session = match self.known(&ends, segments.datagrams) {
+            Some(id) => Ok(id),
+            None if !self.is_served() => return self.pass_on(&ends, segments),
+            None => self.open(ends, segments),
+        };
         match session {
             Ok(id) => self.send_on(id, segments),
             Err(reason) => self.listener.drops.add(reason, segments.datagrams),
         }
     }
 
-    /// Opens a session, if the limits allow it or another one can be evicted.
-    fn open(&mut self, ends: Ends, segments: &Segments<'_>) -> Result<FlowId, Reason> {
-        let live = self.live.clone().ok_or(Reason::Closing)?;
-        if !live.admits(&Peer::from_ip(ends.client)) {
-            return Err(Reason::Denied);
+    /// The session of a client's datagrams. One whose upstream has fallen silent ends here: the next one may find another.
+    fn known(&mut self, ends: &Ends, datagrams: u64) -> Option<FlowId> {
+        let mut known = self.flows.ask(ends, datagrams, self.now);
+        if known.is_none() && self.listener.mailbox.has_any() {
+            self.take_over();
+            known = self.flows.ask(ends, datagrams, self.now);
         }
-        let sessions = &self.shared.sessions;
-        let mut permit = SessionPermit::take(sessions, &live);
-        match self.flows.admit(permit.is_some(), sessions.asking(&live)) {
-            Placement::Open(None) => {}
-            Placement::Open(Some(ended)) => {
-                self.record(ended, Outcome::Evicted);
-                permit = permit.or_else(|| SessionPermit::take(&self.shared.sessions, &live));
-            }
-            Placement::Full => return Err(Reason::Full),
-        }
-        let permit = permit.ok_or(Reason::Full)?;
-        let policy = &live.route.policy;
-        let terms = Terms { idle: policy.timeouts.idle.unwrap_or(UDP_IDLE), replies: policy.max_replies };
-        let session = self.session(live, ends.client, permit);
-        let id = self.flows.open(ends, terms, self.now, session);
-        self.flows.ask(&ends, segments.datagrams, self.now);
-        if self.connect(id) { Ok(id) } else { Err(Reason::NoUpstream) }
+        let question = known?;
+        let forsaken = question.forsaken && self.is_forsaken(question.id);
+        (!forsaken).then_some(question.id)
     }
 
-    /// A new session, listed in the open table.
-    fn session(&self, live: Arc<LiveRoute>, client: SocketAddr, permit: SessionPermit) -> Session {
-        let id = self.shared.next_id();
-        live.state.meter().tally.opened();
-        let open = Arc::new(OpenConnection::session(
-            id,
-            live.clone(),
-            &self.listener.addr,
-            Peer::from_ip(client),
-            &self.listener.signal,
-        ));
-        self.shared.open.add(&open);
-        Session::new(live, client, permit, open)
+    /// Whether new sessions are opened. Of a listener that is not served it looks whether an edit has just changed that: those
+    /// that were in its place may be gone already.
+    fn is_served(&mut self) -> bool {
+        if self.live.is_none() {
+            self.live = self.listener.live();
+            self.new_lives.extend(self.live.clone());
+        }
+        self.live.is_some()
+    }
+
+    /// Hands datagrams of no session to the listener that has taken over their address.
+    fn pass_on(&self, ends: &Ends, segments: &Segments<'_>) {
+        let successor = self.listener.successor(ends.local);
+        let reason = match successor {
+            None => Reason::Closing,
+            Some(successor) if successor.hand(segments, ends.local) => return,
+            Some(_) => Reason::Busy,
+        };
+        self.listener.drops.add(reason, segments.datagrams);
     }
 
     /// Sends datagrams of a client on, or keeps them until there is an upstream.
@@ -229,169 +249,33 @@ impl UdpSessions {
 
     /// Handles answers of an upstream: sends them to the client, and ends the session with the last one.
     fn answer(&mut self, id: FlowId, ends: Ends, segments: &Segments<'_>) {
-        let Some(answer) = self.flows.answer(id, segments.datagrams, self.now) else { return };
-        let sent = self.listener.socket.send(segments, ends.client, ends.local);
+        let Some(answer) = self.flows.answer(id, segments.datagrams, self.now) else {
+            // The last answer came with these.
+            return self.listener.drops.add(Reason::Surplus, segments.datagrams);
+        };
         let Some((session, _, counts)) = self.flows.get_mut(id) else { return };
-        counts.down += sent.sent;
-        session.open.moved(counts.bytes(), self.now);
-        if let Some((failed, error)) = sent.failed {
-            counts.dropped += failed;
-            self.listener.drops.add(Reason::of(&error), failed);
+        let surplus = segments.datagrams - answer.passes;
+        if answer.passes > 0 {
+            let segments = segments.first(answer.passes);
+            let socket = &self.listener.socket;
+            let source = if session.by_route { None } else { socket.source(ends.local) };
+            let sent = socket.send(&segments, ends.client, source);
+            counts.down += sent.sent;
+            session.open.moved(counts.bytes(), self.now);
+            if let Some((failed, error)) = sent.failed {
+                counts.dropped += failed;
+                self.listener.drops.add(Reason::of(&error), failed);
+            }
+            session.answered();
         }
-        session.answered();
-        if answer == Answer::Last {
+        if surplus > 0 {
+            counts.dropped += surplus;
+            self.listener.drops.add(Reason::Surplus, surplus);
+        }
+        if answer.last {
             self.end(id, Outcome::Replied);
         }
     }
-
-    /// Connects a session to its next candidate, and sends what was kept. Returns whether the session goes on.
-    fn connect(&mut self, id: FlowId) -> bool {
-        loop {
-            let Some((session, ends, _)) = self.flows.get_mut(id) else { return false };
-            match session.next(self.now) {
-                Next::Wait => return true,
-                Next::Over(outcome) => {
-                    self.end(id, outcome);
-                    return false;
-                }
-                Next::Try(addr) => {
-                    let connected = datagram::connect(addr)
-                        .and_then(|socket| self.listener.poller.add(&socket, id.into()).map(|()| socket));
-                    match connected {
-                        Ok(socket) => {
-                            let header = header(session, &ends, &self.listener, &self.shared);
-                            session.set_upstream(Upstream { socket, addr, header });
-                        }
-                        Err(error) => {
-                            session.failed(addr, &error);
-                            continue;
-                        }
-                    }
-                }
-            }
-            self.replay(id);
-            return true;
-        }
-    }
-
-    /// Sends what was kept to an upstream that has just been connected.
-    fn replay(&mut self, id: FlowId) {
-        let Some((session, ends, counts)) = self.flows.get_mut(id) else { return };
-        let kept = session.kept();
-        let Some(upstream) = &mut session.upstream else { return };
-        let mut refusal = None;
-        for datagram in &kept {
-            let segments = Segments::single(ends.client, None, datagram);
-            let sent = upstream.send(&self.listener.socket, &segments, &mut self.headed);
-            counts.up += sent.sent;
-            let Some((failed, error)) = sent.failed else { continue };
-            if error.kind() == io::ErrorKind::ConnectionRefused {
-                // The error answers the datagram before. The kernel reports it only once, and nothing may show it
-                // again.
-                refusal = Some(error);
-                break;
-            }
-            counts.dropped += failed;
-            self.listener.drops.add(Reason::of(&error), failed);
-        }
-        session.open.moved(counts.bytes(), self.now);
-        if session.has_others() {
-            session.keep_again(kept);
-        }
-        if let Some(error) = refusal {
-            self.refused(id, &error);
-        }
-    }
-
-    /// Handles a refusal: a session without an answer tries the next candidate, any other ends.
-    fn refused(&mut self, id: FlowId, error: &io::Error) {
-        let stage = self.flows.stage(id);
-        let Some((session, ..)) = self.flows.get_mut(id) else { return };
-        if stage != Some(Stage::Asking) {
-            session.lost(error);
-            return self.end(id, Outcome::UpstreamRefused);
-        }
-        if let Some(addr) = session.upstream.as_ref().map(|upstream| upstream.addr) {
-            session.failed(addr, error);
-            self.connect(id);
-        }
-    }
-
-    /// Retries the sessions that wait for an address, after news of upstreams.
-    pub(super) fn look_again(&mut self) {
-        self.now = now();
-        for id in self.flows.of(Session::waits) {
-            self.connect(id);
-        }
-    }
-
-    /// Ends the sessions of a live route.
-    pub(super) fn cut(&mut self, live: &Arc<LiveRoute>) {
-        self.now = now();
-        for id in self.flows.of(|session| Arc::ptr_eq(&session.live, live)) {
-            self.end(id, self.cut_short());
-        }
-    }
-
-    /// Ends the sessions that were killed by hand.
-    pub(super) fn cut_killed(&mut self) {
-        self.now = now();
-        for id in self.flows.of(|session| session.open.is_killed()) {
-            self.end(id, Outcome::Killed);
-        }
-    }
-
-    /// Ends each session after this much silence.
-    pub(super) fn hurry(&mut self, silence: Duration) {
-        self.flows.hurry(silence);
-    }
-
-    /// Ends all sessions.
-    pub(super) fn cut_all(&mut self) {
-        self.now = now();
-        for id in self.flows.of(|_| true) {
-            self.end(id, self.cut_short());
-        }
-    }
-
-    fn cut_short(&self) -> Outcome {
-        match std::thread::panicking() {
-            true => Outcome::Internal,
-            false if self.shared.is_killed() => Outcome::Killed,
-            false => Outcome::Drained,
-        }
-    }
-
-    fn end(&mut self, id: FlowId, outcome: Outcome) {
-        if let Some(ended) = self.flows.end(id) {
-            self.record(ended, outcome);
-        }
-    }
-
-    /// Writes the record. The session belongs to its scope until then: whoever waits for the scope may end the process
-    /// next.
-    pub(super) fn record(&self, mut ended: Ended<Session>, outcome: Outcome) {
-        let record = session::record(&mut ended, &self.listener.addr, outcome, self.now);
-        let session = &ended.state;
-        self.shared.open.remove(record.id);
-        self.shared.file(&record, &session.live.state, session.tally().as_deref());
-    }
-}
-
-impl Drop for UdpSessions {
-    /// However its task ends, each session gets its record.
-    fn drop(&mut self) {
-        self.cut_all();
-        self.listener.drops.tell(&self.listener.addr, true);
-    }
-}
-
-/// The header that names the client to the upstream of a session. `None`: the route sends none.
-fn header(session: &Session, ends: &Ends, listener: &UdpListener, shared: &Shared) -> Option<ProxyHeader> {
-    let bound = listener.socket.addr();
-    let server = SocketAddr::new(ends.local.unwrap_or(bound.ip()), bound.port());
-    let proxy_protocol = &session.live.route.policy.proxy_protocol;
-    ProxyHeader::new(proxy_protocol, ends.client, server, || shared.unique_id(session.open.id))
 }
 
 /// The time, read once for many datagrams.

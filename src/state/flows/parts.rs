@@ -15,8 +15,8 @@ const ASKING_LEAST: Duration = Duration::from_secs(5);
 pub struct Ends {
     /// The address that the client sends from.
     pub client: SocketAddr,
-    /// The address that the client has sent to. `None`: the listener has only one.
-    pub local: Option<IpAddr>,
+    /// The address that the client has sent to. Both in the form that they have on every socket: IPv4 is never mapped.
+    pub local: IpAddr,
 }
 
 /// The id of one session only: a slot that is reused has another turn.
@@ -64,6 +64,11 @@ impl Terms {
     pub fn asking(&self) -> Duration {
         (self.idle / ASKING_PART).max(ASKING_LEAST).min(self.idle)
     }
+
+    /// How long a session of this stage may be silent.
+    pub(super) fn life(&self, stage: Stage) -> Duration {
+        if stage == Stage::Asking { self.asking() } else { self.idle }
+    }
 }
 
 /// What went through a session.
@@ -110,11 +115,20 @@ pub enum Placement<S> {
     Full,
 }
 
-/// What an answer means for its session.
+/// A question of a known session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// The session goes on.
-    More,
-    /// It was the last: every question has all its answers.
-    Last,
+pub struct Question {
+    /// Its session.
+    pub id: FlowId,
+    /// The upstream has answered before, and since then the client has waited for the idle time or longer.
+    pub forsaken: bool,
+}
+
+/// What answers mean for their session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// How many of them the client gets: no more than it has asked for.
+    pub passes: u64,
+    /// Every question has all its answers: the session must end.
+    pub last: bool,
 }

@@ -1,0 +1,53 @@
+//! A listening socket that an edit replaces by others: whoever has reached it is served by them.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::accept::{arrive, pause};
+use crate::net::{Acceptor, StreamListener};
+use crate::proxy::connection;
+use crate::proxy::record::Shared;
+use crate::proxy::route::Listener;
+use crate::tasks::Worker;
+
+/// How long clients have for a handshake that they have begun with the old socket.
+const HANDSHAKES: Duration = Duration::from_secs(1);
+/// How long the queue is emptied once no handshake can end any more.
+const LAST: Duration = Duration::from_millis(20);
+
+/// The old socket, with its acceptor on this worker.
+pub(super) struct Leaving {
+    pub socket: Arc<StreamListener>,
+    pub acceptor: Acceptor,
+    pub worker: Arc<Worker>,
+}
+
+/// Accepts for the listeners in the socket's place, for a moment, and closes it. No client notices: who comes now reaches the
+/// others (or tries again after a second, where the kernel would still prefer this one), and who came before is accepted.
+pub(super) async fn see_off(leaving: Leaving, successors: Vec<Arc<Listener>>, shared: Arc<Shared>) {
+    leaving.socket.step_back();
+    drop(timeout(HANDSHAKES, accept(&leaving, &successors, &shared)).await);
+    leaving.socket.ignore_clients();
+    drop(timeout(LAST, accept(&leaving, &successors, &shared)).await);
+}
+
+async fn accept(leaving: &Leaving, successors: &[Arc<Listener>], shared: &Arc<Shared>) {
+    loop {
+        let accepted = leaving.acceptor.accept().await;
+        match accepted.and_then(|accepted| arrive(accepted, &shared.workers, &leaving.worker)) {
+            Ok(arrival) => {
+                let to = arrival.socket.local_ip();
+                let receives =
+                    |listener: &&Arc<Listener>| to.is_some_and(|ip: IpAddr| listener.addr.receives(ip));
+                // Without one it is reset: nobody listens at its address any more.
+                if let Some(listener) = successors.iter().find(receives) {
+                    connection::serve(arrival, listener, shared).await;
+                }
+            }
+            Err(_) => pause().await,
+        }
+    }
+}
