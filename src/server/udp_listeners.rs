@@ -4,15 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::time::timeout;
 use tracing::warn;
 
 use super::bind_fault::bind_fault;
 use super::leaving::Leaving;
 use crate::config::{Binding, Delta};
 use crate::model::{Fault, ListenAddr, Protocol};
-use crate::net::Inherited;
 use crate::net::datagram::DatagramSocket;
+use crate::net::{Inherited, within};
 use crate::proxy::record::Shared;
 use crate::proxy::route::LiveRoute;
 use crate::proxy::udp::{self, UdpListener};
@@ -140,7 +139,7 @@ impl UdpListeners {
                 drop(handed_over.await);
             }
         };
-        if timeout(HAND_OVER, all).await.is_err() {
+        if within(HAND_OVER, all).await.is_err() {
             warn!("the sessions of a UDP listener were not handed over in time: some may begin anew");
         }
     }

@@ -4,10 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::timeout;
-
 use super::accept::{arrive, pause};
-use crate::net::{Acceptor, StreamListener};
+use crate::net::{Acceptor, StreamListener, within};
 use crate::proxy::connection;
 use crate::proxy::record::Shared;
 use crate::proxy::route::Listener;
@@ -29,9 +27,9 @@ pub(super) struct Leaving {
 /// others (or tries again after a second, where the kernel would still prefer this one), and who came before is accepted.
 pub(super) async fn see_off(leaving: Leaving, successors: Vec<Arc<Listener>>, shared: Arc<Shared>) {
     leaving.socket.step_back();
-    drop(timeout(HANDSHAKES, accept(&leaving, &successors, &shared)).await);
+    drop(within(HANDSHAKES, accept(&leaving, &successors, &shared)).await);
     leaving.socket.ignore_clients();
-    drop(timeout(LAST, accept(&leaving, &successors, &shared)).await);
+    drop(within(LAST, accept(&leaving, &successors, &shared)).await);
 }
 
 async fn accept(leaving: &Leaving, successors: &[Arc<Listener>], shared: &Arc<Shared>) {
