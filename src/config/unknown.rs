@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::admin::Admin;
@@ -13,7 +14,7 @@ use super::placed::Placed;
 use super::process_limits::Limits;
 use super::suggest::{list, nearest, synonym};
 use super::table_schema::{TableSchema, TypedTable};
-use crate::model::Fault;
+use crate::model::{Fault, Mode};
 
 /// A table of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +124,12 @@ fn fault(within: &DeTable<'_>, schema: &TableSchema, of: Within<'_>, key: &str) 
         (_, path) => format!("`{path}` has no key `{key}`"),
     };
     let is_free = |word: &str| !within.contains_key(word);
-    let help = match synonym(key, &schema.known(), is_free) {
+    // HAProxy's `mode` is a word, that of a socket's file has digits.
+    let is_of_file = |value: &Spanned<DeValue<'_>>| {
+        value.get_ref().as_str().is_some_and(|text| text.parse::<Mode>().is_ok())
+    };
+    let is_misplaced = key == "mode" && within.get(key).is_some_and(is_of_file);
+    let help = match synonym(key, &schema.known(), is_free).filter(|_| !is_misplaced) {
         Some(word) if is_free(word) => format!("did you mean {}?", shown(word)),
         _ => help(schema, of, key, shown),
     };
