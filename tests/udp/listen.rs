@@ -242,7 +242,9 @@ fn r5_an_edit_that_is_refused_loses_nothing() {
                 }
             }
         });
+        let begun = Instant::now();
         for turn in 0.. {
+            assert!(begun.elapsed() < 2 * PATIENCE, "no newcomer is answered any more");
             place.save(&format!("# {turn}\n{bad}"));
             portway.hang_up();
             portway.refused();
