@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::harness::launch::{Launch, connect, echo, lacks, lacks_root, own_address, ping, until, visit};
+use crate::harness::proc::Process;
 
 fn refused(addr: SocketAddr) -> bool {
     TcpStream::connect(addr).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
@@ -71,7 +72,10 @@ fn a_look_up_that_hangs_does_not_hold_up_the_end() {
     );
     let launch = Launch::forward(&format!("unix:{socket}"), "hangs.example:1");
     let mut portway = launch.unshared("-mn", &prelude).start().ready();
+    let process = Process(portway.id());
+    let before = process.fds();
     let _client = UnixStream::connect(&socket).unwrap();
+    until("the client is accepted", || process.fds() != before);
     until("the name server is asked", || std::fs::metadata(&asked).is_ok_and(|meta| meta.len() > 0));
     portway.signal(Signal::TERM);
     portway.lines.wait_for("draining connections=1");

@@ -29,9 +29,8 @@ pub use rules::RelayRules;
 pub use side::{Side, Streams};
 pub use traffic::Traffic;
 
-/// Moves bytes both ways until the connection has ended, and passes each FIN on but the last, which is that of the
-/// caller's close. Unless both sides have sent FIN, the caller resets what it closes. Dropping the future leaves both
-/// sockets open and the remaining bytes unsent.
+/// Moves bytes both ways until the connection has ended, and passes a FIN on as a FIN. Unless both sides have sent FIN,
+/// the caller resets what it closes. Dropping the future leaves both sockets open and the remaining bytes unsent.
 pub async fn relay(streams: Streams<'_>, rules: &RelayRules<'_>, traffic: &Traffic) -> Ending {
     let (sockets, timeouts) = (streams.sockets(), rules.timeouts);
     // All branches but the usual one are boxed: a task is as large as its largest branch.

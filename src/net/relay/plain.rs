@@ -243,8 +243,8 @@ impl Flow<'_> {
         Poll::Ready(moved)
     }
 
-    /// Nothing more will arrive. Passes an end on as FIN; does not pass an error on: a reset will follow. Where the other
-    /// side has ended too, both sockets are closed now, and the close sends the FIN.
+    /// Nothing more will arrive. Passes an end on as FIN; does not pass an error on: a reset will follow. (The last FIN is
+    /// not left to the close: behind an urgent byte that nobody has read, close(2) resets.)
     fn end(&mut self, error: Option<io::Error>) -> usize {
         let other = self.side.other();
         if let Some(error) = error {
@@ -252,7 +252,6 @@ impl Flow<'_> {
         }
         if !self.state.is_dead(self.side)
             && !self.state.is_dead(other)
-            && !self.state.has_ended(other)
             && let Err(error) = self.to.shutdown_write()
         {
             self.state.failed(other, &error);

@@ -46,11 +46,6 @@ impl Upstream {
         (Streams { client, upstream }, &mut self.cut)
     }
 
-    /// Whether neither side has TLS.
-    pub fn is_plain(&self) -> bool {
-        self.sessions.is_none()
-    }
-
     /// Adds the TLS faults of both sides to the record.
     pub fn note_faults(&self, guard: &mut RecordGuard) {
         let Some(sessions) = &self.sessions else { return };

@@ -23,15 +23,9 @@ pub(super) async fn run(
         ending = relay(streams, &rules, client.guard.traffic()) => ending,
         outcome = is_cut(cut), if cut.is_some() => return Err(outcome),
     };
-    match ending {
-        Ending::Closed(_) => {
-            client.socket.needs_no_reset();
-            upstream.socket.needs_no_reset();
-        }
-        // The kernel has closed a socket that was reset. Not so with TLS, where a fault counts as a reset.
-        Ending::Reset(Side::Client) if upstream.is_plain() => client.socket.needs_no_reset(),
-        Ending::Reset(Side::Upstream) if upstream.is_plain() => upstream.socket.needs_no_reset(),
-        _ => {}
+    if let Ending::Closed(_) = ending {
+        client.socket.needs_no_reset();
+        upstream.socket.needs_no_reset();
     }
     upstream.note_faults(&mut client.guard);
     Ok(outcome(ending))
