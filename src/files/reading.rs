@@ -32,7 +32,7 @@ pub enum Writer {
     Unknown,
     /// The file is open for writing.
     Busy,
-    /// The file was closed, or has not changed for [`STILL`](super::schedule::STILL).
+    /// The file was closed, or has not changed for `schedule::STILL`.
     Done,
     /// The file came whole, by rename or by a link.
     Renamed,

@@ -106,7 +106,7 @@ impl DatagramSocket {
         }
     }
 
-    /// Hears clients again after [`DatagramSocket::deafen`]. Of two sockets that rank alike in the kernel ("[::]" for both
+    /// Hears clients again after [`DatagramSocket::deafen`]. Of two sockets that rank alike in the kernel (`[::]` for both
     /// families and for IPv6 alone), it now comes first: udp_lib_rehash() puts it at the head of its list.
     pub fn hear(&self) {
         if self.deaf.swap(false, Ordering::Relaxed) {
