@@ -65,6 +65,30 @@ fn the_record_says_why_bulk_was_not_spliced() {
     }
 }
 
+/// The kernel tells of a reset once: whichever call hears of it must pass it on.
+#[test]
+fn a_reset_that_arrives_right_after_a_splice_is_passed_on() {
+    if lacks_root() {
+        return;
+    }
+    for after in [110, 130, 150, 170, 190] {
+        let upstream = Upstream::on(Family::V4);
+        let strace = ["strace", "-D", "-f", "-qq", "-I", "1", "-o", "/dev/null", "-e", "trace=splice"];
+        let inject = ["-e", "inject=splice:delay_exit=100000"];
+        let plan = Proxy::in_front_of(&upstream.addr).with(&["--set relay=splice"]);
+        let proxy = plan.under(&[&strace[..], &inject].concat()).start();
+        let (mut client, mut server) = (proxy.connect(), upstream.accept());
+        client.send(1000);
+        server.receive(1000);
+        // The splice that brought it ends after 100 ms; the next one, which finds nothing, after as long again.
+        pass(Duration::from_millis(after));
+        client.reset();
+        assert_eq!(server.receive_all(), End::Reset(1000), "after {after} ms");
+        proxy.process.let_go();
+        proxy.finish();
+    }
+}
+
 fn faults(relay: &str, calls: &[&str]) {
     if lacks_root() {
         return;

@@ -126,10 +126,10 @@ fn enlarge(pipe: &OwnedFd) -> bool {
     large
 }
 
-/// Whether the socket has bytes to read. Does not take them.
-pub(super) fn has_bytes(from: &Socket) -> bool {
+/// What a read would find: bytes (1) or an end (0). Takes nothing but an error, which the kernel reports once.
+pub(super) fn peek(from: &Socket) -> Result<usize, Errno> {
     let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-    rustix::net::recv(from, &mut [0; 1], flags).is_ok_and(|(_, n)| n > 0)
+    rustix::net::recv(from, &mut [0; 1], flags).map(|(_, n)| n)
 }
 
 impl Drop for Pipe {

@@ -14,7 +14,7 @@ use tokio::io::{Interest, ReadBuf};
 use tokio::task::yield_now;
 
 use super::ending::Ending;
-use super::pipe::{Pipe, User, has_bytes};
+use super::pipe::{Pipe, User, peek};
 use super::side::{Side, Sockets};
 use super::state::RelayState;
 use super::supervise::supervise;
@@ -180,8 +180,8 @@ impl Flow<'_> {
     fn fill_pipe(&mut self, cx: &mut Context<'_>, mut pipe: Pipe) -> Poll<usize> {
         let mut at_a_mark = false;
         let filled = self.from.poll_call(cx, Interest::READABLE, || match pipe.fill(self.from) {
-            Err(Errno::AGAIN) if has_bytes(self.from) => {
-                at_a_mark = true;
+            Err(Errno::AGAIN) => {
+                at_a_mark = peek(self.from)? > 0;
                 Ok(0)
             }
             filled => filled,
