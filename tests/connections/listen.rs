@@ -57,7 +57,7 @@ fn row<const N: u16>() -> (Vec<Socket>, u16) {
         socket.set_reuse_address(true).unwrap();
         socket.bind(&addr.raw()).ok().map(|()| socket)
     };
-    for _ in 0..100 {
+    for _ in 0..1000 {
         let first = bound(0).unwrap();
         let port = first.local_addr().unwrap().as_socket().unwrap().port();
         let rest = (1..N).map(|i| bound(port.checked_add(i)?)).collect::<Option<Vec<_>>>();
@@ -72,8 +72,7 @@ fn row<const N: u16>() -> (Vec<Socket>, u16) {
 #[test]
 fn a_range_leads_to_a_range_port_by_port() {
     let (_listen, from) = row::<3>();
-    let (held, to) = row::<3>();
-    drop(held);
+    let (_held, to) = row::<3>();
     let upstreams: Vec<Upstream> =
         (0..3).map(|i| Upstream::at_ip(&format!("127.0.0.1:{}", to + i))).collect();
     let plan = Proxy::leading_to(&[&format!("127.0.0.1:{to}-{}", to + 2)]);
