@@ -78,23 +78,24 @@ impl Socket {
     /// Resolves when there is something to read: bytes (1) or an end (0). Consumes nothing but an error, after which a
     /// read looks like a clean end.
     pub async fn stirs(&self) -> io::Result<usize> {
-        // A reset makes a socket readable too.
-        let interest = Interest::READABLE;
-        let look = || {
-            let (_, n) = rustix::net::recv(self, &mut [0; 1][..], RecvFlags::PEEK | RecvFlags::DONTWAIT)?;
-            Ok(n)
-        };
         loop {
             match self {
                 Socket::Tcp(stream) => stream.readable().await,
                 Socket::Unix(stream) => stream.readable().await,
             }?;
             // tokio assumes that an accepted socket is readable until a read has been tried.
-            match self.try_io(interest, look) {
+            // (A reset makes a socket readable too.)
+            match self.try_io(Interest::READABLE, || Ok(self.peek()?)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 seen => return seen,
             }
         }
+    }
+
+    /// What a read would find now: bytes (1) or an end (0). Takes nothing but an error, which the kernel reports once:
+    /// whoever asks must pass it on.
+    pub(super) fn peek(&self) -> rustix::io::Result<usize> {
+        rustix::net::recv(self, &mut [0; 1][..], RecvFlags::PEEK | RecvFlags::DONTWAIT).map(|(_, n)| n)
     }
 
     /// Whether both directions have ended (POLLHUP). On a Unix socket: the peer has closed.

@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use rustix::io::Errno;
-use rustix::net::RecvFlags;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 
 use crate::net::Socket;
@@ -124,12 +123,6 @@ fn enlarge(pipe: &OwnedFd) -> bool {
         OPEN_LARGE.fetch_sub(1, Ordering::Relaxed);
     }
     large
-}
-
-/// What a read would find: bytes (1) or an end (0). Takes nothing but an error, which the kernel reports once.
-pub(super) fn peek(from: &Socket) -> Result<usize, Errno> {
-    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-    rustix::net::recv(from, &mut [0; 1], flags).map(|(_, n)| n)
 }
 
 impl Drop for Pipe {

@@ -14,7 +14,7 @@ use tokio::io::{Interest, ReadBuf};
 use tokio::task::yield_now;
 
 use super::ending::Ending;
-use super::pipe::{Pipe, User, peek};
+use super::pipe::{Pipe, User};
 use super::side::{Side, Sockets};
 use super::state::RelayState;
 use super::supervise::supervise;
@@ -181,7 +181,7 @@ impl Flow<'_> {
         let mut at_a_mark = false;
         let filled = self.from.poll_call(cx, Interest::READABLE, || match pipe.fill(self.from) {
             Err(Errno::AGAIN) => {
-                at_a_mark = peek(self.from)? > 0;
+                at_a_mark = self.from.peek()? > 0;
                 Ok(0)
             }
             filled => filled,
