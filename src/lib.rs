@@ -20,8 +20,8 @@
 //! # Where to begin reading
 //! * a connection: [`proxy::connection`], the function `serve`
 //! * a datagram: [`proxy::udp`], the functions `UdpSessions::take_in` and `ask`
-//! * an edit: [`server`], the modules `edit` and `apply`
-//! * the text of a file: [`config`]
+//! * an edit: [`server`], the modules `edit` and `apply`; of an included file `included_file` and `include_edit`
+//! * the text of a file: [`config`]; a file of another proxy: its module `import`
 //! * the copy of bytes, half-close and resets: [`net::relay`]
 //!
 //! # Glossary
@@ -30,9 +30,13 @@
 //! * **table**: all that a file says, valid. **plan**: the way from one table to the next.
 //! * **live route**: a route as it runs, with the connections that it has; an edit replaces it.
 //! * **preamble**: what is read of a client before its route is known (PROXY header, TLS ClientHello).
+//! * **preread**: a connection whose preamble or handshake is not over yet (nginx's word).
 //! * **record**: what is known of a connection at its end. Access log, metrics and status read this one value.
 //! * **blame**: who caused the end: the client, the upstream, the operator or Portway.
 //! * **cut**: to reset connections at once, where a drain would wait for them.
+//! * **proven**: a client that has shown a right, or that it hears us. Who is not gives way first ([`state::fair_share`]).
+//! * **concerned**: of the open connections of a route, those that an edit names. `on_change` acts on them.
+//! * **by hand**: done by a person to what runs, without the file. **held**: a route that was taken out so.
 //! * **scope**: the owner of tasks. What ends a scope ends its tasks.
 //! * **pending**: a file that has changed and is not in force, with the reason.
 //! * **placed**: with its place in the text of the file.

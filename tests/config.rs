@@ -11,3 +11,10 @@
 
 mod files;
 mod fuzz;
+#[allow(
+    dead_code,
+    unused_macros,
+    unused_imports,
+    reason = "shared; each program of tests uses what it needs"
+)]
+mod harness;

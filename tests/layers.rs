@@ -10,6 +10,7 @@
 )]
 
 mod circles;
+mod strangers;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -20,4 +20,6 @@ mod edits;
 mod harness;
 mod seen;
 mod service;
+mod store;
 mod tools;
+mod upgrade;

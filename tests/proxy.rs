@@ -19,6 +19,8 @@ mod fastpath;
     reason = "shared; each program of tests uses what it needs"
 )]
 mod harness;
+mod import;
 mod pauses;
 mod udp;
 mod upstreams;
+mod worse;

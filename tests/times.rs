@@ -18,3 +18,4 @@ mod fair;
     reason = "shared; each program of tests uses what it needs"
 )]
 mod harness;
+mod hostile;

@@ -24,6 +24,10 @@ pub(super) enum Call {
     Kill,
     Reload,
     Drain,
+    Disable,
+    Enable,
+    Weight,
+    Upgrade,
 }
 
 /// One row of the table of calls: how a call is found, permitted and described.
@@ -53,7 +57,7 @@ impl Row {
 type Describe = fn(&mut Schemas) -> Value;
 
 /// Every call.
-pub(super) static CALLS: [Row; 14] = [
+pub(super) static CALLS: [Row; 18] = [
     Row::open(Call::Page, "/", "The page: the same, for people. Needs no right", |_| {
         Schemas::text("text/html")
     }),
@@ -86,17 +90,39 @@ pub(super) static CALLS: [Row; 14] = [
         Call::PlanText,
         "/v1/plan",
         "What a text would change; the body is the text of a file",
-        Schemas::post_text::<api::Plan>,
+        |schemas| {
+            let mut described = schemas.post_text::<api::Plan>();
+            let description = "The path of the text's file: of an included one only that is planned.";
+            described["parameters"] = json!([
+                { "name": "file", "in": "query", "schema": { "type": "string" }, "description": description },
+            ]);
+            described
+        },
     ),
     Row::post(Call::Kill, "/v1/kill", "Resets connections", |schemas| {
         schemas.post::<api::Kill, api::Killed>("200")
     }),
     Row::post(Call::Reload, "/v1/reload", "Reads the file again, and waits for the outcome", |schemas| {
-        schemas.post::<(), api::Reloaded>("200")
+        schemas.post::<api::ReloadFile, api::Reloaded>("200")
     }),
-    Row::post(Call::Drain, "/v1/drain", "Takes a route out, or ends the process", |schemas| {
+    Row::post(Call::Drain, "/v1/drain", "Drains an upstream or a route, or ends the process", |schemas| {
         schemas.post::<api::Drain, api::Draining>("202")
     }),
+    Row::post(Call::Disable, "/v1/disable", "Takes out a route or an upstream at once", |schemas| {
+        schemas.post::<api::Disable, api::Steered>("200")
+    }),
+    Row::post(Call::Enable, "/v1/enable", "Undoes what was done by hand", |schemas| {
+        schemas.post::<api::Enable, api::Steered>("200")
+    }),
+    Row::post(Call::Weight, "/v1/weight", "Gives an upstream another weight", |schemas| {
+        schemas.post::<api::Weight, api::Steered>("200")
+    }),
+    Row::post(
+        Call::Upgrade,
+        "/v1/upgrade",
+        "Lets another program take over, and the old process end",
+        |schemas| schemas.post::<api::Upgrade, api::Upgraded>("200"),
+    ),
 ];
 
 fn connections(schemas: &mut Schemas) -> Value {
@@ -105,6 +131,7 @@ fn connections(schemas: &mut Schemas) -> Value {
     described["parameters"] = json!([
         query("route", "string", "Of this route."),
         query("client", "string", "Of this client: an address, a network, or an address with its port."),
+        query("upstream", "string", "To this upstream: as in the file, or the address that is connected."),
         query("older", "string", "Open for longer than this: \"1h\"."),
         query("after", "integer", "The page after this id."),
         query("limit", "integer", "So many on a page: 100 without it, 1000 at most."),

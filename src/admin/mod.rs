@@ -14,6 +14,7 @@ mod guests;
 mod http;
 mod io;
 mod metrics;
+mod names;
 mod openapi;
 mod page;
 mod plan;
@@ -27,6 +28,7 @@ mod serve;
 mod snapshot;
 mod turns;
 mod units;
+mod who;
 
 pub use io::HttpIo;
 pub use query::encoded;

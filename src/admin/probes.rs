@@ -8,10 +8,11 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::api::{ProbeResult, UpstreamProbe};
+use super::render::upstreams::without;
 use super::units::seconds;
-use crate::model::{Protocol, Route, UpstreamAddr};
-use crate::net::dial::{DialOptions, DialTls};
-use crate::net::{PARTING, dial, look_up, within};
+use crate::model::{HealthCheck, Protocol, Route, Source, UpstreamAddr, UpstreamEntry};
+use crate::net::dial::{DialOptions, DialTls, Reach};
+use crate::net::{self, CheckError, Finding, PARTING, dial, look_up, within};
 use crate::proxy::upstream::{LiveConnector, OwnHeader, TlsKey};
 use crate::server::Handle;
 use crate::server::handle::{DryRun, Tries};
@@ -40,17 +41,22 @@ struct Opening {
     protocol: Protocol,
     header: OwnHeader,
     tls: Option<TlsKey>,
+    source: Option<Arc<Source>>,
+    /// How the route checks it, if that says more than a connect.
+    check: Option<HealthCheck>,
 }
 
 impl Opening {
-    fn of(route: &Route, addr: &UpstreamAddr) -> Self {
-        let policy = &route.policy;
+    fn of(route: &Route, entry: &UpstreamEntry) -> Self {
+        let (policy, addr) = (&route.policy, entry.spec.at(0));
         let tls = policy.tls.upstream.as_ref();
         Opening {
             // Of both, a connect says more than a datagram.
             protocol: if policy.protocol.has(Protocol::Tcp) { Protocol::Tcp } else { Protocol::Udp },
             header: OwnHeader::of(&policy.proxy_protocol),
-            tls: tls.map(|tls| TlsKey::new(tls, addr, policy.proxy_protocol.send)),
+            source: route.source_of(entry).cloned(),
+            tls: tls.map(|tls| TlsKey::new(tls, &addr, policy.proxy_protocol.send)),
+            check: policy.health.clone().filter(|check| check.expects() || check.port.is_some()),
         }
     }
 }
@@ -64,9 +70,12 @@ fn trials(dry_run: &DryRun) -> Vec<Trial> {
     for (old, new) in added.chain(changed) {
         for entry in &new.upstream {
             let addr = entry.spec.at(0);
-            let opening = Opening::of(new, &addr);
-            let uses = |old: &Route| old.upstream.iter().any(|other| other.spec == entry.spec);
-            if old.is_some_and(|old| uses(old) && Opening::of(old, &addr) == opening) {
+            let opening = Opening::of(new, entry);
+            let used = |old: &Route| {
+                let before = old.upstream.iter().find(|other| other.spec == entry.spec);
+                before.is_some_and(|before| Opening::of(old, before) == opening)
+            };
+            if old.is_some_and(|old| used(old)) {
                 continue;
             }
             if seen.insert((addr.clone(), opening.clone())) {
@@ -87,6 +96,11 @@ pub(super) async fn probe_all(handle: &Handle, dry_run: &DryRun, tries: Tries) -
     let mut answers = Vec::new();
     let mut untried = Vec::new();
     for (number, trial) in trials(dry_run).into_iter().enumerate() {
+        if trial.addr == UpstreamAddr::Original {
+            let error = Some("each client has another, where it wanted to go".to_owned());
+            untried.push(UpstreamProbe { error, ..trial.blank() });
+            continue;
+        }
         let no_file = tries == Tries::NoFiles && matches!(trial.addr, UpstreamAddr::Unix(_));
         if number >= PROBES || no_file {
             let error = no_file.then(|| "Unix sockets are tried only for whoever asks over one".to_owned());
@@ -132,6 +146,9 @@ impl Trial {
                 probe.result = ProbeResult::Resolves;
                 if self.opening.protocol == Protocol::Tcp {
                     (probe.result, probe.error) = self.connect(&addresses).await;
+                } else if let Some(first) = addresses.first() {
+                    let reach = Reach { source: self.opening.source.as_deref(), tls: None };
+                    (probe.result, probe.error) = self.check(first, reach, probe.result).await;
                 }
             }
         }
@@ -149,7 +166,7 @@ impl Trial {
         }
     }
 
-    /// Connects to the first address that takes it, and ends the connection.
+    /// Connects to the first address that takes it, ends the connection, and checks it as the route does.
     async fn connect(&self, addresses: &[UpstreamAddr]) -> (ProbeResult, Option<String>) {
         let timeout = PROBE_TIME.min(self.route.policy.timeouts.connect);
         let header = self.opening.header.bytes(self.opening.protocol);
@@ -162,15 +179,39 @@ impl Trial {
         }
         let mut failed = None;
         for addr in addresses {
-            let options = DialOptions { timeout, first: &header };
-            match dial(addr, options, tls).await {
+            let options = DialOptions::for_no_client(timeout, &header);
+            let reach = Reach { source: self.opening.source.as_deref(), tls };
+            match dial(addr, &options, reach).await {
                 Ok((stream, _)) => {
                     stream.part(PARTING).await;
-                    return (ProbeResult::Connects, None);
+                    return self.check(addr, reach, ProbeResult::Connects).await;
                 }
-                Err(error) => failed = Some(error.to_string()),
+                Err(error) => failed = Some(without(&self.addr, error.to_string())),
             }
         }
         (ProbeResult::Refuses, failed)
+    }
+
+    /// What comes of the route's own check. `passes`: what is known without one, or if it passes.
+    async fn check(
+        &self,
+        addr: &UpstreamAddr,
+        reach: Reach<'_>,
+        passes: ProbeResult,
+    ) -> (ProbeResult, Option<String>) {
+        let Some(check) = &self.opening.check else { return (passes, None) };
+        let check = HealthCheck { timeout: check.timeout.min(PROBE_TIME), ..check.clone() };
+        let Opening { protocol, header, .. } = &self.opening;
+        let bytes = header.bytes(*protocol);
+        let opening = net::check::Opening { header: &bytes, on: header.on, reach };
+        let Finding { result, connection } = net::check(addr, *protocol, &check, opening).await;
+        if let Some(connection) = connection {
+            connection.part(PARTING).await;
+        }
+        match result {
+            Err(CheckError::Failed(why)) => (ProbeResult::FailsCheck, Some(why)),
+            // What this system refuses says nothing about the upstream.
+            Ok(()) | Err(CheckError::Denied(_)) => (passes, None),
+        }
     }
 }

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use super::api::Problem;
 use super::http::Request;
 use crate::model::{AdminSettings, ListenAddr};
+use crate::server::tokens::Tokens;
 
 /// The right that a request needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,16 +44,26 @@ pub(super) struct Refusal {
     pub problem: Problem,
 }
 
+impl Refusal {
+    /// Of a request that says nothing that can be done.
+    pub fn wrong(problem: Problem) -> Refusal {
+        Refusal { status: 400, problem }
+    }
+}
+
 /// Checks that a request has the right that it needs. Returns what right it has shown.
-pub(super) fn check(settings: &AdminSettings, request: &Request, right: Right) -> Result<Shown, Refusal> {
+pub(super) fn check(
+    settings: &AdminSettings,
+    tokens: &Tokens,
+    request: &Request,
+    right: Right,
+) -> Result<Shown, Refusal> {
     if matches!(settings.listen, ListenAddr::Unix(_)) {
         return Ok(Shown::Owner);
     }
-    let knows = |secret: &Option<crate::model::Secret>| match (secret, &request.token) {
-        (Some(secret), Some(offered)) => secret.is(offered),
-        _ => false,
-    };
-    let shown = match (knows(&settings.token), knows(&settings.read_token)) {
+    let knows =
+        |is: fn(&Tokens, &str) -> bool| request.token.as_ref().is_some_and(|offered| is(tokens, offered));
+    let shown = match (knows(Tokens::may_change), knows(Tokens::may_read)) {
         (true, _) => Shown::Change,
         (false, true) => Shown::Read,
         (false, false) => Shown::Nothing,
@@ -150,7 +161,7 @@ mod tests {
     use hyper::Method;
 
     use super::*;
-    use crate::model::{Secret, SocketAccess};
+    use crate::model::{Secret, SocketAccess, Token};
 
     const TOKEN: &str = "0123456789abcdef";
     const READ: &str = "fedcba9876543210";
@@ -160,8 +171,8 @@ mod tests {
         AdminSettings {
             listen,
             access: SocketAccess::OWNER,
-            token: token.then(|| Secret::new(TOKEN)),
-            read_token: read.then(|| Secret::new(READ)),
+            token: token.then(|| Token::Here(Secret::new(TOKEN))),
+            read_token: read.then(|| Token::Here(Secret::new(READ))),
         }
     }
 
@@ -180,8 +191,10 @@ mod tests {
 
     /// The status for each right (none, read, change); 0: it is granted.
     fn may(settings: &AdminSettings, request: &Request) -> [u16; 3] {
-        [Right::None, Right::Read, Right::Change]
-            .map(|right| check(settings, request, right).map_or_else(|refusal| refusal.status, |_| 0))
+        [Right::None, Right::Read, Right::Change].map(|right| {
+            check(settings, &Tokens::of(settings), request, right)
+                .map_or_else(|refusal| refusal.status, |_| 0)
+        })
     }
 
     #[test]
@@ -244,11 +257,14 @@ mod tests {
     #[test]
     fn what_a_request_shows_is_what_it_knows() {
         let both = settings("9180", true, true);
-        let shown = |right, token| check(&both, &request("10.0.0.1", None, token), right).ok();
+        let shown =
+            |right, token| check(&both, &Tokens::of(&both), &request("10.0.0.1", None, token), right).ok();
         assert_eq!(shown(Right::None, None), Some(Shown::Nothing));
         assert_eq!(shown(Right::None, Some(READ)), Some(Shown::Read));
         assert_eq!(shown(Right::Read, Some(TOKEN)), Some(Shown::Change));
         let open = settings("127.0.0.1:9180", true, false);
-        assert_eq!(check(&open, &request("127.0.0.1", None, None), Right::Read).ok(), Some(Shown::Nothing));
+        let asked = request("127.0.0.1", None, None);
+        let may = check(&open, &Tokens::of(&open), &asked, Right::Read).ok();
+        assert_eq!(may, Some(Shown::Nothing));
     }
 }

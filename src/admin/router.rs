@@ -4,17 +4,20 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use hyper::{Method, header};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::answer::{json, problem, stopping, text};
 use super::api::Problem;
 use super::calls::{CALLS, Call};
 use super::guests::Guests;
 use super::http::{Answer, Request};
-use super::plan::{NoPlan, PlanOf, plan};
+use super::plan::{NoPlan, PlanOf, PostedText, plan};
 use super::render::{connections, routes, status, upstreams};
-use super::rights::{self, Right, Shown};
+use super::rights::{self, Refusal, Right, Shown};
 use super::snapshot::Snapshot;
-use super::{acts, metrics, openapi, page};
+use super::who::Who;
+use super::{acts, api, metrics, openapi, page, query};
 use crate::net::within;
 use crate::server::handle::Stopping;
 use crate::server::{AdminSocket, Handle};
@@ -39,8 +42,7 @@ pub(super) fn permitted(
     if !of.ptr_eq(&Arc::downgrade(&now.socket)) {
         return Err(problem(503, "the admin endpoint has moved", "ask where [admin] listens now"));
     }
-    let settings = &now.settings;
-    match rights::check(settings, request, right) {
+    match rights::check(&now.settings, &now.tokens, request, right) {
         Ok(shown) => Ok((row.map(|row| row.call), shown)),
         Err(refusal) => {
             let mut answer = json(refusal.status, &refusal.problem);
@@ -71,6 +73,8 @@ pub(super) struct Posted<'g> {
     pub body: Vec<u8>,
     /// What right its client has shown.
     pub shown: Shown,
+    /// Who asks.
+    pub by: &'g Who,
     /// The connections of the endpoint.
     pub guests: &'g Guests,
 }
@@ -96,7 +100,7 @@ async fn answer_call(
     handle: &Handle,
     call: Call,
     request: &Request,
-    Posted { body, shown, guests }: Posted<'_>,
+    Posted { body, shown, by, guests }: Posted<'_>,
 ) -> Result<Answer, Stopping> {
     let snapshot = || Snapshot::take(handle);
     Ok(match call {
@@ -115,25 +119,57 @@ async fn answer_call(
         Call::Status => json(200, &status::status(&snapshot().await?)),
         Call::Routes => json(200, &routes::routes(&snapshot().await?)),
         Call::Upstreams => json(200, &upstreams::upstreams(&snapshot().await?)),
-        Call::Connections => match connections::connections(handle, &request.query) {
-            Ok(page) => json(200, &page),
-            Err(said) => json(400, &said),
-        },
+        Call::Connections => done(200, connections::connections(handle, &request.query).await?),
         Call::Plan => planned(plan(handle, PlanOf::File).await)?,
-        Call::PlanText => planned(plan(handle, PlanOf::Text(body, shown)).await)?,
-        Call::Kill => match acts::read(&body).and_then(|kill| acts::kill(handle, &kill)) {
-            Ok(killed) => json(200, &killed),
-            Err(said) => json(400, &said),
+        Call::PlanText => {
+            let file = query::pairs(&request.query).and_then(|pairs| {
+                pairs
+                    .into_iter()
+                    .find_map(|(key, value)| (key == "file").then(|| std::path::PathBuf::from(value)))
+            });
+            planned(plan(handle, PlanOf::Text(PostedText { text: body, shown, file })).await)?
+        }
+        Call::Kill => match acts::read(&body) {
+            Ok(kill) => done(200, acts::kill(handle, &kill, by.name()).await?),
+            Err(wrong) => refused(&wrong),
         },
-        Call::Reload => json(200, &acts::reload(handle).await?),
+        Call::Reload => match acts::read_reload(&body) {
+            Ok(reload) => json(200, &acts::reload(handle, reload).await?),
+            Err(wrong) => refused(&wrong),
+        },
         Call::Drain => match acts::read(&body) {
-            Ok(drain) => match acts::drain(handle, drain).await? {
-                Some(begun) => json(202, &begun),
-                None => problem(404, "no active route has this name", "see /v1/routes"),
-            },
-            Err(said) => json(400, &said),
+            Ok(drain) => done(202, acts::drain(handle, drain, by.name()).await?),
+            Err(wrong) => refused(&wrong),
+        },
+        Call::Disable => steered::<api::Disable>(handle, &body, by).await?,
+        Call::Enable => steered::<api::Enable>(handle, &body, by).await?,
+        Call::Weight => steered::<api::Weight>(handle, &body, by).await?,
+        Call::Upgrade => match acts::read(&body) {
+            Ok(upgrade) => done(200, acts::upgrade(handle, upgrade, shown).await?),
+            Err(wrong) => refused(&wrong),
         },
     })
+}
+
+/// The answer to a deed by hand.
+async fn steered<T: DeserializeOwned + Into<acts::Deed>>(
+    handle: &Handle,
+    body: &[u8],
+    by: &Who,
+) -> Result<Answer, Stopping> {
+    Ok(match acts::read::<T>(body) {
+        Ok(deed) => done(200, acts::steer(handle, deed.into(), by.name()).await?),
+        Err(wrong) => refused(&wrong),
+    })
+}
+
+/// The answer to what was asked for, or why not.
+fn done<T: Serialize>(status: u16, done: Result<T, Refusal>) -> Answer {
+    done.map_or_else(|refusal| refused(&refusal), |value| json(status, &value))
+}
+
+fn refused(refusal: &Refusal) -> Answer {
+    json(refusal.status, &refusal.problem)
 }
 
 fn planned(plan: Result<super::api::Plan, NoPlan>) -> Result<Answer, Stopping> {

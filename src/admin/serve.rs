@@ -24,6 +24,7 @@ use super::io::HttpIo;
 use super::rights::Shown;
 use super::router::{self, Posted};
 use super::turns::turn;
+use super::who::Who;
 use crate::net::{Deadline, Socket, within};
 use crate::server::{AdminListener, AdminSocket, Handle};
 use crate::tasks::Scope;
@@ -93,7 +94,8 @@ impl Endpoint {
             };
             let guest = self.guests.admit(&peer).await;
             let (id, of) = (guest.id, Arc::downgrade(&listener.socket));
-            let visit = Visit { handle: self.handle.clone(), guest: Arc::new(guest), of };
+            let by = Who::of(&socket, peer);
+            let visit = Visit { handle: self.handle.clone(), guest: Arc::new(guest), of, by };
             let task = self.scope.spawn(converse(socket, visit, moved.subscribe()));
             self.guests.note_task(id, task);
         }
@@ -106,6 +108,7 @@ struct Visit {
     guest: Arc<Guest>,
     /// The socket that it was accepted from.
     of: Weak<AdminSocket>,
+    by: Who,
 }
 
 async fn converse(socket: Socket, visit: Visit, mut moved: watch::Receiver<bool>) {
@@ -180,7 +183,7 @@ async fn answer(
     request: hyper::Request<Incoming>,
     refused: &AtomicBool,
 ) -> Response<Full<Bytes>> {
-    let Visit { handle, guest, of } = visit;
+    let Visit { handle, guest, of, by } = visit;
     let (head, body) = request.into_parts();
     let answered = async {
         let request = Request::of(&head)?;
@@ -206,7 +209,7 @@ async fn answer(
         let body = http::read(body, changes).await?;
         guest.reaches(Stage::Work);
         Ok((
-            router::answer(handle, call, &request, Posted { body, shown, guests: &guest.guests }).await,
+            router::answer(handle, call, &request, Posted { body, shown, by, guests: &guest.guests }).await,
             true,
         ))
     };

@@ -2,10 +2,13 @@
 
 use std::collections::HashMap;
 
-use super::api::Traffic;
+use tokio::time::Instant;
+
+use super::api::{ByHand, SteeredByHand, Traffic};
+use super::units::{moment, seconds};
 use crate::server::Handle;
 use crate::server::handle::{RouteView, Stopping, View};
-use crate::state::{Bytes, Tally, Totals};
+use crate::state::{Act, Bytes, Deed, Tally, Target, Totals};
 
 /// What runs at one moment, with the bytes of open connections.
 pub(super) struct Snapshot {
@@ -67,9 +70,28 @@ impl Snapshot {
         });
     }
 
-    /// Routes in force, and removed ones whose last connections are ending.
+    /// Routes in force, those taken out by hand, and removed ones whose last connections are ending.
     pub fn every_route(&self) -> impl Iterator<Item = &RouteView> {
-        self.view.routes.iter().chain(&self.view.removed)
+        self.view.routes.iter().chain(&self.view.held).chain(&self.view.removed)
+    }
+
+    /// What was done by hand to a route, or to one of its upstreams.
+    pub fn by_hand(&self, route: &str, upstream: Option<String>) -> Vec<ByHand> {
+        if self.view.by_hand.is_empty() {
+            return Vec::new();
+        }
+        let target = Target { route: route.to_owned(), upstream };
+        self.view.by_hand.of(&target).map(by_hand).collect()
+    }
+
+    /// All that was done by hand.
+    pub fn all_by_hand(&self) -> Vec<SteeredByHand> {
+        let steered = self.view.by_hand.all().map(|(target, deed)| SteeredByHand {
+            route: target.route.clone(),
+            upstream: target.upstream.clone(),
+            deed: by_hand(deed),
+        });
+        steered.collect()
     }
 
     /// Connections and bytes of a route or an upstream.
@@ -96,6 +118,23 @@ impl Snapshot {
             bytes_up: sum.bytes_up + more.bytes_up,
             bytes_down: sum.bytes_down + more.bytes_down,
         })
+    }
+}
+
+/// A deed as a value of the API.
+fn by_hand(deed: &Deed) -> ByHand {
+    let now = Instant::now().into_std();
+    let (act, weight) = match deed.act {
+        Act::Drain => ("drain", None),
+        Act::Disable => ("disable", None),
+        Act::Weight(weight) => ("weight", Some(weight)),
+    };
+    ByHand {
+        act: act.to_owned(),
+        weight,
+        by: deed.by.clone(),
+        at: moment(deed.at),
+        ends: deed.until.map(|until| seconds(until.saturating_duration_since(now))),
     }
 }
 

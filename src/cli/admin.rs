@@ -23,13 +23,16 @@ use crate::admin::HttpIo;
 use crate::admin::api::Problem;
 use crate::config;
 use crate::files;
-use crate::model::{AdminSettings, ListenAddr, Secret};
+use crate::model::{AdminSettings, ListenAddr, Secret, Token};
 use crate::net::{itself, within};
+use crate::server::tokens::ReadToken;
 
 /// How long a connect to one address may take.
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long an answer may take, where nothing has to be tried or waited for.
 const QUICK: Duration = Duration::from_secs(10);
+/// How long an answer may take that a shell waits for, after Tab.
+const HASTY: Duration = Duration::from_secs(1);
 /// How long an answer may take that waits for the disk, for names or for upstreams, and for others of its kind.
 const LONG: Duration = Duration::from_secs(300);
 
@@ -122,7 +125,7 @@ impl Proxy {
         match &self.admin {
             Some(text) => {
                 // Its token may still be in the file.
-                let of_file = || of_file(&self.config).ok().and_then(|settings| settings.token);
+                let of_file = || known(&of_file(&self.config).ok()?.token?, &self.config);
                 Ok(Admin::new(At::from(text.as_str()), token.or_else(of_file)))
             }
             None => {
@@ -138,8 +141,20 @@ impl Proxy {
                     }
                     ListenAddr::Any(port) => At::Tcp(format!("127.0.0.1:{port}")),
                 };
-                Ok(Admin::new(at, token.or(of_file).or(read_token)))
+                let known = |token: Option<Token>| known(&token?, &self.config);
+                Ok(Admin::new(at, token.or_else(|| known(of_file)).or_else(|| known(read_token))))
             }
+        }
+    }
+}
+
+/// A token that a file has or names. `None`: this user cannot read it; where one is needed, the answer says so.
+fn known(token: &Token, file: &Path) -> Option<Secret> {
+    match token {
+        Token::Here(secret) => Some(secret.clone()),
+        Token::Elsewhere(source) => {
+            let folder = file.parent().unwrap_or(Path::new(""));
+            ReadToken::read(source, folder).ok().map(ReadToken::secret)
         }
     }
 }
@@ -198,6 +213,13 @@ impl Admin {
     #[must_use]
     pub fn patient(mut self) -> Admin {
         self.patience = LONG;
+        self
+    }
+
+    /// For a person who waits at a prompt: gives up soon.
+    #[must_use]
+    pub fn hasty(mut self) -> Admin {
+        self.patience = HASTY;
         self
     }
 

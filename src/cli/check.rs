@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use super::config_file::{self, ConfigFile};
 use super::output::{colour, say};
 use super::progress::patiently;
-use crate::config::{self, Compiled, Report};
-use crate::server::{access, credentials, lists};
+use crate::config::Compiled;
+use crate::server::check::{Checked, check};
 
-/// Reads a file, or with `-` standard input, and shows every fault in it; nothing is started.
+/// Reads a file, or with `-` standard input, and all that it includes, and shows every fault; nothing is started.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: portway check /etc/portway/portway.toml")]
 pub struct Args {
@@ -22,15 +22,9 @@ impl Args {
     pub fn run(&self) -> ExitCode {
         let path = self.file.path();
         let name = config_file::name(&path);
-        let compiled = patiently("reading", || -> Result<(Compiled, Vec<String>), Report> {
-            let compiled = config_file::read(&path).and_then(|text| config::compile(&name, &text))?;
-            let files = Report::both(lists::read(&compiled), credentials::read(&compiled));
-            let (_, (_, read)) = Report::both(access::check(&compiled), files)?;
-            let notices: Vec<String> = read.iter().flat_map(|read| read.notices()).collect();
-            Ok((compiled, notices))
-        });
-        match compiled {
-            Ok((compiled, notices)) => {
+        let checked = patiently("reading", || check(&name, &config_file::read(&path)?));
+        match checked {
+            Ok(Checked { compiled, notices }) => {
                 warnings(notices.into_iter());
                 say(&mut std::io::stdout().lock(), &summary(&name, &compiled))
             }
@@ -53,15 +47,27 @@ fn warnings(lines: impl Iterator<Item = String>) {
 }
 
 fn summary(name: &str, compiled: &Compiled) -> String {
-    let count = |count: usize, what: &str| match count {
+    let routes = routes(compiled.table.routes.len(), compiled.table.disabled.len());
+    let listeners = count(compiled.table.sockets(), "listener");
+    let mut text = format!("{name}: fine, {routes}, {listeners}\n");
+    for file in compiled.files().included().values() {
+        let served = file.routes().count() - file.disabled();
+        text.push_str(&format!("  {}: {}\n", file.name(), self::routes(served, file.disabled())));
+    }
+    text
+}
+
+fn routes(served: usize, disabled: usize) -> String {
+    let served = count(served, "route");
+    match disabled {
+        0 => served,
+        disabled => format!("{served} ({disabled} more with enabled = false)"),
+    }
+}
+
+fn count(count: usize, what: &str) -> String {
+    match count {
         1 => format!("1 {what}"),
         _ => format!("{count} {what}s"),
-    };
-    let mut routes = count(compiled.table.routes.len(), "route");
-    match compiled.table.disabled.len() {
-        0 => {}
-        disabled => routes.push_str(&format!(" ({disabled} more with enabled = false)")),
     }
-    let listeners = count(compiled.table.sockets(), "listener");
-    format!("{name}: fine, {routes}, {listeners}\n")
 }

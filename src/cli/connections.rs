@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::admin::{self, Admin, Failure};
+use super::groups::{By, Sort, grouped, sort};
 use super::output::say;
 use super::table::{self, Table};
 use crate::admin::api::{Connection, Connections, Filter, Kill, Killed};
@@ -14,12 +15,20 @@ use crate::admin::encoded;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   portway connections --route web --older 1h
-  portway connections --client 10.0.0.0/8 --json")]
+  portway connections --client 10.0.0.0/8 --json
+  portway connections --upstream app-1:3000 --sort idle
+  portway connections --by client")]
 pub struct Args {
     #[command(flatten)]
     proxy: admin::Proxy,
     #[command(flatten)]
     filter: FilterArgs,
+    /// Puts together those of one client, upstream or route, and shows how many each has.
+    #[arg(long, value_name = "WHAT")]
+    by: Option<By>,
+    /// What comes first. Without it: the oldest, or with --by the one with the most.
+    #[arg(long, value_name = "WHAT")]
+    sort: Option<Sort>,
     /// As JSON: a list of connections, as in the answer of /v1/connections.
     #[arg(long)]
     json: bool,
@@ -35,11 +44,13 @@ pub struct Args {
 /// Resets open connections of the running proxy: by their ids, or all that match a filter
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 all were reset; 1 an id is that of no open connection; 2 nothing was said.
+    after_help = "Exit codes: 0 all were reset; 1 an id is that of no open connection; 2 nothing was said, or no route
+or upstream has the name.
 
 Example:
   portway kill 1234 1240
-  portway kill --route web --older 1h"
+  portway kill --route web --older 1h
+  portway kill --upstream app-1:3000"
 )]
 pub struct KillArgs {
     /// Ids, as `portway connections` and the access log show them.
@@ -58,11 +69,14 @@ pub struct KillArgs {
 #[derive(Clone, Debug, clap::Args)]
 pub struct FilterArgs {
     /// Only connections of this route.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "ROUTE")]
     route: Option<String>,
     /// Only connections of this client: an address, a network, or an address with its port.
     #[arg(long, value_name = "CLIENT")]
     client: Option<String>,
+    /// Only connections to this upstream: as the file has it, or its address.
+    #[arg(long, value_name = "UPSTREAM")]
+    upstream: Option<String>,
     /// Only connections open for longer than this: "1h".
     #[arg(long, value_name = "TIME")]
     older: Option<String>,
@@ -70,7 +84,8 @@ pub struct FilterArgs {
 
 impl FilterArgs {
     fn filter(&self) -> Filter {
-        Filter { route: self.route.clone(), client: self.client.clone(), older: self.older.clone() }
+        let FilterArgs { route, client, upstream, older } = self.clone();
+        Filter { route, client, upstream, older }
     }
 }
 
@@ -81,17 +96,23 @@ pub fn run(args: &Args) -> ExitCode {
         Err(failure) => return failure.exit(),
     };
     loop {
-        let all = match all(&proxy, &args.filter.filter(), args.tcp) {
+        let mut all = match all(&proxy, &args.filter.filter(), args.tcp) {
             Ok(all) => all,
             Err(failure) => return failure.exit(),
         };
+        let order = args.sort.unwrap_or(Sort::Open);
+        sort(&mut all, order);
         let code = match args.json {
             true => table::json(&all),
             false => {
                 // On a terminal, each list gets a screen of its own.
                 let clear =
                     if args.watch.is_some() && table::width().is_some() { "\x1b[2J\x1b[H" } else { "" };
-                let shown = listed(&all, args.tcp).render(table::width());
+                let table = match args.by {
+                    Some(by) => grouped(&all, by, order),
+                    None => listed(&all, args.tcp),
+                };
+                let shown = table.render(table::width());
                 say(&mut stdout().lock(), &format!("{clear}{shown}"))
             }
         };
@@ -105,7 +126,8 @@ pub fn run(args: &Args) -> ExitCode {
 /// Fetches every page.
 fn all(proxy: &Admin, filter: &Filter, tcp: bool) -> Result<Vec<Connection>, Failure> {
     let mut query = format!("limit=1000&tcp={tcp}");
-    let pairs = [("route", &filter.route), ("client", &filter.client), ("older", &filter.older)];
+    let Filter { route, client, upstream, older } = filter;
+    let pairs = [("route", route), ("client", client), ("upstream", upstream), ("older", older)];
     for (key, value) in pairs {
         if let Some(value) = value {
             query += &format!("&{key}={}", encoded(value));
@@ -124,18 +146,21 @@ fn all(proxy: &Admin, filter: &Filter, tcp: bool) -> Result<Vec<Connection>, Fai
 
 fn listed(connections: &[Connection], tcp: bool) -> Table {
     let mut heading =
-        vec!["ID", "ROUTE", "CLIENT", "LISTENER", "UPSTREAM", "AGE", "IDLE", "UP", "DOWN", "PATH"];
+        vec!["ID", "ROUTE", "CLIENT", "LISTENER", "LOCAL", "UPSTREAM", "AGE", "IDLE", "UP", "DOWN", "PATH"];
     if tcp {
         heading.extend(["RTT", "RETRANS", "QUEUE"]);
     }
     let mut table = Table::new(&heading);
-    table.right(&[0, 5, 6, 7, 8, 10, 11, 12]);
+    table.right(&[0, 6, 7, 8, 9, 11, 12, 13]);
+    table.addresses(&[2, 3, 4, 5]);
+    table.spare(&[10, 3, 4]);
     for connection in connections {
         let mut row = vec![
             connection.id.to_string(),
             connection.route.clone(),
             connection.client.clone(),
             connection.listener.clone(),
+            connection.local.clone().unwrap_or_else(|| "-".to_owned()),
             connection.peer.clone().unwrap_or_else(|| "-".to_owned()),
             table::span(connection.age),
             connection.idle.map_or_else(|| "-".to_owned(), table::span),

@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::whoami::{Options, Whoami};
 use crate::model::ListenAddr;
-use crate::server::run::{self, Source};
+use crate::server::run;
+use crate::server::start::Source;
 use crate::tasks::Scope;
 
 /// Try it: two built-in backends and a proxy in front of them, from a file that you can edit
@@ -24,7 +25,8 @@ pub struct Args {}
 pub fn run(_: Args) -> ExitCode {
     match Demo::set_up() {
         Ok(demo) => {
-            let code = super::run::exit(run::main(Source::File(demo.file.clone()), crate::admin::serve));
+            let code =
+                super::run::exit(run::main(Source::File(demo.file.clone(), None), None, crate::admin::serve));
             demo.tear_down();
             code
         }

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use super::hints::{of_route, takes};
 use crate::config;
-use crate::server::run::{self, Source};
+use crate::server::run;
+use crate::server::start::Source;
 
 /// Forward one address to one or several upstreams, without a file.
 #[derive(Debug, clap::Args)]
@@ -146,7 +147,9 @@ impl Args {
 /// the arguments are wrong.
 pub fn run(args: Args) -> ExitCode {
     match config::compile("the command line, as a file", args.as_file().as_bytes()) {
-        Ok(compiled) => super::run::exit(run::main(Source::Fixed(Box::new(compiled)), crate::admin::serve)),
+        Ok(compiled) => {
+            super::run::exit(run::main(Source::Fixed(Box::new(compiled)), None, crate::admin::serve))
+        }
         Err(report) => {
             // If standard error is gone, the exit code is all that can be said.
             writeln!(io::stderr().lock(), "{report}").ok();

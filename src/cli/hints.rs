@@ -17,6 +17,7 @@ const COMMANDS: &[(&[&str], &str)] = &[
     (&["diff", "dry-run", "--dry-run"], "plan"),
     (&["hup", "restart", "refresh"], "reload"),
     (&["stop", "quit", "shutdown"], "drain"),
+    (&["examples", "init", "keys", "template", "default-config"], "example"),
 ];
 
 /// Adds to the error what was probably meant. `arguments`: the command line, with the name of the program.

@@ -1,4 +1,4 @@
-//! `portway man`: the manual, from the same definitions as `--help`.
+//! `portway man`: the manual, from the same definitions as `--help`; of the file, from those of the schema.
 
 use std::io;
 use std::process::ExitCode;
@@ -6,25 +6,49 @@ use std::process::ExitCode;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
 
+use super::man_file;
 use super::output::say;
 
-/// Prints a page of the manual.
+/// Prints a page of the manual
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   portway man | man -l -
-  portway man run > portway-run.1")]
+  portway man run > portway-run.1
+  portway man portway.toml > portway.toml.5")]
 pub struct Args {
-    /// The page of this command; without it, that of Portway as a whole.
+    /// The page of this command, or `portway.toml`: that of the file, key by key. Without it, that of Portway as a whole.
+    #[arg(value_name = "PAGE")]
     command: Option<String>,
 }
 
+/// How the page of the file is called, and the file.
+const FILE: &str = "portway.toml";
+
 /// Sections of the page of the whole that `--help` has elsewhere, or not at all: heading and lines.
-const MORE: [(&str, &[&str]); 4] = [
+const MORE: [(&str, &[&str]); 7] = [
     (
         "FILES",
         &[
             "/etc/portway/portway.toml: the routes, where neither --config nor PORTWAY_CONFIG names another file.",
+        ],
+    ),
+    (
+        "EDITS",
+        &[
+            "An edit is taken over once its text is stable and its writer has closed the file. Where the file system does not \
+             tell of that, one that takes a route away waits until nothing has changed for 10 seconds.",
+            "What is the same in both texts is not touched: the socket of a route, its queue, its connections, its counters.",
+            "An included file with a fault holds back only itself, also at the start. The routes of one that is removed go \
+             after two seconds.",
+        ],
+    ),
+    (
+        "NAMES",
+        &[
+            "The name of an upstream is looked up by the system's resolver, in the background, every 5 seconds and within a \
+             second of a failed connect. A new address has its share at once.",
+            "An address that does not answer costs 250 ms before the next, of the other family too, is tried beside it.",
         ],
     ),
     (
@@ -38,10 +62,11 @@ const MORE: [(&str, &[&str]); 4] = [
     (
         "SIGNALS",
         &[
-            "SIGTERM, SIGINT: listening sockets close at once, open connections have their route's drain_timeout; a second \
-             one ends it now.",
+            "SIGTERM, SIGINT: it is no longer ready, listening sockets close after their route's drain_delay, open connections \
+             then have its drain_timeout; another one ends the delay, and the next the rest.",
             "SIGHUP: reloads the file at once.",
             "SIGUSR1: opens log files anew.",
+            "SIGUSR2: lets the program take over that the running one was started from, as `portway upgrade` does.",
         ],
     ),
     (
@@ -50,14 +75,19 @@ const MORE: [(&str, &[&str]); 4] = [
             "0: fine.",
             "1: it ran, and failed.",
             "2: the command line or the file is wrong; nothing was started.",
+            "3: plan, import: there is something to look at.",
         ],
     ),
+    ("SEE ALSO", &["portway.toml(5)"]),
 ];
 
 impl Args {
     /// Prints the page to standard output. `whole`: the definition of the command line. Exit code 2: there is no such
     /// command.
     pub fn run(&self, whole: clap::Command) -> ExitCode {
+        if self.command.as_deref() == Some(FILE) {
+            return say(&mut io::stdout().lock(), &man_file::page());
+        }
         let mut whole = whole.disable_help_subcommand(true);
         whole.build();
         let found = match &self.command {

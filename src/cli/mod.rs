@@ -1,25 +1,36 @@
 //! Layer 7: the command line. Each command is one module with its `Args` and its `run`.
 
 mod admin;
+mod by_hand;
 mod check;
 mod completions;
 mod config_file;
 mod connections;
 mod demo;
 mod drain;
+mod example;
 mod forward;
+mod from;
+mod groups;
 mod hints;
+mod import;
 mod man;
+mod man_file;
+mod names;
 mod output;
 mod plan;
 mod probe;
 mod progress;
+mod pull;
 mod reload;
+mod routes;
 mod run;
 mod schema;
 mod status;
 mod table;
 mod top;
+mod upgrade;
+mod upstreams;
 mod whoami;
 
 use std::process::ExitCode;
@@ -36,47 +47,68 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Run(run::Args),
+    Run(Box<run::Args>),
     Status(status::Args),
+    Routes(routes::Args),
+    Upstreams(upstreams::Args),
     Plan(plan::Args),
     Connections(connections::Args),
     Kill(connections::KillArgs),
     Reload(reload::Args),
     Top(top::Args),
     Drain(drain::Args),
+    Upgrade(upgrade::Args),
+    Disable(by_hand::DisableArgs),
+    Enable(by_hand::EnableArgs),
+    Weight(by_hand::WeightArgs),
     Forward(Box<forward::Args>),
     Whoami(whoami::Args),
     Probe(probe::Args),
     Check(check::Args),
+    Import(import::Args),
+    Pull(Box<pull::Args>),
     Schema(schema::Args),
+    Example(example::Args),
     Demo(demo::Args),
     Completions(completions::Args),
     Man(man::Args),
+    #[command(hide = true)]
+    Names(names::Args),
     /// Prints the version, as --version does.
     Version,
 }
 
 /// Parses the command line and runs the command. Exit codes: 0 fine; 1 it ran and failed; 2 the command line or the
-/// file is wrong.
+/// file is wrong; 3 `plan` and `import`: there is something to look at.
 pub fn main() -> ExitCode {
     // As clap does: an argument that is not UTF-8 is shown as far as it can be.
     let arguments: Vec<String> =
         std::env::args_os().map(|argument| argument.to_string_lossy().into()).collect();
     let cli = Cli::try_parse().unwrap_or_else(|error| hints::with_hint(error, &arguments).exit());
     match cli.command {
-        Command::Run(args) => run::run(args),
+        Command::Run(args) => run::run(*args),
         Command::Status(args) => status::run(&args),
+        Command::Routes(args) => routes::run(&args),
+        Command::Upstreams(args) => upstreams::run(&args),
+        Command::Disable(args) => by_hand::disable(&args),
+        Command::Enable(args) => by_hand::enable(&args),
+        Command::Weight(args) => by_hand::weight(&args),
+        Command::Names(args) => names::run(&args),
         Command::Connections(args) => connections::run(&args),
         Command::Kill(args) => connections::kill(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Top(args) => top::run(&args),
         Command::Drain(args) => drain::run(&args),
+        Command::Upgrade(args) => upgrade::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Forward(args) => forward::run(*args),
         Command::Whoami(args) => whoami::run(args),
         Command::Probe(args) => probe::run(args),
         Command::Check(args) => args.run(),
+        Command::Import(args) => import::run(&args),
+        Command::Pull(args) => pull::run(&args),
         Command::Schema(args) => args.run(),
+        Command::Example(args) => args.run(),
         Command::Demo(args) => demo::run(args),
         Command::Completions(args) => args.run(Cli::command()),
         Command::Man(args) => args.run(Cli::command()),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{Write, stderr, stdout};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::admin::{self, Admin, Failure};
@@ -11,7 +11,8 @@ use super::config_file;
 use super::output::say;
 use super::progress::patiently;
 use super::table;
-use crate::admin::api::{Plan, PlannedRoute, ProbeResult, UpstreamProbe};
+use crate::admin::api::{ListenerProbe, Plan, PlannedRoute, ProbeResult, UpstreamProbe};
+use crate::admin::encoded;
 
 /// Shows what a file would change in what runs, how many open connections that touches, and whether its new ports,
 /// names and upstreams are available. Changes nothing
@@ -25,7 +26,8 @@ Example:
   portway plan new.toml --json"
 )]
 pub struct Args {
-    /// The file; `-`: standard input. Without it: the file of the running proxy, as it is now.
+    /// The file, or one that the running proxy's file includes; `-`: standard input. Without it: the file of the running
+    /// proxy with all that it includes, as they are now.
     file: Option<PathBuf>,
     #[command(flatten)]
     proxy: admin::Proxy,
@@ -43,7 +45,7 @@ pub fn run(args: &Args) -> ExitCode {
             Err(report) => return refused(&report.render(false)),
         },
     };
-    let plan = args.proxy.find().and_then(|proxy| ask(&proxy.patient(), text));
+    let plan = args.proxy.find().and_then(|proxy| ask(&proxy.patient(), args.file.as_deref(), text));
     match plan {
         Ok(plan) => {
             let shown = match args.json {
@@ -75,10 +77,16 @@ fn code(plan: &Plan) -> u8 {
 }
 
 /// Asks for the plan, and shows progress: the probes may take a while.
-fn ask(proxy: &Admin, text: Option<Vec<u8>>) -> Result<Plan, Failure> {
+fn ask(proxy: &Admin, file: Option<&Path>, text: Option<Vec<u8>>) -> Result<Plan, Failure> {
+    // Of an included file the proxy has to know which one it is.
+    let at = file.filter(|file| !config_file::is_stdin(file)).and_then(|file| std::path::absolute(file).ok());
+    let path = match at {
+        Some(at) => format!("/v1/plan?file={}", encoded(&at.to_string_lossy())),
+        None => "/v1/plan".to_owned(),
+    };
     patiently("trying ports, names and upstreams", || match text {
         None => proxy.get("/v1/plan"),
-        Some(text) => proxy.post_bytes("/v1/plan", &text),
+        Some(text) => proxy.post_bytes(&path, &text),
     })
 }
 
@@ -89,16 +97,28 @@ fn render(plan: &Plan) -> String {
         return format!("nothing to do: the file is what runs (generation {})\n", plan.generation);
     }
     for route in &plan.added {
-        let _ =
-            writeln!(text, "+ {}: {} -> {}", route.name, route.listen.join(", "), route.upstream.join(", "));
+        let _ = writeln!(
+            text,
+            "+ {}: {} -> {}",
+            named(route),
+            route.listen.join(", "),
+            route.upstream.join(", ")
+        );
+        rules(&mut text, route);
     }
     for route in &plan.removed {
-        let _ = writeln!(text, "- {}: {}; {}", route.name, route.listen.join(", "), touched(route));
+        let _ = writeln!(text, "- {}: {}; {}", named(route), route.listen.join(", "), touched(route));
     }
     for route in &plan.changed {
-        let _ = writeln!(text, "~ {}: {}", route.name, touched(route));
+        let _ = writeln!(text, "~ {}: {}", named(route), touched(route));
         for change in &route.keys {
             let _ = writeln!(text, "    {}: {} -> {}", change.key, change.from, change.to);
+        }
+        if route.keys.iter().any(|change| matches!(&*change.key, "listen" | "port_ranges")) {
+            rules(&mut text, route);
+        }
+        if route.on_change.as_deref() != Some("keep") {
+            concerned(&mut text, route);
         }
     }
     for change in &plan.settings {
@@ -106,6 +126,35 @@ fn render(plan: &Plan) -> String {
     }
     probes(&mut text, plan);
     text
+}
+
+/// The rules of the firewall that the ports of a route need.
+fn rules(text: &mut String, route: &PlannedRoute) {
+    for rule in &route.rules {
+        let _ = writeln!(text, "    one socket, if a rule leads its clients there: {rule}");
+    }
+}
+
+/// The name of a route, with the included file that it stands in.
+fn named(route: &PlannedRoute) -> String {
+    let file = route.file.as_ref().map(|file| format!(" ({file})")).unwrap_or_default();
+    format!("{}{file}", route.name)
+}
+
+/// The connections that the edit ends: the first few.
+fn concerned(text: &mut String, route: &PlannedRoute) {
+    const SHOWN: usize = 10;
+    for open in route.concerned.iter().take(SHOWN) {
+        let upstream = open.upstream.as_deref().unwrap_or("no upstream yet");
+        let _ = writeln!(text, "    {} {}: {} -> {upstream}", open.protocol, open.id, open.client);
+    }
+    if route.open > SHOWN as u64 {
+        let _ = writeln!(
+            text,
+            "    and {} more: portway plan --json, portway connections",
+            route.open - SHOWN as u64
+        );
+    }
 }
 
 /// What becomes of the open connections that the edit touches.
@@ -127,21 +176,7 @@ fn probes(text: &mut String, plan: &Plan) {
     for address in &plan.closed {
         let _ = writeln!(text, "  stops listening on {address}");
     }
-    let mut told = BTreeSet::new();
-    for listener in &plan.listeners {
-        // What no address is to blame for is said once.
-        if listener.error.as_ref().is_some_and(|error| !told.insert(error)) {
-            continue;
-        }
-        let udp = if listener.protocol == "udp" { "/udp" } else { "" };
-        let _ = match &listener.error {
-            None => writeln!(text, "  can listen on {}{udp}", listener.address),
-            Some(error) => {
-                let help = listener.help.as_deref().unwrap_or_default();
-                writeln!(text, "! {error}\n    help: {help}")
-            }
-        };
-    }
+    listeners(text, &plan.listeners);
     for path in &plan.not_tried {
         let _ = writeln!(
             text,
@@ -164,6 +199,44 @@ fn probes(text: &mut String, plan: &Plan) {
     );
 }
 
+/// Whether the new addresses can be had. Neighbouring ports are one line: a range may have tens of thousands.
+fn listeners(text: &mut String, all: &[ListenerProbe]) {
+    let (mut told, mut rest) = (BTreeSet::new(), all);
+    while let Some(first) = rest.first() {
+        let more =
+            rest.windows(2).take_while(|pair| matches!(pair, [one, next] if follows(one, next))).count();
+        let udp = if first.protocol == "udp" { "/udp" } else { "" };
+        let last = rest.get(more).and_then(|last| host_and_port(&last.address)).filter(|_| more > 0);
+        let _ = match (&first.error, last) {
+            (None, None) => writeln!(text, "  can listen on {}{udp}", first.address),
+            (None, Some((_, last))) => {
+                writeln!(text, "  can listen on {}-{last}{udp} ({} sockets)", first.address, more + 1)
+            }
+            // What no address is to blame for is said once.
+            (Some(error), _) if told.insert(error) => {
+                let help = first.help.as_deref().unwrap_or_default();
+                writeln!(text, "! {error}\n    help: {help}")
+            }
+            (Some(_), _) => Ok(()),
+        };
+        rest = rest.get(more + 1..).unwrap_or_default();
+    }
+}
+
+/// Whether both addresses can be had, and the second has the next port of the same host.
+fn follows(one: &ListenerProbe, next: &ListenerProbe) -> bool {
+    let fine = one.error.is_none() && next.error.is_none() && one.protocol == next.protocol;
+    let ends = host_and_port(&one.address).zip(host_and_port(&next.address));
+    fine && ends
+        .is_some_and(|((host, port), (same, after))| host == same && port.checked_add(1) == Some(after))
+}
+
+/// `None`: a Unix socket.
+fn host_and_port(address: &str) -> Option<(&str, u16)> {
+    let (host, port) = address.rsplit_once(':').unwrap_or(("", address));
+    Some((host, port.parse().ok()?))
+}
+
 fn probed(upstream: &UpstreamProbe) -> (&'static str, String) {
     let error = upstream.error.as_deref().unwrap_or("it does not answer");
     let stands_for = match upstream.addresses.as_slice() {
@@ -178,6 +251,7 @@ fn probed(upstream: &UpstreamProbe) -> (&'static str, String) {
         ProbeResult::Resolves => (" ", format!("resolves{stands_for}")),
         ProbeResult::Unresolved => ("!", format!("the name does not resolve: {error}")),
         ProbeResult::Refuses => ("!", format!("does not connect: {error}")),
+        ProbeResult::FailsCheck => ("!", format!("fails its check: {error}")),
         ProbeResult::NotTried => {
             (" ", format!("not tried: {}", upstream.error.as_deref().unwrap_or("there are too many")))
         }

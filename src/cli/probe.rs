@@ -70,6 +70,9 @@ fn target(text: &str) -> Result<UpstreamAddr, String> {
         format!("{error}: {help}")
     })?;
     match spec.count() {
+        _ if spec == UpstreamSpec::Original => {
+            Err(format!("`{text}` is another address for each client: give one"))
+        }
         1 => Ok(spec.at(0)),
         _ => Err(format!("`{text}` is a port range: give one port")),
     }

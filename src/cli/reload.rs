@@ -6,19 +6,23 @@ use std::process::ExitCode;
 use super::admin;
 use super::output::say;
 use super::table;
-use crate::admin::api::{ReloadOutcome, Reloaded};
+use crate::admin::api::{ReloadFile, ReloadOutcome, Reloaded};
 
 /// Makes the running proxy read its file again, waits until it is carried out or refused, and shows the outcome
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 the file is what runs; 1 nobody answers; 2 the file has faults, and nothing has changed.
+    after_help = "Exit codes: 0 the file is what runs; 1 nobody answers; 2 a file has faults, and changes nothing.
 
 Example:
-  portway reload"
+  portway reload
+  portway reload --keep"
 )]
 pub struct Args {
     #[command(flatten)]
     proxy: admin::Proxy,
+    /// Takes the file as it is, also where an edit of it was rolled back, and ends a probation.
+    #[arg(long)]
+    keep: bool,
     /// As JSON: the answer of /v1/reload.
     #[arg(long)]
     json: bool,
@@ -26,7 +30,10 @@ pub struct Args {
 
 /// Asks for a reload, and waits for the outcome.
 pub fn run(args: &Args) -> ExitCode {
-    let asked = args.proxy.find().and_then(|proxy| proxy.patient().post("/v1/reload", &()));
+    let asked = args
+        .proxy
+        .find()
+        .and_then(|proxy| proxy.patient().post("/v1/reload", &ReloadFile { keep: args.keep }));
     let reloaded: Reloaded = match asked {
         Ok(reloaded) => reloaded,
         Err(failure) => return failure.exit(),
@@ -38,13 +45,18 @@ pub fn run(args: &Args) -> ExitCode {
             format!("reloaded: {}; generation {generation}\n", reloaded.changed.unwrap_or_default())
         }
         ReloadOutcome::NoFile => "there is no file: its routes were given on the command line\n".to_owned(),
-        ReloadOutcome::Started | ReloadOutcome::Unchanged => {
+        ReloadOutcome::Started | ReloadOutcome::Unchanged | ReloadOutcome::RolledBack => {
             format!("nothing changed: the file is what runs; generation {generation}\n")
         }
         ReloadOutcome::Refused => {
             let report = reloaded.report.unwrap_or_default();
+            let end = match reloaded.changed {
+                None => format!("refused: what runs goes on as before; generation {generation}\n"),
+                Some(changed) => {
+                    format!("refused, but for other files: {changed}; generation {generation}\n")
+                }
+            };
             // If standard error is gone, the exit code is all that can be said.
-            let end = format!("refused: what runs goes on as before; generation {generation}\n");
             drop(stderr().lock().write_all((report + &end).as_bytes()));
             return ExitCode::from(2);
         }

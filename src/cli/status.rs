@@ -1,41 +1,62 @@
 //! `portway status`: the running proxy at a glance.
 
 use std::fmt::Write;
+use std::io::stdout;
 use std::process::ExitCode;
+
+use hyper::Method;
 
 use super::admin;
 use super::output::say;
-use super::table::{self, Table};
-use crate::admin::api::{PendingFile, Phase, ReloadOutcome, Route, RouteState, Routes, Status, Warning};
+use super::routes::{done_by_hand, of_routes};
+use super::table;
+use crate::admin::api::{
+    Limits, PendingFile, Phase, ReloadOutcome, Routes, Source, Status, SteeredByHand, Warning,
+};
 
 /// Shows what the running proxy does: its routes, what went through them, and whether its file is what runs
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 it runs, 1 nobody answers, 2 no admin address is known.
+#[command(
+    after_help = "Exit codes: 0 it runs (--ready: and takes new clients), 1 nobody answers (--ready: or it is stopping), 2 no admin
+address is known.
 
 Example:
   portway status
-  portway status --admin unix:/run/portway/admin.sock --json")]
+  portway status --admin unix:/run/portway/admin.sock --json
+  portway status --ready"
+)]
 pub struct Args {
     #[command(flatten)]
     proxy: admin::Proxy,
-    /// As JSON: the answer of /v1/status.
+    /// As JSON: the answer of /v1/status, with the routes of /v1/routes as `route_list`.
     #[arg(long)]
     json: bool,
+    /// Only whether new clients may be sent here, as /readyz says: for scripts. It needs no token.
+    #[arg(long, conflicts_with = "json")]
+    ready: bool,
 }
 
 /// Asks once, and shows the answer.
 pub fn run(args: &Args) -> ExitCode {
+    if args.ready {
+        let ready = args.proxy.find().and_then(|proxy| proxy.exchange(Method::GET, "/readyz", b""));
+        return ready.map_or_else(|failure| failure.exit(), |_| say(&mut stdout().lock(), "ready\n"));
+    }
     let answers = args.proxy.find().and_then(|proxy| {
         let status: Status = proxy.get("/v1/status")?;
-        let routes: Routes = if args.json { Routes::default() } else { proxy.get("/v1/routes")? };
-        Ok((status, routes))
+        Ok((status, proxy.get::<Routes>("/v1/routes")?))
     });
     match answers {
         Err(failure) => failure.exit(),
-        Ok((status, _)) if args.json => table::json(&status),
+        Ok((status, routes)) if args.json => {
+            // None of these values fails to serialize.
+            let mut whole = serde_json::to_value(&status).unwrap_or_default();
+            whole["route_list"] = serde_json::to_value(&routes.routes).unwrap_or_default();
+            table::json(&whole)
+        }
         Ok((status, routes)) => {
             let width = table::width();
-            say(&mut std::io::stdout().lock(), &(summary(&status) + &of_routes(&routes.routes).render(width)))
+            say(&mut stdout().lock(), &(summary(&status) + &of_routes(&routes.routes).render(width)))
         }
     }
 }
@@ -53,6 +74,9 @@ fn summary(status: &Status) -> String {
     let _ = match (&status.file, &status.pending) {
         (None, _) => writeln!(text, "file         none: its routes were given on the command line"),
         (Some(file), None) => writeln!(text, "file         {file}: {}", last(status)),
+        (Some(file), Some(_)) if status.reload.outcome == ReloadOutcome::RolledBack => {
+            writeln!(text, "file         {file}: ROLLED BACK, what ran before runs again")
+        }
         (Some(file), Some(_)) => writeln!(text, "file         {file}: REFUSED, what runs goes on as before"),
     };
     if status.reload.stale {
@@ -60,6 +84,9 @@ fn summary(status: &Status) -> String {
             text,
             "             replaced outside, and not seen here: mount its folder instead of the file"
         );
+    }
+    if let Some(source) = &status.source {
+        text.push_str(&of_source(source));
     }
     let (traffic, limits) = (&status.traffic, &status.limits);
     let _ = writeln!(
@@ -71,29 +98,85 @@ fn summary(status: &Status) -> String {
         table::bytes(traffic.bytes_up),
         table::bytes(traffic.bytes_down),
     );
+    used(&mut text, limits);
+    for (what, number) in [("turned away", status.turned_away), ("lost lines", status.log_lines_lost)] {
+        if number > 0 {
+            let _ = writeln!(text, "{what:<12} {number}");
+        }
+    }
+    care(&mut text, status);
+    if let Some(pending) = &status.pending {
+        let _ = writeln!(text, "\nsince {}:\n{}", pending.since, pending.report.trim_end());
+    }
+    for PendingFile { file, pending } in &status.pending_files {
+        let (since, report) = (&pending.since, pending.report.trim_end());
+        let _ = writeln!(text, "\n{file} is not in force since {since}; what ran before goes on:\n{report}");
+    }
+    text.push('\n');
+    text
+}
+
+/// The store that the file comes from.
+fn of_source(source: &Source) -> String {
+    let mut text = format!("source       {}", source.url);
+    if let Some(age) = source.age {
+        text.push_str(&format!(": as the store had it {} ago", table::span(age)));
+    }
+    if let Some(serial) = source.serial {
+        text.push_str(&format!(", serial {serial}"));
+    }
+    if let (Some(serial), Some(stage)) = (source.offered_serial, source.offered_stage)
+        && source.serial != Some(serial)
+    {
+        text.push_str(&format!("; it offers serial {serial} to {stage}% of the nodes"));
+    }
+    text.push('\n');
+    for (what, trouble) in [("AWAY", &source.away), ("REFUSED", &source.refused)] {
+        if let Some(trouble) = trouble {
+            text.push_str(&format!(
+                "             {what} for {}: {}\n",
+                table::span(trouble.age),
+                trouble.why
+            ));
+        }
+    }
+    text
+}
+
+/// What is used of what there is.
+fn used(text: &mut String, limits: &Limits) {
+    if limits.preread.used > 0 {
+        let _ = writeln!(
+            text,
+            "preread      {} of {} have no upstream yet, with {} of {}",
+            limits.preread.used,
+            limits.preread.most,
+            table::bytes(limits.preread_memory.used),
+            table::bytes(limits.preread_memory.most),
+        );
+    }
     let (descriptors, pipes) = (limits.descriptors, limits.pipes);
     let _ = writeln!(
         text,
         "descriptors  {} of {}; {} pipes of {}",
         descriptors.used, descriptors.most, pipes.used, pipes.most
     );
-    for (what, number) in [("turned away", status.turned_away), ("lost lines", status.log_lines_lost)] {
-        if number > 0 {
-            let _ = writeln!(text, "{what:<12} {number}");
-        }
+    let memory = limits.memory;
+    let most = memory
+        .most
+        .map_or_else(|| ", without a bound".to_owned(), |most| format!(" of {}", table::bytes(most)));
+    let _ = writeln!(text, "memory       {}{most}", table::bytes(memory.used));
+}
+
+/// What somebody has done, and what needs somebody's care.
+fn care(text: &mut String, status: &Status) {
+    for SteeredByHand { route, upstream, deed } in &status.by_hand {
+        let upstream = upstream.as_ref().map(|upstream| format!(" {upstream}")).unwrap_or_default();
+        let _ = writeln!(text, "by hand      {route}{upstream}: {}", done_by_hand(deed));
     }
     for Warning { file, message, help } in &status.warnings {
         let _ = writeln!(text, "warning      {file}: {message}: {help}");
     }
-    if let Some(pending) = &status.pending {
-        let _ = writeln!(text, "\nsince {}:\n{}", pending.since, pending.report.trim_end());
-    }
-    for PendingFile { file, pending } in &status.pending_files {
-        let (since, report) = (&pending.since, pending.report.trim_end());
-        let _ = writeln!(text, "\n{file} is not in force since {since}, what it had before is:\n{report}");
-    }
-    text.push('\n');
-    text
 }
 
 fn last(status: &Status) -> String {
@@ -103,30 +186,6 @@ fn last(status: &Status) -> String {
         ReloadOutcome::Reloaded => format!("reloaded {ago} ago"),
         ReloadOutcome::Unchanged => format!("checked {ago} ago, nothing changed"),
         ReloadOutcome::Refused => format!("refused {ago} ago"),
+        ReloadOutcome::RolledBack => format!("an edit was rolled back {ago} ago"),
     }
-}
-
-fn of_routes(routes: &[Route]) -> Table {
-    let mut table = Table::new(&["ROUTE", "STATE", "OPEN", "TOTAL", "UP", "DOWN", "LISTEN", "UPSTREAM"]);
-    table.right(&[2, 3, 4, 5]);
-    for route in routes {
-        let state = match route.state {
-            RouteState::Up => "up",
-            RouteState::Degraded => "degraded",
-            RouteState::Down => "DOWN",
-            RouteState::Removed => "removed",
-            RouteState::Disabled => "disabled",
-        };
-        table.row([
-            route.name.clone(),
-            state.to_owned(),
-            route.traffic.open.to_string(),
-            route.traffic.opened.to_string(),
-            table::bytes(route.traffic.bytes_up),
-            table::bytes(route.traffic.bytes_down),
-            route.listen.join(", "),
-            route.upstream.join(", "),
-        ]);
-    }
-    table
 }

@@ -1,15 +1,19 @@
-//! `[admin]`.
+//! `[admin]`, and the tokens that it names.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use toml::Spanned;
+use toml::de::DeValue;
 
 use super::listeners::{Access, NameOrNumber};
+use super::or_table::OrTable;
 use super::place::{self, Place};
 use super::placed::{At, Placed};
-use super::read::address;
+use super::read::{address, path, text};
+use super::secrets::{is_variable, variable_of};
 use super::table_schema::typed_table;
 use super::values::Text;
-use crate::model::{AdminSettings, Fault, ListenSpec, Secret, SocketAccess};
+use crate::model::{AdminSettings, Fault, ListenSpec, Secret, SocketAccess, Token, TokenSource};
 
 /// `[admin]`: the endpoint that shows and controls the running proxy. Without it there is none.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -19,12 +23,13 @@ pub(super) struct Admin {
     /// address.
     #[schemars(required, extend("examples" = ["unix:/run/portway/admin.sock"]))]
     listen: Option<Text>,
-    /// Who shows it may read and change. Without it changing needs a Unix socket. At least 16 characters.
+    /// Who shows it may read and change. Without it changing needs a Unix socket. At least 16 characters; or
+    /// { file = "/run/secrets/portway" }, or { env = "PORTWAY_TOKEN" }.
     #[schemars(extend("examples" = ["kX3vW9qLr2TzP7sN"]))]
-    token: Option<Text>,
-    /// Who shows it may read. Without it reading needs the `token`, and on a loopback address nothing.
+    token: Option<OrTable<Text, Source>>,
+    /// Who shows it may read: as `token`. Without it reading needs the `token`, and on a loopback address nothing.
     #[schemars(extend("examples" = ["b8HjM4yQc6RfD1gK"]))]
-    read_token: Option<Text>,
+    read_token: Option<OrTable<Text, Source>>,
     /// The mode of the Unix socket's file, in octal digits. Without it "0600", with a `group` "0660".
     #[schemars(regex(pattern = "^0?[0-7]{3}$"), extend("examples" = ["0660"]))]
     mode: Option<Text>,
@@ -33,7 +38,20 @@ pub(super) struct Admin {
     group: Option<NameOrNumber>,
 }
 
+/// Where a token stands that is not in this file. One of the two.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Source {
+    /// The path of a file with the token in it: absolute, or from the folder of this file. It is watched.
+    #[schemars(extend("examples" = ["/run/secrets/portway"]))]
+    file: Option<Text>,
+    /// The name of a variable of Portway's environment, read at the start and with each edit.
+    #[schemars(extend("examples" = ["PORTWAY_TOKEN"]))]
+    env: Option<Text>,
+}
+
 typed_table!(Admin);
+typed_table!(Source);
 
 /// A shorter secret could be guessed.
 const SHORTEST: usize = 16;
@@ -71,27 +89,111 @@ pub(super) fn read(place: Place<'_>, faults: &mut Vec<Placed>) -> Option<(AdminS
     Some((settings, listen))
 }
 
-fn secret(place: Place<'_>, key: &str, typed: Option<Text>, faults: &mut Vec<Placed>) -> Option<Secret> {
+fn secret(
+    place: Place<'_>,
+    key: &str,
+    typed: Option<OrTable<Text, Source>>,
+    faults: &mut Vec<Placed>,
+) -> Option<Token> {
     let value = place.table.get(key)?;
     // Its message would quote it.
-    let text = match value.get_ref().as_str() {
-        Some(_) => typed?.0,
-        // A list or a table has its fault already.
-        None => {
-            typed?;
+    let text = match (typed?, value.get_ref()) {
+        (OrTable::Table(_), DeValue::Table(table)) => {
+            return source(Place::of::<Source>(table, value.span()), key, faults).map(Token::Elsewhere);
+        }
+        (OrTable::Value(text), DeValue::String(_)) => text.0,
+        _ => {
             let fault = Fault::new(format!("`{key}` takes text"), "put it in quotes");
             faults.push(Placed::new(value.span(), fault));
             return None;
         }
     };
-    let fault = if text.chars().count() < SHORTEST {
-        format!("the {key} is shorter than {SHORTEST} characters: it could be guessed")
-    } else if !text.chars().all(|c| c.is_ascii_graphic()) {
-        format!("the {key} has a character that an HTTP header cannot carry")
-    } else {
-        return Some(Secret::new(text));
+    let fault = match template(key, &text) {
+        Some(fault) => fault,
+        None => match fit(&format!("the {key}"), text) {
+            Ok(secret) => return Some(Token::Here(secret)),
+            Err(fault) => fault,
+        },
     };
-    let help = "write letters and digits, as `openssl rand -hex 16` gives them";
-    faults.push(Placed::new(value.span(), Fault::new(fault, help)));
+    faults.push(Placed::new(value.span(), fault));
     None
+}
+
+/// The fault of a placeholder that nothing fills in: everybody knows such a token.
+fn template(key: &str, text: &str) -> Option<Fault> {
+    if let Some(name) = variable_of(text) {
+        let message = format!("nothing is filled in here: the {key} would be this very text");
+        return Some(Fault::new(message, format!("write {key} = {{ env = \"{name}\" }}")));
+    }
+    let braces = text.starts_with("{{") && text.ends_with("}}");
+    (braces || text.contains("${") || text.starts_with("$(")).then(|| {
+        let message = format!("nothing is filled in here: the {key} has a placeholder in it");
+        Fault::new(
+            message,
+            format!("write {key} = {{ file = \"/run/secrets/portway\" }}, or env = with a name"),
+        )
+    })
+}
+
+/// `{ file = "path" }` or `{ env = "NAME" }`.
+fn source(place: Place<'_>, key: &str, faults: &mut Vec<Placed>) -> Option<TokenSource> {
+    let typed: Source = place::read(place, faults);
+    let cure =
+        format!("write {key} = {{ file = \"/run/secrets/portway\" }}, or {{ env = \"PORTWAY_TOKEN\" }}");
+    let fault = match (place.table.get("file"), place.table.get("env")) {
+        (Some(_), None) => return path(place, "file", typed.file, faults).map(TokenSource::File),
+        (None, Some(value)) => return variable(typed.env?, value, faults).map(TokenSource::Env),
+        (Some(_), Some(_)) => Fault::new(format!("the {key} stands in one place, not in two"), cure),
+        // A misspelt key has its fault already.
+        (None, None) if place.has_unknown_keys() => return None,
+        (None, None) => Fault::new(format!("the table says nothing of the {key}"), cure),
+    };
+    faults.push(Placed::new(place.header(), fault));
+    None
+}
+
+fn variable(typed: Text, value: &Spanned<DeValue<'_>>, faults: &mut Vec<Placed>) -> Option<String> {
+    let name = text("env", &typed, value, faults)?;
+    if is_variable(name) {
+        return Some(name.to_owned());
+    }
+    let fault = match variable_of(name) {
+        Some(bare) => Fault::new("the name stands here without a sign", format!("write env = \"{bare}\"")),
+        None => Fault::new(
+            "this is no name of a variable",
+            "write letters, digits and _, as in env = \"PORTWAY_TOKEN\"",
+        ),
+    };
+    faults.push(Placed::new(value.span(), fault));
+    None
+}
+
+/// The token of a file that holds nothing else. What editors and other systems put around it is no part of it: a byte-order
+/// mark, spaces, the end of the line. No fault quotes the text.
+pub fn token(bytes: &[u8]) -> Result<Secret, Fault> {
+    const CURE: &str = "write the token into it, and nothing else: openssl rand -hex 16";
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return Err(Fault::new("the file is UTF-16", "save it as UTF-8"));
+    }
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return Err(Fault::new("the file is not text", CURE));
+    };
+    let text = text.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\u{feff}');
+    match text.lines().count() {
+        0 => Err(Fault::new("the file is empty", CURE)),
+        1 => fit("the token", text.to_owned()),
+        lines => Err(Fault::new(format!("the file has {lines} lines, and a token is one"), CURE)),
+    }
+}
+
+/// A text that can be a token.
+fn fit(what: &str, text: String) -> Result<Secret, Fault> {
+    let fault = if text.chars().count() < SHORTEST {
+        format!("{what} is shorter than {SHORTEST} characters: it could be guessed")
+    } else if !text.chars().all(|c| c.is_ascii_graphic()) {
+        format!("{what} has a character that an HTTP header cannot carry")
+    } else {
+        return Ok(Secret::new(text));
+    };
+    Err(Fault::new(fault, "write letters and digits, as `openssl rand -hex 16` gives them"))
 }

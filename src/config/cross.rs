@@ -3,6 +3,7 @@
 //! A file may have ten thousand routes and a range sixty-five thousand ports, so nothing here looks at each pair or at
 //! each port: listeners stand in lists by host, sorted by port, and are found by binary search.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
@@ -17,12 +18,23 @@ use crate::model::{AdminSettings, Fault, ListenSpec, Ports, Protocol, UpstreamSp
 const WILD4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 const WILD6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 
-/// Notes what is wrong between the routes.
-pub(super) fn check(drafts: &[Draft], faults: &mut Vec<Placed>) {
+/// Notes what is wrong between the routes of a file, and which of them forwards to itself.
+pub(super) fn check(drafts: &[&Draft], faults: &mut Vec<Placed>) {
+    check_all(drafts, itself, faults);
+}
+
+/// Notes what is wrong between the routes of several files, each of which was checked by itself.
+pub(super) fn check_together(drafts: &[&Draft], faults: &mut Vec<Placed>) {
+    check_all(drafts, |_, _| {}, faults);
+}
+
+/// `each`: what else is noted of each route.
+fn check_all(drafts: &[&Draft], each: impl Fn(&Draft, &mut Vec<Placed>), faults: &mut Vec<Placed>) {
     names(drafts, faults);
     // A TCP and a UDP socket may have the same port, and neither forwards to the other.
     for protocol in [Protocol::Tcp, Protocol::Udp] {
-        let drafts: Vec<&Draft> = drafts.iter().filter(|draft| draft.policy.protocol.has(protocol)).collect();
+        let drafts = drafts.iter().copied().filter(|draft| draft.policy.protocol.has(protocol));
+        let drafts: Vec<&Draft> = drafts.collect();
         let mut found = Vec::new();
         let shared = match protocol {
             // Datagrams name no server.
@@ -32,7 +44,7 @@ pub(super) fn check(drafts: &[Draft], faults: &mut Vec<Placed>) {
         let listeners = Listeners { udp: protocol == Protocol::Udp, ..Listeners::of(&drafts, &shared) };
         listeners.overlaps(&mut found);
         for draft in &drafts {
-            itself(draft, &mut found);
+            each(draft, &mut found);
         }
         circles(&drafts, &listeners, &mut found);
         // Of routes for both protocols a mistake is one mistake, not two.
@@ -47,9 +59,9 @@ fn said(placed: &Placed) -> (Option<usize>, String) {
     (placed.at.as_ref().map(|at| at.start), placed.fault.message.clone())
 }
 
-fn names(drafts: &[Draft], faults: &mut Vec<Placed>) {
-    let mut seen: HashMap<String, &Draft> = HashMap::with_capacity(drafts.len());
-    for draft in drafts {
+fn names(drafts: &[&Draft], faults: &mut Vec<Placed>) {
+    let mut seen: HashMap<Cow<'_, str>, &Draft> = HashMap::with_capacity(drafts.len());
+    for &draft in drafts {
         let name = draft.called();
         let place = |draft: &Draft| {
             let listen = || draft.listen.first().map_or(draft.header.clone(), |listen| listen.at.clone());
@@ -188,7 +200,7 @@ impl<'d> Listeners<'d> {
                 let here = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST), WILD4, WILD6];
                 (here.map(Host::Ip).into_iter().chain([Host::Any]).collect(), *ports)
             }
-            UpstreamSpec::Name(..) => return Vec::new(),
+            UpstreamSpec::Name(..) | UpstreamSpec::Original => return Vec::new(),
             UpstreamSpec::Ip(ip, ports) if ip.is_loopback() => {
                 let wild = if ip.is_ipv4() { WILD4 } else { WILD6 };
                 (vec![Host::Ip(*ip), Host::Ip(wild), Host::Any], *ports)
@@ -283,6 +295,7 @@ fn is_local(upstream: &UpstreamSpec) -> bool {
     match upstream {
         UpstreamSpec::Name(name, _) => is_localhost(name),
         UpstreamSpec::Ip(..) | UpstreamSpec::Unix(_) => true,
+        UpstreamSpec::Original => false,
     }
 }
 
@@ -313,7 +326,7 @@ fn circles(drafts: &[&Draft], listeners: &Listeners<'_>, faults: &mut Vec<Placed
         })
         .collect();
     let mut done = vec![false; drafts.len()];
-    for start in 0..drafts.len() {
+    for start in (0..drafts.len()).filter(|start| !steps[*start].is_empty()) {
         // The routes from `start` to here, each with the step that is taken from it. A loop: a chain may be long.
         let mut path: Vec<(usize, usize)> = vec![(start, 0)];
         let mut on_path = HashMap::from([(start, 0)]);
@@ -352,7 +365,7 @@ fn circle_fault(drafts: &[&Draft], circle: &[(usize, &Range<usize>)]) -> Placed 
     turns.fold(Placed::new(at, fault).label(label), |placed, (at, label)| placed.also(at, label))
 }
 
-/// A route and the endpoint cannot listen at one address.
+/// A route and the endpoint cannot listen at one address. `place`: that of the endpoint.
 pub(super) fn admin_overlaps<'d>(
     admin: &AdminSettings,
     place: &At<ListenSpec>,

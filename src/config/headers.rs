@@ -40,7 +40,7 @@ const EXAMPLE: &str = "write\n[[route]]\nlisten = \"127.0.0.1:8080\"\nupstream =
 pub(super) fn read<'t>(document: &'t DeTable<'t>, faults: &mut Vec<Placed>) -> Headers<'t> {
     let mut headers = Headers::default();
     headerless(document, &mut headers, faults);
-    let is_known = |name: &str| ["route", "log", "limits", "admin", "defaults"].contains(&name);
+    let is_known = |name: &str| unknown::schema_of(unknown::Table::Root).has(name);
     let known = document.iter().filter(|(key, _)| is_known(key.get_ref()));
     let unknown = document.iter().filter(|(key, _)| !is_known(key.get_ref()));
     for (key, value) in known.chain(unknown.take(LOOKED_AT)) {

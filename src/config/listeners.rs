@@ -37,7 +37,7 @@ pub(super) struct Listener {
 
 /// A name or a number.
 #[derive(Debug, Deserialize)]
-pub(super) struct NameOrNumber(Text);
+pub(super) struct NameOrNumber(pub Text);
 
 impl JsonSchema for NameOrNumber {
     fn schema_name() -> Cow<'static, str> {
@@ -65,6 +65,7 @@ pub(super) struct Listen {
 }
 
 /// A Unix socket with a mode or a group of its own.
+#[derive(Debug)]
 pub(super) struct UnixSocket {
     path: PathBuf,
     access: SocketAccess,
@@ -150,7 +151,8 @@ fn is_written_as_text(place: Place<'_>, typed: &Text, faults: &mut Vec<Placed>) 
     false
 }
 
-fn parsed<T: FromStr<Err = Fault>>(
+/// The value of a key that means something.
+pub(super) fn parsed<T: FromStr<Err = Fault>>(
     place: Place<'_>,
     key: &str,
     typed: &Text,

@@ -5,14 +5,21 @@
 //!
 //! The way of a text: bytes → a document with a place for each value (`document`) → what was typed, table by table
 //! (`place`, `values`) → what it means (`read`, `keys`, `route`) → what the routes mean together (`cross`, `shared`) → a
-//! table (`compile`). A fault on the way is noted with its place, and reading goes on.
+//! file of routes (`route_file`) → with others (`join`) or alone (`compile`) a table. A fault on the way is noted with its
+//! place, and reading goes on.
 
 mod admin;
 mod compile;
+mod concern;
 mod cross;
 mod document;
+mod edits;
 mod entries;
+mod fleet;
 mod headers;
+mod import;
+mod include;
+mod join;
 mod keys;
 mod line;
 mod list;
@@ -26,10 +33,14 @@ mod picture;
 mod place;
 mod placed;
 mod plan;
+mod process;
 mod process_limits;
 mod read;
 mod report;
 mod route;
+mod route_file;
+mod route_files;
+mod rules;
 mod schema;
 mod secrets;
 mod sections;
@@ -44,10 +55,18 @@ mod upstreams;
 mod values;
 mod widths;
 
-pub use compile::{Compiled, admin_of, compile};
+pub use admin::token;
+pub use compile::{Compiled, ValueFault, admin_of, compile, process_of, routes_of};
+pub use concern::{Concern, left};
+pub use import::{Fate, Imported, Program, Statement, import};
+pub use join::{Misfit, join};
 pub use keys::entries as policy_entries;
 pub use list::network_list;
-pub use plan::{Binding, Delta, Plan, access_changes, concerned, key_changes};
+pub use plan::{Binding, Delta, Plan, access_changes, key_changes};
 pub use report::Report;
+pub use route_file::RouteFile;
+pub use route_files::RouteFiles;
+pub use rules::rules;
 pub use schema::schema;
 pub use sections::{Section, sections};
+pub use suggest::nearest;

@@ -6,7 +6,7 @@ use annotate_snippets::{
     AnnotationKind, Element, Level, Origin, Renderer, Snippet, normalize_untrusted_str, renderer::DecorStyle,
 };
 
-use super::placed::Placed;
+use super::placed::{Elsewhere, Placed};
 
 /// How much of a line is underlined at most: the picture of a long line stays readable.
 const WIDEST: usize = 72;
@@ -39,11 +39,27 @@ pub(super) fn draw(name: &str, text: &str, placed: &Placed, colour: bool) -> Str
         }
     };
     let mut group = title.element(place);
+    for other in &placed.elsewhere {
+        group = group.element(elsewhere(other));
+    }
     if !placed.fault.help.is_empty() {
         group = group.element(Level::HELP.message(normalize_untrusted_str(&placed.fault.help)));
     }
     let renderer = if colour { Renderer::styled().hyperlink(false) } else { Renderer::plain() };
     renderer.decor_style(DecorStyle::Ascii).term_width(WIDTH).render(&[group])
+}
+
+/// A place in another file.
+fn elsewhere(
+    Elsewhere { name, text, at, label }: &Elsewhere,
+) -> Snippet<'_, annotate_snippets::Annotation<'_>> {
+    let (from, to) = (line_start(text, at.start), line_end(text, at.start));
+    let span = shown(text, at);
+    let label = (!label.is_empty()).then_some(label.as_str());
+    Snippet::source(&text[from..to])
+        .path(name.as_str())
+        .line_start(position(text, from).0)
+        .annotation(AnnotationKind::Context.span(span.start - from..span.end - from).label(label))
 }
 
 /// Line and column, from 1; the column counts characters.

@@ -1,15 +1,16 @@
 //! The way from one table to the next.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
+use super::concern::Concern;
 use super::keys;
 use crate::model::{
-    AdminSettings, ListenAddr, LogSettings, OnChange, ProcessLimits, Protocol, Route, SocketAccess, Table,
-    units,
+    AdminSettings, EditsSettings, FleetSettings, ListenAddr, LogSettings, OnChange, ProcessLimits,
+    ProcessSettings, Protocol, Route, SocketAccess, Table, units,
 };
 
 /// The difference of two maps.
@@ -96,6 +97,11 @@ impl Binding {
         (&self.route, self.offset, &self.beside) == (&other.route, other.offset, &other.beside)
     }
 
+    /// Whether a rule of the firewall leads clients here that wanted to go elsewhere.
+    pub fn is_led_to(&self) -> bool {
+        self.routes().any(|route| route.is_original() || route.is_led_by_a_rule())
+    }
+
     /// Every route at the address.
     pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
         std::iter::once(&self.route).chain(&self.beside)
@@ -113,10 +119,18 @@ pub struct Plan {
     pub datagrams: Delta<ListenAddr, Binding>,
     /// The new routes with `enabled = false`, where they differ.
     pub disabled: Option<Vec<Arc<Route>>>,
+    /// The new `[process]`, where it differs.
+    pub process: Option<ProcessSettings>,
+    /// The new routes that are held by hand, where they differ.
+    pub held: Option<BTreeMap<String, Arc<Route>>>,
     /// The new `[log]`, where it differs.
     pub log: Option<LogSettings>,
     /// The new `[limits]`, where it differs.
     pub limits: Option<ProcessLimits>,
+    /// The new `[fleet]`, where it differs.
+    pub fleet: Option<FleetSettings>,
+    /// The new `[edits]`, where it differs.
+    pub edits: Option<EditsSettings>,
     /// The new `[admin]`, where it differs.
     pub admin: Option<Option<AdminSettings>>,
 }
@@ -124,13 +138,22 @@ pub struct Plan {
 impl Plan {
     /// What turns `old` into `new`.
     pub fn between(old: &Table, new: &Table) -> Self {
+        let routes = Delta::between(&old.routes, &new.routes);
+        let touched = touched(&routes, old, new);
+        let is_touched = |addr: &ListenAddr| touched.contains(addr);
+        let datagrams =
+            |table: &Table| bindings(table.datagrams().filter(|(addr, ..)| touched.contains(addr)));
         Plan {
-            routes: Delta::between(&old.routes, &new.routes),
-            listeners: Delta::between(&sockets_of(old), &sockets_of(new)),
-            datagrams: Delta::between(&bindings(old.datagrams()), &bindings(new.datagrams())),
+            routes,
+            listeners: Delta::between(&sockets_of(old, is_touched), &sockets_of(new, is_touched)),
+            datagrams: Delta::between(&datagrams(old), &datagrams(new)),
             disabled: (old.disabled != new.disabled).then(|| new.disabled.clone()),
+            process: (old.process != new.process).then(|| new.process.clone()),
+            held: (old.held != new.held).then(|| new.held.clone()),
             log: (old.log != new.log).then(|| new.log.clone()),
             limits: (old.limits != new.limits).then_some(new.limits),
+            fleet: (old.fleet != new.fleet).then(|| new.fleet.clone()),
+            edits: (old.edits != new.edits).then_some(new.edits),
             admin: (old.admin != new.admin).then(|| new.admin.clone()),
         }
     }
@@ -138,22 +161,34 @@ impl Plan {
     /// The table that `old` becomes. For `old` as it was given to [`Plan::between`], that is `new`.
     pub fn apply(&self, old: &Table) -> Table {
         let mut table = old.clone();
-        self.routes.apply(&mut table.routes);
+        self.routes.apply(Arc::make_mut(&mut table.routes));
         if let Some(disabled) = &self.disabled {
             table.disabled = disabled.clone();
         }
-        let mut bindings = sockets_of(old);
+        if let Some(held) = &self.held {
+            table.held = held.clone();
+        }
+        let mut bindings = sockets_of(old, |_| true);
         self.listeners.apply(&mut bindings);
         let said = bindings.into_iter().filter_map(|(addr, binding)| match addr {
             ListenAddr::Unix(path) => Some((path, binding.access?)),
             ListenAddr::Any(_) | ListenAddr::Ip(_) => None,
         });
         table.sockets = said.collect();
+        if let Some(process) = &self.process {
+            table.process = process.clone();
+        }
         if let Some(log) = &self.log {
             table.log = log.clone();
         }
         if let Some(limits) = self.limits {
             table.limits = limits;
+        }
+        if let Some(fleet) = &self.fleet {
+            table.fleet = fleet.clone();
+        }
+        if let Some(edits) = self.edits {
+            table.edits = edits;
         }
         if let Some(admin) = &self.admin {
             table.admin = admin.clone();
@@ -172,15 +207,30 @@ impl Plan {
         let untouched = self.routes.is_empty() && self.listeners.is_empty() && self.datagrams.is_empty();
         untouched
             && self.disabled.is_none()
+            && self.process.is_none()
+            && self.held.is_none()
             && self.log.is_none()
             && self.limits.is_none()
+            && self.fleet.is_none()
+            && self.edits.is_none()
             && self.admin.is_none()
     }
 }
 
-/// The TCP and Unix sockets of a table.
-fn sockets_of(table: &Table) -> BTreeMap<ListenAddr, Binding> {
-    let mut bindings = bindings(table.listeners());
+/// The addresses of the routes that differ, and the Unix sockets whose access does. At all others nothing does: of ten thousand
+/// routes an edit changes a few.
+fn touched(routes: &Delta<String, Arc<Route>>, old: &Table, new: &Table) -> HashSet<ListenAddr> {
+    let both = routes.changed.values().flat_map(|(old, new)| [old, new]);
+    let differ = routes.added.values().chain(routes.removed.values()).chain(both);
+    let addrs = differ.flat_map(|route| route.listen.iter().flat_map(|spec| spec.addrs()));
+    let access = Delta::between(&old.sockets, &new.sockets);
+    let paths = access.added.into_keys().chain(access.removed.into_keys()).chain(access.changed.into_keys());
+    addrs.map(|(_, addr)| addr).chain(paths.map(ListenAddr::Unix)).collect()
+}
+
+/// Those of the TCP and Unix sockets of a table that are wanted.
+fn sockets_of(table: &Table, wanted: impl Fn(&ListenAddr) -> bool) -> BTreeMap<ListenAddr, Binding> {
+    let mut bindings = bindings(table.listeners().filter(|(addr, ..)| wanted(addr)));
     for (path, access) in &table.sockets {
         // A route that was drained by hand has none.
         if let Some(binding) = bindings.get_mut(&ListenAddr::Unix(path.clone())) {
@@ -221,26 +271,21 @@ impl fmt::Display for Plan {
             writeln!(f, "+ route \"{name}\": {} -> {}", joined(&route.listen), joined(&route.upstream))?;
         }
         for (name, route) in &self.routes.removed {
-            writeln!(
-                f,
-                "- route \"{name}\": {}; {}",
-                joined(&route.listen),
-                open_connections(route, concerned(route, None))
-            )?;
+            writeln!(f, "- route \"{name}\": {}; {}", joined(&route.listen), open_connections(route, None))?;
         }
         for (name, (old, new)) in &self.routes.changed {
             let changes: Vec<String> = changes(old, new).collect();
-            writeln!(
-                f,
-                "~ route \"{name}\": {}; {}",
-                changes.join(", "),
-                open_connections(new, concerned(old, Some(new)))
-            )?;
+            writeln!(f, "~ route \"{name}\": {}; {}", changes.join(", "), open_connections(old, Some(new)))?;
         }
         if let Some(disabled) = &self.disabled {
             let names = disabled.iter().map(|route| format!("\"{}\"", route.name)).collect::<Vec<_>>();
             let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
             writeln!(f, "  routes with enabled = false: {names}")?;
+        }
+        if let Some(held) = &self.held {
+            let names = held.keys().map(|name| format!("\"{name}\"")).collect::<Vec<_>>();
+            let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            writeln!(f, "  routes taken out by hand: {names}")?;
         }
         for (addr, old, new) in self.access() {
             let changes = access_changes(old, new).map(|(key, old, new)| format!("{key} {old} -> {new}"));
@@ -248,6 +293,10 @@ impl fmt::Display for Plan {
         }
         sockets(f, "sockets", &self.listeners)?;
         sockets(f, "udp sockets", &self.datagrams)?;
+        if let Some(process) = &self.process {
+            let entries = process.entries().map(|(key, value)| format!("{key} {value} (at the next start)"));
+            writeln!(f, "~ process: {}", entries.join(", "))?;
+        }
         if let Some(log) = &self.log {
             let entries = log.entries().map(|(key, value)| format!("{key} {value}"));
             writeln!(f, "~ log: {}", entries.join(", "))?;
@@ -255,6 +304,14 @@ impl fmt::Display for Plan {
         if let Some(limits) = self.limits {
             let entries = limits.entries().map(|(key, value)| format!("{key} {value}"));
             writeln!(f, "~ limits: {}", entries.join(", "))?;
+        }
+        if let Some(fleet) = &self.fleet {
+            let entries = fleet.entries().map(|(key, value)| format!("{key} {value}"));
+            writeln!(f, "~ fleet: {}", entries.join(", "))?;
+        }
+        if let Some(edits) = self.edits {
+            let entries = edits.entries().map(|(key, value)| format!("{key} {value}"));
+            writeln!(f, "~ edits: {}", entries.join(", "))?;
         }
         match &self.admin {
             None => {}
@@ -312,23 +369,22 @@ pub fn access_changes(
     pairs.filter(|(old, new)| old != new).map(|((key, old), (_, new))| (key, old, new))
 }
 
-/// The parts of a route, TCP or UDP, whose connections an edit concerns. `new`: what becomes of the route.
-pub fn concerned(old: &Arc<Route>, new: Option<&Arc<Route>>) -> Vec<Protocol> {
-    let differs = |part: &Protocol| old.part(*part) != new.and_then(|new| new.part(*part));
-    old.policy.protocol.parts().filter(differs).collect()
-}
-
 /// What becomes of the open connections: the word of the route that the edit leaves, or of the one that it removes.
-fn open_connections(route: &Route, concerned: Vec<Protocol>) -> String {
-    let what = match concerned[..] {
-        [] => return "what is open goes on".to_owned(),
-        [Protocol::Udp] => "sessions",
-        [_] => "open connections",
-        _ => "open connections and sessions",
+fn open_connections(old: &Arc<Route>, new: Option<&Arc<Route>>) -> String {
+    let of = |protocol| Concern::between(Some(old), new, protocol).show();
+    let policy = &new.unwrap_or(old).policy;
+    let what = match (of(Protocol::Tcp), of(Protocol::Udp)) {
+        (None, None) => return "what is open goes on".to_owned(),
+        // All go on, those that are concerned as well.
+        (Some(_), None) if policy.on_change == OnChange::Keep => "open connections".to_owned(),
+        (Some(tcp), None) => format!("open connections{tcp}"),
+        (None, Some(udp)) => format!("sessions{udp}"),
+        (Some(tcp), Some(udp)) if tcp == udp => format!("open connections and sessions{tcp}"),
+        (Some(tcp), Some(udp)) => format!("open connections{tcp} and sessions{udp}"),
     };
-    match route.policy.on_change {
+    match policy.on_change {
         OnChange::Keep => format!("{what} go on"),
-        OnChange::Drain => format!("{what} have {} to end", units::show(route.policy.timeouts.drain)),
+        OnChange::Drain => format!("{what} have {} to end", units::show(policy.timeouts.drain)),
         OnChange::Cut => format!("{what} are cut"),
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::placed::Placed;
+use super::placed::{Elsewhere, Placed};
 use super::{picture, secrets};
 use crate::model::Fault;
 
@@ -48,6 +48,8 @@ pub struct Report {
     more: Vec<Report>,
     /// How many faults there are in this one.
     count: usize,
+    /// Whether one of them is a key that nobody knows.
+    unknown_key: bool,
 }
 
 /// How many pictures a report draws. A file of another kind has a fault in each line.
@@ -66,11 +68,17 @@ impl Report {
 
     pub(super) fn new(name: &str, text: Arc<str>, mut faults: Vec<Placed>) -> Report {
         let count = faults.len();
+        let unknown_key = faults.iter().any(|placed| placed.unknown_key);
         in_order(&mut faults);
         // The rest is never shown: hiding thousands of words in thousands of messages would take seconds.
         faults.truncate(DRAWN);
         let masked = secrets::masked(&text);
-        for Placed { fault, .. } in &mut faults {
+        for Placed { fault, elsewhere, .. } in &mut faults {
+            for Elsewhere { text, .. } in elsewhere {
+                if let Some(masked) = secrets::masked(text) {
+                    *text = masked.text.into();
+                }
+            }
             for part in [&mut fault.message, &mut fault.help] {
                 if let Some(masked) = &masked {
                     masked.scrub(part);
@@ -79,7 +87,7 @@ impl Report {
             }
         }
         let text = masked.map_or(text, |masked| masked.text.into());
-        Report { name: name.to_owned(), text, faults, more: Vec::new(), count }
+        Report { name: name.to_owned(), text, faults, more: Vec::new(), count, unknown_key }
     }
 
     /// Both reports in one.
@@ -89,11 +97,20 @@ impl Report {
             in_order(&mut self.faults);
             self.faults.truncate(DRAWN);
             self.count += other.count;
+            self.unknown_key |= other.unknown_key;
             self.more.append(&mut other.more);
         } else {
             self.more.push(other);
         }
         self
+    }
+
+    /// What of it is about the file of this name. `None`: nothing is.
+    pub fn about(&self, name: &str) -> Option<Report> {
+        if self.name == name {
+            return Some(Report { more: Vec::new(), ..self.clone() });
+        }
+        self.more.iter().find_map(|report| report.about(name))
     }
 
     /// Both values, or every fault of both.
@@ -144,7 +161,7 @@ impl Report {
             all if all > DRAWN => write!(out, "{}: {all} faults; the first {DRAWN} are shown", self.name),
             all => write!(out, "{}: {all} faults", self.name),
         };
-        out.push('\n');
+        out.push_str(if self.unknown_key { "; `portway example` shows every key\n" } else { "\n" });
         for report in &self.more {
             out.push('\n');
             out.push_str(&report.render(colour));

@@ -1,5 +1,6 @@
 //! The routes: from what was typed to what it means, each by itself.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
@@ -11,7 +12,7 @@ use super::keys;
 use super::listeners::{self, Listen, UnixSocket};
 use super::own::Own;
 use super::place::{self, Place};
-use super::placed::{At, Placed};
+use super::placed::{self, At, Placed};
 use super::read::text;
 use super::selector::{self, Serves};
 use super::unknown::{self, Table};
@@ -20,6 +21,7 @@ use super::values::Text;
 use crate::model::{Fault, ListenSpec, Policy, Protocol, Route, UpstreamEntry, UpstreamSpec};
 
 /// A route as far as it could be read.
+#[derive(Debug)]
 pub(super) struct Draft {
     pub header: Range<usize>,
     pub name: Option<At<String>>,
@@ -29,34 +31,44 @@ pub(super) struct Draft {
     pub sockets: Vec<At<UnixSocket>>,
     pub upstream: Vec<At<UpstreamEntry>>,
     pub serves: Serves,
-    pub policy: Policy,
+    /// Routes with the same policy share it.
+    pub policy: Arc<Policy>,
     /// The file says `sniff_timeout`, here or in `[defaults]`: that some clients wait for it is meant.
     pub says_sniff_timeout: bool,
 }
 
 impl Draft {
     /// What the route is called: its `name`, or its first listener, of UDP with `/udp` after it.
-    pub(super) fn called(&self) -> String {
+    pub(super) fn called(&self) -> Cow<'_, str> {
         let protocol = if self.policy.protocol == Protocol::Udp { "/udp" } else { "" };
         match (&self.name, self.listen.first()) {
-            (Some(name), _) => name.value.clone(),
-            (None, Some(listen)) => format!("{}{protocol}", listen.value),
-            (None, None) => String::new(),
+            (Some(name), _) => Cow::Borrowed(&name.value),
+            (None, Some(listen)) => format!("{}{protocol}", listen.value).into(),
+            (None, None) => Cow::Borrowed(""),
         }
     }
 
-    /// The route, of a draft without a fault. `last`: the policy of the one before, which most share.
-    pub(super) fn finish(self, last: &mut Arc<Policy>) -> Arc<Route> {
-        if **last != self.policy {
-            *last = Arc::new(self.policy.clone());
-        }
+    /// The route, of a draft without a fault.
+    pub(super) fn finish(&self) -> Arc<Route> {
         Arc::new(Route {
-            name: self.called(),
-            listen: self.listen.into_iter().map(|listen| listen.value).collect(),
-            upstream: self.upstream.into_iter().map(|upstream| upstream.value).collect(),
+            name: self.called().into_owned(),
+            listen: self.listen.iter().map(|listen| listen.value.clone()).collect(),
+            upstream: self.upstream.iter().map(|upstream| upstream.value.clone()).collect(),
             selector: self.serves.finish(),
-            policy: last.clone(),
+            policy: self.policy.clone(),
         })
+    }
+
+    /// Moves every place with the text, which began at `from` and begins at `to` now.
+    pub(super) fn shift(&mut self, from: usize, to: usize) {
+        let Draft { header, name, listen, sockets, upstream, serves, .. } = self;
+        placed::shift(header, from, to);
+        name.iter_mut().for_each(|name| name.shift(from, to));
+        listen.iter_mut().for_each(|listen| listen.shift(from, to));
+        sockets.iter_mut().for_each(|socket| socket.shift(from, to));
+        upstream.iter_mut().for_each(|upstream| upstream.shift(from, to));
+        serves.sni.iter_mut().for_each(|name| name.shift(from, to));
+        serves.alpn.iter_mut().for_each(|name| name.shift(from, to));
     }
 }
 
@@ -76,6 +88,8 @@ pub(super) fn read(
     let upstream = upstreams::read(place, own.upstream, faults);
     let mut serves = selector::read(place, own.sni, own.alpn, faults);
     keys::tls::fit_route(place, &mut policy, &mut serves.alpn, &upstream, faults);
+    keys::source::fit_route(place, &policy, &upstream, faults);
+    keys::access::fit_route(place, &policy, &listen, &upstream, faults);
     let draft = Draft {
         header: place.header(),
         enabled: own.enabled.unwrap_or(true),
@@ -84,7 +98,7 @@ pub(super) fn read(
         sockets,
         upstream,
         serves,
-        policy,
+        policy: Arc::new(policy),
         says_sniff_timeout: place.table.contains_key("sniff_timeout"),
     };
     unix_of_udp(&draft, faults);

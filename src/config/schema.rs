@@ -6,21 +6,35 @@ use schemars::JsonSchema;
 use serde_json::{Value, json};
 
 use super::admin::Admin;
+use super::edits::Edits;
+use super::fleet::Fleet;
 use super::keys;
 use super::log::Log;
 use super::own::Own;
+use super::process::Process;
 use super::process_limits::Limits;
 use super::table_schema::schema_of;
 use super::unknown::route_schema;
+use super::values::List;
 
 /// What Portway forwards, route by route.
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "read table by table; this type is the root of the schema")]
 struct File {
+    /// More files, each with routes and `[defaults]` of its own: paths, in which `*` and `?` stand for characters of a name. Relative
+    /// ones begin at the folder of this file.
+    #[schemars(extend("examples" = ["routes.d/*.toml"]))]
+    include: Option<List>,
+    /// What the process is to the system.
+    process: Option<Process>,
     /// What Portway says about itself and about each connection.
     log: Option<Log>,
     /// What all routes share.
     limits: Option<Limits>,
+    /// How edits of the file are taken.
+    edits: Option<Edits>,
+    /// The nodes that serve the same routes side by side.
+    fleet: Option<Fleet>,
     /// The admin endpoint: it shows and controls the running proxy. Without it there is none.
     admin: Option<Admin>,
     /// Policy keys for all routes that do not set them.
@@ -52,5 +66,9 @@ fn build() -> Value {
     root["title"] = json!("Portway");
     root["additionalProperties"] = json!(false);
     root["properties"]["route"]["minItems"] = json!(1);
+    root["anyOf"] = json!([{ "required": ["route"] }, { "required": ["include"] }]);
+    if let Some(root) = root.as_object_mut() {
+        root.remove("required");
+    }
     root
 }

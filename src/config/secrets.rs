@@ -80,7 +80,8 @@ struct Span {
 
 /// Whether a message may not have this word: it may be a secret, and is no key. The shortest token has 16 characters.
 fn is_quoted(word: &str, certain: bool) -> bool {
-    let is_key = ["admin", "listen", "token", "read_token", "route", "upstream"].contains(&word);
+    let is_key =
+        ["admin", "listen", "token", "read_token", "file", "env", "route", "upstream"].contains(&word);
     let is_address = word.parse::<ListenSpec>().is_ok() || word.parse::<UpstreamSpec>().is_ok();
     !is_key && !is_address && word.len() > if certain { 4 } else { 15 }
 }
@@ -93,8 +94,47 @@ fn is_kept(c: char) -> bool {
 /// Whether the value of a key of `[admin]` may be shown: an address, or what is too short for a secret that was put in
 /// the wrong place. The shortest token has 16 characters.
 fn is_public(key: &str, value: &DeValue<'_>) -> bool {
-    let is_short = value.as_str().is_none_or(|text| text.len() < 16);
-    key == "listen" || (matches!(key, "mode" | "group") && is_short)
+    let text = value.as_str().unwrap_or_default();
+    match key {
+        "listen" => true,
+        "mode" | "group" => text.len() < 16,
+        "file" => is_path(text),
+        "env" => is_plain_name(text) || variable_of(text).is_some(),
+        _ => false,
+    }
+}
+
+/// The keys that say where a token stands.
+const SOURCES: [&str; 2] = ["file", "env"];
+
+/// Whether a text can only be a path: tokens in base64 have slashes too, but no long one lacks capitals.
+fn is_path(text: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "/._-".contains(c);
+    let absolute = text.starts_with('/') && text.contains(['.', '-', '_']) || text.starts_with("/run/");
+    text.len() < 16
+        || absolute
+        || text.starts_with("./")
+        || (text.contains('/') && text.chars().all(is_plain))
+}
+
+/// Whether a text can be the name of a variable, as shells have them.
+pub(super) fn is_variable(text: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    !text.is_empty() && text.chars().all(is_plain) && !text.starts_with(|c: char| c.is_ascii_digit())
+}
+
+/// Whether a text can only be such a name. Tokens in hex, base32 or base64 have no capitals with a `_` between.
+fn is_plain_name(text: &str) -> bool {
+    is_variable(text) && (text.len() < 16 || (text.contains('_') && !text.contains(char::is_lowercase)))
+}
+
+/// The name in `${NAME}` or `$NAME`, as templates have it.
+pub(super) fn variable_of(text: &str) -> Option<&str> {
+    let name = text.strip_prefix('$')?;
+    match name.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
+        Some(name) => is_variable(name).then_some(name),
+        None => is_plain_name(name).then_some(name),
+    }
 }
 
 /// Notes the spans of secrets. `admin`: all values here are, but for those that [`is_public`] names.
@@ -105,7 +145,8 @@ fn in_table(table: &DeTable<'_>, admin: bool, spans: &mut Vec<Span>) {
         match value.get_ref() {
             // Of a table in the place of a secret the keys are as secret as the values.
             DeValue::Table(inner) if certain => {
-                spans.extend(inner.keys().map(|key| Span { at: key.span(), certain }));
+                let keys = inner.keys().filter(|key| !SOURCES.contains(&&**key.get_ref()));
+                spans.extend(keys.map(|key| Span { at: key.span(), certain }));
                 in_table(inner, true, spans);
             }
             DeValue::Table(inner) => in_table(inner, admin || section, spans),
@@ -113,6 +154,8 @@ fn in_table(table: &DeTable<'_>, admin: bool, spans: &mut Vec<Span>) {
                 let tables = items.iter().filter_map(|item| item.get_ref().as_table());
                 tables.for_each(|inner| in_table(inner, admin || section || certain, spans));
             }
+            // It names a variable, and everybody may know its name.
+            DeValue::String(text) if certain && variable_of(text).is_some() => {}
             _ if certain || section || (admin && !is_public(name, value.get_ref())) => {
                 spans.push(Span { at: value.span(), certain: certain || section });
             }
@@ -171,7 +214,20 @@ mod tests {
 
     #[test]
     fn every_spelling_of_a_token_is_masked() {
+        for shown in [
+            "[admin]\ntoken = { file = \"/run/secrets/portway\" }\n",
+            "[admin]\ntoken = { file = \"secrets/portway-token\" }\n",
+            "[admin.token]\nenv = \"PORTWAY_ADMIN_TOKEN\"\n",
+            "[admin]\ntoken = \"${PORTWAY_ADMIN_TOKEN}\"\n",
+        ] {
+            assert!(masked(shown).is_none(), "{shown}");
+        }
         for text in [
+            "[admin]\ntoken = { file = \"S\" }\n",
+            "[admin]\ntoken = { env = \"S\" }\n",
+            "[admin]\ntoken = { env = \"s3cretABCDEFGHIJ0123\" }\n",
+            "[admin]\ntoken = { file = \"s3cret/ABC+DEFGHIJ0123=\" }\n",
+            "[admin]\ntoken = \"${TOKEN:-S}\"\n",
             "[admin]\ntoken = 'S'\n",
             "[ admin ]\n\"token\" = \"S\"\n",
             "[\"admin\"]\ntoken = \"S\"\n",

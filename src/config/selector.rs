@@ -22,10 +22,10 @@ impl Serves {
         self.sni.is_empty() && self.alpn.is_empty()
     }
 
-    pub(super) fn finish(self) -> Selector {
+    pub(super) fn finish(&self) -> Selector {
         Selector {
-            sni: self.sni.into_iter().map(|name| name.value).collect(),
-            alpn: self.alpn.into_iter().map(|name| name.value).collect(),
+            sni: self.sni.iter().map(|name| name.value.clone()).collect(),
+            alpn: self.alpn.iter().map(|name| name.value.clone()).collect(),
         }
     }
 }

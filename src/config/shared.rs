@@ -150,6 +150,10 @@ fn same_settings(members: &[Member<'_>], faults: &mut Vec<Placed>) {
             Some("sniff_timeout")
         } else if one.timeouts.keepalive != other.timeouts.keepalive {
             Some("keepalive")
+        } else if one.port_ranges != other.port_ranges {
+            Some("port_ranges")
+        } else if one.socket_buffers != other.socket_buffers {
+            Some("socket_buffers")
         } else {
             None
         }

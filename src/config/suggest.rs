@@ -134,7 +134,7 @@ const SYNONYMS: &[(&str, &str)] = &[
 ];
 
 /// The word that was probably meant.
-pub(super) fn nearest<'w>(typed: &str, words: &[&'w str]) -> Option<&'w str> {
+pub fn nearest<'w>(typed: &str, words: &[&'w str]) -> Option<&'w str> {
     nearest_free(typed, words, |_| true)
 }
 

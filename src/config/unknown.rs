@@ -6,11 +6,14 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::admin::Admin;
+use super::edits::Edits;
+use super::fleet::Fleet;
 use super::keys;
 use super::log::Log;
 use super::own::Own;
 use super::place::{Place, as_toml};
 use super::placed::Placed;
+use super::process::Process;
 use super::process_limits::Limits;
 use super::suggest::{list, nearest, synonym};
 use super::table_schema::{TableSchema, TypedTable};
@@ -20,8 +23,11 @@ use crate::model::{Fault, Mode};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Table {
     Root,
+    Process,
     Log,
     Limits,
+    Fleet,
+    Edits,
     Admin,
     Defaults,
     Route,
@@ -51,7 +57,7 @@ struct Within<'p> {
 pub(super) fn note(place: Place<'_>, table: Table, faults: &mut Vec<Placed>) {
     let of = Within { table, path: "" };
     unknown(place.table, place.schema, of, faults);
-    if matches!(table, Table::Defaults | Table::Route) {
+    if matches!(table, Table::Admin | Table::Defaults | Table::Route) {
         within(place.table, place.schema, of, faults);
     }
 }
@@ -83,7 +89,7 @@ fn within(table: &DeTable<'_>, schema: &TableSchema, of: Within<'_>, faults: &mu
 fn unknown(table: &DeTable<'_>, schema: &TableSchema, of: Within<'_>, faults: &mut Vec<Placed>) {
     let unknown = table.keys().filter(|key| !schema.has(key.get_ref()));
     for key in unknown.take(NOTED) {
-        faults.push(Placed::new(key.span(), fault(table, schema, of, key.get_ref())));
+        faults.push(Placed::unknown_key(key.span(), fault(table, schema, of, key.get_ref())));
     }
 }
 
@@ -100,21 +106,28 @@ pub(super) fn note_top(root: Place<'_>, noted: &[&str], faults: &mut Vec<Placed>
             ),
             false => fault(root.table, root.schema, of, key.get_ref()),
         };
-        faults.push(Placed::new(key.span(), fault));
+        faults.push(Placed::unknown_key(key.span(), fault));
     }
 }
+
+/// So many keys are still listed. More are nothing that a person reads: the report names the command that shows them.
+const LISTED: usize = 9;
 
 fn fault(within: &DeTable<'_>, schema: &TableSchema, of: Within<'_>, key: &str) -> Fault {
     let Within { table, path } = of;
     let shown = |key: &str| match (table, key) {
         (Table::Root, "route") => "`[[route]]`".to_owned(),
+        (Table::Root, "include") => "`include`".to_owned(),
         (Table::Root, key) => format!("`[{key}]`"),
         (_, key) => format!("`{key}`"),
     };
     let message = match (table, path) {
         (Table::Root, _) => format!("`{key}` is not known here"),
+        (Table::Process, _) => format!("`[process]` has no key `{key}`"),
         (Table::Log, _) => format!("`[log]` has no key `{key}`"),
         (Table::Limits, _) => format!("`[limits]` has no key `{key}`"),
+        (Table::Fleet, _) => format!("`[fleet]` has no key `{key}`"),
+        (Table::Edits, _) => format!("`[edits]` has no key `{key}`"),
         (Table::Admin, _) => format!("`[admin]` has no key `{key}`"),
         (Table::Defaults, "") => format!("`[defaults]` has no key `{key}`"),
         (Table::Route, "") => format!("a route has no key `{key}`"),
@@ -143,6 +156,9 @@ fn help(schema: &TableSchema, of: Within<'_>, key: &str, shown: impl Fn(&str) ->
     let in_route = (table, path) == (Table::Route, "");
     match key {
         "disabled" | "disable" if in_route => return "write enabled = false".to_owned(),
+        "include" => {
+            return "put it above the first header: it is of the file as a whole".to_owned();
+        }
         "description" | "comment" | "note" | "remark" => return "write it as a comment, after #".to_owned(),
         "port" if path == "upstream" => {
             return "remove it: the port stands in `address`, as in \"app:3000\"".to_owned();
@@ -184,6 +200,7 @@ fn help(schema: &TableSchema, of: Within<'_>, key: &str, shown: impl Fn(&str) ->
     let known = schema.known();
     match nearest(key, &known) {
         Some(near) => format!("did you mean {}?", shown(near)),
+        None if known.len() > LISTED => "remove the line: no key has such a name".to_owned(),
         None => format!("the keys are {}", list(known.iter().map(|key| shown(key)), "and")),
     }
 }
@@ -191,13 +208,16 @@ fn help(schema: &TableSchema, of: Within<'_>, key: &str, shown: impl Fn(&str) ->
 /// The schema of each table that stands once.
 pub(super) fn schema_of(table: Table) -> &'static TableSchema {
     static ROOT: LazyLock<TableSchema> = LazyLock::new(|| {
-        let keys = ["log", "limits", "admin", "defaults", "route"];
+        let keys = ["include", "process", "log", "limits", "fleet", "edits", "admin", "defaults", "route"];
         TableSchema::with(keys.into_iter().map(|key| (key.to_owned(), serde_json::Value::Null)).collect())
     });
     match table {
         Table::Root => &ROOT,
+        Table::Process => Process::schema(),
         Table::Log => Log::schema(),
         Table::Limits => Limits::schema(),
+        Table::Fleet => Fleet::schema(),
+        Table::Edits => Edits::schema(),
         Table::Admin => Admin::schema(),
         Table::Defaults => keys::schema(),
         Table::Route => route_schema(),

@@ -3,7 +3,7 @@
 
 use super::placed::Placed;
 use super::route::Draft;
-use crate::model::Fault;
+use crate::model::{Fault, PortRanges, Protocol};
 
 /// The most ports of all ranges together: as many as one address has. Each is a socket, with some 4 KiB.
 const MOST_PORTS: usize = 65_536;
@@ -12,9 +12,9 @@ const MOST_PORTS: usize = 65_536;
 const MOST_UPSTREAMS: usize = 262_144;
 
 /// Notes where the ranges become too wide.
-pub(super) fn check(drafts: &[Draft], faults: &mut Vec<Placed>) {
+pub(super) fn check(drafts: &[&Draft], faults: &mut Vec<Placed>) {
     let (mut ports, mut upstreams) = (0_usize, 0_usize);
-    for draft in drafts {
+    for draft in drafts.iter().filter(|draft| !has_one_socket(draft)) {
         for listen in draft.listen.iter().filter(|listen| listen.value.count() > 1) {
             let width = usize::from(listen.value.count());
             ports += width;
@@ -25,7 +25,7 @@ pub(super) fn check(drafts: &[Draft], faults: &mut Vec<Placed>) {
                         "with `{}` the port ranges of the file have more than {MOST_PORTS} ports",
                         listen.value
                     ),
-                    "each port is a socket of its own: make the ranges narrower",
+                    "each port is a socket of its own: make the ranges narrower, or write port_ranges = \"rule\"",
                 )
             } else if upstreams > MOST_UPSTREAMS {
                 Fault::new(
@@ -42,6 +42,11 @@ pub(super) fn check(drafts: &[Draft], faults: &mut Vec<Placed>) {
             return;
         }
     }
+}
+
+/// Whether each of its ranges is one socket.
+fn has_one_socket(draft: &Draft) -> bool {
+    (draft.policy.protocol, draft.policy.port_ranges) == (Protocol::Tcp, PortRanges::Rule)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The places where a change can put another file at a path.
 
 use std::collections::VecDeque;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -18,11 +18,18 @@ pub(super) struct Folder {
     pub identity: (u64, u64),
 }
 
-/// A name in a folder: the file's, or that of a link on the way to it.
+/// A name in a folder: the file's, or that of a link on the way to it. An empty one: every name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub folder: Folder,
     pub name: OsString,
+}
+
+impl Place {
+    /// Whether an event of this name concerns it.
+    pub fn has(&self, name: &OsStr) -> bool {
+        self.name.is_empty() || self.name == name
+    }
 }
 
 /// Local file systems (statfs(2)): inotify(7) reports every change there. (It does not report what others do on a
@@ -54,7 +61,19 @@ impl Folder {
 /// The places of the file and of each link on the way to it. If a part of the path is missing, its place is the last.
 pub(super) fn on_the_way(path: &Path) -> Vec<Place> {
     let mut found = Vec::new();
-    let Ok(path) = std::path::absolute(path) else { return found };
+    note_way(path, &mut found);
+    found
+}
+
+/// Adds every name of a folder, and the places on the way to it.
+pub(super) fn note_folder(path: &Path, found: &mut Vec<Place>) {
+    note_way(path, found);
+    note(found, path, OsString::new());
+}
+
+/// Adds the places of a file and of each link on the way to it.
+pub(super) fn note_way(path: &Path, found: &mut Vec<Place>) {
+    let Ok(path) = std::path::absolute(path) else { return };
     let mut here = PathBuf::from("/");
     let mut ahead: VecDeque<OsString> = parts(&path).collect();
     let mut links = 0;
@@ -67,7 +86,7 @@ pub(super) fn on_the_way(path: &Path) -> Vec<Place> {
         match std::fs::read_link(&next) {
             Ok(target) if links < LINKS => {
                 links += 1;
-                note(&mut found, &here, part);
+                note(found, &here, part);
                 if target.is_absolute() {
                     here = PathBuf::from("/");
                 }
@@ -83,8 +102,7 @@ pub(super) fn on_the_way(path: &Path) -> Vec<Place> {
             }
         }
     }
-    note(&mut found, &here, last);
-    found
+    note(found, &here, last);
 }
 
 fn parts(path: &Path) -> impl Iterator<Item = OsString> {

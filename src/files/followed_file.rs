@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use tokio::time::Instant;
 use tracing::warn;
 
+use super::blocking::blocking;
 use super::events::FsEventSource;
 use super::loss::{Form, Loss};
 use super::pending::Pending;
@@ -36,8 +37,6 @@ pub struct FollowedFile<T> {
     pending: Option<Pending>,
     /// The last text failed because of something outside of the file, which may come back.
     wanting: bool,
-    /// What runs lacks something that the running text has.
-    diverged: bool,
 }
 
 /// What a reading means, and what to do with it.
@@ -78,7 +77,6 @@ impl<T> FollowedFile<T> {
             loss: None,
             pending: None,
             wanting: false,
-            diverged: false,
         }
     }
 
@@ -107,9 +105,11 @@ impl<T> FollowedFile<T> {
         self.watch.ask();
     }
 
-    /// Notes that something was removed from what runs although the file still has it.
-    pub fn diverge(&mut self) {
-        self.diverged = true;
+    /// Makes [`FollowedFile::next`] try the text again, if it failed for a reason outside of the file that may be gone.
+    pub fn again(&mut self) {
+        if self.wanting {
+            self.watch.again();
+        }
     }
 
     /// Why the file is not what runs. `None`: it is.
@@ -142,7 +142,6 @@ impl<T> FollowedFile<T> {
         }
         self.loss = None;
         match self.verdict(reading.clone()).await {
-            Verdict::Runs if self.diverged => Seen::Text(self.running.clone()),
             Verdict::Known => {
                 self.judged(reading);
                 Seen::Known
@@ -153,7 +152,7 @@ impl<T> FollowedFile<T> {
             }
             Verdict::Runs => Seen::Runs,
             Verdict::Unreadable(fault) => Seen::Faulty(Report::about_file(&self.name, fault)),
-            Verdict::CutOff(cut) => Seen::Faulty(cut_off(&self.name, &reading.text, &cut)),
+            Verdict::CutOff(cut) => Seen::Faulty(cut_off(self, &reading.text, &cut)),
             Verdict::New(text, loss) => {
                 self.loss = loss;
                 Seen::Text(text)
@@ -165,13 +164,13 @@ impl<T> FollowedFile<T> {
     async fn verdict(&self, reading: Reading) -> Verdict {
         let (form, running, last, text) =
             (self.form, self.running.clone(), self.last.clone(), reading.text.clone());
-        let judged = tokio::task::spawn_blocking(move || verdict(form, &reading, &running, &last)).await;
-        judged.unwrap_or_else(|_| text.map_or_else(Verdict::Unreadable, |text| Verdict::New(text, None)))
+        let judged = blocking(move || verdict(form, &reading, &running, &last)).await;
+        judged.unwrap_or_else(|| text.map_or_else(Verdict::Unreadable, |text| Verdict::New(text, None)))
     }
 
     /// Notes that the text runs, now or still. Returns the pending faults that this heals.
     pub fn took(&mut self, reading: &Reading, text: Arc<[u8]>) -> Option<Pending> {
-        (self.wanting, self.diverged) = (false, false);
+        self.wanting = false;
         self.running = text;
         if let Some(loss) = self.loss.take() {
             warn!(
@@ -200,6 +199,15 @@ impl<T> FollowedFile<T> {
         refused
     }
 
+    /// Notes that this former text runs again in place of its successor, for this reason.
+    pub fn undo(&mut self, former: Arc<[u8]>, report: Report) {
+        let successor = std::mem::replace(&mut self.running, former);
+        // Another text may have come since, with faults of its own.
+        if self.last == Ok(successor) {
+            self.pending = Some(Pending { headline: report.headline(), report, since: SystemTime::now() });
+        }
+    }
+
     fn judged(&mut self, reading: &Reading) {
         let now = Instant::now();
         self.last = reading.text.clone();
@@ -214,8 +222,8 @@ impl<T> FollowedFile<T> {
     }
 }
 
-/// The fault of a text that looks cut off, shown at its end.
-fn cut_off(name: &str, text: &Text, cut: &Cut) -> Report {
+/// The fault of a text that looks cut off, shown at its end unless it is a secret.
+fn cut_off<T>(file: &FollowedFile<T>, text: &Text, cut: &Cut) -> Report {
     let take = format!("`portway reload`, or kill -HUP {}", std::process::id());
     let fault = match cut {
         Cut::InLine => Fault::new(
@@ -234,8 +242,11 @@ fn cut_off(name: &str, text: &Text, cut: &Cut) -> Report {
             format!("write the rest; if this is all of it, take it as it is: {take}"),
         ),
     };
+    if !file.form.is_shown() {
+        return Report::about_file(&file.name, fault);
+    }
     let text = String::from_utf8_lossy(text.as_deref().unwrap_or_default());
-    Report::at(name, &text, text.len()..text.len(), fault)
+    Report::at(&file.name, &text, text.len()..text.len(), fault)
 }
 
 /// What is gone: `db` is, `db` and `mail` are.

@@ -81,10 +81,11 @@ impl<K: Ord + Send + 'static, V: Clone + Default + Send + 'static> Followers<K, 
         &mut self,
         key: K,
         owner: &Scope,
-        follow: impl FnOnce(Arc<Link<V>>) -> F,
+        follow: impl Fn(Arc<Link<V>>) -> F + Send + 'static,
     ) {
         let (task, link) = (owner.child(), Arc::<Link<V>>::default());
-        task.spawn(follow(link.clone()));
+        let followed = link.clone();
+        task.keep(move || follow(followed.clone()));
         self.known.insert(key, Follower { task, link });
     }
 

@@ -15,6 +15,15 @@ pub enum Form {
     /// Blocks (PEM), each with an end of its own: what is cut off within one cannot be read. May be a secret, and is
     /// never shown.
     Blocks,
+    /// One secret, which is never shown.
+    Secret,
+}
+
+impl Form {
+    /// Whether a report may show the text.
+    pub fn is_shown(self) -> bool {
+        matches!(self, Form::Tables | Form::Lines)
+    }
 }
 
 /// What is gone from a text. Nothing is, in the default.
@@ -58,6 +67,7 @@ fn parts(form: Form, text: &[u8]) -> Option<Vec<Section>> {
     let part = |id: String| Section { id, keys: BTreeSet::new() };
     match form {
         Form::Tables => sections(text),
+        Form::Secret => None,
         Form::Lines => {
             let text = String::from_utf8_lossy(text);
             let words = text.lines().filter_map(|line| line.split('#').next()).map(str::trim);

@@ -123,6 +123,11 @@ impl ReadSchedule {
         self.retry = (self.retry * 2).min(RETRY.1);
     }
 
+    /// Makes the text that failed for a reason outside of the file due now: the reason may be gone.
+    pub fn again_now(&mut self, now: Instant) {
+        self.due = Some((now, How::Again));
+    }
+
     /// Whether there is nothing to read unless the file changes.
     pub fn is_at_rest(&self) -> bool {
         self.due.is_none()

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
+use super::blocking::blocking;
 use super::disk::{self, Identity};
 use super::events::{FsEventSource, FsEvents};
 use super::folders::{self, Place};
@@ -33,6 +34,8 @@ pub struct Watch {
     asked: bool,
     /// What the events have told of the writer since the last text was judged.
     writer: Writer,
+    /// The writer of the text that was read last: of the same text, when it is tried again.
+    last_writer: Writer,
     /// What was mounted at the file at the start. `None`: the file is no mount point.
     mounted: Option<Mounted>,
     told_stale: bool,
@@ -49,6 +52,7 @@ impl Watch {
             wake: now,
             asked: false,
             writer: Writer::Unknown,
+            last_writer: Writer::Unknown,
             mounted: mount::at(path),
             told_stale: false,
         }
@@ -74,6 +78,13 @@ impl Watch {
     /// Makes [`Watch::next`] read the file now, even if it looks unchanged.
     pub fn ask(&mut self) {
         self.asked = true;
+    }
+
+    /// Makes [`Watch::next`] read a text again that failed for a reason outside of the file.
+    pub fn again(&mut self) {
+        let now = Instant::now();
+        self.schedule.again_now(now);
+        self.wake = now;
     }
 
     /// Resolves with the next text to judge. Dropping the future loses nothing.
@@ -113,11 +124,13 @@ impl Watch {
             // An event of a writer that has begun meanwhile may have come.
             self.hear_of_writer();
             let writer = match self.writer {
+                Writer::Unknown if how == How::Again => self.last_writer,
                 Writer::Unknown | Writer::Busy if self.schedule.is_still(now) => Writer::Done,
                 // Elsewhere the event that the file was closed may never come.
                 Writer::Busy if !view.local => Writer::Unknown,
                 told => told,
             };
+            self.last_writer = writer;
             return Reading { text, state: view.look, how, writer };
         }
     }
@@ -188,9 +201,4 @@ pub async fn read_and_look(path: PathBuf) -> (Text, FileState) {
 /// One look at the file at a path. Follows links.
 pub fn look(path: &Path) -> FileState {
     Identity::of(path).map_err(|error| error.kind())
-}
-
-/// Runs on a blocking thread what may block for long, as on a file system that has gone away. `None`: it panicked.
-async fn blocking<R: Send + 'static>(call: impl FnOnce() -> R + Send + 'static) -> Option<R> {
-    tokio::task::spawn_blocking(call).await.ok()
 }

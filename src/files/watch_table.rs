@@ -111,7 +111,7 @@ impl WatchTable {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return };
         if let Some(folder) = self.watched.iter().find(|folder| folder.path == parent) {
             let identity = folder.identity;
-            self.hint(writer, |place| place.name == name && place.folder.identity == identity);
+            self.hint(writer, |place| place.has(name) && place.folder.identity == identity);
         }
     }
 
@@ -188,6 +188,19 @@ mod tests {
         assert_eq!((table.watched.len(), table.forgotten()), (2, 0));
         table.leave(a_id);
         assert_eq!((table.watched.len(), table.forgotten()), (0, 2));
+    }
+
+    #[test]
+    fn who_wants_every_name_of_a_folder_is_told_of_each() {
+        let mut table = WatchTable::default();
+        let (_, mut all, _) =
+            id(&mut table, vec![place("/etc", 7, "routes.d"), place("/etc/routes.d", 8, "")]);
+        for (path, told) in
+            [("/etc/routes.d/a", true), ("/etc/routes.d/b", true), ("/etc/a", false), ("/etc/routes.d", true)]
+        {
+            table.heard(Path::new(path), None);
+            assert_eq!(all.try_recv().is_ok(), told, "{path}");
+        }
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Addresses to bind and to dial.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{AddrParseError, IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// One address that a listening socket is bound to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,6 +68,9 @@ impl fmt::Display for ListenAddr {
     }
 }
 
+/// How an upstream is written that is where each client wanted to go.
+pub const ORIGINAL_DESTINATION: &str = "original-destination";
+
 /// One address to dial, or a name whose addresses are dialled.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum UpstreamAddr {
@@ -76,6 +80,8 @@ pub enum UpstreamAddr {
     Ip(SocketAddr),
     /// A Unix stream socket.
     Unix(PathBuf),
+    /// Where the client wanted to go, before a rule of this host's firewall led it here: another address for each.
+    Original,
 }
 
 impl fmt::Display for UpstreamAddr {
@@ -84,6 +90,7 @@ impl fmt::Display for UpstreamAddr {
             UpstreamAddr::Name(name, port) => write!(f, "{name}:{port}"),
             UpstreamAddr::Ip(addr) => write!(f, "{addr}"),
             UpstreamAddr::Unix(path) => write!(f, "unix:{}", path.display()),
+            UpstreamAddr::Original => f.write_str(ORIGINAL_DESTINATION),
         }
     }
 }
@@ -122,5 +129,110 @@ impl fmt::Display for Peer {
     }
 }
 
+impl FromStr for Peer {
+    type Err = AddrParseError;
+
+    /// Reads what `Display` has written. A path that is no UTF-8 is not the same afterwards.
+    fn from_str(text: &str) -> Result<Self, AddrParseError> {
+        match text.strip_prefix("unix:") {
+            Some("") => Ok(Peer::Unix(None)),
+            Some(path) => Ok(Peer::Unix(Some(path.into()))),
+            None => text.parse().map(Peer::Ip),
+        }
+    }
+}
+
 /// The wildcard addresses of both families, to bind every interface.
 pub const WILDCARDS: (Ipv4Addr, Ipv6Addr) = (Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> ListenAddr {
+        match (text.strip_prefix("unix:"), text.parse()) {
+            (Some(path), _) => ListenAddr::Unix(path.into()),
+            (None, Ok(port)) => ListenAddr::Any(port),
+            (None, Err(_)) => ListenAddr::Ip(text.parse().unwrap()),
+        }
+    }
+
+    #[test]
+    fn addresses_overlap_where_a_client_could_not_tell_them_apart() {
+        for (one, other, overlap) in [
+            ("unix:/a", "unix:/a", true),
+            ("unix:/a", "unix:/b", false),
+            ("unix:/a", "80", false),
+            ("80", "80", true),
+            ("80", "81", false),
+            ("80", "127.0.0.1:80", true),
+            ("80", "[::1]:80", true),
+            ("80", "127.0.0.1:81", false),
+            ("127.0.0.1:80", "127.0.0.1:80", true),
+            ("127.0.0.1:80", "127.0.0.2:80", false),
+            ("127.0.0.1:80", "[::1]:80", false),
+            ("127.0.0.1:80", "127.0.0.1:81", false),
+            ("0.0.0.0:80", "127.0.0.1:80", true),
+            ("0.0.0.0:80", "[::1]:80", false),
+            ("[::]:80", "[::1]:80", true),
+            ("[::]:80", "127.0.0.1:80", false),
+            ("[::]:80", "0.0.0.0:80", true),
+            ("[::]:80", "0.0.0.0:81", false),
+        ] {
+            assert_eq!(at(one).overlaps(&at(other)), overlap, "{one} {other}");
+            assert_eq!(at(other).overlaps(&at(one)), overlap, "{other} {one}");
+        }
+    }
+
+    #[test]
+    fn a_wildcard_receives_what_comes_to_its_family_and_an_address_what_comes_to_it() {
+        for (addr, ip, receives) in [
+            ("80", "127.0.0.1", true),
+            ("80", "::1", true),
+            ("127.0.0.1:80", "127.0.0.1", true),
+            ("127.0.0.1:80", "127.0.0.2", false),
+            ("[::1]:80", "::1", true),
+            ("[::1]:80", "::2", false),
+            ("0.0.0.0:80", "127.0.0.1", true),
+            ("0.0.0.0:80", "::1", false),
+            ("[::]:80", "::1", true),
+            ("[::]:80", "127.0.0.1", false),
+            ("unix:/a", "127.0.0.1", false),
+        ] {
+            assert_eq!(at(addr).receives(ip.parse().unwrap()), receives, "{addr} {ip}");
+        }
+    }
+
+    #[test]
+    fn a_peer_is_shown_as_a_person_knows_it_and_read_again() {
+        let mapped = Peer::from_ip("[::ffff:192.0.2.7]:9".parse().unwrap());
+        assert_eq!((mapped.to_string().as_str(), mapped.ip()), ("192.0.2.7:9", "192.0.2.7".parse().ok()));
+        for (text, peer) in [
+            ("192.0.2.7:9", Peer::Ip("192.0.2.7:9".parse().unwrap())),
+            ("[2001:db8::7]:9", Peer::Ip("[2001:db8::7]:9".parse().unwrap())),
+            ("unix:", Peer::Unix(None)),
+            ("unix:/run/a", Peer::Unix(Some("/run/a".into()))),
+        ] {
+            assert_eq!((text.parse(), peer.to_string().as_str()), (Ok(peer.clone()), text));
+        }
+        assert_eq!(Peer::Unix(None).ip(), None);
+        assert!("192.0.2.7".parse::<Peer>().is_err());
+    }
+
+    #[test]
+    fn an_address_is_shown_as_it_is_written() {
+        for text in ["80", "127.0.0.1:80", "[::1]:80", "unix:/a"] {
+            assert_eq!(at(text).to_string(), text);
+        }
+        assert_eq!(["80", "127.0.0.1:81", "unix:/a"].map(|text| at(text).port()), [Some(80), Some(81), None]);
+        for (addr, text) in [
+            (UpstreamAddr::Name("app".into(), 80), "app:80"),
+            (UpstreamAddr::Ip("[::1]:80".parse().unwrap()), "[::1]:80"),
+            (UpstreamAddr::Unix("/a".into()), "unix:/a"),
+            (UpstreamAddr::Original, "original-destination"),
+        ] {
+            assert_eq!(addr.to_string(), text);
+        }
+        assert_eq!(WILDCARDS, (Ipv4Addr::new(0, 0, 0, 0), Ipv6Addr::from_bits(0)));
+    }
+}

@@ -107,3 +107,73 @@ pub fn read_list(text: &str) -> Result<NetworkSet, Vec<BadLine>> {
     }
     if bad.is_empty() { Ok(networks.into_iter().collect()) } else { Err(bad) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(list: &str) -> NetworkSet {
+        read_list(&list.replace(' ', "\n")).unwrap()
+    }
+
+    #[test]
+    fn a_set_has_its_edges_and_nothing_beyond_them() {
+        for (list, within, beyond) in [
+            (
+                "10.0.0.4/30",
+                &["10.0.0.4", "10.0.0.7", "::ffff:10.0.0.5"][..],
+                &["10.0.0.3", "10.0.0.8", "::a00:5"][..],
+            ),
+            ("2001:db8::4/126", &["2001:db8::4", "2001:db8::7"], &["2001:db8::3", "2001:db8::8", "10.0.0.4"]),
+            (
+                "10.0.0.9 10.0.0.1",
+                &["10.0.0.1", "10.0.0.9"],
+                &["10.0.0.0", "10.0.0.2", "10.0.0.8", "10.0.0.10"],
+            ),
+            // One within another, in either order.
+            (
+                "10.0.0.0/8 10.1.0.0/16",
+                &["10.0.0.0", "10.1.2.3", "10.255.255.255"],
+                &["9.255.255.255", "11.0.0.0"],
+            ),
+            ("10.0.0.1-10.0.0.5 10.0.0.3-10.0.0.9", &["10.0.0.1", "10.0.0.9"], &["10.0.0.0", "10.0.0.10"]),
+            ("0.0.0.0/0", &["0.0.0.0", "255.255.255.255"], &["::", "::1"]),
+            ("::/0", &["::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"], &["0.0.0.0", "::ffff:1.2.3.4"]),
+        ] {
+            let set = set(list);
+            for ip in within {
+                assert!(set.contains(ip.parse().unwrap()), "{ip} in {list}");
+            }
+            for ip in beyond {
+                assert!(!set.contains(ip.parse().unwrap()), "{ip} not in {list}");
+            }
+        }
+    }
+
+    #[test]
+    fn networks_that_touch_are_one_range() {
+        for (list, ranges) in [
+            ("", 0),
+            ("10.0.0.0/25 10.0.0.128/25", 1),
+            ("10.0.0.0/25 10.0.0.129", 2),
+            ("10.0.0.0/8 10.0.0.0/9", 1),
+            ("2001:db8::/65 2001:db8:0:0:8000::/65", 1),
+            ("2001:db8::1 2001:db8::3", 2),
+            ("255.255.255.255 0.0.0.0 ::", 3),
+        ] {
+            assert_eq!((set(list).len(), set(list).is_empty()), (ranges, ranges == 0), "{list}");
+        }
+    }
+
+    #[test]
+    fn a_word_of_a_list_that_is_no_network_is_found_where_it_stands() {
+        let text = "10.0.0.0/8 # a comment\n\t x1 ; another\n\n::1\r\n# y\nz2";
+        let bad = read_list(text).unwrap_err();
+        let words: Vec<(&str, usize)> =
+            bad.iter().map(|line| (&text[line.at.clone()], line.at.start)).collect();
+        assert_eq!(words, [("x1", 25), ("z2", 48)]);
+        assert_eq!(read_list("10.0.0.0/8 # a\n;b\n\n ::1 \r\n").map(|set| set.len()), Ok(2));
+        assert_eq!(read_list(&"x\n".repeat(999)).unwrap_err().len(), 999);
+        assert_eq!(read_list(&"x\n".repeat(1001)).unwrap_err().len(), 1000);
+    }
+}

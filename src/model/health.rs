@@ -271,4 +271,43 @@ mod tests {
             assert!(wrong.parse::<Expect>().is_err(), "{wrong}");
         }
     }
+
+    #[test]
+    fn a_check_is_shown_as_it_is_written() {
+        let check = HealthCheck::default();
+        assert_eq!(check.to_string(), "every 5s, timeout 2s, rise 2, fall 3");
+        let steps = vec![
+            Step::Send("PING\r\n".parse().unwrap()),
+            Step::Expect("hex:00 ff".parse().unwrap()),
+            Step::Expect("regex:^P".parse().unwrap()),
+        ];
+        let long = HealthCheck { port: Some(81), steps: steps.clone(), rise: 1, ..check.clone() };
+        let shown = "every 5s, timeout 2s, rise 1, fall 3, port 81, send \"PING\\r\\n\", expect \"hex:00 ff\", expect \"regex:^P\"";
+        assert_eq!(long.to_string(), shown);
+        let with = |steps: &[Step]| HealthCheck { steps: steps.to_vec(), ..check.clone() };
+        assert!(!check.expects() && !with(&steps[..1]).expects() && with(&steps).expects());
+        let words = [WhenDown::Reset, WhenDown::Refuse, WhenDown::Hold(Duration::from_secs(90))];
+        assert_eq!(words.map(|word| word.to_string()), ["reset", "refuse", "hold 1m 30s"]);
+    }
+
+    /// Equal checks of one upstream are one check.
+    #[test]
+    fn patterns_are_equal_that_are_written_alike() {
+        let read = |text: &str| text.parse::<Expect>().unwrap();
+        assert_eq!((read("regex:a"), read("a")), (read("regex:a"), read("a")));
+        assert!(read("regex:a") != read("regex:b") && read("regex:a") != read("a"));
+        let hash = |text: &str| {
+            let mut hasher = std::hash::DefaultHasher::new();
+            text.parse::<Expect>().unwrap().hash(&mut hasher);
+            std::hash::Hasher::finish(&hasher)
+        };
+        assert!(hash("regex:a") != hash("regex:b") && hash("regex:a") == hash("regex:a"));
+    }
+
+    #[test]
+    fn the_longest_text_is_in_it() {
+        assert_eq!("x".repeat(4096).parse::<Payload>().unwrap().bytes().len(), 4096);
+        assert!("x".repeat(4097).parse::<Payload>().is_err());
+        assert!(format!("hex:{}", "00".repeat(4097)).parse::<Payload>().is_err());
+    }
 }

@@ -267,4 +267,47 @@ mod tests {
             assert!(quoted.parse::<Network>().is_ok(), "{text}: {}", fault.help);
         }
     }
+
+    #[test]
+    fn prefixes_have_their_bounds_and_mapped_networks_are_ipv4() {
+        for (text, shown) in [
+            ("10.0.0.1/32", "10.0.0.1/32"),
+            ("0.0.0.0/0", "0.0.0.0/0"),
+            ("::1/128", "::1/128"),
+            ("::/0", "::/0"),
+            ("[2001:db8::]/32", "2001:db8::/32"),
+            ("::ffff:0:0/96", "0.0.0.0/0"),
+            ("::fffe:0:0/95", "::fffe:0:0/95"),
+            ("::ffff:10.0.0.1", "10.0.0.1/32"),
+        ] {
+            assert_eq!(text.parse::<Network>().unwrap().to_string(), shown, "{text}");
+        }
+        for text in ["10.0.0.0/33", "10.0.0.0/+8", "10.0.0.0/", "::/129", "::/+1", "::ffff:10.0.0.1/95"] {
+            assert!(text.parse::<Network>().is_err(), "{text}");
+        }
+        let ends: (IpAddr, IpAddr) = ("10.1.0.0".parse().unwrap(), "10.1.255.255".parse().unwrap());
+        assert_eq!("10.1.0.0/16".parse::<Network>().unwrap().ends(), ends);
+    }
+
+    #[test]
+    fn what_is_shortened_is_guessed_only_where_it_can_mean_one_thing() {
+        let guess = |text: &str| shortened(text).map(|network| network.to_string());
+        for (text, network) in [
+            ("10.", Some("10.0.0.0/8")),
+            ("10.x", Some("10.0.0.0/8")),
+            ("10.*.*.*", Some("10.0.0.0/8")),
+            ("10.1.2", Some("10.1.2.0/24")),
+            ("10/8", Some("10.0.0.0/8")),
+            ("10.1/32", Some("10.1.0.0/32")),
+            ("10/33", None),
+            ("10", None),
+            ("10.*.1", None),
+            ("*.10", None),
+            ("10.1.2.3", None),
+            ("10.256", None),
+            ("", None),
+        ] {
+            assert_eq!(guess(text).as_deref(), network, "{text}");
+        }
+    }
 }

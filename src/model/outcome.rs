@@ -3,55 +3,58 @@
 use super::words::words;
 
 words! {
-    /// How a connection ended, and so who ended it.
+    /// How a connection ended, and so who ended it. What stands above each is what a person reads: README, OpenAPI and
+    /// `portway example outcomes` have it from here.
     pub enum Outcome {
-        /// Both directions ended with FIN, the client's first.
+        /// Both ended with FIN, the client first.
         ClientClosed = "client-closed",
-        /// Both directions ended with FIN, the upstream's first.
+        /// Both ended with FIN, the upstream first.
         UpstreamClosed = "upstream-closed",
-        /// The client reset the connection; the upstream was reset in turn.
+        /// The client reset; the upstream was reset in turn.
         ClientReset = "client-reset",
-        /// The upstream reset the connection; the client was reset in turn.
+        /// The upstream reset; the client was reset in turn.
         UpstreamReset = "upstream-reset",
-        /// The client stopped answering (keepalive, unacknowledged data, an unreachable network).
+        /// The client no longer answered.
         ClientLost = "client-lost",
-        /// The upstream stopped answering.
+        /// The upstream no longer answered.
         UpstreamLost = "upstream-lost",
-        /// The upstream went down, and `on_down` says to cut its connections.
+        /// The upstream went down, and `on_down` cut it.
         UpstreamDown = "upstream-down",
-        /// The upstream's address left its name, and `on_vanish` says to drain or cut its connections.
+        /// The address left its name, and `on_vanish` ended it.
         UpstreamGone = "upstream-gone",
-        /// No byte in either direction for `idle_timeout`.
+        /// No byte moved for `idle_timeout`.
         Idle = "idle",
-        /// One side had sent FIN and the other no byte for `half_close_timeout`.
+        /// One side had ended, the other was silent for `half_close_timeout`.
         HalfCloseTimeout = "half-close-timeout",
-        /// No candidate could be connected.
+        /// No upstream could be connected.
         ConnectFailed = "connect-failed",
-        /// Every upstream leads back to the listener, perhaps through other routes.
+        /// Every upstream leads back to the listener, or the client to Portway.
         Loop = "loop",
-        /// Every candidate has as many connections as it takes, or the client or its route is over a limit.
+        /// The client, its route or every upstream is at a limit.
         Limited = "limited",
-        /// The lists of the route do not admit the client (`allow`, `deny`).
+        /// `allow`, `deny` or `original_destination` turned the client away.
         Denied = "denied",
-        /// The client had to begin with a PROXY header, and did not, or not in time.
+        /// The PROXY header was missing, wrong or late.
         BadHeader = "bad-header",
-        /// The client's TLS handshake failed, or did not finish in time.
+        /// The client's TLS handshake failed or was late.
         BadTls = "bad-tls",
-        /// No route of the address serves what the client asks for.
+        /// No route serves what the client asks for.
         NoRoute = "no-route",
-        /// A drain's time was over (a stop, `on_change`, `max_age`), or an edit cut the connection.
+        /// A drain's time was over, or an edit cut it.
         Drained = "drained",
-        /// Ended by a person, or by a second stop signal.
+        /// A person ended it, or a second stop signal.
         Killed = "killed",
+        /// The new process of an upgrade died, and had moved bytes of it.
+        UpgradeFailed = "upgrade-failed",
         /// A fault of Portway itself.
         Internal = "internal",
         /// UDP: no answer ever came, and the client fell silent.
         Unanswered = "unanswered",
-        /// UDP: each datagram of the client had `max_replies` answers.
+        /// UDP: each datagram had its `max_replies` answers.
         Replied = "replied",
-        /// UDP: it was removed in favour of a newer session.
+        /// It gave way to a newer one: a session, an unfinished hello, a held client.
         Evicted = "evicted",
-        /// UDP: the upstream refused a datagram (ICMP: nothing listens there), after it had answered others.
+        /// UDP: refused (ICMP) after answers.
         UpstreamRefused = "upstream-refused",
     }
 }
@@ -71,6 +74,36 @@ words! {
 }
 
 impl Outcome {
+    /// What to look at when there are many of them, for a person.
+    pub fn look_at(self) -> &'static str {
+        match self {
+            Outcome::ClientClosed | Outcome::Replied => "nothing: usual",
+            Outcome::UpstreamClosed => "nothing; too early: time limits of the upstream",
+            Outcome::ClientReset => "the client: gave up, crashed, left data unread",
+            Outcome::UpstreamReset => "the upstream's log: restart, crash, other protocol",
+            Outcome::ClientLost => "its network; firewalls that forget",
+            Outcome::UpstreamLost => "its host and network",
+            Outcome::UpstreamDown => "`portway upstreams`: why",
+            Outcome::UpstreamGone => "the name's records in DNS",
+            Outcome::Idle => "`idle_timeout`; keepalives of the application",
+            Outcome::HalfCloseTimeout => "who forgets to end",
+            Outcome::ConnectFailed => "`detail`, `portway upstreams`, `portway probe`",
+            Outcome::Loop => "`upstream` of the routes; DNS",
+            Outcome::Limited => "`detail`, `portway connections --by client`",
+            Outcome::Denied => "the lists; the client's address",
+            Outcome::BadHeader => "`detail`; `trusted`",
+            Outcome::BadTls => "`detail`: version, certificate, no TLS",
+            Outcome::NoRoute => "`detail`; `sni` and `alpn` of the routes",
+            Outcome::Drained => "`drain_timeout`, `max_age`; edits in the log",
+            Outcome::Killed => "who used `portway kill` or `disable`",
+            Outcome::UpgradeFailed => "the log: why it died",
+            Outcome::Internal => "Portway's log; please report it",
+            Outcome::Unanswered => "whether the upstream serves UDP; firewalls",
+            Outcome::Evicted => "a flood? `max_sessions`, `preread_memory`",
+            Outcome::UpstreamRefused => "whether the service still runs",
+        }
+    }
+
     /// Who caused this outcome.
     pub fn blame(self) -> Blame {
         match self {
@@ -96,7 +129,8 @@ impl Outcome {
             | Outcome::Replied
             | Outcome::Evicted
             | Outcome::Drained
-            | Outcome::Killed => Blame::Operator,
+            | Outcome::Killed
+            | Outcome::UpgradeFailed => Blame::Operator,
             Outcome::Internal => Blame::Portway,
         }
     }
@@ -105,21 +139,21 @@ impl Outcome {
 words! {
     /// How the bytes of a connection were moved.
     pub enum DataPath {
-        /// No byte was moved: there was no upstream.
+        /// Not at all.
         None = "none",
-        /// tokio's `copy_bidirectional`, or buffers with a bandwidth limit.
+        /// A buffer of the connection.
         Copy = "copy",
-        /// Through one buffer per thread: it never moved bulk data.
+        /// One buffer per thread.
         Buffer = "buffer",
-        /// As [`DataPath::Buffer`], although it moved bulk data: no pipe was available.
+        /// As `buffer`.
         BufferNoPipe = "buffer-no-pipe",
-        /// As [`DataPath::Buffer`], although it moved bulk data: the kernel does not splice these sockets.
+        /// As `buffer`.
         BufferNoSplice = "buffer-no-splice",
-        /// Through kernel pipes, at least in part.
+        /// Kernel pipes, at least in part.
         Splice = "splice",
-        /// Through one buffer per thread, with TLS decrypted or encrypted.
+        /// One buffer per thread, and TLS.
         Tls = "tls",
-        /// UDP: datagram by datagram.
+        /// Datagram by datagram.
         Datagram = "datagram",
     }
 }
@@ -137,5 +171,64 @@ impl DataPath {
             DataPath::Tls => "TLS ends or begins here (`tls`)",
             DataPath::Datagram => "a UDP session",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_outcome_has_who_is_to_blame_and_what_to_look_at() {
+        for (word, blame, look_at) in [
+            ("client-closed", "client", "nothing: usual"),
+            ("upstream-closed", "upstream", "nothing; too early: time limits of the upstream"),
+            ("client-reset", "client", "the client: gave up, crashed, left data unread"),
+            ("upstream-reset", "upstream", "the upstream's log: restart, crash, other protocol"),
+            ("client-lost", "client", "its network; firewalls that forget"),
+            ("upstream-lost", "upstream", "its host and network"),
+            ("upstream-down", "upstream", "`portway upstreams`: why"),
+            ("upstream-gone", "upstream", "the name's records in DNS"),
+            ("idle", "operator", "`idle_timeout`; keepalives of the application"),
+            ("half-close-timeout", "operator", "who forgets to end"),
+            ("connect-failed", "upstream", "`detail`, `portway upstreams`, `portway probe`"),
+            ("loop", "operator", "`upstream` of the routes; DNS"),
+            ("limited", "operator", "`detail`, `portway connections --by client`"),
+            ("denied", "operator", "the lists; the client's address"),
+            ("bad-header", "client", "`detail`; `trusted`"),
+            ("bad-tls", "client", "`detail`: version, certificate, no TLS"),
+            ("no-route", "client", "`detail`; `sni` and `alpn` of the routes"),
+            ("drained", "operator", "`drain_timeout`, `max_age`; edits in the log"),
+            ("killed", "operator", "who used `portway kill` or `disable`"),
+            ("upgrade-failed", "operator", "the log: why it died"),
+            ("internal", "portway", "Portway's log; please report it"),
+            ("unanswered", "upstream", "whether the upstream serves UDP; firewalls"),
+            ("replied", "operator", "nothing: usual"),
+            ("evicted", "operator", "a flood? `max_sessions`, `preread_memory`"),
+            ("upstream-refused", "upstream", "whether the service still runs"),
+        ] {
+            let outcome = Outcome::ALL.into_iter().find(|outcome| outcome.label() == word);
+            let found = outcome.map(|outcome| (outcome.blame().label(), outcome.look_at()));
+            assert_eq!(found, Some((blame, look_at)), "{word}");
+        }
+        assert_eq!(Outcome::ALL.len(), 25);
+    }
+
+    /// T20: each label with its reason.
+    #[test]
+    fn each_path_of_data_has_its_reason() {
+        let said: Vec<(&str, &str)> =
+            DataPath::ALL.into_iter().map(|path| (path.label(), path.why())).collect();
+        let wanted = [
+            ("none", "no upstream is connected"),
+            ("copy", "`relay` or `bandwidth` of the route says so"),
+            ("buffer", "no bulk data so far"),
+            ("buffer-no-pipe", "bulk data, but no pipe was available"),
+            ("buffer-no-splice", "bulk data, but the kernel does not splice these sockets"),
+            ("splice", "bulk data, or `relay` of the route says so"),
+            ("tls", "TLS ends or begins here (`tls`)"),
+            ("datagram", "a UDP session"),
+        ];
+        assert_eq!(said, wanted);
     }
 }

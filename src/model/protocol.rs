@@ -27,3 +27,16 @@ impl Protocol {
         [Protocol::Tcp, Protocol::Udp].into_iter().filter(move |part| self.has(*part))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Protocol::{self, Tcp, TcpUdp, Udp};
+
+    #[test]
+    fn both_have_each_and_each_has_itself() {
+        let parts = |protocol: Protocol| protocol.parts().collect::<Vec<_>>();
+        assert_eq!((parts(Tcp), parts(Udp), parts(TcpUdp)), (vec![Tcp], vec![Udp], vec![Tcp, Udp]));
+        assert!(Tcp.has(Tcp) && !Tcp.has(Udp) && Udp.has(Udp) && !Udp.has(Tcp));
+        assert!(TcpUdp.has(Tcp) && TcpUdp.has(Udp) && TcpUdp.has(TcpUdp));
+    }
+}

@@ -176,3 +176,89 @@ impl fmt::Display for ProxyProtocol {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trusted(senders: &[&str]) -> Trusted {
+        senders.iter().map(|sender| sender.parse::<TrustedSender>().unwrap()).collect()
+    }
+
+    fn accept(senders: &[&str], untrusted: Untrusted) -> Option<Arc<AcceptProxy>> {
+        let timeout = Duration::from_secs(5);
+        Some(Arc::new(AcceptProxy { trusted: trusted(senders), untrusted, timeout }))
+    }
+
+    #[test]
+    fn only_senders_of_the_list_are_trusted() {
+        let (ip, unix) = (|text: &str| Peer::from_ip(text.parse().unwrap()), Peer::Unix(None));
+        let networks = trusted(&["10.0.0.0/8", "2001:db8::1"]);
+        for (sender, is) in [
+            (ip("10.1.2.3:9"), true),
+            (ip("[::ffff:10.1.2.3]:9"), true),
+            (ip("11.0.0.1:9"), false),
+            (ip("[2001:db8::1]:9"), true),
+            (ip("[2001:db8::2]:9"), false),
+            (unix.clone(), false),
+        ] {
+            assert_eq!(networks.includes(&sender), is, "{sender}");
+        }
+        let local = trusted(&["unix:"]);
+        assert!(local.includes(&unix) && !local.includes(&ip("10.1.2.3:9")));
+        for (senders, shown) in [
+            (&["10.0.0.0/8"][..], "10.0.0.0/8"),
+            (&["unix:"], "unix:"),
+            (&["unix:", "10.0.0.0/8", "::1"], "10.0.0.0/8, ::1/128, unix:"),
+        ] {
+            assert_eq!(trusted(senders).to_string(), shown);
+        }
+        let fault = "unix:/run/a".parse::<TrustedSender>().unwrap_err();
+        assert_eq!(fault.message, "`unix:/run/a` says more than can be known of a sender");
+        assert!("lan".parse::<TrustedSender>().is_err());
+    }
+
+    #[test]
+    fn a_protocol_has_what_it_can_carry() {
+        use ProxyVersion::{V1, V2};
+        let with = |send| {
+            let (accept, datagrams) = (accept(&["unix:"], Untrusted::Plain), HeaderOn::First);
+            ProxyProtocol { accept, send, datagrams }
+        };
+        for send in [None, Some(V1), Some(V2)] {
+            assert_eq!(with(send).of(Protocol::TcpUdp), with(send));
+            let tcp = with(send).of(Protocol::Tcp);
+            assert_eq!((tcp.accept.is_some(), tcp.send, tcp.datagrams), (true, send, HeaderOn::Each));
+            let udp = with(send).of(Protocol::Udp);
+            let sends = send.filter(|version| *version == V2);
+            assert_eq!((udp.accept.is_some(), udp.send, udp.datagrams), (false, sends, HeaderOn::First));
+        }
+    }
+
+    #[test]
+    fn it_is_shown_for_a_person() {
+        let send = Some(ProxyVersion::V2);
+        for (protocol, shown) in [
+            (ProxyProtocol::default(), "off"),
+            (ProxyProtocol { send, ..ProxyProtocol::default() }, "send v2"),
+            (
+                ProxyProtocol { send, datagrams: HeaderOn::First, ..ProxyProtocol::default() },
+                "send v2 with the first datagram",
+            ),
+            (
+                ProxyProtocol { accept: accept(&["unix:"], Untrusted::Refuse), ..ProxyProtocol::default() },
+                "accept from unix: within 5s, others refused",
+            ),
+            (
+                ProxyProtocol {
+                    accept: accept(&["::1"], Untrusted::Plain),
+                    send,
+                    ..ProxyProtocol::default()
+                },
+                "accept from ::1/128 within 5s, others plain, send v2",
+            ),
+        ] {
+            assert_eq!(protocol.to_string(), shown);
+        }
+    }
+}

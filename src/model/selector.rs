@@ -94,3 +94,64 @@ impl FromStr for ServerName {
         Ok(if below { ServerName::Below(name) } else { ServerName::Exact(name) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_exact_or_all_below_one() {
+        let exact = |name: &str| Ok(ServerName::Exact(name.to_owned()));
+        assert_eq!("App.Example.COM".parse(), exact("app.example.com"));
+        assert_eq!("app.example.com.".parse(), exact("app.example.com"));
+        assert_eq!("a_b-c.4".parse(), exact("a_b-c.4"));
+        assert_eq!("*.Example.com".parse(), Ok(ServerName::Below("example.com".to_owned())));
+        let longest = ["x".repeat(63), "x".repeat(63), "x".repeat(63), "x".repeat(61)].join(".");
+        assert_eq!(longest.len(), 253);
+        assert_eq!(longest.parse(), exact(&longest));
+        for text in ["app.example.com", "*.example.com"] {
+            assert_eq!(text.parse::<ServerName>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_no_server_name_says_why() {
+        let label = "x".repeat(64);
+        let name = ["x".repeat(63), "x".repeat(63), "x".repeat(63), "x".repeat(62)].join(".");
+        for (text, said, cure) in [
+            ("*", "takes every name", "leave `sni` out"),
+            ("a.*.example", "has a `*`", "whole labels"),
+            ("*a.example", "has a `*`", "whole labels"),
+            ("app.example:443", "is not a server name", "without a port"),
+            ("app.example/path", "is not a server name", "without a port"),
+            ("b\u{fc}cher.example", "is not a name as TLS has it", "xn--"),
+            ("", "is not a server name", "write a name"),
+            ("*.", "is not a server name", "write a name"),
+            ("a..b", "is not a server name", "write a name"),
+            ("a b", "is not a server name", "write a name"),
+            (&label, "is not a server name", "write a name"),
+            (&name, "is not a server name", "write a name"),
+            ("192.0.2.7", "is an address", "leave `sni` out"),
+        ] {
+            let fault = text.parse::<ServerName>().unwrap_err();
+            assert!(fault.message.contains(said) && fault.help.contains(cure), "{text}: {fault:?}");
+        }
+    }
+
+    #[test]
+    fn a_selector_without_names_and_protocols_serves_the_rest() {
+        let with = |sni: &[&str], alpn: &[&str]| Selector {
+            sni: sni.iter().map(|name| name.parse().unwrap()).collect(),
+            alpn: alpn.iter().map(|&name| name.to_owned()).collect(),
+        };
+        for (selector, rest, sni, alpn) in [
+            (with(&[], &[]), true, "*", "*"),
+            (with(&["a.b", "*.c"], &[]), false, "a.b, *.c", "*"),
+            (with(&[], &["h2", "http/1.1"]), false, "*", "h2, http/1.1"),
+            (with(&["a.b"], &["h2"]), false, "a.b", "h2"),
+        ] {
+            assert_eq!(selector.is_rest(), rest);
+            assert_eq!(selector.entries(), [("sni", sni.to_owned()), ("alpn", alpn.to_owned())]);
+        }
+    }
+}

@@ -145,4 +145,18 @@ mod tests {
         assert_eq!(said(None, group.clone(), &SocketAccess::OWNER), "0660");
         assert_eq!(said(Some(Mode(0o640)), group, &SocketAccess::OWNER), "0640");
     }
+
+    #[test]
+    fn modes_and_groups_are_shown_and_have_their_bits() {
+        let mode: Mode = "0640".parse().unwrap();
+        assert_eq!((mode.bits(), format!("{mode} {mode:?}").as_str()), (0o640, "0640 0640"));
+        let groups = ["www-data", "33"].map(|group| group.parse::<Group>().unwrap().to_string());
+        assert_eq!(groups, ["www-data", "33"]);
+        let entries = SocketAccess { mode, group: "33".parse().ok() }.entries();
+        assert_eq!(entries, [("mode", "0640".to_owned()), ("group", "33".to_owned())]);
+        assert_eq!(
+            SocketAccess::EVERYBODY.entries(),
+            [("mode", "0666".to_owned()), ("group", "none".to_owned())]
+        );
+    }
 }

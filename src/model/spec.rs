@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::addr::{ListenAddr, UpstreamAddr};
+use super::addr::{ListenAddr, ORIGINAL_DESTINATION, UpstreamAddr};
 use super::fault::Fault;
 
 /// A range of ports: at least one, both ends included.
@@ -128,13 +128,22 @@ impl ListenSpec {
         }
     }
 
+    /// The offset of this address in the range. `None`: it does not stand for this address.
+    pub fn offset(&self, addr: &ListenAddr) -> Option<u16> {
+        let first = self.ports().map_or(0, Ports::first);
+        let offset = addr.port().unwrap_or_default().checked_sub(first)?;
+        (offset < self.count() && self.at(offset) == *addr).then_some(offset)
+    }
+
+    /// The offset of the address whose socket takes connections to `ip` at this port. `None`: there is none.
+    pub fn offset_of(&self, ip: IpAddr, port: u16) -> Option<u16> {
+        let offset = port.checked_sub(self.ports()?.first)?;
+        (offset < self.count() && self.at(offset).receives(ip)).then_some(offset)
+    }
+
     /// Whether it stands for this address.
     pub fn contains(&self, addr: &ListenAddr) -> bool {
-        let port = addr.port().unwrap_or_default();
-        match self.ports() {
-            Some(ports) => (ports.first..=ports.last).contains(&port) && self.at(port - ports.first) == *addr,
-            None => self.at(0) == *addr,
-        }
+        self.offset(addr).is_some()
     }
 }
 
@@ -187,6 +196,8 @@ pub enum UpstreamSpec {
     Ip(IpAddr, Ports),
     /// A Unix socket.
     Unix(PathBuf),
+    /// Where the client wanted to go: [`UpstreamAddr::Original`].
+    Original,
 }
 
 impl UpstreamSpec {
@@ -194,7 +205,7 @@ impl UpstreamSpec {
     pub fn count(&self) -> u16 {
         match self {
             UpstreamSpec::Name(_, ports) | UpstreamSpec::Ip(_, ports) => ports.count(),
-            UpstreamSpec::Unix(_) => 1,
+            UpstreamSpec::Unix(_) | UpstreamSpec::Original => 1,
         }
     }
 
@@ -202,7 +213,20 @@ impl UpstreamSpec {
     pub fn ports(&self) -> Option<Ports> {
         match self {
             UpstreamSpec::Name(_, ports) | UpstreamSpec::Ip(_, ports) => Some(*ports),
-            UpstreamSpec::Unix(_) => None,
+            UpstreamSpec::Unix(_) | UpstreamSpec::Original => None,
+        }
+    }
+
+    /// Whether it stands for this address, at whatever offset.
+    pub fn contains(&self, addr: &UpstreamAddr) -> bool {
+        let port = match addr {
+            UpstreamAddr::Name(_, port) => *port,
+            UpstreamAddr::Ip(addr) => addr.port(),
+            UpstreamAddr::Unix(_) | UpstreamAddr::Original => 0,
+        };
+        match self.ports() {
+            Some(ports) => (ports.first..=ports.last).contains(&port) && self.at(port - ports.first) == *addr,
+            None => self.at(0) == *addr,
         }
     }
 
@@ -212,6 +236,7 @@ impl UpstreamSpec {
             UpstreamSpec::Name(name, ports) => UpstreamAddr::Name(name.clone(), ports.at(offset)),
             UpstreamSpec::Ip(ip, ports) => UpstreamAddr::Ip(SocketAddr::new(*ip, ports.at(offset))),
             UpstreamSpec::Unix(path) => UpstreamAddr::Unix(path.clone()),
+            UpstreamSpec::Original => UpstreamAddr::Original,
         }
     }
 }
@@ -223,6 +248,7 @@ impl fmt::Display for UpstreamSpec {
             UpstreamSpec::Ip(IpAddr::V6(ip), ports) => write!(f, "[{ip}]:{ports}"),
             UpstreamSpec::Ip(IpAddr::V4(ip), ports) => write!(f, "{ip}:{ports}"),
             UpstreamSpec::Unix(path) => write!(f, "unix:{}", path.display()),
+            UpstreamSpec::Original => f.write_str(ORIGINAL_DESTINATION),
         }
     }
 }
@@ -230,6 +256,9 @@ impl fmt::Display for UpstreamSpec {
 impl UpstreamSpec {
     /// Reads it as it is written here. [`FromStr`] also knows what other programs write.
     pub(super) fn read(text: &str) -> Result<Self, Fault> {
+        if text == ORIGINAL_DESTINATION {
+            return Ok(UpstreamSpec::Original);
+        }
         match split(text)? {
             Split::Unix(path) => Ok(UpstreamSpec::Unix(path)),
             Split::Ports(ports) => Err(Fault::new(
@@ -249,7 +278,7 @@ impl UpstreamSpec {
 }
 
 /// Checks that a host name has only characters that resolvers accept (RFC 1123, and `_`, which container names have).
-fn host_name(host: &str) -> Result<String, Fault> {
+pub(super) fn host_name(host: &str) -> Result<String, Fault> {
     if host.is_empty() {
         return Err(Fault::new("there is no host before the port", "write \"host:port\""));
     }
@@ -347,3 +376,6 @@ fn split(text: &str) -> Result<Split<'_>, Fault> {
         None => Err(Fault::new(format!("`{text}` has no port"), ADDRESS)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! TLS of a route: towards its clients, and towards its upstreams.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The `tls` key of a route. `Default`: bytes pass as they are.
@@ -23,6 +23,19 @@ impl Tls {
     pub fn credentials(&self) -> impl Iterator<Item = Credentials> {
         let clients = self.clients.iter().cloned().map(Credentials::Clients);
         clients.chain(self.upstream.iter().cloned().map(Credentials::Upstream))
+    }
+
+    /// Makes relative paths begin at this folder.
+    pub fn begin_at(&mut self, folder: &Path) {
+        let here = |path: &mut PathBuf| *path = folder.join(&*path);
+        if let Some(clients) = self.clients.as_mut().map(Arc::make_mut) {
+            let ServeTls { pair: Pair { cert, key }, client_ca, crl, .. } = clients;
+            [cert, key].into_iter().chain(client_ca).chain(crl).for_each(here);
+        }
+        if let Some(upstream) = self.upstream.as_mut().map(Arc::make_mut) {
+            let pair = upstream.pair.iter_mut().flat_map(|Pair { cert, key }| [cert, key]);
+            pair.chain(&mut upstream.ca).for_each(here);
+        }
     }
 }
 
@@ -123,6 +136,94 @@ impl fmt::Display for Tls {
         match parts.is_empty() {
             true => f.write_str("off"),
             false => f.write_str(&parts.join(", ")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clients() -> ServeTls {
+        let pair = Pair { cert: "app.pem".into(), key: "app.key".into() };
+        ServeTls {
+            pair,
+            client_ca: Some("ca.pem".into()),
+            crl: vec!["a.crl".into(), "/b.crl".into()],
+            alpn: vec![],
+        }
+    }
+
+    fn upstream() -> UpstreamTls {
+        let pair = Pair { cert: "me.pem".into(), key: "/me.key".into() };
+        UpstreamTls { ca: Some("up.pem".into()), server_name: Some("db.internal".into()), pair: Some(pair) }
+    }
+
+    fn both(clients: Option<ServeTls>, upstream: Option<UpstreamTls>) -> Tls {
+        Tls { clients: clients.map(Arc::new), upstream: upstream.map(Arc::new) }
+    }
+
+    /// The files of each side with TLS.
+    fn files(tls: &Tls) -> Vec<Vec<(Part, String)>> {
+        let shown = |(part, path): (Part, &PathBuf)| (part, path.display().to_string());
+        tls.credentials().map(|credentials| credentials.files().into_iter().map(shown).collect()).collect()
+    }
+
+    #[test]
+    fn relative_paths_begin_at_the_folder_of_the_file() {
+        use Part::{Authority, Certificate, Key, Revocations};
+        let named = |all: &[(Part, &str)]| -> Vec<(Part, String)> {
+            all.iter().map(|(part, path)| (*part, (*path).to_owned())).collect()
+        };
+        let mut tls = both(Some(clients()), Some(upstream()));
+        let written = [
+            named(&[
+                (Certificate, "app.pem"),
+                (Key, "app.key"),
+                (Authority, "ca.pem"),
+                (Revocations, "a.crl"),
+                (Revocations, "/b.crl"),
+            ]),
+            named(&[(Certificate, "me.pem"), (Key, "/me.key"), (Authority, "up.pem")]),
+        ];
+        assert_eq!(files(&tls), written);
+        tls.begin_at(Path::new("/etc"));
+        let found = [
+            named(&[
+                (Certificate, "/etc/app.pem"),
+                (Key, "/etc/app.key"),
+                (Authority, "/etc/ca.pem"),
+                (Revocations, "/etc/a.crl"),
+                (Revocations, "/b.crl"),
+            ]),
+            named(&[(Certificate, "/etc/me.pem"), (Key, "/me.key"), (Authority, "/etc/up.pem")]),
+        ];
+        assert_eq!(files(&tls), found);
+        assert_eq!(files(&both(None, Some(UpstreamTls::default()))), [vec![]], "a side without files");
+        assert!(files(&Tls::default()).is_empty());
+    }
+
+    #[test]
+    fn tls_is_shown_as_it_is_written() {
+        let plain = ServeTls { client_ca: None, crl: vec![], ..clients() };
+        let offers = ServeTls { alpn: vec!["h2".into(), "http/1.1".into()], ..plain.clone() };
+        for (tls, off, shown) in [
+            (Tls::default(), true, "off"),
+            (both(Some(plain), None), false, "cert = app.pem, key = app.key"),
+            (both(Some(offers), None), false, "cert = app.pem, key = app.key, offers h2, http/1.1"),
+            (both(None, Some(UpstreamTls::default())), false, "upstream = true"),
+            (
+                both(None, Some(upstream())),
+                false,
+                "upstream = { ca = up.pem, server_name = db.internal, cert = me.pem, key = /me.key }",
+            ),
+            (
+                both(Some(clients()), Some(UpstreamTls::default())),
+                false,
+                "cert = app.pem, key = app.key, client_ca = ca.pem, crl = a.crl, crl = /b.crl, upstream = true",
+            ),
+        ] {
+            assert_eq!((tls.to_string().as_str(), tls.is_off()), (shown, off));
         }
     }
 }

@@ -1,14 +1,21 @@
 //! Words of the file, the log and the metrics: each is defined once, with its text.
 
-/// Defines an enum of words. Each variant has its text, which the file, the log and the metrics share.
+/// Defines an enum of words. Each variant has its text, which the file, the log and the metrics share, and its meaning,
+/// which is its doc comment.
 macro_rules! words {
     ($(#[$doc:meta])* $vis:vis enum $name:ident {
-        $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)*
+        // What stands in `default` is empty: a repetition needs something to repeat.
+        $($(#[doc = $meaning:literal])* $(#[default $($default:tt)?])? $variant:ident = $text:literal,)*
     }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Deserialize)]
         $vis enum $name {
-            $($(#[$variant_doc])* #[serde(rename = $text)] $variant,)*
+            $(
+                $(#[doc = $meaning])*
+                $(#[default $($default)?])?
+                #[serde(rename = $text)]
+                $variant,
+            )*
         }
 
         impl $name {
@@ -20,6 +27,14 @@ macro_rules! words {
             pub fn label(self) -> &'static str {
                 match self {
                     $($name::$variant => $text,)*
+                }
+            }
+
+            /// What it means, for a person: sentences.
+            #[allow(dead_code, reason = "not every set of words is explained somewhere")]
+            pub fn meaning(self) -> &'static str {
+                match self {
+                    $($name::$variant => concat!($($meaning),*).trim_ascii(),)*
                 }
             }
         }

@@ -2,30 +2,39 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, SockFilter, SockRef, Socket as RawSocket, Type};
 
 use super::Acceptor;
-use super::options::tune;
+use super::options::{free_buffers, tune};
 use super::socket_file::{SocketFile, Wanted};
+use super::source::set_transparent;
 use crate::model::addr::WILDCARDS;
-use crate::model::{ListenAddr, SocketAccess};
+use crate::model::{ListenAddr, SocketAccess, SocketOptions};
 
 /// Length of the accept queue. The kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 65_535;
 
-/// A listening socket. Clients wait in its queue until an [`Acceptor`] accepts them.
+/// A listening socket. Clients wait in its queue until an [`Acceptor`] accepts them: one of this process, or of another that
+/// has the socket too.
 #[derive(Debug)]
 pub enum StreamListener {
     /// TCP over IPv4, IPv6 or both.
     Tcp(Arc<OwnedFd>),
     /// A Unix socket and its file. `None`: Portway did not create the file.
     Unix(Arc<OwnedFd>, Option<SocketFile>),
+}
+
+impl AsFd for StreamListener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            StreamListener::Tcp(socket) | StreamListener::Unix(socket, _) => socket.as_fd(),
+        }
+    }
 }
 
 impl StreamListener {
@@ -55,6 +64,14 @@ impl StreamListener {
         }
     }
 
+    /// Leaves the file of a Unix socket to another process that has the socket too, or takes it back: whoever has it removes it
+    /// with the socket. Does nothing if Portway did not create the file.
+    pub fn leave_file(&self, to_another: bool) {
+        if let StreamListener::Unix(_, Some(file)) = self {
+            file.leave(to_another);
+        }
+    }
+
     /// Leaves new clients to other sockets at the same addresses, but for those of the loopback interface, whose handshakes
     /// take no time. Handshakes in progress go on. (A socket of one interface is not looked at for the others.)
     pub fn step_back(&self) {
@@ -74,12 +91,29 @@ impl StreamListener {
         }
     }
 
-    /// Sets the TCP options that accepted sockets inherit. `None` turns keepalive off. Does nothing for a Unix socket.
-    pub fn set_keepalive(&self, keepalive: Option<Duration>) -> io::Result<()> {
+    /// Takes connections to addresses that are not this host's too, which a TPROXY rule leads to the socket. Fails without
+    /// CAP_NET_RAW and CAP_NET_ADMIN. Does nothing for a Unix socket.
+    pub fn be_transparent(&self) -> io::Result<()> {
         match self {
-            StreamListener::Tcp(listener) => tune(&SockRef::from(listener), keepalive),
+            StreamListener::Tcp(listener) => set_transparent(&SockRef::from(listener)),
             StreamListener::Unix(..) => Ok(()),
         }
+    }
+
+    /// Sets the TCP options that accepted sockets inherit. Does nothing for a Unix socket.
+    pub fn set_options(&self, options: SocketOptions) -> io::Result<()> {
+        match self {
+            StreamListener::Tcp(listener) => tune(&SockRef::from(listener), options),
+            StreamListener::Unix(..) => Ok(()),
+        }
+    }
+
+    /// Changes the options for connections to come.
+    pub fn change_options(&self, old: SocketOptions, new: SocketOptions) -> io::Result<()> {
+        if let (StreamListener::Tcp(listener), Some(_), None) = (self, old.buffers, new.buffers) {
+            free_buffers(listener)?;
+        }
+        self.set_options(new)
     }
 }
 
@@ -112,7 +146,7 @@ pub fn bind(addr: &ListenAddr, shared: bool, access: &SocketAccess) -> io::Resul
 impl Bound {
     /// Starts to listen: the kernel queues connections from now on. Fails if another program listens on the same port
     /// first.
-    pub fn listen(self, keepalive: Option<Duration>) -> io::Result<StreamListener> {
+    pub fn listen(self, options: SocketOptions) -> io::Result<StreamListener> {
         let Bound { socket, file } = self;
         socket.listen(BACKLOG)?;
         let listener = match file {
@@ -122,7 +156,7 @@ impl Bound {
                 StreamListener::Tcp(Arc::new(socket.into()))
             }
         };
-        listener.set_keepalive(keepalive)?;
+        listener.set_options(options)?;
         Ok(listener)
     }
 }

@@ -10,10 +10,11 @@ use tokio::net::UnixStream;
 
 use super::deadline::{Deadline, Late};
 use super::error::plain;
-use super::tcp::Tcp;
+pub use super::tcp::FirstAck;
+use super::tcp::{Tcp, Way};
 use super::tls::{self, Session, TlsConnector, TlsError};
-use super::{Socket, Stream};
-use crate::model::{Peer, UpstreamAddr};
+use super::{OfClient, Socket, Stream};
+use crate::model::{Peer, SocketBuffers, Source, UpstreamAddr};
 
 /// Timeout and first bytes of one attempt.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +23,19 @@ pub struct DialOptions<'a> {
     pub timeout: Duration,
     /// Bytes to send first, before any TLS handshake: a PROXY header. The timeout bounds this too.
     pub first: &'a [u8],
+    /// The client that it is for. `None`: a check or a trial, which is of no client.
+    pub client: Option<OfClient>,
+    /// How the kernel acknowledges the upstream's part of the TCP handshake.
+    pub ack: FirstAck,
+    /// How much each queue of a TCP socket holds. `None`: the kernel adapts it.
+    pub buffers: Option<SocketBuffers>,
+}
+
+impl<'a> DialOptions<'a> {
+    /// For a check or a trial, which may wait for the upstream to speak.
+    pub fn for_no_client(timeout: Duration, first: &'a [u8]) -> Self {
+        DialOptions { timeout, first, client: None, ack: FirstAck::AtOnce, buffers: None }
+    }
 }
 
 /// How to speak TLS to an upstream.
@@ -33,11 +47,22 @@ pub struct DialTls<'a> {
     pub name: &'a str,
 }
 
+/// How an upstream is reached.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reach<'a> {
+    /// From where. `None`: the system says. A Unix socket is reached without.
+    pub source: Option<&'a Source>,
+    /// How TLS is spoken. `None`: without.
+    pub tls: Option<DialTls<'a>>,
+}
+
 /// Why an attempt to connect failed.
 #[derive(Debug)]
 pub enum DialError {
     /// The upstream is a name. Only its addresses can be dialled, one at a time.
     Name,
+    /// The upstream is where a client wanted to go, and there is no client.
+    NoClient,
     /// The connect to this address failed.
     Connect(Peer, io::Error),
     /// The connect succeeded, but the TLS handshake failed.
@@ -48,7 +73,7 @@ impl DialError {
     /// The error of the system call. `None` if no system call failed.
     pub fn error(&self) -> Option<&io::Error> {
         match self {
-            DialError::Name => None,
+            DialError::Name | DialError::NoClient => None,
             DialError::Connect(_, error) => Some(error),
             DialError::Tls(_, error) => error.io(),
         }
@@ -59,6 +84,7 @@ impl fmt::Display for DialError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             DialError::Name => f.write_str("a name is not dialled, but its addresses"),
+            DialError::NoClient => f.write_str("only clients have an original destination"),
             DialError::Connect(peer, error) => write!(f, "{peer}: {}", plain(error)),
             DialError::Tls(peer, error) => write!(f, "{peer}: TLS: {error}"),
         }
@@ -67,24 +93,25 @@ impl fmt::Display for DialError {
 
 impl std::error::Error for DialError {}
 
-/// Connects to one upstream, sends the first bytes and, if `tls` is given, completes the handshake. Dropping the future
+/// Connects to one upstream, sends the first bytes and, if it is reached by TLS, completes the handshake. Dropping the future
 /// cancels the attempt.
 pub async fn dial(
     upstream: &UpstreamAddr,
-    options: DialOptions<'_>,
-    tls: Option<DialTls<'_>>,
+    options: &DialOptions<'_>,
+    reach: Reach<'_>,
 ) -> Result<(Stream, Peer), DialError> {
-    dial_by(pin!(Deadline::after(options.timeout)), upstream, options, tls).await
+    dial_by(pin!(Deadline::after(options.timeout)), upstream, options, reach).await
 }
 
 /// Like [`dial`], but by a limit that has begun already. The timeout in `options` does not count.
 pub async fn dial_by(
     mut limit: Pin<&mut Deadline>,
     upstream: &UpstreamAddr,
-    options: DialOptions<'_>,
-    tls: Option<DialTls<'_>>,
+    options: &DialOptions<'_>,
+    Reach { source, tls }: Reach<'_>,
 ) -> Result<(Stream, Peer), DialError> {
-    let (socket, peer) = connect(upstream, limit.as_mut()).await?;
+    let way = Way { source, client: options.client, ack: options.ack, buffers: options.buffers };
+    let (socket, peer) = connect(upstream, &way, limit.as_mut()).await?;
     if tls.is_none() && options.first.is_empty() {
         return Ok((Stream { socket, session: None }, peer));
     }
@@ -113,22 +140,28 @@ async fn begin(
     }
 }
 
-async fn connect(upstream: &UpstreamAddr, limit: Pin<&mut Deadline>) -> Result<(Socket, Peer), DialError> {
+async fn connect(
+    upstream: &UpstreamAddr,
+    way: &Way<'_>,
+    limit: Pin<&mut Deadline>,
+) -> Result<(Socket, Peer), DialError> {
     // All branches but the leanest are boxed: a task is as large as its largest branch.
-    match upstream {
-        UpstreamAddr::Ip(addr) => match attempt(*addr, limit).await {
-            Ok(stream) => Ok(connected(*addr, stream)),
-            Err(error) => Err(DialError::Connect(Peer::from_ip(*addr), error)),
-        },
-        UpstreamAddr::Name(..) => Err(DialError::Name),
+    let addr = match upstream {
+        UpstreamAddr::Ip(addr) => *addr,
+        UpstreamAddr::Original => way.client.and_then(|client| client.original).ok_or(DialError::NoClient)?,
+        UpstreamAddr::Name(..) => return Err(DialError::Name),
         UpstreamAddr::Unix(path) => {
             let peer = Peer::Unix(Some(path.clone()));
             let attempt = Box::pin(limit.bound(UnixStream::connect(path)));
-            match attempt.await.unwrap_or_else(|late| Err(timed_out(late))) {
+            return match attempt.await.unwrap_or_else(|late| Err(timed_out(late))) {
                 Ok(stream) => Ok((Socket::Unix(stream), peer)),
                 Err(error) => Err(DialError::Connect(peer, error)),
-            }
+            };
         }
+    };
+    match attempt(addr, way, limit).await {
+        Ok(stream) => Ok(connected(addr, stream)),
+        Err(error) => Err(DialError::Connect(Peer::from_ip(addr), error)),
     }
 }
 
@@ -136,8 +169,15 @@ fn connected(addr: SocketAddr, stream: Tcp) -> (Socket, Peer) {
     (Socket::Tcp(stream), Peer::from_ip(addr))
 }
 
-async fn attempt(addr: SocketAddr, limit: Pin<&mut Deadline>) -> io::Result<Tcp> {
-    limit.bound(Tcp::connect(addr)).await.unwrap_or_else(|late| Err(timed_out(late)))
+async fn attempt(addr: SocketAddr, way: &Way<'_>, limit: Pin<&mut Deadline>) -> io::Result<Tcp> {
+    let connected = limit.bound(Tcp::connect(addr, way)).await;
+    connected.unwrap_or_else(|late| {
+        if way.client.is_some() && way.source.is_some_and(|source| source.client) {
+            let why = "no answer in time: do answers to the client's address come back through this host?";
+            return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+        }
+        Err(timed_out(late))
+    })
 }
 
 fn timed_out(_: Late) -> io::Error {

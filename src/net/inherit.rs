@@ -1,24 +1,26 @@
-//! Inherited sockets: the process that starts Portway may pass listening sockets to it (sd_listen_fds(3)).
+//! Inherited sockets: the process that starts Portway may pass listening sockets to it (sd_listen_fds(3)), and so does an
+//! older Portway that it takes over from.
 //!
-//! A socket serves the listener with the same address. [`Inherited`] keeps every socket as long as the process lives
-//! and hands out duplicates. systemd holds such a socket open as well, so nobody else can bind its address; and an edit
-//! that removes a listener and one that adds it again find the same socket.
+//! A socket serves the listener with the same address. [`Inherited`] keeps every socket of systemd as long as the process
+//! lives and hands out duplicates. systemd holds such a socket open as well, so nobody else can bind its address; and an
+//! edit that removes a listener and one that adds it again find the same socket. What an older Portway has passed is kept
+//! until its listeners serve, and then it is like any other socket.
 
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use listenfd::ListenFd;
-use socket2::SockRef;
+use socket2::{SockRef, Type};
 
 use super::StreamListener;
 use super::datagram::DatagramSocket;
-use crate::model::ListenAddr;
+use super::socket_file::SocketFile;
+use crate::model::{ListenAddr, SocketOptions};
 
 /// Every inherited socket of this process, and the descriptors that it cannot use.
 #[derive(Debug, Default)]
@@ -35,6 +37,17 @@ pub struct InheritedSocket {
     pub addr: ListenAddr,
     /// Its name (`FileDescriptorName=`). Empty if it has none.
     pub name: String,
+    /// Who has passed it.
+    pub giver: Giver,
+}
+
+/// Who has passed a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Giver {
+    /// systemd, which holds it as well.
+    ServiceManager,
+    /// The process that this one takes over from, which holds it until it has ended.
+    Predecessor,
 }
 
 #[derive(Debug)]
@@ -64,11 +77,42 @@ impl Inherited {
             let name = names.next().filter(|name| !matches!(*name, "unknown" | "stored" | "connection"));
             let name = name.unwrap_or_default().to_owned();
             match take(&mut passed, index) {
-                Ok((socket, addr)) => inherited.sockets.push(InheritedSocket { socket, addr, name }),
+                Ok((socket, addr)) => {
+                    let giver = Giver::ServiceManager;
+                    inherited.sockets.push(InheritedSocket { socket, addr, name, giver });
+                }
                 Err(error) => inherited.unusable.push(format!("{} {name}: {error}", 3 + index)),
             }
         }
         inherited
+    }
+
+    /// Takes over one more descriptor. Fails if it is neither a listening stream socket nor a UDP socket.
+    pub fn adopt(&mut self, fd: OwnedFd, name: String, giver: Giver) -> io::Result<()> {
+        let (socket, addr) = typed(fd)?;
+        self.sockets.push(InheritedSocket { socket, addr, name, giver });
+        Ok(())
+    }
+
+    /// The sockets that this giver has passed.
+    pub fn of(&self, giver: Giver) -> impl Iterator<Item = &InheritedSocket> {
+        self.sockets.iter().filter(move |inlet| inlet.giver == giver)
+    }
+
+    /// Whether one of the sockets serves this listener. `datagram`: of UDP.
+    pub fn has(&self, addr: &ListenAddr, datagram: bool) -> bool {
+        self.find(addr, datagram).is_some()
+    }
+
+    /// A listener on a duplicate of the stream socket that the predecessor has passed for `addr`. `None` if it has not.
+    pub fn handed(&self, addr: &ListenAddr, options: SocketOptions) -> Option<io::Result<StreamListener>> {
+        let inlet = &self.sockets[self.find(addr, false)?];
+        if inlet.giver == Giver::Predecessor { inlet.listen(options) } else { None }
+    }
+
+    /// Forgets what the predecessor has passed: its listeners serve, and have duplicates.
+    pub fn forget_handed(&mut self) {
+        self.sockets.retain(|inlet| inlet.giver != Giver::Predecessor);
     }
 
     /// Number of usable sockets.
@@ -110,37 +154,38 @@ impl Inherited {
         // Most processes inherit no socket, and may have thousands of listeners.
         let listeners = (!self.sockets.is_empty()).then_some(listeners).into_iter().flatten();
         let used: Vec<usize> = listeners.filter_map(|addr| self.find(addr, datagram)).collect();
-        let all = self.sockets.iter().enumerate().filter(move |(_, inlet)| inlet.is_datagram() == datagram);
+        let all = self.sockets.iter().enumerate();
+        let all = all.filter(move |(_, inlet)| {
+            inlet.is_datagram() == datagram && inlet.giver == Giver::ServiceManager
+        });
         all.filter(move |(index, _)| !used.contains(index)).map(|(_, inlet)| inlet)
     }
 
     /// A UDP listener on a duplicate of the inherited socket for `addr`. `None` if there is no such socket. Fails if
     /// the descriptor cannot be duplicated.
     pub fn datagrams(&self, addr: &ListenAddr) -> Option<io::Result<DatagramSocket>> {
-        match &self.sockets.get(self.find(addr, true)?)?.socket {
-            Passed::Udp(socket) => Some(socket.try_clone().and_then(DatagramSocket::over)),
-            Passed::Tcp(_) | Passed::Unix(_) => None,
-        }
+        let inlet = self.sockets.get(self.find(addr, true)?)?;
+        let Passed::Udp(socket) = &inlet.socket else { return None };
+        Some(socket.try_clone().and_then(match inlet.giver {
+            Giver::ServiceManager => DatagramSocket::over,
+            Giver::Predecessor => DatagramSocket::taken_over,
+        }))
     }
 
-    /// An inherited UDP socket whose address overlaps with `addr`: a bind would fail.
+    /// A UDP socket of systemd whose address overlaps with `addr`: a bind would fail.
     pub fn datagram_in_the_way(&self, addr: &ListenAddr) -> Option<&InheritedSocket> {
-        self.sockets.iter().find(|inlet| inlet.is_datagram() && inlet.addr.overlaps(addr))
+        self.of(Giver::ServiceManager).find(|inlet| inlet.is_datagram() && inlet.addr.overlaps(addr))
     }
 
     /// A listener on a duplicate of the inherited stream socket for `addr`. `None` if there is no such socket. Fails if
     /// the descriptor cannot be duplicated.
-    pub fn listen(
-        &self,
-        addr: &ListenAddr,
-        keepalive: Option<Duration>,
-    ) -> Option<io::Result<StreamListener>> {
-        self.sockets[self.find(addr, false)?].listen(keepalive)
+    pub fn listen(&self, addr: &ListenAddr, options: SocketOptions) -> Option<io::Result<StreamListener>> {
+        self.sockets[self.find(addr, false)?].listen(options)
     }
 
-    /// An inherited stream socket whose address overlaps with `addr`: a bind would find the address in use.
+    /// A stream socket of systemd whose address overlaps with `addr`: a bind would find the address in use.
     pub fn in_the_way(&self, addr: &ListenAddr) -> Option<&InheritedSocket> {
-        self.sockets.iter().find(|inlet| !inlet.is_datagram() && inlet.addr.overlaps(addr))
+        self.of(Giver::ServiceManager).find(|inlet| !inlet.is_datagram() && inlet.addr.overlaps(addr))
     }
 
     /// Finds the socket with the same address. Failing that, a wildcard matches what the unit means by it: systemd's
@@ -167,9 +212,16 @@ impl InheritedSocket {
     }
 
     /// A listener on a duplicate of the socket. `None` for a UDP socket.
-    fn listen(&self, keepalive: Option<Duration>) -> Option<io::Result<StreamListener>> {
+    fn listen(&self, options: SocketOptions) -> Option<io::Result<StreamListener>> {
         let listener = self.duplicate()?;
-        Some(listener.and_then(|listener| listener.set_keepalive(keepalive).map(|()| listener)))
+        Some(listener.and_then(|listener| listener.set_options(options).map(|()| listener)))
+    }
+
+    /// The file of a Unix socket that is to be ours, which still is the predecessor's. `None`: it is not to be ours.
+    fn file(&self) -> Option<io::Result<SocketFile>> {
+        let ListenAddr::Unix(path) = &self.addr else { return None };
+        let file = (self.giver == Giver::Predecessor).then(|| SocketFile::at(path))?;
+        Some(file.inspect(|file| file.leave(true)))
     }
 
     fn duplicate(&self) -> Option<io::Result<StreamListener>> {
@@ -181,29 +233,52 @@ impl InheritedSocket {
             Passed::Unix(socket) => socket.try_clone().and_then(|socket| {
                 socket.set_nonblocking(true)?;
                 // The file belongs to whoever created the socket.
-                Ok(StreamListener::Unix(Arc::new(socket.into()), None))
+                let file = self.file().transpose()?;
+                Ok(StreamListener::Unix(Arc::new(socket.into()), file))
             }),
             Passed::Udp(_) => return None,
         })
     }
 }
 
+impl AsFd for InheritedSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.socket {
+            Passed::Tcp(socket) => socket.as_fd(),
+            Passed::Unix(socket) => socket.as_fd(),
+            Passed::Udp(socket) => socket.as_fd(),
+        }
+    }
+}
+
 fn take(passed: &mut ListenFd, index: usize) -> io::Result<(Passed, ListenAddr)> {
     if let Ok(Some(socket)) = passed.take_unix_listener(index) {
-        must_listen(&socket)?;
-        let addr = socket.local_addr()?;
-        let path = addr.as_pathname().map(Path::to_path_buf);
-        let path = path.ok_or_else(|| io::Error::other("a Unix socket without a path"))?;
-        return Ok((Passed::Unix(socket), ListenAddr::Unix(path)));
+        return typed(socket.into());
     }
     if let Ok(Some(socket)) = passed.take_udp_socket(index) {
-        let addr = address(&socket, socket.local_addr()?)?;
-        return Ok((Passed::Udp(socket), addr));
+        return typed(socket.into());
     }
     let socket = passed.take_tcp_listener(index)?.ok_or(io::ErrorKind::NotFound)?;
-    must_listen(&socket)?;
-    let addr = address(&socket, socket.local_addr()?)?;
-    Ok((Passed::Tcp(socket), addr))
+    typed(socket.into())
+}
+
+/// What a descriptor is, and where.
+fn typed(fd: OwnedFd) -> io::Result<(Passed, ListenAddr)> {
+    let at = SockRef::from(&fd).local_addr()?;
+    let ip = at.as_socket();
+    if SockRef::from(&fd).r#type()? == Type::DGRAM {
+        let ip = ip.ok_or_else(|| io::Error::other("it is neither TCP nor UDP nor a Unix stream socket"))?;
+        let addr = address(&fd, ip)?;
+        return Ok((Passed::Udp(fd.into()), addr));
+    }
+    must_listen(&fd)?;
+    if let Some(ip) = ip {
+        let addr = address(&fd, ip)?;
+        return Ok((Passed::Tcp(fd.into()), addr));
+    }
+    let path = at.as_pathname().map(Path::to_path_buf);
+    let path = path.ok_or_else(|| io::Error::other("a Unix socket without a path"))?;
+    Ok((Passed::Unix(fd.into()), ListenAddr::Unix(path)))
 }
 
 fn address(socket: &impl AsFd, addr: SocketAddr) -> io::Result<ListenAddr> {
@@ -229,6 +304,7 @@ mod tests {
             socket: Passed::Tcp(TcpListener::bind("127.0.0.1:0").unwrap()),
             addr: addr(text),
             name: String::new(),
+            giver: Giver::ServiceManager,
         };
         Inherited { sockets: addrs.iter().map(inlet).collect(), unusable: vec![] }
     }
@@ -280,11 +356,11 @@ mod tests {
             Passed::Tcp(socket) => socket.local_addr().unwrap(),
             Passed::Unix(_) | Passed::Udp(_) => unreachable!(),
         };
-        let first = all.listen(&addr("127.0.0.1:81"), None).unwrap().unwrap();
+        let first = all.listen(&addr("127.0.0.1:81"), SocketOptions::default()).unwrap().unwrap();
         drop(first);
         // Nobody accepts, yet a client can connect.
         let _client = tokio::net::TcpStream::connect(real).await.unwrap();
-        let second = all.listen(&addr("127.0.0.1:81"), None).unwrap().unwrap();
+        let second = all.listen(&addr("127.0.0.1:81"), SocketOptions::default()).unwrap().unwrap();
         second.acceptor().unwrap().accept().await.unwrap();
     }
 }

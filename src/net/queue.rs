@@ -16,6 +16,14 @@ use rustix::ioctl::{Getter, Opcode, ioctl};
 const SIOCOUTQ: Opcode = 0x5411;
 /// Bytes written and not sent (linux/sockios.h).
 const SIOCOUTQNSD: Opcode = 0x894B;
+/// Bytes received and not read (linux/sockios.h; the same number as `FIONREAD`).
+const SIOCINQ: Opcode = 0x541B;
+/// Where `tcpi_bytes_acked` is (linux/tcp.h).
+const ACKNOWLEDGED: usize = 120;
+/// Where `tcpi_bytes_received` is.
+const RECEIVED: usize = 128;
+/// `TCP_TIME_WAIT`, `TCP_CLOSE_WAIT`, `TCP_LAST_ACK`, `TCP_CLOSING` (net/tcp_states.h): the peer has sent FIN.
+const AFTER_FIN: [u8; 4] = [6, 8, 9, 11];
 /// `TCP_CLOSE` (net/tcp_states.h): reset, failed, or ended in both directions.
 const CLOSED: u8 = 7;
 
@@ -107,6 +115,53 @@ impl TcpView {
             idle: Duration::from_millis(idle.into()),
         })
     }
+}
+
+/// How far a TCP socket was read and written, whoever did it: two looks are equal if nobody has used it between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Used {
+    read: u64,
+    written: u64,
+}
+
+impl Used {
+    /// Asks the kernel. `None` for a socket that cannot tell, or that is closed.
+    pub fn of(socket: impl AsFd) -> Option<Used> {
+        let counted = counted(&socket).filter(|counted| counted.state != CLOSED)?;
+        // SAFETY: the request writes one C int through the pointer that `Getter` owns, and changes nothing.
+        let unread = unsafe { ioctl(&socket, Getter::<SIOCINQ, i32>::new()) }.ok()?;
+        // The FIN of the peer counts as a byte that was received, and not as one to be read (tcp_inq() in the kernel).
+        let fin = u64::from(AFTER_FIN.contains(&counted.state));
+        let read = counted.received.checked_sub(u64::try_from(unread).ok()? + fin)?;
+        // SAFETY: as above.
+        let held = unsafe { ioctl(&socket, Getter::<SIOCOUTQ, i32>::new()) }.ok()?;
+        Some(Used { read, written: counted.acknowledged + u64::try_from(held).ok()? })
+    }
+}
+
+/// What `TCP_INFO` counts.
+struct Counted {
+    state: u8,
+    acknowledged: u64,
+    received: u64,
+}
+
+/// Asks for the fields that `libc::tcp_info` lacks.
+fn counted(socket: &impl AsFd) -> Option<Counted> {
+    let mut info = [0_u8; RECEIVED + 8];
+    let mut size = libc::socklen_t::try_from(info.len()).ok()?;
+    let fd = socket.as_fd().as_raw_fd();
+    // SAFETY: the kernel writes at most `size` bytes into `info`, which is that large.
+    let answer = unsafe {
+        libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, info.as_mut_ptr().cast(), &raw mut size)
+    };
+    let number = |at: usize| {
+        let bytes = info.get(at..at + 8)?;
+        Some(u64::from_ne_bytes(bytes.try_into().ok()?))
+    };
+    let whole = answer == 0 && usize::try_from(size).is_ok_and(|size| size == info.len());
+    let (acknowledged, received) = (number(ACKNOWLEDGED)?, number(RECEIVED)?);
+    whole.then_some(Counted { state: info[0], acknowledged, received })
 }
 
 fn info(socket: &impl AsFd) -> Option<libc::tcp_info> {

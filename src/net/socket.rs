@@ -1,14 +1,15 @@
 //! A connected stream socket, TCP or Unix.
 
 use std::io;
-use std::net::IpAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::sockopt::{ip_original_dst, ipv6_original_dst, socket_domain};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::UnixStream;
@@ -52,6 +53,36 @@ impl Socket {
         }
     }
 
+    /// Where the client has connected to, before a REDIRECT or TPROXY rule led it here: if none has, the address of this host.
+    /// IPv4 is never mapped. `None`: a Unix socket.
+    pub fn original_destination(&self) -> Option<SocketAddr> {
+        let Socket::Tcp(stream) = self else { return None };
+        let local = stream.local_addr().ok()?;
+        let local = SocketAddr::new(local.ip().to_canonical(), local.port());
+        // REDIRECT writes another address into the packets, and the kernel remembers the first. TPROXY leaves them as they are.
+        let redirected = match local {
+            SocketAddr::V4(_) => ip_original_dst(stream).map(SocketAddr::V4),
+            SocketAddr::V6(_) => ipv6_original_dst(stream).map(SocketAddr::V6),
+        };
+        Some(redirected.unwrap_or(local))
+    }
+
+    /// From now on a close lets the kernel deliver what was written, as usual.
+    pub fn deliver_on_close(&self) {
+        if let Socket::Tcp(stream) = self {
+            // Fails only on a socket that is dead already.
+            drop(SockRef::from(stream).set_linger(None));
+        }
+    }
+
+    /// A connected socket that another process has opened, registered with the caller's runtime.
+    pub fn adopt(socket: OwnedFd) -> io::Result<Socket> {
+        Ok(match socket_domain(&socket)? {
+            AddressFamily::UNIX => Socket::Unix(UnixStream::from_std(socket.into())?),
+            _ => Socket::Tcp(Tcp::new(socket)?),
+        })
+    }
+
     /// Closes with a reset.
     pub fn reset(self) {
         self.reset_on_close();
@@ -65,6 +96,14 @@ impl Socket {
         }
     }
 
+    /// Acknowledges the handshake of a dial with [`FirstAck::WithData`](super::tcp::FirstAck): before a wait in which the peer may
+    /// be the one to speak.
+    pub fn acknowledge(&self) {
+        if let Socket::Tcp(stream) = self {
+            stream.acknowledge();
+        }
+    }
+
     /// Resolves when the kernel reports an error of the connection: a reset, an unanswered keepalive, an unreachable
     /// network. A FIN is not an error. Does not depend on reads, so it also notices a peer that nobody reads from.
     pub async fn failed(&self) {
@@ -72,6 +111,19 @@ impl Socket {
             Socket::Tcp(stream) => stream.failed().await,
             // Fails only when the runtime is shutting down: then the wait is over as well.
             Socket::Unix(stream) => drop(stream.ready(Interest::ERROR).await),
+        }
+    }
+
+    /// Resolves when the peer has sent FIN, or a reset. Does not depend on reads: bytes before it may wait. After urgent data
+    /// an end is not noticed.
+    pub async fn ended(&self) {
+        let ready = match self {
+            Socket::Tcp(stream) => stream.ended().await,
+            Socket::Unix(stream) => stream.ready(Interest::PRIORITY).await,
+        };
+        // An error says that the runtime is shutting down: then the wait is over as well.
+        if ready.is_ok_and(|ready| !ready.is_read_closed()) {
+            std::future::pending().await
         }
     }
 

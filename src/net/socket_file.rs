@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{AtFlags, CWD, Gid, OFlags, chownat, fchmod, fstat, openat};
 
@@ -19,6 +20,8 @@ const GROUPS: &str = "/etc/group";
 pub struct SocketFile {
     path: PathBuf,
     identity: (u64, u64),
+    /// Another process has the socket too, and removes the file.
+    left: AtomicBool,
 }
 
 /// Why a Unix socket cannot have its mode or group.
@@ -82,7 +85,12 @@ pub fn number_of(group: &Group) -> io::Result<u32> {
 impl SocketFile {
     /// The file that was just bound.
     pub(super) fn at(path: &Path) -> io::Result<Self> {
-        Ok(SocketFile { path: path.to_owned(), identity: identity(path)? })
+        Ok(SocketFile { path: path.to_owned(), identity: identity(path)?, left: AtomicBool::new(false) })
+    }
+
+    /// Leaves the file to another process that has the socket too, or takes it back.
+    pub(super) fn leave(&self, to_another: bool) {
+        self.left.store(to_another, Ordering::Relaxed);
     }
 
     /// Sets the mode and the group, without a moment in which anybody could connect who may neither before nor after. A
@@ -123,7 +131,7 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|now| now == self.identity) {
+        if !*self.left.get_mut() && identity(&self.path).is_ok_and(|now| now == self.identity) {
             // Best effort: the next bind replaces a dead file.
             drop(std::fs::remove_file(&self.path));
         }
@@ -135,6 +143,7 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     use super::*;
+    use crate::model::SocketOptions;
     use crate::net::bind;
 
     fn access(mode: &str, group: Option<u32>) -> SocketAccess {
@@ -162,7 +171,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (path, other) = (folder.path().join("own"), folder.path().join("other"));
         let addr = crate::model::ListenAddr::Unix(path.clone());
-        let bound = bind(&addr, false, &access("0640", None)).unwrap().listen(None).unwrap();
+        let bound =
+            bind(&addr, false, &access("0640", None)).unwrap().listen(SocketOptions::default()).unwrap();
         assert_eq!(mode_of(&path), 0o640);
         let _other = UnixListener::bind(&other).unwrap();
         let before = mode_of(&other);

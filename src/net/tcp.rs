@@ -11,12 +11,16 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustix::io::Errno;
+use rustix::net::sockopt::set_tcp_quickack;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, ipproto, socket_with};
 use socket2::SockRef;
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::io::{Interest, Ready};
 
 use super::itself;
+use super::options::set_buffers;
+use super::source::{OfClient, begin_at, connect_error};
+use crate::model::{SocketBuffers, Source};
 
 /// Flags that every socket is created with.
 pub(super) const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
@@ -37,6 +41,28 @@ pub(super) fn register<D: Descriptor>(socket: D, interest: Interest) -> io::Resu
     Ok(unsafe { AsyncFd::register_with_interest(socket, interest) }?)
 }
 
+/// How the kernel acknowledges the peer's part of the handshake, which it does at once by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstAck {
+    /// With a segment of its own.
+    AtOnce,
+    /// With the first data, which saves a segment: for whoever sends at once, or calls `Tcp::acknowledge` before he waits. Until
+    /// then the peer does not know that it is connected. The kernel waits for 200 ms at most (`TCP_DELACK_MAX`).
+    WithData,
+}
+
+/// How a TCP socket connects.
+#[derive(Clone, Copy)]
+pub(super) struct Way<'a> {
+    /// From where. `None`: the system says.
+    pub source: Option<&'a Source>,
+    /// The client that it is for. `None`: it is of no client.
+    pub client: Option<OfClient>,
+    pub ack: FirstAck,
+    /// Set before the handshake, in which the window scale is chosen.
+    pub buffers: Option<SocketBuffers>,
+}
+
 /// A connected TCP socket.
 #[derive(Debug)]
 pub struct Tcp(AsyncFd<OwnedFd>);
@@ -55,14 +81,23 @@ impl Tcp {
 
     /// Connects, without a timeout of its own. A connection to itself is a refusal. Dropping the future cancels the
     /// attempt.
-    pub(super) async fn connect(addr: SocketAddr) -> io::Result<Self> {
+    pub(super) async fn connect(addr: SocketAddr, way: &Way<'_>) -> io::Result<Self> {
         let family = if addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let socket = socket_with(family, SocketType::STREAM, FLAGS, Some(ipproto::TCP))?;
         SockRef::from(&socket).set_tcp_nodelay(true)?;
+        if let Some(source) = way.source {
+            begin_at(&socket, source, addr, way.client)?;
+        }
+        if let Some(buffers) = way.buffers {
+            set_buffers(&SockRef::from(&socket), buffers)?;
+        }
+        if way.ack == FirstAck::WithData {
+            set_tcp_quickack(&socket, false)?;
+        }
         match connect(&socket, &addr) {
             // A signal does not end an attempt (connect(2)).
             Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
+            Err(errno) => return Err(connect_error(errno.into(), way.source, way.client)),
         }
         let connecting = Tcp::new(socket)?;
         let mut guard = connecting.0.ready(Interest::WRITABLE | Interest::ERROR).await?;
@@ -75,6 +110,12 @@ impl Tcp {
         }
     }
 
+    /// Acknowledges now what was to be acknowledged with data.
+    pub(super) fn acknowledge(&self) {
+        // Fails only on a socket that is dead already.
+        let _ = set_tcp_quickack(self, true);
+    }
+
     /// The address of our own end.
     pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
         let addr = rustix::net::getsockname(self)?;
@@ -85,6 +126,14 @@ impl Tcp {
     pub(super) async fn failed(&self) {
         // Fails only when the runtime is shutting down: then the wait is over as well.
         drop(self.0.ready(Interest::ERROR).await);
+    }
+
+    /// Resolves when the peer has ended, or at an urgent mark: an end counts as a priority event too (`Interest::mask` in
+    /// tokio).
+    pub(super) async fn ended(&self) -> io::Result<Ready> {
+        let mut guard = self.0.ready(Interest::PRIORITY).await?;
+        guard.retain_ready();
+        Ok(guard.ready())
     }
 
     /// Resolves when the socket is readable. Does not clear its readiness.

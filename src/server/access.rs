@@ -1,16 +1,18 @@
-//! Who may connect to Unix sockets: edits of `mode` and `group`, which touch no connection.
+//! Who may connect to Unix sockets: edits of `mode` and `group`, which touch no connection. And the names of this system's
+//! users and groups.
 
 use std::io;
 use std::sync::Arc;
 
 use super::bind_fault::bind_fault;
 use super::running::Server;
+use super::user;
 use crate::config::{Compiled, Plan, Report};
 use crate::model::{Fault, ListenAddr, Protocol, SocketAccess, Table};
 use crate::net::socket_file::number_of;
 use crate::proxy::listener::ListenSocket;
 
-/// Fails if a table names a group that this system does not have.
+/// Fails if a table names a user or a group that this system does not have.
 pub fn check(compiled: &Compiled) -> Result<(), Report> {
     let faults: Vec<_> = said(&compiled.table)
         .filter_map(|(addr, access)| {
@@ -18,7 +20,8 @@ pub fn check(compiled: &Compiled) -> Result<(), Report> {
             Some((addr.clone(), fault(&addr, &error)))
         })
         .collect();
-    if faults.is_empty() { Ok(()) } else { Err(compiled.listen_faults(&faults)) }
+    let groups = if faults.is_empty() { Ok(()) } else { Err(compiled.listen_faults(&faults)) };
+    Report::both(groups, user::check(compiled)).map(drop)
 }
 
 /// The sockets whose access a table says, with it.

@@ -1,13 +1,15 @@
 //! The admin endpoint's socket. An edit treats it like every other listening socket.
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::bind_fault::bind_fault;
+use super::tokens::Tokens;
 use crate::config::Plan;
-use crate::model::{AdminSettings, Fault, ListenAddr, Peer, Protocol, SocketAccess};
-use crate::net::{Acceptor, Socket, StreamListener, bind};
+use crate::model::{AdminSettings, Fault, ListenAddr, Peer, Protocol, SocketAccess, SocketOptions};
+use crate::net::{Acceptor, Inherited, Socket, StreamListener, bind};
 
 /// TCP keepalive of the endpoint's connections: how long one is silent before the first probe.
 const KEEPALIVE: Duration = Duration::from_secs(60);
@@ -15,8 +17,10 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 /// The admin endpoint that the file configures.
 #[derive(Debug)]
 pub struct AdminListener {
-    /// The `[admin]` section: the address, and the tokens that grant rights.
+    /// The `[admin]` section.
     pub settings: AdminSettings,
+    /// The tokens that grant rights.
+    pub tokens: Tokens,
     /// Its socket. An edit that keeps `listen` keeps the socket.
     pub socket: Arc<AdminSocket>,
 }
@@ -27,6 +31,12 @@ pub struct AdminSocket {
     acceptor: Acceptor,
     /// Its drop removes the file of a Unix socket.
     listener: StreamListener,
+}
+
+impl AsFd for AdminSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
 }
 
 impl AdminSocket {
@@ -40,6 +50,16 @@ impl AdminSocket {
         self.listener.allow(access)
     }
 
+    /// Leaves the file of a Unix socket to the process that has taken over.
+    pub(super) fn leave_file(&self) {
+        self.listener.leave_file(true);
+    }
+
+    /// Owns the file of a Unix socket from now on: the process that had it has stopped.
+    pub(super) fn own_file(&self) {
+        self.listener.leave_file(false);
+    }
+
     /// Accepts the next connection.
     pub async fn accept(&self) -> io::Result<(Socket, Peer)> {
         self.acceptor.accept().await?.here()
@@ -50,14 +70,21 @@ impl AdminSocket {
     pub(super) fn prepare(
         open: Option<&AdminListener>,
         plan: &Plan,
+        inherited: &Inherited,
     ) -> Result<Option<Arc<AdminSocket>>, (ListenAddr, Fault)> {
         let Some(Some(settings)) = &plan.admin else { return Ok(None) };
         let addr = &settings.listen;
         if let Some(open) = open.filter(|open| open.settings.listen == *addr) {
             return Ok(Some(open.socket.clone()));
         }
-        let opened = bind(addr, false, &settings.access)
-            .and_then(|bound| AdminSocket::new(bound.listen(Some(KEEPALIVE))?));
+        let options = SocketOptions { keepalive: Some(KEEPALIVE), buffers: None };
+        let handed = inherited.handed(addr, options).map(|handed| {
+            let listener = handed?;
+            listener.allow(&settings.access)?;
+            Ok(listener)
+        });
+        let listener = handed.unwrap_or_else(|| bind(addr, false, &settings.access)?.listen(options));
+        let opened = listener.and_then(AdminSocket::new);
         match opened {
             Ok(socket) => Ok(Some(Arc::new(socket))),
             Err(error) => Err((addr.clone(), bind_fault(addr, &error, Protocol::Tcp, None))),

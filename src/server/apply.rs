@@ -9,73 +9,94 @@ use tracing::warn;
 use super::access;
 use super::admin_socket::{AdminListener, AdminSocket};
 use super::beside::breathe;
+use super::concern::Concerned;
+use super::credentials::ReadCredentials;
+use super::lists::ReadList;
 use super::open::{ByPort, NewListeners, open_all};
 use super::running::{Retired, Server};
+use super::sources;
+use super::tokens::ReadToken;
 use super::udp_listeners::{NewUdpListeners, Serves};
-use crate::config::{Binding, Compiled, Delta, Plan, Report};
+use crate::config::{Binding, Compiled, Concern, Delta, Plan, Report, left};
 use crate::model::{Fault, ListenAddr, OnChange, Protocol, Route, Table};
 use crate::net::{Deadline, StreamListener};
 use crate::proxy::listener::{Acceptors, ListenSocket};
 use crate::proxy::route::Listener;
+use crate::state;
 use crate::tasks::Scope;
 
 impl Server {
     /// Makes what runs equal to the file. On a fault nothing has changed, and the report shows every fault of the step
     /// that failed.
     pub async fn apply(&mut self, compiled: &Compiled) -> Result<Plan, Report> {
+        let prepared = self.prepare_file(compiled).await?;
+        Ok(self.put_in(prepared, compiled).await)
+    }
+
+    /// Reads and opens whatever the file needs. Changes nothing, and serves nobody.
+    pub async fn prepare_file(&self, compiled: &Compiled) -> Result<Prepared, Report> {
+        let table = self.wanted(compiled);
         let plan = self.plan(compiled).await?;
-        let files = (self.lists.prepare(compiled).await, self.credentials.prepare(compiled).await);
-        let files = Report::both(files.0, files.1);
-        let (_, (lists, credentials)) = Report::both(access::check(compiled), files)?;
+        let named = self.read_named(compiled).await?;
         self.wait_for_leaving(&plan).await;
         let opened = self.prepare(&plan).await.map_err(|faults| compiled.listen_faults(&faults))?;
+        Ok(Prepared { plan, table, named, opened })
+    }
+
+    /// Makes what runs equal to a file that was prepared. Cannot fail; nothing else may have changed meanwhile.
+    pub async fn put_in(&mut self, prepared: Prepared, compiled: &Compiled) -> Plan {
+        let Prepared { plan, table, named, opened } = prepared;
         if !plan.is_empty() {
-            self.lists.begin(lists, &mut self.registry.lists, &self.root);
-            self.credentials.begin(credentials, &mut self.registry.tls, &self.root);
-            self.carry_out(&plan, opened, compiled.table.clone()).await;
+            self.lists.begin(named.lists, &mut self.registry.lists, &self.root);
+            self.credentials.begin(named.credentials, &mut self.registry.tls, &self.root);
+            self.tokens.begin(named.tokens, &self.root);
+            sources::tell(&self.table, &compiled.table);
+            self.carry_out(&plan, opened, table).await;
+            self.forget_gone();
         }
-        Ok(plan)
+        plan
+    }
+
+    /// Reads what the file names and what is not in force yet. Changes nothing.
+    pub(super) async fn read_named(&self, compiled: &Compiled) -> Result<NamedFiles, Report> {
+        let files = (self.lists.prepare(compiled).await, self.credentials.prepare(compiled).await);
+        let files = Report::both(files.0, files.1);
+        let rights = Report::both(access::check(compiled), sources::check(compiled));
+        let others = Report::both(rights, self.tokens.prepare(compiled).await);
+        let ((lists, credentials), (_, tokens)) = Report::both(files, others)?;
+        Ok(NamedFiles { lists, credentials, tokens })
     }
 
     /// What the file would change. Made on a blocking thread: a table may have tens of thousands of addresses.
     pub async fn plan(&self, compiled: &Compiled) -> Result<Plan, Report> {
-        self.plan_to(compiled.table.clone()).await.ok_or_else(|| {
+        self.plan_to(self.wanted(compiled)).await.ok_or_else(|| {
             let fault = "what the file changes could not be found: comparing failed inside Portway";
             compiled.about(Fault::new(fault, "please report it, with the file"))
         })
     }
 
-    async fn plan_to(&self, table: Table) -> Option<Plan> {
+    /// What the file says, without the routes that were taken out by hand.
+    fn wanted(&self, compiled: &Compiled) -> Table {
+        match self.by_hand.is_empty() {
+            true => compiled.table.clone(),
+            false => compiled.table.clone().holding(|name| self.by_hand.holds(name)),
+        }
+    }
+
+    pub(super) async fn plan_to(&self, table: Table) -> Option<Plan> {
         let running = self.table.clone();
         tokio::task::spawn_blocking(move || Plan::between(&running, &table)).await.ok()
     }
 
-    async fn carry_out(&mut self, plan: &Plan, opened: Opened, table: Table) {
+    pub(super) async fn carry_out(&mut self, plan: &Plan, opened: Opened, table: Table) {
         self.commit(plan, opened).await;
         self.table = table.keeping(&self.table);
         self.lists.forget_unused(&self.table, &mut self.registry.lists);
         self.credentials.forget_unused(&self.table, &mut self.registry.tls);
-        self.registry.forget_unused();
+        self.tokens.forget_unused(&self.table);
+        self.registry.forget_unused(|name| self.table.held.contains_key(name));
         self.generation += 1;
         self.since = SystemTime::now();
-    }
-
-    /// Removes a route from what runs, as an edit would, and drains its connections. Returns how many are open and how
-    /// long they may take. The file still has the route: reading it again brings it back. `None`: there is no such
-    /// route.
-    pub async fn drain_route(&mut self, name: &str) -> Option<(usize, Duration)> {
-        let mut drained = Route::clone(self.table.routes.get(name)?);
-        let open = self.open_of(name, &[Protocol::Tcp, Protocol::Udp]);
-        let mut table = self.table.clone();
-        table.routes.remove(name);
-        let mut plan = self.plan_to(table.clone()).await?;
-        Arc::make_mut(&mut drained.policy).on_change = OnChange::Drain;
-        let at_most = drained.policy.timeouts.drain;
-        plan.routes.removed.insert(name.to_owned(), Arc::new(drained));
-        // The plan opens no new address.
-        let opened = self.prepare(&plan).await.ok()?;
-        self.carry_out(&plan, opened, table).await;
-        Some((open, at_most))
     }
 
     /// Waits until the sockets that the last edit has replaced are closed: they would be in the way.
@@ -86,9 +107,9 @@ impl Server {
     }
 
     /// Opens every new socket. May fail; changes nothing: no socket takes connections before all addresses are bound.
-    async fn prepare(&self, plan: &Plan) -> Result<Opened, Vec<(ListenAddr, Fault)>> {
+    pub(super) async fn prepare(&self, plan: &Plan) -> Result<Opened, Vec<(ListenAddr, Fault)>> {
         let udp = self.udp.prepare(&plan.datagrams, &self.inherited, &self.shared.workers);
-        let admin = AdminSocket::prepare(self.admin.borrow().as_deref(), plan);
+        let admin = AdminSocket::prepare(self.admin.borrow().as_deref(), plan, &self.inherited);
         let listeners = open_all(self, plan, udp.is_err() || admin.is_err()).await;
         match (listeners, udp, admin) {
             // Last of all: if it fails, it undoes itself.
@@ -111,6 +132,8 @@ impl Server {
     async fn commit(&mut self, plan: &Plan, opened: Opened) {
         let Opened { listeners: mut opened, udp, admin } = opened;
         self.retired.retain(|old| !old.connections.is_empty());
+        let (added, changed) = (plan.routes.added.values(), plan.routes.changed.values().map(|(_, new)| new));
+        added.chain(changed).for_each(|route| self.steer_all(route));
         let leaving = self.replace_scopes(plan);
         for (done, (addr, (old, new))) in plan.listeners.changed.iter().enumerate() {
             breathe(done).await;
@@ -134,15 +157,16 @@ impl Server {
             socket.give_way(successors, &self.leaving).await;
         }
         self.commit_udp(plan, udp).await;
-        self.find_loops();
-        for replaced in leaving {
-            self.retire(replaced);
-        }
+        self.retire(leaving);
         if let Some(settings) = &plan.admin {
             let admin = settings.clone().zip(admin);
-            let admin = admin.map(|(settings, socket)| Arc::new(AdminListener { settings, socket }));
+            let admin = admin.map(|(settings, socket)| {
+                let tokens = self.tokens.tokens(&settings);
+                Arc::new(AdminListener { settings, tokens, socket })
+            });
             self.admin.send_replace(admin);
         }
+        self.find_loops();
         self.upstreams.forget_unused();
     }
 
@@ -195,7 +219,9 @@ impl Server {
                 if let (Some(connections), Some(text), Some(route)) = (connections, new.or(old), old) {
                     leaving.push(Replaced {
                         route: route.clone(),
-                        on_change: text.policy.on_change,
+                        protocol,
+                        text: text.clone(),
+                        concern: Concern::between(old, new, protocol),
                         connections,
                     });
                 }
@@ -208,11 +234,19 @@ impl Server {
     fn serve(&mut self, addr: &ListenAddr, old: &Binding, new: &Binding) {
         let Some(frontend) = self.frontend(new) else { return };
         let Some(listener) = self.listeners.get(addr) else { return };
-        if old.route.policy.timeouts.keepalive != new.route.policy.timeouts.keepalive
+        let (before, after) = (old.route.policy.socket_options(), new.route.policy.socket_options());
+        if before != after
             && let Some(socket) = listener.socket()
         {
             // If setting an option on a live listening socket fails, there is nothing that a user could fix.
-            drop(socket.set_keepalive(new.route.policy.timeouts.keepalive));
+            drop(socket.change_options(before, after));
+        }
+        if new.is_led_to()
+            && !old.is_led_to()
+            && let Some(socket) = listener.socket()
+        {
+            // REDIRECT does without.
+            drop(socket.be_transparent());
         }
         listener.serve(frontend);
     }
@@ -220,6 +254,10 @@ impl Server {
     /// Starts accepting on a new listener.
     fn begin(&mut self, addr: &ListenAddr, binding: &Binding, socket: StreamListener, acceptors: Acceptors) {
         let Some(frontend) = self.frontend(binding) else { return };
+        if binding.is_led_to() {
+            // REDIRECT does without.
+            drop(socket.be_transparent());
+        }
         let listener = Listener::new(addr.clone(), frontend);
         let closable = self.inherited.in_the_way(addr).is_none();
         if !closable && binding.access.is_some() {
@@ -235,32 +273,98 @@ impl Server {
         self.listeners.insert(addr.clone(), socket);
     }
 
-    /// Keeps, drains or cuts replaced connections, as `on_change` says.
-    fn retire(&mut self, replaced: Replaced) {
-        let Replaced { route, on_change, connections } = replaced;
-        match on_change {
-            OnChange::Keep => {}
-            OnChange::Cut => connections.kill(),
-            OnChange::Drain => {
-                let (scope, at_most) = (connections.clone(), route.policy.timeouts.drain);
-                self.root.spawn(async move {
-                    scope.drain(Deadline::after(at_most)).await;
-                });
+    /// Keeps, drains or cuts those of the replaced connections that the edit concerns.
+    fn retire(&mut self, all: Vec<Replaced>) {
+        let (mut kept, newest) = (Concerned::default(), self.shared.newest_id());
+        for Replaced { route, protocol, text, concern, connections } in all {
+            let (on_change, at_most) = (text.policy.on_change, text.policy.timeouts.drain);
+            let earlier = self.retired.iter().any(|old| old.is_of(&route.name, protocol));
+            if let Concern::Leaving { old, new } = &concern
+                && on_change == OnChange::Cut
+            {
+                // Whoever is about to connect to one goes elsewhere. An edit that brings it back undoes this.
+                let of_route = self.registry.state(&route.name);
+                left(old, new)
+                    .for_each(|entry| of_route.steering(&entry.spec).set(state::Serves::Disabled, None));
             }
+            let everybody = concern == Concern::Everybody;
+            let concerned = Concerned::part(&route.name, protocol, concern);
+            match on_change {
+                OnChange::Keep => {
+                    kept.add(concerned);
+                    self.retired.push(Retired { route, protocol, connections, goes_on: true });
+                    continue;
+                }
+                OnChange::Cut if everybody => connections.kill(),
+                OnChange::Drain if everybody => self.drain_scope(&connections, at_most),
+                OnChange::Cut | OnChange::Drain => {}
+            }
+            // One by one those that the scope has not, or of whom others go on.
+            if earlier || !everybody {
+                let shared = self.shared.clone();
+                concerned.find(&shared.open, newest).iter().for_each(|open| open.leave());
+                let cut = move || concerned.find(&shared.open, newest).iter().for_each(|open| open.cut());
+                if on_change == OnChange::Cut {
+                    cut();
+                } else {
+                    self.root.spawn(async move {
+                        Deadline::after(at_most).await;
+                        cut();
+                    });
+                }
+            }
+            self.retired.push(Retired { route, protocol, connections, goes_on: !everybody });
         }
-        self.retired.push(Retired { route, connections });
+        if !kept.is_empty() {
+            kept.find(&self.shared.open, newest).iter().for_each(|open| open.keep());
+        }
     }
+
+    /// Gives the tasks of a scope some time to end.
+    pub(super) fn drain_scope(&self, scope: &Scope, at_most: Duration) {
+        let scope = scope.clone();
+        self.root.spawn(async move {
+            scope.drain(Deadline::after(at_most)).await;
+        });
+    }
+}
+
+/// A file for which everything is read and opened, and which is not in force yet.
+pub(super) struct Prepared {
+    plan: Plan,
+    table: Table,
+    named: NamedFiles,
+    opened: Opened,
+}
+
+impl Prepared {
+    /// Lets what UDP clients send wait until their sessions are there: see [`UdpListener::resume`](crate::proxy::udp::UdpListener::resume).
+    pub fn pause_datagrams(&self) {
+        self.opened.udp.values().for_each(|listener| listener.pause());
+    }
+}
+
+/// What the routes' file names, read and not in force yet.
+pub(super) struct NamedFiles {
+    pub lists: Vec<ReadList>,
+    pub credentials: Vec<ReadCredentials>,
+    pub tokens: Vec<ReadToken>,
 }
 
 /// Connections whose route an edit removes or changes.
 struct Replaced {
     route: Arc<Route>,
-    on_change: OnChange,
+    /// Which part of it: TCP or UDP.
+    protocol: Protocol,
+    /// The text that says what becomes of them.
+    text: Arc<Route>,
+    /// Whom the edit concerns.
+    concern: Concern,
     connections: Scope,
 }
 
 /// New sockets that are open but do not serve yet.
-struct Opened {
+pub(super) struct Opened {
     listeners: NewListeners,
     udp: NewUdpListeners,
     admin: Option<Arc<AdminSocket>>,

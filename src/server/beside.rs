@@ -1,9 +1,11 @@
 //! Steps that may take long, and what must not wait for them.
 
+use std::future::pending;
 use std::pin::pin;
 
 use tokio::sync::mpsc;
 use tokio::task::yield_now;
+use tokio::time::{Instant, sleep_until};
 
 use super::handle::Alive;
 use super::systemd::ServiceManager;
@@ -34,6 +36,14 @@ impl Watchers<'_> {
                 () = answer(self.manager, self.alive) => {}
             }
         }
+    }
+}
+
+/// Waits until then. `None`: for ever.
+pub(super) async fn until(then: Option<std::time::Instant>) {
+    match then {
+        Some(then) => sleep_until(Instant::from_std(then)).await,
+        None => pending().await,
     }
 }
 

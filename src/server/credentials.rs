@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::credentials_follower::{InForce, Live, follow};
 use super::named_file::NamedFile;
-use super::notices::{Logged, Notice, notices};
+use super::notices::{Logged, Notice, notices, paths};
 use super::parts::{Made, PartFault, PartFile, called, make, place};
 use crate::config::{Compiled, Report};
 use crate::files::{Followers, FsEventSource};
@@ -44,7 +44,7 @@ impl ReadCredentials {
 
 /// The credentials that the routes of a table need.
 fn needed(table: &Table) -> BTreeSet<Credentials> {
-    table.routes.values().flat_map(|route| route.policy.tls.credentials()).collect()
+    table.all_routes().flat_map(|route| route.policy.tls.credentials()).collect()
 }
 
 /// Reads the credentials that a file names. The report shows every one that is unusable. May block.
@@ -129,7 +129,7 @@ impl CredentialFiles {
     /// Puts credentials into force, and follows their files from now on.
     pub fn begin(&mut self, read: Vec<ReadCredentials>, store: &mut TlsStore, owner: &Scope) {
         for ReadCredentials { credentials, files, made, notices } in read {
-            self.logged.log(&files, &notices);
+            self.logged.log(paths(&files), &notices);
             let live = match (&credentials, made) {
                 (Credentials::Clients(tls), Made::Clients(acceptor)) => {
                     let live = Arc::new(LiveAcceptor::from_pointee(acceptor));
@@ -145,9 +145,9 @@ impl CredentialFiles {
                 _ => continue,
             };
             let (events, logged) = (self.events.clone(), self.logged.clone());
-            self.followers.begin(credentials.clone(), owner, |link| {
-                let in_force = InForce { credentials, files, live, notices };
-                follow(in_force, events, logged, link)
+            let in_force = InForce { credentials: credentials.clone(), files, live, notices };
+            self.followers.begin(credentials, owner, move |link| {
+                follow(in_force.clone(), events.clone(), logged.clone(), link)
             });
         }
     }

@@ -11,10 +11,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
 use super::named_file::NamedFile;
-use super::notices::{Logged, Notice, dated, next_change, notices, now};
+use super::notices::{Logged, Notice, dated, next_change, notices, now, paths};
 use super::parts::{Made, PartFault, PartFile, make, place};
 use crate::config::Report;
-use crate::files::{FollowedFile, Form, FsEventSource, How, Link, Pending, Reading, Refused, Seen};
+use crate::files::{FollowedFile, Form, FsEventSource, How, Link, Reading, Refused, Seen};
 use crate::model::{Credentials, Fault, Part};
 use crate::net::tls::SystemRoots;
 use crate::net::tls::dates::Dated;
@@ -27,6 +27,7 @@ const REPLACED_WITHIN: Duration = Duration::from_secs(1);
 const CLOCK: Duration = Duration::from_secs(3600);
 
 /// The cell that new connections load their TLS setup from.
+#[derive(Clone)]
 pub(super) enum Live {
     Clients(Arc<LiveAcceptor>),
     Upstream(Arc<LiveConnector>),
@@ -62,6 +63,7 @@ struct Follower {
 }
 
 /// Credentials that are in force, with the files that they were made from.
+#[derive(Clone)]
 pub(super) struct InForce {
     pub credentials: Credentials,
     pub files: Vec<PartFile>,
@@ -135,7 +137,7 @@ impl Follower {
         let logged = self.logged.clone();
         let looked = tokio::task::spawn_blocking(move || {
             let notices = notices(&files);
-            logged.log(&files, &notices);
+            logged.log(paths(&files), &notices);
             (notices, next_change(&files), files.iter().map(dated).collect())
         });
         // Best effort: if this task panics there are no notices.
@@ -152,7 +154,7 @@ impl Follower {
         self.files.iter().map(running).collect()
     }
 
-    /// Shows others what is in force and what is not.
+    /// Shows others what is in force and what is not. Before the log says so: who reads a line looks there next.
     fn show(&self) {
         let named = self.files.iter().enumerate().map(|(index, Followed { file, .. })| {
             let dated = |part: Part| match self.dated.get(index) {
@@ -182,15 +184,20 @@ impl Follower {
         if news.as_ref().is_some_and(|news| news.reading.text == reading.text) && reading.how != How::Asked {
             return;
         }
+        let mut healed = None;
         *news = match file.see(&mut reading).await {
             Seen::Known => return,
             Seen::Runs => {
-                log_healed(file.took(&reading, file.running().clone()), file.name());
+                healed = file.took(&reading, file.running().clone()).map(|_| file.name().to_owned());
                 None
             }
             Seen::Text(text) => Some(News { reading, text: Ok(text) }),
             Seen::Faulty(report) => Some(News { reading, text: Err(report) }),
         };
+        if let Some(name) = healed {
+            self.show();
+            info!(file = name, "certificate healed: what is in force is what the files say");
+        }
         match self.files.iter().any(|followed| followed.news.is_some()) {
             true => self.judge().await,
             false => self.complaint = None,
@@ -215,6 +222,7 @@ impl Follower {
                 drop(followed.file.took(&reading, text));
             }
         }
+        self.show();
         info!(file = self.name(), "certificate taken over");
         self.note(files).await;
     }
@@ -229,6 +237,7 @@ impl Follower {
                 is_new |= followed.file.refuse(reading, report.clone(), false) == Refused::New;
             }
         }
+        self.show();
         if is_new {
             warn!(
                 headline = report.headline(),
@@ -273,12 +282,6 @@ impl Follower {
 /// How long until then. Zero: it is past.
 fn until(moment: i64) -> Duration {
     Duration::from_secs(moment.saturating_sub(now()).try_into().unwrap_or_default())
-}
-
-fn log_healed(healed: Option<Pending>, name: &str) {
-    if healed.is_some() {
-        info!(file = name, "certificate healed: what is in force is what the files say");
-    }
 }
 
 /// The next reading of any of the files, with the index of the file. Dropping the future loses nothing.

@@ -6,20 +6,39 @@ use std::time::Duration;
 
 use super::running::Server;
 use crate::net::{Deadline, Inherited};
+use crate::proxy::listener::ListenSocket;
 use crate::tasks::Scope;
 
 impl Server {
-    /// Closes every listening socket. The kernel resets the clients in their queues, which can try elsewhere; where
-    /// systemd holds a socket as well, they wait for the next start. UDP listeners take no new sessions, and close with
-    /// their last one.
-    pub async fn close_listeners(&mut self) {
+    /// Closes every listening socket whose `drain_delay` is over after this time. The kernel resets the clients in their
+    /// queues, which can try elsewhere; where systemd holds a socket as well, they wait for the next start. UDP listeners take
+    /// no new sessions, and close with their last one. Returns after what time the next ones are due. `None`: there are none.
+    pub async fn close_listeners(&mut self, after: Duration) -> Option<Duration> {
         self.leaving.kill();
-        self.listeners.values().for_each(|socket| socket.stop());
-        for socket in std::mem::take(&mut self.listeners).into_values() {
+        let closed = self.listeners.extract_if(.., |_, socket| delay_of(socket) <= after);
+        let closed: Vec<Arc<ListenSocket>> = closed.map(|(_, socket)| socket).collect();
+        // Stop all of them first: their acceptors run on other threads.
+        closed.iter().for_each(|socket| socket.stop());
+        for socket in closed {
             socket.close().await;
         }
-        self.udp.drain();
-        self.inherited = Inherited::default();
+        self.udp.drain(after);
+        let next = self.listeners.values().map(|socket| delay_of(socket)).chain(self.udp.delays()).min();
+        if next.is_none() {
+            self.inherited = Inherited::default();
+        }
+        next
+    }
+
+    /// How long it takes at most until the last listening socket closes.
+    pub fn longest_delay(&self) -> Duration {
+        self.table.routes.values().map(|route| route.policy.timeouts.drain_delay).max().unwrap_or_default()
+    }
+
+    /// The longest `drain_timeout` of the routes, whether they have connections or not.
+    pub fn longest_drain_of_all(&self) -> Duration {
+        let routes = self.table.routes.values().map(|route| route.policy.timeouts.drain);
+        routes.max().unwrap_or_default().max(self.longest_drain())
     }
 
     /// How many connections are open, those of replaced and removed routes included.
@@ -69,4 +88,10 @@ impl Server {
         }
         open
     }
+}
+
+/// The `drain_delay` of a listener: the longest one of its routes.
+fn delay_of(socket: &ListenSocket) -> Duration {
+    let frontend = socket.listener().frontend();
+    frontend.routes().iter().map(|live| live.route.policy.timeouts.drain_delay).max().unwrap_or_default()
 }

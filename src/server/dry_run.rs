@@ -1,16 +1,20 @@
 //! Dry runs: what an edit would touch, and whether its sockets can be opened. Changes nothing.
 
-use super::access;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use super::beside::breathe;
 use super::bind_fault::bind_fault;
+use super::concern::Concerned;
 use super::descriptors::Shares;
 use super::handle::{DryRun, TriedListener, Tries};
 use super::leaving::Leaving;
 use super::open::{ByPort, leaving};
 use super::running::Server;
-use crate::config::{Compiled, Plan, Report, concerned};
+use crate::config::{Compiled, Plan, Report};
 use crate::model::{ListenAddr, Protocol};
 use crate::net::bind;
+use crate::proxy::record::OpenConnection;
 
 impl Server {
     /// What the file would change, as far as the server knows. Fails if a file that it names cannot be read.
@@ -19,30 +23,34 @@ impl Server {
         let (mut not_tried, mut connectors) = (Vec::new(), self.registry.tls.connectors.clone());
         match tries {
             Tries::Everything => {
-                let files = (self.lists.prepare(compiled).await, self.credentials.prepare(compiled).await);
-                let files = Report::both(files.0, files.1);
-                let (_, (_, credentials)) = Report::both(access::check(compiled), files)?;
-                connectors.extend(credentials.into_iter().filter_map(|read| read.connector()));
+                let read = self.read_named(compiled).await?;
+                connectors.extend(read.credentials.into_iter().filter_map(|read| read.connector()));
             }
             Tries::NoFiles => {
-                let files = [self.lists.missing(&compiled.table), self.credentials.missing(&compiled.table)];
+                let table = &compiled.table;
+                let files =
+                    [self.lists.missing(table), self.credentials.missing(table), self.tokens.missing(table)];
                 not_tried.extend(files.iter().flatten().map(|path| path.display().to_string()));
                 not_tried.sort();
                 not_tried.dedup();
             }
         }
         self.wait_for_leaving(&plan).await;
-        let removed = plan.routes.removed.iter().map(|(name, old)| (name, concerned(old, None)));
-        let changed = plan.routes.changed.iter().map(|(name, (old, new))| (name, concerned(old, Some(new))));
-        let open =
-            removed.chain(changed).map(|(name, parts)| (name.clone(), self.open_of(name, &parts))).collect();
+        let mut concerned: BTreeMap<String, Vec<Arc<OpenConnection>>> = BTreeMap::new();
+        for open in Concerned::of(&plan).find(&self.shared.open, u64::MAX) {
+            let route = open.known().owner.route.name.clone();
+            concerned.entry(route).or_default().push(open);
+        }
         Ok(DryRun {
             generation: self.generation,
             disabled: self.table.disabled.clone(),
+            process: self.table.process.clone(),
             log: self.table.log.clone(),
             limits: self.table.limits,
+            fleet: self.table.fleet.clone(),
+            edits: self.table.edits,
             admin: self.table.admin.clone(),
-            open,
+            concerned,
             listeners: self.try_listeners(&plan, tries, &mut not_tried).await,
             plan,
             not_tried,
@@ -76,9 +84,11 @@ impl Server {
                     not_tried.push(addr.to_string());
                     continue;
                 }
-                let passed = self.inherited.listen(addr, None).map(|passed| passed.map(drop));
-                let had =
-                    passed.unwrap_or_else(|| bind(addr, beside.cover(addr), binding.access()).map(drop));
+                // An inherited socket is there. Nobody touches it: it may serve.
+                let had = match self.inherited.has(addr, false) {
+                    true => Ok(()),
+                    false => bind(addr, beside.cover(addr), binding.access()).map(drop),
+                };
                 let in_the_way = self.inherited.in_the_way(addr);
                 let fault = had.err().map(|error| bind_fault(addr, &error, Protocol::Tcp, in_the_way));
                 add(Protocol::Tcp, addr, fault);

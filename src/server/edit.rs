@@ -1,56 +1,236 @@
-//! Takes in edits of the routes' file ([`Edits::take_in`]). `files` notices them, `apply` carries them out.
+//! Takes in edits of the routes' file ([`Edits::take_in`]), and of those that it includes. `files` notices them, `apply` carries
+//! them out.
 
-use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::apply::Prepared;
+use super::beside;
+use super::handed_state::Reloads;
 use super::history::{FileView, History, Judged, Reloaded};
+use super::include_edit::{Taken, put_in_force};
+use super::include_set::{self, join_fitting, joined};
+use super::included_file::Told;
+use super::includes::{Includes, Started};
+use super::named_file::NamedFile;
+use super::probation::{EditProbation, Former};
 use super::running::Server;
-use crate::config::{self, Compiled, Plan, Report};
+use super::summary::summary;
+use crate::config::{Compiled, Plan, Report, RouteFile, RouteFiles};
 use crate::files::{FollowedFile, FsEventSource, How, Pending, Reading, Refused, Seen, look, read_and_look};
 use crate::model::Fault;
 
-/// The routes' file of a running proxy, and the history of its edits.
+/// The routes' file of a running proxy with those that it includes, and the history of their edits.
 #[derive(Debug)]
 pub(super) struct Edits {
-    file: FollowedFile<History>,
+    pub(super) file: FollowedFile<History>,
+    pub(super) includes: Includes,
+    pub(super) probation: EditProbation,
+    /// Notified when a list of networks was edited.
+    list_edited: Arc<Notify>,
+    /// What the start has read of them, until they are followed.
+    started: Started,
+    /// Whether somebody has asked for a reading of the main file that has not begun yet.
+    asked: bool,
+    /// Those who wait for readings that begin after their request.
+    waiting: Vec<oneshot::Sender<Reloaded>>,
+}
+
+/// What there is to take in.
+#[derive(Debug)]
+pub(super) enum News {
+    /// A text of the main file.
+    Main(Reading),
+    /// What those say who follow the included files.
+    Included(Vec<Told>),
+    /// It is time to look at what is on probation.
+    Look,
+    /// A list of networks was edited.
+    List,
 }
 
 impl Edits {
-    /// Reads and compiles the file at the start. Nothing runs yet.
-    pub async fn open(path: &Path, events: &FsEventSource) -> Result<(Edits, Compiled), Report> {
+    /// Reads and compiles the file at the start, with those that it includes. Nothing runs yet. An included file with a
+    /// fault stays out: who follows it reports it. `from_store`: whether the texts of the file come from a store.
+    pub async fn open(
+        path: &Path,
+        from_store: bool,
+        events: &FsEventSource,
+    ) -> Result<(Edits, Compiled), Report> {
         let (name, state) = (path.display().to_string(), look(path));
         let (text, _) = read_and_look(path.to_owned()).await;
         let text = text.map_err(|fault| Report::about_file(&name, fault))?;
-        let compiled = config::compile(&name, &text)?;
-        Ok((Edits { file: FollowedFile::new(path, text, state, events, History::new()) }, compiled))
+        let main = RouteFile::main(&name, &text)?;
+        let gone = Fault::new("reading it failed inside Portway", "please report it, with the file");
+        // A thousand files, and a disk that may be slow.
+        let set = tokio::task::spawn_blocking(move || include_set::read(main)).await;
+        let set = set.unwrap_or_else(|_| Err(Report::about_file(&name, gone)))?;
+        let (started, compiled) = Started::of(set);
+        let file = FollowedFile::new(path, text, state, events, History::new());
+        let includes = Includes::new(events);
+        let probation = EditProbation::new(from_store);
+        Ok((
+            Edits {
+                file,
+                includes,
+                probation,
+                list_edited: Arc::default(),
+                started,
+                asked: false,
+                waiting: Vec::new(),
+            },
+            compiled,
+        ))
     }
 
-    /// Watches the file from now on.
-    pub fn begin(&mut self) {
+    /// Prepares the table of the start. Included files whose addresses cannot be opened stay out.
+    pub async fn prepare(
+        &self,
+        mut compiled: Compiled,
+        server: &Server,
+    ) -> Result<(Compiled, Prepared), Report> {
+        loop {
+            let report = match server.prepare_file(&compiled).await {
+                Ok(prepared) => return Ok((compiled, prepared)),
+                Err(report) => report,
+            };
+            let mut files = compiled.into_files();
+            let before = files.included().len();
+            files.remove_all(|file| report.about(file.name()).is_some());
+            if report.about(files.main().name()).is_some() || files.included().len() == before {
+                return Err(report);
+            }
+            (compiled, _) = join_fitting(files, 0)?;
+        }
+    }
+
+    /// Follows the files from now on: the table of the start is in force.
+    pub fn begin(&mut self, compiled: Compiled, server: &Server) {
         self.file.begin();
+        self.list_edited = server.lists.edited();
+        self.probation.set(server.table().edits, now(), server);
+        let files = compiled.into_files();
+        if !files.main().include().is_empty() {
+            self.started.keep(&files);
+            self.includes.begin(files, std::mem::take(&mut self.started), &server.root);
+        }
     }
 
-    /// Resolves with the next text to judge. Dropping the future loses nothing.
-    pub async fn next(&mut self) -> Reading {
-        self.file.next().await
+    /// Resolves with what there is to take in. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> News {
+        tokio::select! {
+            reading = self.file.next() => News::Main(reading),
+            told = self.includes.next() => News::Included(told),
+            () = self.list_edited.notified() => News::List,
+            () = beside::until(self.probation.next()) => News::Look,
+        }
     }
 
-    /// Makes [`Edits::next`] read the file now, even if it looks unchanged.
-    pub fn ask(&mut self) {
+    /// Takes the files as they are from now on, until those have their answer who ask: no edit is rolled back.
+    pub fn keep(&mut self) {
+        self.probation.keeps = true;
+        self.probation.pass();
+    }
+
+    /// Makes [`Edits::next`] read the files now, even if they look unchanged. `reply`: whoever waits for the outcome.
+    pub fn ask(&mut self, reply: Option<oneshot::Sender<Reloaded>>) {
         self.file.ask();
-    }
-
-    /// Notes that something was removed from what runs although the file still has it.
-    pub fn diverge(&mut self) {
-        self.file.diverge();
+        self.includes.ask();
+        self.asked = true;
+        self.waiting.extend(reply);
     }
 
     /// Whether there is something to do, or somebody waits for the outcome.
-    pub fn is_news(&self, reading: &Reading) -> bool {
-        self.file.is_news(reading)
+    pub fn is_news(&self, news: &News) -> bool {
+        match news {
+            News::Main(reading) => self.file.is_news(reading),
+            News::Included(told) => told.iter().any(|told| matches!(told, Told::Text(..) | Told::Gone(..))),
+            News::Look | News::List => false,
+        }
+    }
+
+    /// Takes news in. Returns whether what runs has changed.
+    pub async fn take_in(&mut self, news: News, server: &mut Server) -> bool {
+        let changed = self.take(news, server).await;
+        if changed {
+            self.probation.set(server.table().edits, now(), server);
+        }
+        changed
+    }
+
+    async fn take(&mut self, news: News, server: &mut Server) -> bool {
+        match news {
+            News::Look => self.look(server).await,
+            News::List => {
+                self.probation.lists_edited(self.former(), now(), server);
+                false
+            }
+            News::Main(reading) => {
+                if reading.how == How::Asked {
+                    self.asked = false;
+                }
+                self.take_in_main(reading, server).await
+            }
+            News::Included(told) => {
+                let (former, keeps) = (self.former(), self.probation.keeps);
+                let Taken { edited, refused } = self.includes.take_in(told, keeps, server).await;
+                self.file.target.count(0, refused);
+                let Some(edited) = edited else { return false };
+                self.probation.edited(&edited.plan, former, now(), server);
+                self.file.target.count(edited.files(), 0);
+                let changed = !edited.plan.is_empty();
+                self.includes.took(edited, server);
+                if changed {
+                    // An included file may have been in its way.
+                    self.file.again();
+                }
+                changed
+            }
+        }
+    }
+
+    /// How many edits there were.
+    pub fn reloads(&self) -> Reloads {
+        let History { succeeded, refused, .. } = self.file.target;
+        Reloads { succeeded, refused }
+    }
+
+    /// Goes on counting from those of another process.
+    pub fn go_on_from(&mut self, Reloads { succeeded, refused }: Reloads) {
+        self.file.target.count(succeeded, refused);
+    }
+
+    /// The included files as they run. `None`: the file includes none.
+    pub fn files(&self) -> Option<Arc<RouteFiles>> {
+        self.includes.running.clone()
+    }
+
+    /// The included files that are not what runs.
+    pub fn pending(&self) -> Vec<NamedFile> {
+        self.includes.pending()
+    }
+
+    /// Answers those who wait, once all that was asked for is read.
+    pub fn answer(&mut self, generation: u64) {
+        if self.waiting.is_empty() || self.asked || !self.includes.have_answered() {
+            return;
+        }
+        let reloaded = self.reloaded(generation);
+        for waiting in self.waiting.drain(..) {
+            // Whoever has given up needs no answer.
+            drop(waiting.send(reloaded.clone()));
+        }
+        self.probation.keeps = false;
+    }
+
+    /// What runs now.
+    fn former(&self) -> Former {
+        let lists = self.probation.lists.clone();
+        Former { main: self.file.running().clone(), files: self.includes.running.clone(), lists }
     }
 
     /// The state of the file, for a view of what runs.
@@ -64,17 +244,23 @@ impl Edits {
     }
 
     /// The answer to a request to reload.
-    pub fn reloaded(&self, generation: u64) -> Reloaded {
-        match (&self.file.target.last, self.file.pending()) {
-            (Judged::Refused, Some(pending)) => Reloaded::Refused(generation, pending.report.clone()),
-            (Judged::Reloaded(changed), _) => Reloaded::Taken(generation, Some(changed.clone())),
-            _ => Reloaded::Taken(generation, None),
+    fn reloaded(&self, generation: u64) -> Reloaded {
+        let main = match &self.file.target.last {
+            Judged::Reloaded(changed) => Some(changed),
+            _ => None,
+        };
+        let changed: Vec<&str> = main.into_iter().chain(&self.includes.changes).map(String::as_str).collect();
+        let changed = (!changed.is_empty()).then(|| changed.join("; "));
+        let main = self.file.pending().map(|pending| pending.report.clone());
+        match main.into_iter().chain(self.includes.faults()).reduce(Report::and) {
+            Some(report) => Reloaded::Refused(generation, report, changed),
+            None => Reloaded::Taken(generation, changed),
         }
     }
 
-    /// Takes in one reading: changed? → whole? → compile → plan, prepare, commit → generation + 1.
+    /// Takes in one reading: changed? → whole? → compile → join, plan, prepare, commit → generation + 1.
     /// A failure at any step leaves what runs as it was. Returns whether what runs has changed.
-    pub async fn take_in(&mut self, mut reading: Reading, server: &mut Server) -> bool {
+    async fn take_in_main(&mut self, mut reading: Reading, server: &mut Server) -> bool {
         let text = match self.file.see(&mut reading).await {
             Seen::Known => return false,
             Seen::Runs => {
@@ -87,21 +273,36 @@ impl Edits {
             }
             Seen::Text(text) => text,
         };
-        let compiled = match compile(self.file.name(), &text).await {
-            Ok(compiled) => compiled,
+        if let Some((_, report)) = self.probation.undone.clone().filter(|(undone, _)| *undone == text)
+            && !self.probation.keeps
+        {
+            // It is known, and was told.
+            let _ = self.file.refuse(&reading, report, false);
+            return false;
+        }
+        let former = self.former();
+        let main = match compile(self.file.name(), &text).await {
+            Ok(main) => main,
             Err(report) => {
                 self.refuse(&reading, report, false);
                 return false;
             }
         };
-        match server.apply(&compiled).await {
-            Ok(plan) => {
+        let (files, newest) = self.includes.with_main(main);
+        match put_in_force(files, newest, server).await {
+            Ok((plan, files)) => {
+                // Before anybody hears of it: who comes then is a client of the new text.
+                self.probation.edited(&plan, former, now(), server);
                 self.took(&reading, text, &plan, server);
+                self.includes.main_taken(files, &server.root);
+                if !plan.is_empty() {
+                    self.includes.again();
+                }
                 !plan.is_empty()
             }
-            // The cause may be a socket that another program gives back: it is tried again.
-            Err(report) => {
-                self.refuse(&reading, report, true);
+            // The cause may be a socket that another program gives back, or another file: it is tried again.
+            Err(misfits) => {
+                self.refuse(&reading, joined(misfits), true);
                 false
             }
         }
@@ -110,6 +311,7 @@ impl Edits {
     /// Records and logs an edit that was applied.
     fn took(&mut self, reading: &Reading, text: Arc<[u8]>, plan: &Plan, server: &Server) {
         let healed = self.file.took(reading, text);
+        self.probation.undone = None;
         let generation = server.generation();
         if plan.is_empty() {
             info!(generation, "nothing changed: the file says the same as before");
@@ -126,6 +328,7 @@ impl Edits {
     /// Records that the file has the running text again.
     fn runs(&mut self, reading: &Reading, server: &Server) {
         let healed = self.file.took(reading, self.file.running().clone());
+        self.probation.undone = None;
         if reading.how == How::Asked {
             info!(generation = server.generation(), "nothing changed: the file is what runs");
         }
@@ -146,6 +349,10 @@ impl Edits {
     }
 }
 
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
+}
+
 fn log_healed(healed: Option<Pending>, generation: u64) {
     if let Some(pending) = healed {
         info!(generation, fault = pending.headline, "fault healed: what runs is what the file says");
@@ -154,44 +361,9 @@ fn log_healed(healed: Option<Pending>, generation: u64) {
 
 /// Compiles on a blocking thread: a large file takes time, and a text that makes the compiler panic must not end what
 /// runs.
-async fn compile(name: &str, text: &Arc<[u8]>) -> Result<Compiled, Report> {
+pub(super) async fn compile(name: &str, text: &Arc<[u8]>) -> Result<RouteFile, Report> {
     let (own_name, text) = (name.to_owned(), text.clone());
     let fault = || Fault::new("Portway failed to read this file", "please report it, with the file");
-    let compiled = tokio::task::spawn_blocking(move || config::compile(&own_name, &text)).await;
+    let compiled = tokio::task::spawn_blocking(move || RouteFile::main(&own_name, &text)).await;
     compiled.unwrap_or_else(|_| Err(Report::about_file(name, fault())))
-}
-
-/// What an edit does, in one line: `added app; removed db; changed web`.
-fn summary(plan: &Plan) -> String {
-    let mut line = String::new();
-    let mut part = |what: &str, names: Vec<&String>| {
-        const SHOWN: usize = 10;
-        if names.is_empty() {
-            return;
-        }
-        let shown = names.iter().take(SHOWN).map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
-        let gap = if line.is_empty() { "" } else { "; " };
-        let _ = write!(line, "{gap}{what} {shown}");
-        if names.len() > SHOWN {
-            let _ = write!(line, " and {} more", names.len() - SHOWN);
-        }
-    };
-    part("added", plan.routes.added.keys().collect());
-    part("removed", plan.routes.removed.keys().collect());
-    part("changed", plan.routes.changed.keys().collect());
-    if plan.disabled.is_some() {
-        part("changed", vec![&"what has enabled = false".to_owned()]);
-    }
-    let sockets: Vec<String> = plan.access().map(|(addr, ..)| addr.to_string()).collect();
-    part("changed", sockets.iter().collect());
-    if plan.log.is_some() {
-        part("changed", vec![&"[log]".to_owned()]);
-    }
-    if plan.limits.is_some() {
-        part("changed", vec![&"[limits]".to_owned()]);
-    }
-    if plan.admin.is_some() {
-        part("changed", vec![&"[admin]".to_owned()]);
-    }
-    line
 }

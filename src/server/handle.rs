@@ -1,23 +1,30 @@
 //! How other tasks inspect and change what runs: they send a request, and the one task that owns what runs answers it
 //! between two edits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::admin_socket::AdminListener;
+use super::by_hand::{NotDone, Obeyed, Order};
 use super::descriptors::Shares;
 use super::history::{FileView, Reloaded};
+use super::memory::MemoryUse;
 use super::named_file::NamedFile;
-use crate::config::{Compiled, Plan, Report};
-use crate::model::{AdminSettings, Fault, ListenAddr, LogSettings, ProcessLimits, Protocol, Route};
-use crate::proxy::record::Shared;
+use super::pull::SourceView;
+use super::upgrade_order::{NotUpgraded, UpgradeOrder, Upgraded};
+use crate::config::{Compiled, Plan, Report, RouteFiles};
+use crate::model::{
+    AdminSettings, EditsSettings, Fault, FleetSettings, ListenAddr, LogSettings, ProcessLimits,
+    ProcessSettings, Protocol, Route,
+};
+use crate::proxy::record::{OpenConnection, Shared};
 use crate::proxy::route::{LiveRoute, RouteState};
 use crate::proxy::udp::UdpListener;
 use crate::proxy::upstream::Connectors;
-use crate::state::Totals;
+use crate::state::{ByHand, Totals};
 use crate::tasks::Scope;
 
 /// How many requests the channel holds. Beyond that, senders wait.
@@ -40,10 +47,13 @@ pub struct Handle {
 #[derive(Debug)]
 pub(super) enum Request {
     View(oneshot::Sender<View>),
-    Reload(oneshot::Sender<Reloaded>),
-    /// Drains one route, or, for `None`, all of them: then the process ends.
-    Drain(Option<String>, oneshot::Sender<Option<Draining>>),
+    /// Whether to take the files as they are, without probation.
+    Reload(bool, oneshot::Sender<Reloaded>),
+    /// Drains all routes: then the process ends.
+    Drain(oneshot::Sender<Draining>),
+    ByHand(Box<Order>, oneshot::Sender<Result<Obeyed, NotDone>>),
     DryRun(Box<Compiled>, Tries, oneshot::Sender<Result<DryRun, Report>>),
+    Upgrade(UpgradeOrder, oneshot::Sender<Result<Upgraded, NotUpgraded>>),
 }
 
 /// Asks whether the process is stopping. Answered also while an edit is carried out.
@@ -62,8 +72,38 @@ pub enum Tries {
 /// The server's ends of a [`Handle`].
 #[derive(Debug)]
 pub(super) struct Inbox {
-    pub requests: mpsc::Receiver<Request>,
+    pub requests: Requests,
     pub alive: mpsc::Receiver<Alive>,
+}
+
+/// The requests that wait.
+#[derive(Debug)]
+pub(super) struct Requests {
+    asked: mpsc::Receiver<Request>,
+    /// Those that were put off, which come first.
+    later: VecDeque<Request>,
+}
+
+impl Requests {
+    /// The next request. Dropping the future loses none.
+    pub async fn next(&mut self) -> Option<Request> {
+        match self.later.pop_front() {
+            Some(request) => Some(request),
+            None => self.asked.recv().await,
+        }
+    }
+
+    /// The next one that was not put off yet. Waits while as many are as the channel holds.
+    pub async fn newest(&mut self) -> Option<Request> {
+        if self.later.len() < QUEUE { self.asked.recv().await } else { std::future::pending().await }
+    }
+
+    /// Keeps a request for later. Where as many as the channel holds wait already, it is forgotten.
+    pub fn put_off(&mut self, request: Request) {
+        if self.later.len() < QUEUE {
+            self.later.push_back(request);
+        }
+    }
 }
 
 /// A drain that has begun.
@@ -88,7 +128,10 @@ impl Handle {
     ) -> (Handle, Inbox) {
         let (requests, asked) = mpsc::channel(QUEUE);
         let (alive, probes) = mpsc::channel(QUEUE);
-        (Handle { requests, alive, shared, admin, scope }, Inbox { requests: asked, alive: probes })
+        (
+            Handle { requests, alive, shared, admin, scope },
+            Inbox { requests: Requests { asked, later: VecDeque::new() }, alive: probes },
+        )
     }
 
     /// A view of what runs.
@@ -103,15 +146,25 @@ impl Handle {
         answer.await.map_err(|_| Stopping)
     }
 
-    /// Reads the file again, even if it looks unchanged. Resolves once the text is applied or refused.
-    pub async fn reload(&self) -> Result<Reloaded, Stopping> {
-        self.ask(Request::Reload).await
+    /// Reads the file again, even if it looks unchanged. `keep`: takes it as it is, also after it was rolled back. Resolves once
+    /// the text is applied or refused.
+    pub async fn reload(&self, keep: bool) -> Result<Reloaded, Stopping> {
+        self.ask(|reply| Request::Reload(keep, reply)).await
     }
 
-    /// Begins to drain a route, or, without a name, the process, which then ends. Returns `None` if there is no such
-    /// route.
-    pub async fn drain(&self, route: Option<String>) -> Result<Option<Draining>, Stopping> {
-        self.ask(|reply| Request::Drain(route, reply)).await
+    /// Begins to drain the process, which then ends.
+    pub async fn drain(&self) -> Result<Draining, Stopping> {
+        self.ask(Request::Drain).await
+    }
+
+    /// Steers a route or an upstream by hand.
+    pub async fn by_hand(&self, order: Order) -> Result<Result<Obeyed, NotDone>, Stopping> {
+        self.ask(|reply| Request::ByHand(Box::new(order), reply)).await
+    }
+
+    /// Lets another process take over, and this one end.
+    pub async fn upgrade(&self, order: UpgradeOrder) -> Result<Result<Upgraded, NotUpgraded>, Stopping> {
+        self.ask(|reply| Request::Upgrade(order, reply)).await
     }
 
     /// What a file would change.
@@ -143,22 +196,34 @@ pub struct View {
     pub since: SystemTime,
     /// The file, and what became of its edits. `None`: the table was given at the start.
     pub file: Option<FileView>,
+    /// The store that the file comes from. `None`: it comes from none.
+    pub source: Option<SourceView>,
     /// Every route in force, by name.
     pub routes: Vec<RouteView>,
     /// Removed routes that still have open connections.
     pub removed: Vec<RouteView>,
     /// Routes of the file with `enabled = false`.
     pub disabled: Vec<Arc<Route>>,
+    /// Routes of the file that were taken out by hand.
+    pub held: Vec<RouteView>,
+    /// All that was done by hand.
+    pub by_hand: ByHand,
     /// The state of the stand-in route for clients that no route serves. `None`: no listener needs it.
     pub nobody: Option<Arc<RouteState>>,
     /// Totals of every route that ever ran and is not listed above.
     pub past: Totals,
     /// How many sockets it listens on, TCP and UDP.
     pub listeners: usize,
-    /// The files that the routes' file names.
+    /// The files that the routes' file names; of those that it includes, the ones that are not what runs.
     pub files: Vec<NamedFile>,
+    /// The file with those that it includes, as they run. `None`: it includes none.
+    pub included: Option<Arc<RouteFiles>>,
+    /// Among how many nodes the checks of upstreams are shared, this one counted.
+    pub nodes: u32,
     /// The descriptor limit of the process.
     pub descriptors: usize,
+    /// The memory of the process.
+    pub memory: MemoryUse,
     /// Log lines that could not be written.
     pub log_lines_lost: u64,
 }
@@ -189,14 +254,20 @@ pub struct DryRun {
     pub connectors: Connectors,
     /// The routes of the file that runs with `enabled = false`.
     pub disabled: Vec<Arc<Route>>,
+    /// The `[process]` that runs.
+    pub process: ProcessSettings,
     /// The `[log]` that runs.
     pub log: LogSettings,
     /// The `[limits]` that runs.
     pub limits: ProcessLimits,
+    /// The `[fleet]` that runs.
+    pub fleet: FleetSettings,
+    /// The `[edits]` that runs.
+    pub edits: EditsSettings,
     /// The `[admin]` that runs. `None`: there is none.
     pub admin: Option<AdminSettings>,
-    /// Open connections of each route that would be removed or changed.
-    pub open: BTreeMap<String, usize>,
+    /// The open connections that it concerns, by route.
+    pub concerned: BTreeMap<String, Vec<Arc<OpenConnection>>>,
     /// Each address that would be opened, and whether that works.
     pub listeners: Vec<TriedListener>,
     /// Files and Unix sockets that it names, and that were left alone ([`Tries::NoFiles`]).

@@ -16,6 +16,8 @@ pub struct History {
     pub succeeded: u64,
     /// Edits that were refused since the start.
     pub refused: u64,
+    /// Edits that were carried out and rolled back since the start.
+    pub rolled_back: u64,
 }
 
 /// The outcome of judging a text.
@@ -29,18 +31,27 @@ pub enum Judged {
     Unchanged,
     /// It was refused.
     Refused,
+    /// It was applied, and undone.
+    RolledBack,
 }
 
 impl History {
     /// The history of a file that was just read at the start.
     pub(super) fn new() -> Self {
-        History { at: SystemTime::now(), last: Judged::Started, succeeded: 0, refused: 0 }
+        History { at: SystemTime::now(), last: Judged::Started, succeeded: 0, refused: 0, rolled_back: 0 }
+    }
+
+    /// Counts edits of included files.
+    pub(super) fn count(&mut self, succeeded: u64, refused: u64) {
+        self.succeeded += succeeded;
+        self.refused += refused;
     }
 
     pub(super) fn note(&mut self, judged: Judged) {
         match judged {
             Judged::Reloaded(_) => self.succeeded += 1,
             Judged::Refused => self.refused += 1,
+            Judged::RolledBack => self.rolled_back += 1,
             Judged::Started | Judged::Unchanged => {}
         }
         (self.at, self.last) = (SystemTime::now(), judged);
@@ -65,8 +76,8 @@ pub struct FileView {
 pub enum Reloaded {
     /// The file runs; what has changed, in one line. `None`: it is what ran before.
     Taken(u64, Option<String>),
-    /// The file was refused, with this report.
-    Refused(u64, Report),
+    /// A file was refused, with this report; what other files have changed, in one line.
+    Refused(u64, Report, Option<String>),
     /// There is no file.
     NoFile(u64),
 }

@@ -1,17 +1,15 @@
 //! Lists of networks in files: read with the edit that names them, and followed as long as a route needs them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tracing::{info, warn};
+use tokio::sync::Notify;
 
+use super::followed_list::{InForce, ListLink, follow};
 use super::named_file::NamedFile;
 use crate::config::{Compiled, Report, network_list};
-use crate::files::{
-    self, FileState, FollowedFile, Followers, Form, FsEventSource, How, Link, Pending, Reading, Refused,
-    Seen, look,
-};
+use crate::files::{self, FileState, FollowedFile, Followers, Form, FsEventSource, look};
 use crate::model::{Fault, NetworkSet, Table};
 use crate::proxy::route::{Lists, LiveList};
 use crate::tasks::Scope;
@@ -35,7 +33,7 @@ enum Wrong {
 
 /// The files that the routes of a table need, as written.
 fn needed(table: &Table) -> BTreeSet<PathBuf> {
-    table.routes.values().flat_map(|route| route.policy.access.files().cloned()).collect()
+    table.all_routes().flat_map(|route| route.policy.access.files().cloned()).collect()
 }
 
 /// Reads the lists that a file names. The report shows the faults of unusable ones. May block.
@@ -94,13 +92,16 @@ fn read_one(written: PathBuf, folder: &Path, left: &mut u64) -> Result<ReadList,
 #[derive(Debug)]
 pub(super) struct ListFiles {
     followers: Followers<PathBuf, Option<NamedFile>>,
+    links: BTreeMap<PathBuf, Arc<ListLink>>,
+    edited: Arc<Notify>,
     events: FsEventSource,
 }
 
 impl ListFiles {
     /// Starts without lists.
     pub fn new(events: FsEventSource) -> Self {
-        ListFiles { followers: Followers::new("the lists"), events }
+        let (links, edited) = (BTreeMap::new(), Arc::default());
+        ListFiles { followers: Followers::new("the lists"), links, edited, events }
     }
 
     /// Reads the lists that the file names and that are not in force yet. Changes nothing.
@@ -117,11 +118,16 @@ impl ListFiles {
     pub fn begin(&mut self, read: Vec<ReadList>, lists: &mut Lists, owner: &Scope) {
         for ReadList { written, path, text, state, set } in read {
             let list = Arc::new(LiveList::from_pointee(set));
-            let file = FollowedFile::new(&path, text.clone(), state, &self.events, list.clone());
-            let mut file = file.of_form(Form::Lines);
-            file.begin();
-            lists.insert(written.clone(), list);
-            self.followers.begin(written, owner, |link| follow(file, link));
+            lists.insert(written.clone(), list.clone());
+            let of = Arc::new(ListLink::new(text.clone(), list, self.edited.clone()));
+            self.links.insert(written.clone(), of.clone());
+            let events = self.events.clone();
+            self.followers.begin(written, owner, move |link| {
+                let file = FollowedFile::new(&path, text.clone(), state, &events, of.clone());
+                let mut file = file.of_form(Form::Lines);
+                file.begin();
+                follow(file, link)
+            });
         }
     }
 
@@ -132,6 +138,7 @@ impl ListFiles {
         }
         let needed = needed(table);
         lists.retain(|path, _| needed.contains(path));
+        self.links.retain(|path, _| needed.contains(path));
         self.followers.keep(&needed);
     }
 
@@ -140,62 +147,28 @@ impl ListFiles {
         self.followers.ask();
     }
 
+    /// Notified when the edit of a list was taken over.
+    pub fn edited(&self) -> Arc<Notify> {
+        self.edited.clone()
+    }
+
+    /// What is in force of each, as written.
+    pub fn in_force(&self) -> BTreeMap<PathBuf, InForce> {
+        self.links.iter().map(|(path, link)| (path.clone(), link.in_force())).collect()
+    }
+
+    /// Puts into force again what was before, for this reason.
+    pub fn undo(&self, path: &Path, former: InForce, why: Fault) {
+        self.links.get(path).into_iter().for_each(|link| link.undo(former.clone(), why.clone()));
+    }
+
+    /// Takes the files as they are when they are asked for next, also those that were rolled back.
+    pub fn keep(&self) {
+        self.links.values().for_each(|link| link.keep());
+    }
+
     /// The files, as the tasks that follow them see them.
     pub fn shown(&self) -> impl Iterator<Item = NamedFile> {
         self.followers.shown().flatten()
-    }
-}
-
-async fn follow(mut file: FollowedFile<Arc<LiveList>>, link: Arc<Link<Option<NamedFile>>>) {
-    loop {
-        let (name, pending) = (file.name().to_owned(), file.pending().cloned());
-        link.show(Some(NamedFile { name, pending, ..NamedFile::default() }));
-        tokio::select! {
-            reading = file.next() => take_in(&mut file, reading).await,
-            () = link.asked() => file.ask(),
-        }
-    }
-}
-
-/// Takes in a reading of a list's file.
-async fn take_in(file: &mut FollowedFile<Arc<LiveList>>, mut reading: Reading) {
-    let text = match file.see(&mut reading).await {
-        Seen::Known => return,
-        Seen::Runs => return log_healed(file.took(&reading, file.running().clone()), file.name()),
-        Seen::Faulty(report) => return refuse(file, &reading, report),
-        Seen::Text(text) => text,
-    };
-    let emptied = text.is_empty() && !file.running().is_empty() && reading.how != How::Asked;
-    let list = if emptied {
-        let cure = "if nobody is meant, write a line with a comment: # nobody";
-        Err(Report::about_file(file.name(), Fault::new("the list is empty", cure)))
-    } else {
-        network_list(file.name(), &text)
-    };
-    match list {
-        Err(report) => refuse(file, &reading, report),
-        Ok(set) => {
-            let ranges = set.len();
-            file.target.store(Arc::new(set));
-            // This clears the pending fault; the line below reports it.
-            drop(file.took(&reading, text));
-            info!(file = file.name(), ranges, "list taken over");
-        }
-    }
-}
-
-fn refuse(file: &mut FollowedFile<Arc<LiveList>>, reading: &Reading, report: Report) {
-    if file.refuse(reading, report.clone(), false) == Refused::New {
-        warn!(
-            headline = report.headline(),
-            report = %report,
-            "list refused: the one before stays in force, until the file is mended"
-        );
-    }
-}
-
-fn log_healed(healed: Option<Pending>, name: &str) {
-    if healed.is_some() {
-        info!(file = name, "list healed: what is in force is what the file says");
     }
 }

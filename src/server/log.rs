@@ -292,6 +292,7 @@ mod tests {
             listener: Arc::new(ListenAddr::Any(80)),
             client: Peer::Unix(None),
             upstream: None,
+            local: None,
             outcome: Outcome::ConnectFailed,
             detail: None,
             bytes: crate::state::Bytes::default(),

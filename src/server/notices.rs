@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -27,6 +27,8 @@ pub struct Notice {
 enum About {
     /// Everybody can read the key; and how its mode is changed.
     OpenKey(&'static str),
+    /// Others can read a token.
+    OpenToken(&'static str),
     /// A certificate that is not valid yet.
     Early,
     /// A certificate that ends soon: its number in the file, from 1, and its last second.
@@ -57,6 +59,7 @@ impl Notice {
         let now = now();
         match &self.about {
             About::OpenKey(cure) => ("the private key is readable by all".to_owned(), cure),
+            About::OpenToken(cure) => ("others than Portway can read the token".to_owned(), cure),
             About::Early => {
                 ("the certificate is not valid yet".to_owned(), "is the clock of this host right?")
             }
@@ -190,7 +193,18 @@ fn open_to_all(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o004 != 0)
 }
 
-/// How the mode of a key is changed, by where the key comes from.
+/// Warnings about the file of a token. May block.
+pub(super) fn of_token(path: &Path) -> Vec<Notice> {
+    let open = std::fs::metadata(path).is_ok_and(|file| {
+        // A service that may not own the file reads it as a member of its group.
+        let own = file.uid() == rustix::process::geteuid().as_raw();
+        file.mode() & if own { 0o044 } else { 0o004 } != 0
+    });
+    let about = || About::OpenToken(cure_of_mode(path));
+    open.then(|| Notice { file: path.to_owned(), about: about() }).into_iter().collect()
+}
+
+/// How the mode of a secret is changed, by where it comes from.
 fn cure_of_mode(path: &Path) -> &'static str {
     let folder = path.parent().unwrap_or(Path::new(""));
     // The kubelet puts a Secret there, and sets modes by its own rules.
@@ -205,17 +219,22 @@ fn cure_of_mode(path: &Path) -> &'static str {
     "let only Portway read it (chmod 600)"
 }
 
+/// The paths of files.
+pub(super) fn paths(files: &[PartFile]) -> impl Iterator<Item = &Path> + Clone {
+    files.iter().map(|file| &*file.path)
+}
+
 /// The warnings that were logged and still hold. Shared by all who use a file: each is logged once.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Logged(Arc<Mutex<BTreeSet<Notice>>>);
 
 impl Logged {
     /// Logs those of the notices about `files` that are new.
-    pub fn log(&self, files: &[PartFile], notices: &[Notice]) {
+    pub fn log<'p>(&self, files: impl Iterator<Item = &'p Path> + Clone, notices: &[Notice]) {
         let new: Vec<&Notice> = {
             let mut logged = lock(&self.0);
             // What is healed is logged again when it comes back.
-            let is_here = |notice: &Notice| files.iter().any(|file| file.path == notice.file);
+            let is_here = |notice: &Notice| files.clone().any(|file| file == notice.file);
             logged.retain(|notice| !is_here(notice) || notices.contains(notice));
             notices.iter().filter(|notice| logged.insert((*notice).clone())).collect()
         };

@@ -73,7 +73,7 @@ pub(super) async fn open_all(
         if faults.len() >= ENOUGH {
             break;
         }
-        let passed = inherited.listen(addr, binding.route.policy.timeouts.keepalive);
+        let passed = inherited.listen(addr, binding.route.policy.socket_options());
         let beside = leavers.cover(addr);
         match passed.map_or_else(|| bind(addr, beside, binding.access()).map(Ok), |passed| passed.map(Err)) {
             Ok(Ok(socket)) => bound.push((addr, binding, socket)),
@@ -86,7 +86,7 @@ pub(super) async fn open_all(
     }
     for (done, (addr, binding, socket)) in bound.into_iter().enumerate() {
         breathe(done).await;
-        match socket.listen(binding.route.policy.timeouts.keepalive) {
+        match socket.listen(binding.route.policy.socket_options()) {
             Ok(listener) => drop(opened.insert(addr.clone(), listener)),
             Err(error) => or_fault(&mut faults, addr, error),
         }

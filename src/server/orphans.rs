@@ -8,7 +8,8 @@ use std::io;
 use rustix::process::{WaitOptions, wait};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Takes orphans away as they end. Portway starts no process itself, so every child is one.
+/// Takes orphans away as they end. Portway starts no process itself but the one that takes over from it, and while it waits for
+/// that one it takes nobody away.
 #[derive(Debug)]
 pub struct Orphans(Signal);
 

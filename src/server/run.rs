@@ -1,62 +1,75 @@
-//! The life of the process: start, edits, signals, stop.
+//! The life of the process: start, edits, signals. `stopping` ends it.
 
-use std::io;
 use std::path::PathBuf;
-use std::pin::pin;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::oneshot;
-use tracing::{info, warn};
+use tracing::{error, info};
 
-use super::beside::{self, Watchers};
-use super::descriptors::{Descriptors, Shares};
+use super::adopting::Adopting;
+use super::beside;
+use super::counting_on::{FromOld, Heard, StandIn, heard};
+use super::descriptors::Descriptors;
 use super::edit::Edits;
-use super::handle::{Draining, DryRun, Handle, Inbox, Request, Tries, View};
+use super::handed_state::LastState;
+use super::handle::{Draining, Handle, Inbox, Request};
+use super::heap;
 use super::history::Reloaded;
 use super::log::Logs;
+use super::memory::Memory;
+use super::next_process::{next, wait_for_next};
+use super::predecessor::{self, Predecessor, Wish};
+use super::process::{Channels, NextStep, Process};
+use super::pull::Pulling;
 use super::running::Server;
 use super::signals::{SignalMeaning, Signals};
+use super::start::{Failure, Given, Reads, Source, own_program, told};
+use super::successor::Becomes;
 use super::systemd::ServiceManager;
-use crate::config::{Compiled, Report};
-use crate::files::{FsEventSource, How};
-use crate::net::{Inherited, use_low_ports};
-use crate::proxy::record::Shared;
+use super::upgrade::{Comes, Ordered};
+use super::upgrade_order::NotUpgraded;
+use super::user;
+use super::view::status;
+use crate::files::FsEventSource;
+use crate::net::handover::meet_at;
+use crate::net::relay::adopt_pipes;
+use crate::net::user::forgo_new_rights;
+use crate::net::{Inherited, use_low_ports, within};
 use crate::tasks::{Scope, WorkerPool};
 
-/// Where the table comes from.
-#[derive(Clone, Debug)]
-pub enum Source {
-    /// Given at start, and never changed.
-    Fixed(Box<Compiled>),
-    /// A file, whose edits are followed.
-    File(PathBuf),
-}
-
-/// Why the start failed.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// The file is wrong.
-    #[error("the file is wrong")]
-    File(Report),
-    /// A socket cannot be opened, or a file that a route names is unusable.
-    #[error("cannot open sockets")]
-    Sockets(Report),
-    /// The system refuses something that no program can do without.
-    #[error("cannot start: {0}")]
-    System(#[from] io::Error),
-}
+/// How long whoever has asked for an upgrade has to take the answer.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
 /// Runs until a signal or a request stops it. That is a success even if connections were cut, or a second signal came.
-/// `admin` makes the task that serves the admin endpoint from the handle.
+/// `handover`: where to take over from another process, and to wait for the next. `admin` makes the task that serves the admin
+/// endpoint from the handle.
 pub fn main<A: Future<Output = ()> + Send + 'static>(
     source: Source,
-    admin: impl FnOnce(Handle) -> A,
+    handover: Option<PathBuf>,
+    admin: impl Fn(Handle) -> A + Send + 'static,
 ) -> Result<(), Failure> {
+    // Before the first thread, as the next.
+    heap::map_large_buffers();
     // Before the first thread: it changes the environment.
     let inherited = Inherited::from_env();
-    // Also before the first thread: threads inherit the capability.
+    let (source, take_over) = match source {
+        Source::TakeOver(path, plan) => (Source::File(path, plan), Some(predecessor::end_of_pair()?)),
+        other => (other, None),
+    };
+    let (start, plan) = match &source {
+        Source::File(path, plan) => (Some((path.clone(), own_program())), plan.clone()),
+        Source::Fixed(_) | Source::TakeOver(..) => (None, None),
+    };
+    // Also before the first thread: threads inherit rights and users, and on Linux each has its own.
+    if let Source::File(path, _) = &source {
+        user::become_user(path)?;
+    }
+    // As the user that both have.
+    let take_over = match (take_over, &handover) {
+        (None, Some(path)) => meet_at(path)?,
+        (pair, _) => pair,
+    };
     use_low_ports();
+    forgo_new_rights();
     let logs = Logs::start()?;
     // One worker per core serves connections, each a thread with a runtime of its own ([`WorkerPool`]); this thread
     // does the rest: edits, checks, names, the admin endpoint. Measured with tests/bench on two cores, against one
@@ -71,286 +84,316 @@ pub fn main<A: Future<Output = ()> + Send + 'static>(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (workers, threads) = WorkerPool::start()?;
     let started = SystemTime::now();
-    let mut life = Process { descriptors: Descriptors::raise(), unused: Vec::new(), logs, started };
-    let ended = runtime.block_on(life.serve(source, inherited, workers, admin));
+    let memory = runtime.block_on(async { Memory::new() });
+    let descriptors = Descriptors::raise();
+    let pulling = Pulling { plan, puller: None };
+    let mut life = Process {
+        descriptors,
+        memory,
+        unused: Vec::new(),
+        user: None,
+        logs,
+        started,
+        start,
+        becomes: None,
+        handover,
+        pulling,
+    };
+    let ended = runtime.block_on(life.serve(source, Given { inherited, take_over }, workers, admin));
     // A look-up in the system's resolver cannot be cancelled, and must not delay the exit.
     runtime.shutdown_timeout(Duration::ZERO);
     threads.stop();
     life.logs.finish();
-    ended
-}
-
-/// What the process exchanges with the outside: signals, reports to the service manager, requests.
-struct Channels {
-    signals: Signals,
-    manager: ServiceManager,
-    inbox: Inbox,
-}
-
-impl Channels {
-    /// Those who do not wait for a long step.
-    fn watchers(&mut self) -> Watchers<'_> {
-        Watchers { manager: &mut self.manager, alive: &mut self.inbox.alive }
+    match ended? {
+        Some(becomes) => Err(becomes.exec().into()),
+        None => Ok(()),
     }
 }
 
-/// What to do after answering a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum NextStep {
-    GoOn,
-    Stop,
-}
-
-/// State that lives as long as the process.
-struct Process {
-    descriptors: Descriptors,
-    logs: Logs,
-    /// Inherited sockets that were already reported as unused.
-    unused: Vec<String>,
-    started: SystemTime,
+/// Begins the admin endpoint, and what else goes on beside the server's task. Returns who owns them all, who owns the answers,
+/// and what the endpoint asks for.
+fn begin_endpoint<A: Future<Output = ()> + Send + 'static>(
+    server: &Server,
+    admin: impl Fn(Handle) -> A + Send + 'static,
+) -> (Scope, Scope, Inbox) {
+    let endpoint = Scope::new();
+    let answers = endpoint.child();
+    let (handle, inbox) = Handle::new(server.shared.clone(), server.admin.subscribe(), answers.clone());
+    endpoint.keep(move || admin(handle.clone()));
+    let (shared, freed) = (server.shared.clone(), server.shared.clone());
+    endpoint.keep(move || heap::give_back(freed.clone()));
+    endpoint.keep(move || {
+        let shared = shared.clone();
+        async move { shared.keep_alive().await }
+    });
+    (endpoint, answers, inbox)
 }
 
 impl Process {
     async fn serve<A: Future<Output = ()> + Send + 'static>(
         &mut self,
         source: Source,
-        inherited: Inherited,
+        Given { mut inherited, take_over }: Given,
         workers: WorkerPool,
-        admin: impl FnOnce(Handle) -> A,
-    ) -> Result<(), Failure> {
+        admin: impl Fn(Handle) -> A + Send + 'static,
+    ) -> Result<Option<Becomes>, Failure> {
         // First of all: a signal that arrives during the start takes effect after it.
-        let signals = Signals::listen(matches!(source, Source::File(_)))?;
+        let signals = Signals::listen(matches!(source, Source::File(..)))?;
         let manager = ServiceManager::from_env();
         let events = FsEventSource::default();
-        let (mut edits, compiled) = match source {
-            Source::Fixed(compiled) => (None, *compiled),
-            Source::File(path) => {
-                let (edits, compiled) = Edits::open(&path, &events).await.map_err(Failure::File)?;
-                (Some(edits), compiled)
-            }
+        let old = match take_over {
+            Some(socket) => Some(Predecessor::meet(socket, &mut inherited).await?),
+            None => None,
         };
-        for socket in inherited.unusable() {
-            warn!(socket, "an inherited descriptor cannot be used");
+        let first = told(old.as_ref(), self.open_fine(old.as_ref(), &source, &events)).await?;
+        if let Some(old) = old.as_ref().filter(|old| old.wish == Wish::Check) {
+            return Ok(old.could().await.map(|()| None)?);
         }
-        // Before the first connection.
-        self.logs.apply(&compiled.table.log);
-        let listeners = compiled.table.sockets();
-        self.descriptors.warn_if_few(listeners, compiled.table.admin.is_some());
-        let Shares { connections, sessions } = self.descriptors.shares(&compiled.table, listeners);
-        let shared = Arc::new(Shared::new(workers, self.logs.access(), connections));
-        shared.sessions.resize(sessions);
-        self.descriptors.make_room(sessions);
-        let mut server = Server::new(shared, inherited, events);
-        server.apply(&compiled).await.map_err(Failure::Sockets)?;
+        let mut server = self.server(&first.1, inherited, events.clone(), workers);
+        if let Some(Wish::Relief(early)) = old.as_ref().map(|old| &old.wish) {
+            server.begin_with(early.clone());
+        }
+        let reads = Reads { source: &source, events: &events, first: Some(first) };
+        let (mut edits, compiled, prepared) =
+            told(old.as_ref(), self.prepare_fine(old.as_ref(), reads, &server)).await?;
+        let last = match &old {
+            Some(old) => Some(old.stopped().await?),
+            None => None,
+        };
+        if let Some(last) = &last {
+            server.go_on_from(last);
+            prepared.pause_datagrams();
+        }
+        server.put_in(prepared, &compiled).await;
+        server.own_listeners();
         self.applied(&server);
-        edits.iter_mut().for_each(Edits::begin);
+        let old = match (old, last) {
+            (Some(old), Some(last)) => Some(self.taken_over(old, *last, &mut server, edits.as_mut()).await),
+            _ => None,
+        };
+        edits.iter_mut().for_each(|edits| edits.begin(compiled.clone(), &server));
         manager.ready(status(&server));
         let (generation, routes) = (server.generation(), server.table().routes.len());
-        info!(generation, routes, listeners, "ready");
-        let endpoint = Scope::new();
-        let (handle, inbox) = Handle::new(server.shared.clone(), server.admin.subscribe(), endpoint.child());
-        endpoint.spawn(admin(handle));
-        let shared = server.shared.clone();
-        endpoint.spawn(async move { shared.keep_alive().await });
-        let mut outside = Channels { signals, manager, inbox };
-        self.serve_edits(&mut server, &mut edits, &mut outside).await;
-        self.stop(&mut server, edits.as_ref(), &mut outside).await;
+        info!(generation, routes, listeners = server.listeners(), "ready");
+        self.pulling.begin()?;
+        let (endpoint, answers, inbox) = begin_endpoint(&server, admin);
+        let comes = wait_for_next(self.handover.as_deref(), &endpoint);
+        let mut outside = Channels { signals, manager, inbox, old, comes, new: None };
+        let end = self.serve_edits(&mut server, &mut edits, &mut outside).await;
+        self.pulling.end();
+        self.stop(end, &mut server, edits.as_ref(), &mut outside).await;
         server.admin.send_replace(None);
+        let becomes = match outside.new.take() {
+            Some(to_new) => {
+                let stand_in = to_new.end(server.counts()).await;
+                // Who has asked for it is told first.
+                drop(within(LAST_ANSWERS, answers.finished()).await);
+                self.become_the_same(stand_in).await?
+            }
+            None => None,
+        };
         endpoint.kill();
         endpoint.finished().await;
-        Ok(())
+        Ok(becomes)
+    }
+
+    /// What this process becomes, now that another one stands in for it. `None`: it ends, with the other one.
+    async fn become_the_same(&mut self, stand_in: Option<StandIn>) -> Result<Option<Becomes>, Failure> {
+        let Some(StandIn { new, stopped }) = stand_in else { return Ok(None) };
+        let Some(start) = self.becomes.take().filter(|_| !stopped) else {
+            new.ended().await;
+            return Ok(None);
+        };
+        info!(binary = %start.binary.display(), "becoming the new version");
+        Ok(Some(Becomes { socket: new.take_back().await?, start }))
+    }
+
+    /// Tells the old process that this one serves, and goes on from what it was.
+    async fn taken_over(
+        &self,
+        old: Predecessor,
+        last: LastState,
+        server: &mut Server,
+        edits: Option<&mut Edits>,
+    ) -> FromOld {
+        edits.into_iter().for_each(|edits| edits.go_on_from(last.reloads));
+        server.owe(&last);
+        info!(pid = old.hello.pid, was = old.hello.build, "taken over");
+        adopt_pipes(true);
+        let mut adopting = Adopting::begin(server);
+        let counts = old.part(|message| adopting.take(message)).await;
+        drop(adopting);
+        let counts = counts.unwrap_or_else(|error| {
+            error!(%error, "what the old process hands over does not come through: it goes on, and this one ends");
+            // At once, and nothing is dropped: a connection that was handed over is still open there, and is not to be reset.
+            std::process::exit(1)
+        });
+        adopt_pipes(false);
+        server.go_on_counting(&counts);
+        FromOld::begin(old, &server.root)
     }
 
     /// Takes edits in and answers requests, until a signal or a request stops the process.
-    async fn serve_edits(&mut self, server: &mut Server, edits: &mut Option<Edits>, outside: &mut Channels) {
-        // Those who wait for a reading that begins after their request.
-        let mut waiting: Vec<oneshot::Sender<Reloaded>> = Vec::new();
+    async fn serve_edits(
+        &mut self,
+        server: &mut Server,
+        edits: &mut Option<Edits>,
+        outside: &mut Channels,
+    ) -> NextStep {
         loop {
-            let reading = async {
+            let news = async {
                 match edits.as_mut() {
                     Some(edits) => edits.next().await,
                     None => std::future::pending().await,
                 }
             };
-            let reading = tokio::select! {
+            let news = tokio::select! {
                 biased;
-                told = outside.signals.next() => {
-                    match told {
-                        SignalMeaning::Stop => return,
-                        SignalMeaning::Reload => {
-                            server.ask_files();
-                            edits.iter_mut().for_each(|edits| edits.ask());
-                        }
-                        SignalMeaning::ReopenLogs => self.reopen_logs(),
+                told = outside.signals.next() => match self.follow(told, server, edits.as_mut(), outside).await {
+                    NextStep::GoOn => continue,
+                    end => return end,
+                },
+                Some(request) = outside.inbox.requests.next() => {
+                    match self.carry_out(request, server, edits.as_mut(), outside).await {
+                        NextStep::GoOn => continue,
+                        end => return end,
                     }
-                    continue;
-                }
-                Some(request) = outside.inbox.requests.recv() => {
-                    let step = self.answer(request, server, edits.as_mut(), &mut waiting);
-                    let mut watchers = outside.watchers();
-                    if watchers.beside(step).await == NextStep::Stop {
-                        return;
-                    }
-                    continue;
                 }
                 () = beside::answer(&mut outside.manager, &mut outside.inbox.alive) => continue,
-                reading = reading => reading,
+                heard = heard(&mut outside.old) => match self.hear(heard, server, edits.as_ref(), outside).await {
+                    NextStep::GoOn => continue,
+                    end => return end,
+                },
+                carrier = next(&mut outside.comes) => {
+                    let comes = Some(Comes { carrier, no_way_back: false });
+                    let ordered = Ordered { comes, ..Ordered::default() };
+                    match self.upgrade(ordered, server, edits.as_ref(), outside).await {
+                        NextStep::GoOn => continue,
+                        end => return end,
+                    }
+                }
+                () = self.memory.due() => {
+                    self.memory.look(&server.shared);
+                    continue;
+                }
+                () = beside::until(server.by_hand.next_end()) => {
+                    self.end_by_hand(server, outside).await;
+                    continue;
+                }
+                news = news => news,
             };
             let Some(edits) = edits.as_mut() else { continue };
-            let (news, asked) = (edits.is_news(&reading), reading.how == How::Asked);
-            if news {
+            let is_news = edits.is_news(&news);
+            if is_news {
                 outside.manager.reloading();
             }
-            if outside.watchers().beside(edits.take_in(reading, server)).await {
+            if outside.watchers().beside(edits.take_in(news, server)).await {
                 self.applied(server);
+                edits.undone().into_iter().for_each(|undone| self.pulling.undone(undone));
             }
-            if news {
+            if is_news {
                 outside.manager.ready(status(server));
             }
-            if asked {
-                for waiting in waiting.drain(..) {
-                    // Whoever has given up needs no answer.
-                    drop(waiting.send(edits.reloaded(server.generation())));
-                }
+            edits.answer(server.generation());
+        }
+    }
+
+    /// Does what the process wants that this one has taken over from.
+    async fn hear(
+        &mut self,
+        heard: Heard,
+        server: &mut Server,
+        edits: Option<&Edits>,
+        outside: &mut Channels,
+    ) -> NextStep {
+        match heard {
+            Heard::Counts(counts) => {
+                server.add_counts(&counts);
+                NextStep::GoOn
+            }
+            Heard::TakesBack(carrier) => {
+                let comes = Some(Comes { carrier, no_way_back: true });
+                self.upgrade(Ordered { comes, ..Ordered::default() }, server, edits, outside).await
             }
         }
     }
 
-    async fn answer(
+    /// Does what a signal means.
+    async fn follow(
         &mut self,
-        request: Request,
+        told: SignalMeaning,
         server: &mut Server,
         edits: Option<&mut Edits>,
-        waiting: &mut Vec<oneshot::Sender<Reloaded>>,
+        outside: &mut Channels,
     ) -> NextStep {
-        // Whoever has given up needs no answer.
-        match (request, edits) {
-            (Request::View(reply), edits) => drop(reply.send(self.view(server, edits.as_deref(), false))),
-            (Request::Reload(reply), Some(edits)) => {
+        match told {
+            SignalMeaning::Stop => return NextStep::Stop,
+            SignalMeaning::Reload => {
                 server.ask_files();
-                edits.ask();
-                waiting.push(reply);
+                edits.into_iter().for_each(|edits| edits.ask(None));
             }
-            (Request::Reload(reply), None) => drop(reply.send(Reloaded::NoFile(server.generation()))),
-            (Request::DryRun(compiled, tries, reply), _) => {
-                drop(reply.send(self.dry_run(server, &compiled, tries).await));
-            }
-            (Request::Drain(None, reply), _) => {
-                let (open, at_most) = (server.connections(), server.longest_drain());
-                drop(reply.send(Some(Draining { open, at_most })));
-                return NextStep::Stop;
-            }
-            (Request::Drain(Some(route), reply), edits) => {
-                let drained = server.drain_route(&route).await;
-                if let Some((connections, at_most)) = drained {
-                    edits.into_iter().for_each(Edits::diverge);
-                    self.applied(server);
-                    let at_most = humantime::format_duration(at_most);
-                    let generation = server.generation();
-                    info!(generation, route, connections, %at_most, "the route was taken out, and drains");
-                }
-                drop(reply.send(drained.map(|(open, at_most)| Draining { open, at_most })));
+            SignalMeaning::ReopenLogs => self.reopen_logs(),
+            SignalMeaning::Upgrade => {
+                return self.upgrade(Ordered::default(), server, edits.as_deref(), outside).await;
             }
         }
         NextStep::GoOn
     }
 
-    /// What a file would change, and whether the descriptors suffice.
-    async fn dry_run(&self, server: &Server, compiled: &Compiled, tries: Tries) -> Result<DryRun, Report> {
-        let mut dry_run = server.dry_run(compiled, tries).await?;
-        let listeners = compiled.table.sockets();
-        dry_run.fits = self.descriptors.shares(&compiled.table, listeners);
-        let needed = self.descriptors.needed(listeners, compiled.table.admin.is_some());
-        dry_run.descriptors_needed = needed;
-        dry_run.descriptors = self.descriptors.limit();
-        Ok(dry_run)
+    /// Does what somebody asks for. Whoever does not wait for it is answered meanwhile.
+    async fn carry_out(
+        &mut self,
+        request: Request,
+        server: &mut Server,
+        edits: Option<&mut Edits>,
+        outside: &mut Channels,
+    ) -> NextStep {
+        if let Request::Upgrade(order, reply) = request {
+            let ordered = Ordered { order, comes: None, reply: Some(reply) };
+            return self.upgrade(ordered, server, edits.as_deref(), outside).await;
+        }
+        let step = self.answer(request, server, edits);
+        outside.watchers().beside(step).await
     }
 
-    fn view(&self, server: &Server, edits: Option<&Edits>, draining: bool) -> View {
-        let (routes, removed, nobody) = (server.route_views(), server.removed_views(), server.nobody());
-        View {
-            draining,
-            started: self.started,
-            generation: server.generation(),
-            since: server.since,
-            file: edits.map(Edits::view),
-            past: server.past(routes.iter().chain(&removed)),
-            routes,
-            removed,
-            disabled: server.table().disabled.clone(),
-            nobody,
-            listeners: server.listeners(),
-            files: server.named_files(),
-            descriptors: self.descriptors.limit(),
-            log_lines_lost: self.logs.lost(),
+    /// Ends what was done by hand for a time that is over.
+    async fn end_by_hand(&mut self, server: &mut Server, outside: &mut Channels) {
+        if outside.watchers().beside(server.end_by_hand()).await {
+            self.applied(server);
         }
     }
 
-    /// Brings logs and limits in line with the table, after the start and after every edit that was applied.
-    fn applied(&mut self, server: &Server) {
-        self.logs.apply(&server.table().log);
-        let Shares { connections, sessions } = self.descriptors.shares(server.table(), server.listeners());
-        server.shared.connections.resize(connections, server.table().limits);
-        server.shared.sessions.resize(sessions);
-        self.descriptors.make_room(sessions);
-        let unused = server.unused_inherited();
-        for socket in unused.iter().filter(|socket| !self.unused.contains(socket)) {
-            warn!(
-                socket,
-                "no route listens on this socket, whose clients wait: \
-                 add a route, or take it out of the socket unit (ListenStream=, ListenDatagram=)"
-            );
-        }
-        self.unused = unused;
-    }
-
-    fn reopen_logs(&self) {
-        self.logs.reopen();
-        info!("log files are opened again");
-    }
-
-    /// Closes the listeners at once, and drains connections; a second signal resets them.
-    async fn stop(&self, server: &mut Server, edits: Option<&Edits>, outside: &mut Channels) {
-        server.close_listeners().await;
-        server.log_turned_away();
-        let (connections, at_most) = (server.connections(), server.longest_drain());
-        outside.manager.stopping(at_most, format_args!("draining {connections} connections"));
-        if connections > 0 {
-            info!(connections, at_most = %humantime::format_duration(at_most), "draining");
-        }
-        if let Some(cut) = self.drain(server, edits, outside).await {
-            info!(finished = connections.saturating_sub(cut), cut, "stopped");
-        } else {
-            let killed = server.kill().await;
-            warn!(killed, "stopped at once");
-        }
-    }
-
-    /// Waits for the drain. Returns how many connections were cut. `None`: a second stop signal came.
-    async fn drain(&self, server: &Server, edits: Option<&Edits>, outside: &mut Channels) -> Option<usize> {
-        let mut drain = pin!(server.drain());
-        loop {
-            tokio::select! {
-                biased;
-                cut = &mut drain => return Some(cut),
-                told = outside.signals.next() => match told {
-                    SignalMeaning::Stop => return None,
-                    SignalMeaning::Reload => info!("not reloaded: it is stopping"),
-                    SignalMeaning::ReopenLogs => self.reopen_logs(),
-                },
-                Some(probe) = outside.inbox.alive.recv() => drop(probe.send(true)),
-                Some(request) = outside.inbox.requests.recv() => match request {
-                    Request::View(reply) => drop(reply.send(self.view(server, edits, true))),
-                    // The dropped sender tells whoever asks that the process is stopping.
-                    Request::Reload(_) | Request::Drain(..) | Request::DryRun(..) => {}
-                },
-                () = outside.manager.watched() => {}
+    async fn answer(&mut self, request: Request, server: &mut Server, edits: Option<&mut Edits>) -> NextStep {
+        // Whoever has given up needs no answer.
+        match (request, edits) {
+            (Request::View(reply), edits) => drop(reply.send(self.view(server, edits.as_deref(), false))),
+            (Request::Reload(keep, reply), Some(edits)) => {
+                if keep {
+                    server.lists.keep();
+                    edits.keep();
+                }
+                server.ask_files();
+                edits.ask(Some(reply));
             }
+            (Request::Reload(_, reply), None) => drop(reply.send(Reloaded::NoFile(server.generation()))),
+            (Request::DryRun(compiled, tries, reply), _) => {
+                drop(reply.send(self.dry_run(server, &compiled, tries).await));
+            }
+            (Request::Drain(reply), _) => {
+                let at_most = server.longest_delay() + server.longest_drain();
+                drop(reply.send(Draining { open: server.connections(), at_most }));
+                return NextStep::Stop;
+            }
+            (Request::ByHand(order, reply), _) => {
+                let done = server.obey(*order).await;
+                if done.is_ok() {
+                    self.applied(server);
+                }
+                drop(reply.send(done));
+            }
+            // It is no step beside which others are answered.
+            (Request::Upgrade(_, reply), _) => drop(reply.send(Err(NotUpgraded::UnderWay))),
         }
+        NextStep::GoOn
     }
-}
-
-/// The status line for the service manager.
-fn status(server: &Server) -> String {
-    format!("{} routes, {} listeners", server.table().routes.len(), server.listeners())
 }

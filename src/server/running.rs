@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::admin_socket::AdminListener;
 use super::credentials::CredentialFiles;
 use super::lists::ListFiles;
+use super::tokens::TokenFiles;
 use super::udp_listeners::UdpListeners;
 use crate::config::Binding;
 use crate::files::FsEventSource;
@@ -20,6 +21,7 @@ use crate::proxy::route::{
     Frontend, LiveRoute, Loops, NO_ROUTE, OwnListener, RouteRegistry, RunsAs, SniRouter,
 };
 use crate::proxy::upstream::Upstreams;
+use crate::state::ByHand;
 use crate::tasks::Scope;
 
 /// The running server: its table, its sockets, and the owners of its connections.
@@ -42,12 +44,16 @@ pub(super) struct Server {
     pub lists: ListFiles,
     /// The certificates, keys and authorities in force.
     pub credentials: CredentialFiles,
+    /// The tokens of `[admin]` that stand in files or in the environment.
+    pub tokens: TokenFiles,
     /// The connections of each route that follow its current text, and its sessions.
     pub serving: BTreeMap<(String, Protocol), Scope>,
     /// Owns the sockets that an edit has replaced by others at their addresses. They close within a second.
     pub leaving: Scope,
     /// Connections that follow a text which an edit has replaced or removed.
     pub retired: Vec<Retired>,
+    /// What was done by hand, and stays over edits.
+    pub by_hand: ByHand,
     /// The parent of every scope.
     pub root: Scope,
     pub generation: u64,
@@ -61,7 +67,18 @@ pub(super) struct Server {
 #[derive(Debug)]
 pub(super) struct Retired {
     pub route: Arc<Route>,
+    /// Which part of it: TCP or UDP.
+    pub protocol: Protocol,
     pub connections: Scope,
+    /// Whether some of them go on without end, and so may move to another process.
+    pub goes_on: bool,
+}
+
+impl Retired {
+    /// Whether they are of this part of the route of this name.
+    pub fn is_of(&self, name: &str, protocol: Protocol) -> bool {
+        self.route.name == name && self.protocol == protocol
+    }
 }
 
 impl Server {
@@ -78,10 +95,12 @@ impl Server {
             loops: Loops::new(&root),
             registry: RouteRegistry::default(),
             lists: ListFiles::new(events.clone()),
+            tokens: TokenFiles::new(events.clone()),
             credentials: CredentialFiles::new(events),
             serving: BTreeMap::new(),
             leaving: root.child(),
             retired: Vec::new(),
+            by_hand: ByHand::default(),
             root,
             generation: 0,
             since: SystemTime::now(),
@@ -105,10 +124,11 @@ impl Server {
         unused.chain(self.inherited.unused_datagrams(self.udp.addrs()).map(ToString::to_string)).collect()
     }
 
-    /// Reads every list of networks and every certificate again, even if their files look unchanged.
+    /// Reads every list of networks, every certificate and every token again, even if their files look unchanged.
     pub fn ask_files(&self) {
         self.lists.ask();
         self.credentials.ask();
+        self.tokens.ask();
     }
 
     /// Logs for each route how many clients it has turned away.
@@ -126,7 +146,9 @@ impl Server {
             let live = listener.live();
             OwnListener::new(Protocol::Udp, &listener.addr, live.iter().map(|live| live.hop()))
         });
-        self.loops.set(tcp.chain(udp));
+        let admin = self.admin.borrow().as_ref().map(|admin| Arc::new(admin.settings.listen.clone()));
+        let admin = admin.map(|addr| OwnListener::new(Protocol::Tcp, &addr, std::iter::empty()));
+        self.loops.set(tcp.chain(udp).chain(admin));
     }
 
     /// How many listeners are open, TCP and UDP.
@@ -150,11 +172,6 @@ impl Server {
     /// Who owns the connections of a route, or its sessions. `protocol` is TCP or UDP.
     pub fn scope(&self, route: &str, protocol: Protocol) -> Option<&Scope> {
         self.serving.get(&(route.to_owned(), protocol))
-    }
-
-    /// How many connections and sessions follow the current text of these parts of a route.
-    pub fn open_of(&self, route: &str, parts: &[Protocol]) -> usize {
-        parts.iter().map(|part| self.scope(route, *part).map_or(0, Scope::len)).sum()
     }
 
     /// The running route of a binding that has only one.

@@ -15,48 +15,75 @@ pub(super) enum SignalMeaning {
     Reload,
     /// `SIGUSR1`.
     ReopenLogs,
+    /// `SIGUSR2`.
+    Upgrade,
 }
 
 /// The signals that Portway handles.
 #[derive(Debug)]
 pub(super) struct Signals {
+    orders: Orders,
+    orphans: Orphans,
+}
+
+/// The signals that somebody sends.
+#[derive(Debug)]
+struct Orders {
     terminate: Signal,
     interrupt: Signal,
     /// Only if there is a file to read again. Otherwise `SIGHUP` ends the process, as it does any other.
     hang_up: Option<Signal>,
     user1: Signal,
-    orphans: Orphans,
+    /// Likewise: only if there is a file that another process could read.
+    user2: Option<Signal>,
 }
 
 impl Signals {
-    /// Handles the signals from now on, `SIGHUP` only if it `can_reload`: they no longer end the process. Needs a
+    /// Handles the signals from now on, `SIGHUP` and `SIGUSR2` only if it `has_file`: they no longer end the process. Needs a
     /// runtime.
-    pub fn listen(can_reload: bool) -> io::Result<Signals> {
-        let hang_up = can_reload.then(|| signal(SignalKind::hangup())).transpose()?;
-        Ok(Signals {
-            hang_up,
+    pub fn listen(has_file: bool) -> io::Result<Signals> {
+        let with_file = |kind| has_file.then(|| signal(kind)).transpose();
+        let orders = Orders {
+            hang_up: with_file(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             user1: signal(SignalKind::user_defined1())?,
-            orphans: Orphans::listen()?,
-        })
+            user2: with_file(SignalKind::user_defined2())?,
+        };
+        Ok(Signals { orders, orphans: Orphans::listen()? })
     }
 
     /// The next signal that means something; orphans are taken away meanwhile. Dropping the future loses none.
     pub async fn next(&mut self) -> SignalMeaning {
-        let hang_up = async {
-            match &mut self.hang_up {
-                Some(hang_up) => hang_up.recv().await,
-                None => std::future::pending().await,
-            }
-        };
+        tokio::select! {
+            biased;
+            told = self.orders.next() => told,
+            never = self.orphans.reap() => match never {},
+        }
+    }
+
+    /// The same while somebody waits for a child of this process: how it ends is for him.
+    pub async fn next_beside_a_child(&mut self) -> SignalMeaning {
+        self.orders.next().await
+    }
+}
+
+impl Orders {
+    async fn next(&mut self) -> SignalMeaning {
         tokio::select! {
             biased;
             _ = self.terminate.recv() => SignalMeaning::Stop,
             _ = self.interrupt.recv() => SignalMeaning::Stop,
-            _ = hang_up => SignalMeaning::Reload,
+            () = next_of(&mut self.hang_up) => SignalMeaning::Reload,
             _ = self.user1.recv() => SignalMeaning::ReopenLogs,
-            never = self.orphans.reap() => match never {},
+            () = next_of(&mut self.user2) => SignalMeaning::Upgrade,
         }
+    }
+}
+
+async fn next_of(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
     }
 }

@@ -63,6 +63,12 @@ impl ServiceManager {
         self.tell(format_args!("STOPPING=1\nEXTEND_TIMEOUT_USEC={micros}\nSTATUS={status}"));
     }
 
+    /// Reports that another process is the main one from now on, and says nothing more: the other one does.
+    pub fn hand_over(&mut self, pid: u32) {
+        self.tell(format_args!("MAINPID={pid}"));
+        (self.socket, self.watchdog) = (None, None);
+    }
+
     /// Tells the watchdog, twice in its period, that the caller's loop is alive, and resolves. Belongs into the
     /// `select!` of that loop. Without a watchdog it never resolves and costs nothing.
     pub async fn watched(&mut self) {

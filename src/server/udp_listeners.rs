@@ -195,19 +195,33 @@ impl UdpListeners {
     /// Makes new sessions of a listener follow this route. Starts its task if it has none.
     fn serve(&self, listener: &Arc<UdpListener>, live: Option<Arc<LiveRoute>>, serves: Serves<'_>) {
         let Some(live) = live else { return };
+        if live.route.is_original() {
+            // The edit was refused if this process may not.
+            drop(listener.socket.be_transparent());
+        }
         if listener.serve(live) {
             let _on_its_thread = listener.worker.enter();
-            serves.owner.child().spawn(udp::serve(listener.clone(), serves.shared.clone()));
+            let (listener, shared) = (listener.clone(), serves.shared.clone());
+            serves.owner.child().keep(move || udp::serve(listener.clone(), shared.clone()));
         }
     }
 
-    /// Drains every listener: no new sessions, and time for the open ones to end.
-    pub(super) fn drain(&mut self) {
-        for (addr, listener) in std::mem::take(&mut self.open) {
+    /// The `drain_delay` of each open listener.
+    pub(super) fn delays(&self) -> impl Iterator<Item = Duration> {
+        self.open.values().map(|listener| delay_of(listener))
+    }
+
+    /// Drains every listener whose `drain_delay` is over after this time: no new sessions, and time for the open ones to end.
+    pub(super) fn drain(&mut self, after: Duration) {
+        for (addr, listener) in self.open.extract_if(.., |_, listener| delay_of(listener) <= after) {
             self.closing.entry(addr).or_default().push(Arc::downgrade(&listener));
         }
         self.closing().for_each(|listener| listener.drain());
     }
+}
+
+fn delay_of(listener: &UdpListener) -> Duration {
+    listener.live().map_or(Duration::ZERO, |live| live.route.policy.timeouts.drain_delay)
 }
 
 /// Listeners by port: there may be ten thousand, and as many that close.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::handle::RouteView;
 use super::named_file::{NamedFile, merged};
 use super::running::Server;
+use crate::model::Route;
 use crate::proxy::route::{LiveRoute, NO_ROUTE, RouteState};
 use crate::proxy::udp::UdpListener;
 use crate::state::Totals;
@@ -25,12 +26,9 @@ impl Server {
             udp.entry(live.route.name.clone()).or_default().push(listener.clone());
             at.entry(live.route.name.clone()).or_default().push(live);
         }
-        let mut retired: BTreeMap<&str, usize> = BTreeMap::new();
-        for old in &self.retired {
-            *retired.entry(&old.route.name).or_default() += old.connections.len();
-        }
+        let retired = self.retired_by_route();
         let mut views = Vec::with_capacity(self.table.routes.len());
-        for (name, route) in &self.table.routes {
+        for (name, route) in self.table.routes.iter() {
             let Some(state) = self.registry.known(name) else { continue };
             views.push(RouteView {
                 route: route.clone(),
@@ -43,9 +41,33 @@ impl Server {
         views
     }
 
+    /// The routes that were taken out by hand.
+    pub fn held_views(&self) -> Vec<RouteView> {
+        let retired = self.retired_by_route();
+        let view = |(name, route): (&String, &Arc<Route>)| {
+            Some(RouteView {
+                route: route.clone(),
+                state: self.registry.known(name)?,
+                at: Vec::new(),
+                udp: Vec::new(),
+                retired: retired.get(name.as_str()).copied().unwrap_or_default(),
+            })
+        };
+        self.table.held.iter().filter_map(view).collect()
+    }
+
+    /// How many open connections of each route follow a text that no longer runs.
+    fn retired_by_route(&self) -> BTreeMap<&str, usize> {
+        let mut retired: BTreeMap<&str, usize> = BTreeMap::new();
+        for old in &self.retired {
+            *retired.entry(&old.route.name).or_default() += old.connections.len();
+        }
+        retired
+    }
+
     /// The files that the routes' file names.
     pub fn named_files(&self) -> Vec<NamedFile> {
-        merged(self.lists.shown().chain(self.credentials.shown()))
+        merged(self.lists.shown().chain(self.credentials.shown()).chain(self.tokens.shown()))
     }
 
     /// The state of the stand-in route for clients that no route serves. `None`: no listener needs it.
@@ -70,7 +92,7 @@ impl Server {
         let mut removed: BTreeMap<String, RouteView> = BTreeMap::new();
         for old in &self.retired {
             let (name, open) = (&old.route.name, old.connections.len());
-            if open == 0 || self.table.routes.contains_key(name) {
+            if open == 0 || self.table.route(name).is_some() {
                 continue;
             }
             let Some(state) = self.registry.known(name) else { continue };
@@ -85,4 +107,9 @@ impl Server {
         }
         removed.into_values().collect()
     }
+}
+
+/// The status line for the service manager.
+pub(super) fn status(server: &Server) -> String {
+    format!("{} routes, {} listeners", server.table().routes.len(), server.listeners())
 }

@@ -29,6 +29,16 @@ impl Bucket {
         Bucket { rate, depth, filled: u128::from(depth) * SCALE, at: now }
     }
 
+    /// The same with as many bytes as were left elsewhere.
+    pub fn with(self, bytes: u64) -> Self {
+        Bucket { filled: u128::from(bytes.min(self.depth)) * SCALE, ..self }
+    }
+
+    /// How many bytes are left.
+    pub fn left(&self) -> u64 {
+        u64::try_from(self.filled / SCALE).unwrap_or(u64::MAX)
+    }
+
     /// How many bytes may pass now. If that is next to none, fails with the time at which half a bucket may pass, so
     /// that a slow stream does not move byte by byte.
     pub fn ready(&mut self, now: Instant) -> Result<u64, Instant> {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::health::Checks;
 use super::lock::lock;
+use super::said_health::{SaidDown, SaidHealth};
 
 /// An upstream as one kind of check sees it. Shared by every route that checks it the same way.
 #[derive(Debug)]
@@ -44,6 +45,27 @@ impl Checked {
         Checked { up: AtomicBool::new(true), findings: Mutex::new(findings) }
     }
 
+    /// What was found, to be said now.
+    pub fn said(&self, now: Instant) -> SaidHealth {
+        let findings = self.findings();
+        let down = findings
+            .since
+            .filter(|_| !findings.checks.is_up())
+            .map(|since| SaidDown { why: findings.reason.clone(), ..SaidDown::new(since, now, now) });
+        SaidHealth { downs: findings.downs, down }
+    }
+
+    /// Goes on from what another process has found. Not yet used by anybody.
+    pub fn go_on_from(&self, said: &SaidHealth, now: Instant) {
+        let mut findings = self.findings();
+        findings.downs = said.downs;
+        if let Some(down) = &said.down {
+            findings.checks = findings.checks.down();
+            (findings.since, findings.reason) = (Some(down.since(now)), down.why.clone());
+            self.up.store(false, Ordering::Relaxed);
+        }
+    }
+
     /// Whether it is up.
     pub fn is_up(&self) -> bool {
         self.up.load(Ordering::Relaxed)
@@ -52,6 +74,11 @@ impl Checked {
     /// When it came back, if it was ever down and is up now.
     pub fn back_since(&self) -> Option<Instant> {
         self.findings().since.filter(|_| self.is_up())
+    }
+
+    /// When it last went up or down. `None`: it never did.
+    pub fn since(&self) -> Option<Instant> {
+        self.findings().since
     }
 
     /// How often it went down.

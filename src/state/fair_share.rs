@@ -5,10 +5,36 @@
 //! that stand alike it is the client with the most such places, and of its places the one that has been silent longest.
 //! So a client that floods takes places from itself, and who has shown a right is not shut out by who has not.
 //!
+//! Where addresses may be made up and anybody may become proven in time, the unproven keep a part of the places
+//! ([`FairShare::sparing`]): else those who came first would be the only ones for good, and newcomers would take their one
+//! place from each other.
+//!
 //! Every operation takes logarithmic time.
+//!
+//! # The resources that strangers can fill
+//! The same list is in `.github/SECURITY.md`, with each one's bound, share, count and test. `tests/strangers` fails if a
+//! table, a queue or a number of permits is on neither.
+//!
+//! | resource | held in |
+//! |---|---|
+//! | connections | `ConnectionLimit::permits`, `OpenTable::shards`, `DialTable::open` |
+//! | connections of one client | `ClientConnections::open`, `Count::of` |
+//! | connections before they have an upstream, and their memory | `Places::holders` |
+//! | new connections of one client | a table of fixed size in each route |
+//! | UDP sessions | `Flows::index`, `State::seats` |
+//! | datagrams that wait | lists of fixed length in each session and listener |
+//! | clients that wait for an upstream | `Places::holders`, `HoldQueue::scout` |
+//! | connects to an upstream at a time | `Endpoint::wide`, `Endpoint::narrow` |
+//! | kernel pipes | a counted pool of the relay |
+//! | look-ups of names | `Resolver::prompt`, `Resolver::wedged` |
+//! | connections to the admin endpoint | `FairShare::places`, `Rank::places`, `Rank::clients`, `Rank::order`, `State::tasks` |
+//! | calls of the admin endpoint | `CALLS`, `UNPROVEN`, `TURN`, `Handle::requests`, `Handle::alive` |
+//! | log lines | `Sink::queue` |
+//! | the kernel's queues of a connection | the kernel |
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
 use std::time::Instant;
 
 use super::limits::ClientKey;
@@ -45,6 +71,9 @@ impl Standing {
     }
 }
 
+/// How many places are looked at to find one, where words are noted late ([`FairShare::gives_way_late`]).
+const LOOKS: usize = 256;
+
 /// Whose places they are. `None`: of clients without an address, which count as one.
 type Client = Option<ClientKey>;
 
@@ -52,6 +81,8 @@ type Client = Option<ClientKey>;
 #[derive(Debug)]
 pub struct FairShare {
     most: usize,
+    /// One place in so many is spared for the unproven. `None`: they give way before all others.
+    spared: Option<usize>,
     next: u64,
     places: HashMap<PlaceId, Place>,
     ranks: [Rank; YIELDING],
@@ -75,33 +106,59 @@ struct Silent {
 /// A client as it is compared with others: the last of several gives way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Held {
-    places: usize,
+    /// How many places beyond those that do not count.
+    excess: usize,
     longest: Reverse<Silent>,
     client: Client,
+    places: usize,
 }
 
 /// The places that stand alike.
 #[derive(Debug, Default)]
 struct Rank {
-    clients: BTreeMap<Client, BTreeSet<Silent>>,
+    places: BTreeSet<(Client, Silent)>,
+    clients: HashMap<Client, Held>,
     order: BTreeSet<Held>,
 }
 
 impl Rank {
-    fn change(&mut self, client: Client, change: impl FnOnce(&mut BTreeSet<Silent>)) {
-        let places = self.clients.entry(client).or_default();
-        let held = |places: &BTreeSet<Silent>| {
-            let longest = Reverse(*places.first()?);
-            Some(Held { places: places.len(), longest, client })
+    /// `free`: how many places of a client do not count.
+    fn add(&mut self, client: Client, silent: Silent, free: usize) {
+        self.places.insert((client, silent));
+        let (places, longest) = match self.clients.get(&client) {
+            Some(held) => (held.places + 1, held.longest.max(Reverse(silent))),
+            None => (1, Reverse(silent)),
         };
-        if let Some(before) = held(places) {
+        self.hold(Held { excess: places.saturating_sub(free), longest, client, places });
+    }
+
+    fn remove(&mut self, client: Client, silent: Silent, free: usize) {
+        self.places.remove(&(client, silent));
+        let Some(held) = self.clients.get(&client).copied() else { return };
+        let after = (Bound::Excluded((client, silent)), Bound::Unbounded);
+        let longest = match held.longest.0 == silent {
+            true => {
+                self.places.range(after).next().filter(|(next, _)| *next == client).map(|(_, next)| *next)
+            }
+            false => Some(held.longest.0),
+        };
+        match longest {
+            Some(longest) => {
+                let (places, longest) = (held.places - 1, Reverse(longest));
+                self.hold(Held { excess: places.saturating_sub(free), longest, client, places });
+            }
+            None => {
+                self.clients.remove(&client);
+                self.order.remove(&held);
+            }
+        }
+    }
+
+    fn hold(&mut self, held: Held) {
+        if let Some(before) = self.clients.insert(held.client, held) {
             self.order.remove(&before);
         }
-        change(places);
-        match held(places) {
-            Some(after) => _ = self.order.insert(after),
-            None => _ = self.clients.remove(&client),
-        }
+        self.order.insert(held);
     }
 }
 
@@ -109,25 +166,72 @@ impl FairShare {
     /// So many places, all free. At least 1.
     pub fn new(most: usize) -> Self {
         let ranks = std::array::from_fn(|_| Rank::default());
-        FairShare { most: most.max(1), next: 0, places: HashMap::new(), ranks, gave_way: [0; YIELDING] }
+        let (most, places, gave_way) = (most.max(1), HashMap::new(), [0; YIELDING]);
+        FairShare { most, spared: None, next: 0, places, ranks, gave_way }
+    }
+
+    /// Spares one place in `part` for the unproven: while they hold no more, a newcomer takes the place of a proven one. So
+    /// many are also free for each of them: only beyond that it counts who of the unproven holds most. An address that may be
+    /// made up says little, and behind a real one may be many clients.
+    pub fn sparing(self, part: usize) -> Self {
+        FairShare { spared: Some(part.max(1)), ..self }
+    }
+
+    /// Changes how many places there are. Those beyond it stay until they leave, or give way.
+    pub fn resize(&mut self, most: usize) {
+        self.most = most.max(1);
+    }
+
+    /// How many places there are.
+    pub fn most(&self) -> usize {
+        self.most
     }
 
     /// Takes a free place for a client that has shown nothing yet. `None`: all are taken ([`FairShare::gives_way`]).
     pub fn enter(&mut self, client: Option<ClientKey>, now: Instant) -> Option<PlaceId> {
-        if self.places.len() >= self.most {
-            return None;
-        }
+        (self.places.len() < self.most).then(|| self.add(client, now))
+    }
+
+    /// As [`FairShare::enter`], in the place of one that gives way. Counts that one, and frees its place.
+    pub fn enter_for(&mut self, gives_way: PlaceId, client: Option<ClientKey>, now: Instant) -> PlaceId {
+        self.note_gave_way(gives_way);
+        self.leave(gives_way);
+        self.add(client, now)
+    }
+
+    fn add(&mut self, client: Option<ClientKey>, now: Instant) -> PlaceId {
         let id = PlaceId(self.next);
         self.next += 1;
         let place = Place { client, standing: Standing::Unproven, heard: now };
         self.places.insert(id, place);
         self.list(id, place);
-        Some(id)
+        id
     }
 
     /// The place that a newcomer gets once its holder has left. `None`: nobody gives way.
     pub fn gives_way(&self) -> Option<PlaceId> {
-        self.ranks.iter().find_map(|rank| rank.order.last()).map(|held| held.longest.0.id)
+        let [unproven, proven @ ..] = &self.ranks;
+        let last = |rank: &Rank| rank.order.last().map(|held| held.longest.0.id);
+        let proven = || proven.iter().find_map(last);
+        let spares = unproven.places.len() <= self.spared();
+        let first = if spares { proven() } else { None };
+        first.or_else(|| last(unproven))
+    }
+
+    /// As [`FairShare::gives_way`], where [`FairShare::heard`] is not called for every word: `last` says when a place was
+    /// really heard last, which is looked up only for those that would give way. Of very many whose words were not noted yet
+    /// it looks at some.
+    pub fn gives_way_late(&mut self, last: impl Fn(PlaceId) -> Option<Instant>) -> Option<PlaceId> {
+        let mut longest = None;
+        for _ in 0..LOOKS {
+            let id = self.gives_way()?;
+            let noted = self.places.get(&id)?.heard;
+            let Some(since) = last(id).filter(|since| *since > noted) else { return Some(id) };
+            self.heard(id, since);
+            let silent = Silent { since, id };
+            longest = Some(longest.map_or(silent, |longest: Silent| longest.min(silent)));
+        }
+        longest.map(|silent| silent.id)
     }
 
     /// Notes that the holder was heard, or has taken in what was sent.
@@ -140,6 +244,11 @@ impl FairShare {
         self.update(id, |place| (place.standing, place.heard) = (standing, now));
     }
 
+    /// Notes whose place it is, where that was not known when it was taken.
+    pub fn identify(&mut self, id: PlaceId, client: Option<ClientKey>) {
+        self.update(id, |place| place.client = client);
+    }
+
     /// Frees a place. Its id is never given again.
     pub fn leave(&mut self, id: PlaceId) {
         if let Some(place) = self.places.remove(&id) {
@@ -149,10 +258,19 @@ impl FairShare {
 
     /// Counts one that has to give way.
     pub fn note_gave_way(&mut self, id: PlaceId) {
-        let standing = self.places.get(&id).map(|place| place.standing);
-        if let Some(rank) = standing.and_then(Standing::rank) {
+        if let Some(rank) = self.standing(id).and_then(Standing::rank) {
             self.gave_way[rank] += 1;
         }
+    }
+
+    /// How firmly a place is held. `None`: it was freed.
+    pub fn standing(&self, id: PlaceId) -> Option<Standing> {
+        self.places.get(&id).map(|place| place.standing)
+    }
+
+    /// How many places are held as firmly as that. Of those that give way to nobody: 0.
+    pub fn held_as(&self, standing: Standing) -> usize {
+        standing.rank().map_or(0, |rank| self.ranks[rank].places.len())
     }
 
     /// How many had to give way so far: of the unproven, of those at rest, of those in use.
@@ -170,6 +288,15 @@ impl FairShare {
         self.places.is_empty()
     }
 
+    fn spared(&self) -> usize {
+        self.spared.map_or(0, |part| self.most / part)
+    }
+
+    /// How many places of a client do not count among those of a rank.
+    fn free(&self, rank: usize) -> usize {
+        if rank == 0 { self.spared() } else { 0 }
+    }
+
     fn update(&mut self, id: PlaceId, change: impl FnOnce(&mut Place)) {
         let Some(old) = self.places.get(&id).copied() else { return };
         let mut new = old;
@@ -181,15 +308,15 @@ impl FairShare {
 
     fn list(&mut self, id: PlaceId, place: Place) {
         if let Some(rank) = place.standing.rank() {
-            self.ranks[rank]
-                .change(place.client, |places| _ = places.insert(Silent { since: place.heard, id }));
+            let free = self.free(rank);
+            self.ranks[rank].add(place.client, Silent { since: place.heard, id }, free);
         }
     }
 
     fn unlist(&mut self, id: PlaceId, place: Place) {
         if let Some(rank) = place.standing.rank() {
-            self.ranks[rank]
-                .change(place.client, |places| _ = places.remove(&Silent { since: place.heard, id }));
+            let free = self.free(rank);
+            self.ranks[rank].remove(place.client, Silent { since: place.heard, id }, free);
         }
     }
 }

@@ -1,16 +1,18 @@
 //! The sessions of one UDP listener: datagrams and time in, decisions out.
 //!
-//! UDP has no handshake, so anyone can spoof a source address. What a session has shown ([`Stage`]) decides what it may
-//! cost. A session without an answer lives shorter and is evicted first. One whose client has sent again after an
-//! answer, and so has seen it, is never evicted.
+//! UDP has no handshake, so anyone can spoof a source address. A session without an answer lives shorter. One whose client
+//! goes on after answers is proven. Who gives way when there are too many is for
+//! [`FairShare`](super::fair_share::FairShare), over all listeners.
 
 mod parts;
+mod said;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-pub use parts::{Answer, Counts, Ended, Ends, FlowId, Placement, Question, Stage, Terms};
+use parts::Evidence;
+pub use parts::{Answer, Counts, Ended, Ends, FlowId, Question, Stage, Terms};
 
 /// The sessions of a listener, each with the caller's state.
 #[derive(Debug)]
@@ -18,7 +20,7 @@ pub struct Flows<S> {
     index: HashMap<Ends, u32>,
     slots: Vec<Slot<S>>,
     free: Vec<u32>,
-    /// One per stage and lifetime. There are few, since lifetimes come from the file.
+    /// One per lifetime. There are few, since lifetimes come from the file.
     lists: Vec<List>,
     /// No session may be silent for longer than this. `None`: only its own terms apply.
     longest: Option<Duration>,
@@ -36,6 +38,7 @@ pub struct Flow<S> {
     ends: Ends,
     terms: Terms,
     stage: Stage,
+    evidence: Evidence,
     last: Instant,
     /// The first question since the last answer. `None`: none is open.
     asked: Option<Instant>,
@@ -47,10 +50,9 @@ pub struct Flow<S> {
     state: S,
 }
 
-/// Sessions of one stage and one lifetime, the longest silent first.
+/// Sessions of one lifetime, the longest silent first.
 #[derive(Debug)]
 struct List {
-    stage: Stage,
     life: Duration,
     oldest: u32,
     newest: u32,
@@ -91,50 +93,32 @@ impl<S> Flows<S> {
         self.index.is_empty()
     }
 
-    /// How many sessions have had no answer.
-    pub fn asking(&self) -> usize {
-        self.lists.iter().filter(|list| list.stage == Stage::Asking).map(|list| list.len).sum()
-    }
-
     /// The session of datagrams that a client has sent, if there is one. Counts them, and restarts its time.
     pub fn ask(&mut self, ends: &Ends, datagrams: u64, now: Instant) -> Option<Question> {
         let index = *self.index.get(ends)?;
         let slot = self.slots.get_mut(index as usize)?;
         let flow = slot.flow.as_mut()?;
         flow.counts.questions += datagrams;
-        let stage = if flow.stage == Stage::Asking { Stage::Asking } else { Stage::Settled };
+        let (stage, answered) = (flow.stage, flow.stage == Stage::Answered);
+        let proves = answered && flow.asked.is_none() && flow.evidence.goes_on(now);
         let waits = now.saturating_duration_since(*flow.asked.get_or_insert(now));
-        let forsaken = stage == Stage::Settled && waits >= flow.terms.idle;
+        let forsaken = answered && waits >= flow.terms.idle;
         let id = FlowId { index, turn: slot.turn };
         self.touch(index, stage, now);
-        Some(Question { id, forsaken })
+        Some(Question { id, forsaken, proves })
     }
 
-    /// Decides whether one more session may be opened, and evicts another if that must make way. `room`: whether the
-    /// limits outside this table allow one more. `asking`: how many sessions without an answer are allowed.
-    pub fn admit(&mut self, room: bool, asking: usize) -> Placement<S> {
-        if self.asking() >= asking.max(1) {
-            return Placement::Open(self.evict(Stage::Asking));
-        }
-        if room {
-            return Placement::Open(None);
-        }
-        match self.evict(Stage::Asking).or_else(|| self.evict(Stage::Answered)) {
-            None => Placement::Full,
-            evicted => Placement::Open(evicted),
-        }
-    }
-
-    /// Opens a session that [`Flows::admit`] has admitted. Its first datagrams still have to go to [`Flows::ask`].
+    /// Opens a session. Its first datagrams still have to go to [`Flows::ask`].
     pub fn open(&mut self, ends: Ends, terms: Terms, now: Instant, state: S) -> FlowId {
         if let Some(index) = self.index.get(&ends).copied() {
             drop(self.remove(index));
         }
-        let list = self.list(Stage::Asking, terms.asking());
+        let list = self.list(terms.asking());
         let counts = Counts::default();
-        let stage = Stage::Asking;
+        let (stage, evidence) = (Stage::Asking, Evidence::none(now));
         let (older, newer) = (NONE, NONE);
-        let flow = Flow { ends, terms, stage, last: now, asked: None, counts, list, older, newer, state };
+        let (last, asked) = (now, None);
+        let flow = Flow { ends, terms, stage, evidence, last, asked, counts, list, older, newer, state };
         self.insert(flow)
     }
 
@@ -157,14 +141,13 @@ impl<S> Flows<S> {
     /// Counts answers of the upstream, and says how many pass. `None`: the session has ended.
     pub fn answer(&mut self, id: FlowId, datagrams: u64, now: Instant) -> Option<Answer> {
         let flow = self.flow_mut(id)?;
-        let stage = if flow.stage == Stage::Settled { Stage::Settled } else { Stage::Answered };
         let Counts { questions, answers, .. } = flow.counts;
         let due = flow.terms.replies.map(|replies| questions.saturating_mul(replies.into()));
         let left = due.map_or(u64::MAX, |due| due.saturating_sub(answers));
         let passes = datagrams.min(left);
         flow.counts.answers += passes;
         flow.asked = None;
-        self.touch(id.index, stage, now);
+        self.touch(id.index, Stage::Answered, now);
         Some(Answer { passes, last: passes == left })
     }
 
@@ -204,7 +187,7 @@ impl<S> Flows<S> {
             return Err(flow.into());
         }
         flow.last = now;
-        flow.list = self.list(flow.stage, flow.terms.life(flow.stage));
+        flow.list = self.list(flow.terms.life(flow.stage));
         Ok(self.insert(flow))
     }
 
@@ -234,13 +217,6 @@ impl<S> Flows<S> {
         let slots = self.slots.iter().zip(0..);
         let found = slots.filter(|(slot, _)| slot.flow.as_ref().is_some_and(&holds));
         found.map(|(slot, index)| FlowId { index, turn: slot.turn }).collect()
-    }
-
-    /// Ends the longest silent session of a stage.
-    fn evict(&mut self, stage: Stage) -> Option<Ended<S>> {
-        let heads = self.lists.iter().filter(|list| list.stage == stage && list.len > 0);
-        let oldest = heads.min_by_key(|list| self.flow(list.oldest).map(|flow| flow.last))?.oldest;
-        self.remove(oldest)
     }
 
     fn deadline(&self, list: &List) -> Option<Instant> {
@@ -283,7 +259,7 @@ impl<S> Flows<S> {
         }
         let (same, terms) = (flow.stage == stage, flow.terms);
         self.unlink(index);
-        let list = (!same).then(|| self.list(stage, terms.life(stage)));
+        let list = (!same).then(|| self.list(terms.life(stage)));
         if let Some(flow) = self.flow_at(index) {
             flow.stage = stage;
             flow.list = list.unwrap_or(flow.list);
@@ -291,11 +267,10 @@ impl<S> Flows<S> {
         self.link(index);
     }
 
-    /// The list of a stage and a lifetime. Reuses an empty list, since lifetimes change with the file.
-    fn list(&mut self, stage: Stage, life: Duration) -> usize {
-        let same = |list: &List| list.stage == stage && list.life == life;
-        let found = self.lists.iter().position(same);
-        let list = || List { stage, life, oldest: NONE, newest: NONE, len: 0 };
+    /// The list of a lifetime. Reuses an empty list, since lifetimes change with the file.
+    fn list(&mut self, life: Duration) -> usize {
+        let found = self.lists.iter().position(|list| list.life == life);
+        let list = || List { life, oldest: NONE, newest: NONE, len: 0 };
         if let Some(at) = found {
             return at;
         }

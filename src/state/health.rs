@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::said_health::SaidDown;
+
 use crate::model::upstream::LONGEST_SLOW_START as LONGEST_RAMP;
 
 /// Failed connects in a row that put an upstream down.
@@ -69,6 +71,19 @@ impl Default for Passive {
 }
 
 impl Passive {
+    /// One that is down, as another process has said.
+    pub fn heard(down: &SaidDown, now: Instant) -> Passive {
+        let since = down.since(now);
+        let state = State::Down { first: since, since: now, until: down.until(now), trial: false };
+        Passive { failures: 0, ejections: down.times, state }
+    }
+
+    /// How it is down. `None`: it is not.
+    pub fn said(&self, now: Instant) -> Option<SaidDown> {
+        let State::Down { first, until, .. } = self.state else { return None };
+        Some(SaidDown { times: self.ejections, ..SaidDown::new(first, until, now) })
+    }
+
     /// Whether it should be tried now.
     pub fn standing(&self, now: Instant) -> Standing {
         match self.state {
@@ -132,6 +147,14 @@ impl Passive {
         }
     }
 
+    /// When it last went up or down.
+    pub fn since(&self) -> Option<Instant> {
+        match self.state {
+            State::Up { since } => since,
+            State::Down { first, .. } => Some(first),
+        }
+    }
+
     /// Whether it is as good as new: nothing is left to remember.
     pub fn is_calm(&self, now: Instant) -> bool {
         let long_up =
@@ -192,6 +215,11 @@ impl Checks {
     /// An upstream counts as up until it is checked. Both numbers are at least 1.
     pub fn new(rise: u32, fall: u32) -> Self {
         Checks { rise, fall, up: None, against: 0 }
+    }
+
+    /// The same for an upstream that was found down.
+    pub fn down(self) -> Self {
+        Checks { up: Some(false), ..self }
     }
 
     /// Whether the upstream is up.

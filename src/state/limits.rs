@@ -7,8 +7,10 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
 
 use super::hash;
 use crate::model::Rate;
@@ -28,6 +30,14 @@ impl ClientKey {
         match ip.to_canonical() {
             IpAddr::V4(ip) => ClientKey::V4(ip.to_bits()),
             IpAddr::V6(ip) => ClientKey::V6(u64::try_from(ip.to_bits() >> 64).unwrap_or_default()),
+        }
+    }
+
+    /// The address, or the first one of its /64.
+    pub fn ip(self) -> IpAddr {
+        match self {
+            ClientKey::V4(bits) => IpAddr::V4(Ipv4Addr::from_bits(bits)),
+            ClientKey::V6(bits) => IpAddr::V6(Ipv6Addr::from_bits(u128::from(bits) << 64)),
         }
     }
 
@@ -63,6 +73,11 @@ impl ClientConnections {
             self.open.remove(&client);
         }
         may
+    }
+
+    /// How many connections a client has.
+    pub fn of(&self, client: ClientKey) -> u32 {
+        self.open.get(&client).copied().unwrap_or_default()
     }
 
     /// Counts one connection of a client less.
@@ -110,6 +125,28 @@ struct Place {
     paid: u64,
 }
 
+/// What a client of a route has not paid off yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owed {
+    /// The number of the route.
+    pub route: u32,
+    /// The client.
+    pub client: ClientKey,
+    /// When all its connections so far are paid for, from now.
+    pub ahead: Duration,
+}
+
+/// The same, as a process says it to the one that takes over from it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SaidRate {
+    /// The name of the route.
+    pub route: String,
+    /// The client, or the first address of its /64.
+    pub client: IpAddr,
+    /// Nanoseconds.
+    pub ahead: u64,
+}
+
 impl Rates {
     /// A table for about `clients` clients. `seed` is random, so that nobody can choose addresses that collide.
     pub fn new(clients: usize, seed: u64, now: Instant) -> Self {
@@ -121,8 +158,7 @@ impl Rates {
     /// Counts one more connection of a client to a route, unless it comes too soon. Returns whether it was counted.
     pub fn enter(&mut self, route: u32, client: ClientKey, rate: Rate, now: Instant) -> bool {
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        // Never 0, which is the time of a free place.
-        let now = nanos(now.saturating_duration_since(self.epoch)).saturating_add(1);
+        let now = self.nanos(now);
         let interval = nanos(rate.interval()).max(1);
         let ahead = interval.saturating_mul(u64::from(rate.burst()));
         let Some(place) = self.place(route, client) else { return true };
@@ -134,6 +170,32 @@ impl Rates {
             *place = Place { client, route, paid: after };
         }
         may
+    }
+
+    /// Who has not paid off yet.
+    pub fn owed(&self, now: Instant) -> impl Iterator<Item = Owed> {
+        let now = self.nanos(now);
+        let owing = self.places.iter().filter_map(move |place| Some((place, place.paid.checked_sub(now)?)));
+        owing.map(|(place, ahead)| Owed {
+            route: place.route,
+            client: place.client,
+            ahead: Duration::from_nanos(ahead),
+        })
+    }
+
+    /// Notes what a client owes from before.
+    pub fn owe(&mut self, owed: Owed, now: Instant) {
+        let ahead = u64::try_from(owed.ahead.as_nanos()).unwrap_or(u64::MAX);
+        let paid = self.nanos(now).saturating_add(ahead);
+        if let Some(place) = self.place(owed.route, owed.client) {
+            *place = Place { client: owed.client, route: owed.route, paid };
+        }
+    }
+
+    /// Nanoseconds after the epoch. Never 0, which is the time of a free place.
+    fn nanos(&self, now: Instant) -> u64 {
+        let nanos = now.saturating_duration_since(self.epoch).as_nanos();
+        u64::try_from(nanos).unwrap_or(u64::MAX).saturating_add(1)
     }
 
     /// The place of the client, or one that it can take: a free one, or that of the client that would be forgiven

@@ -4,23 +4,12 @@ use std::ops::AddAssign;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+pub use super::bytes::Bytes;
+use super::counted::{Counted, RouteCounted, TimesCounted};
+pub use super::end::End;
+use super::end::Says;
+use super::probation::Results;
 use crate::model::Outcome;
-
-/// Bytes, by their direction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Bytes {
-    /// From the client to the upstream.
-    pub up: u64,
-    /// From the upstream to the client.
-    pub down: u64,
-}
-
-impl AddAssign for Bytes {
-    fn add_assign(&mut self, more: Bytes) {
-        self.up += more.up;
-        self.down += more.down;
-    }
-}
 
 /// Datagrams and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -115,6 +104,27 @@ impl Tally {
         self.failed.load(Relaxed)
     }
 
+    /// Goes on from what another process has counted.
+    pub fn add(&self, more: &Counted) {
+        let Counted { opened, closed, up, down, failed } = more;
+        self.opened.fetch_add(*opened, Relaxed);
+        self.bytes[0].fetch_add(*up, Relaxed);
+        self.bytes[1].fetch_add(*down, Relaxed);
+        self.closed.fetch_add(*closed, Relaxed);
+        self.failed.fetch_add(*failed, Relaxed);
+    }
+
+    /// From now on less may be reported: connections have moved, and are counted elsewhere with their bytes.
+    pub fn report_less(&self) {
+        self.shown.iter().for_each(|shown| shown.store(0, Relaxed));
+    }
+
+    /// As numbers. `open`: the bytes of its open connections, read after `ended`, those of the others.
+    pub fn counted(&self, ended: Bytes, open: Bytes) -> Counted {
+        let Totals { opened, closed, bytes } = self.all(ended, open);
+        Counted { opened, closed, up: bytes.up, down: bytes.down, failed: self.failures() }
+    }
+
     /// All connections, and the bytes of those that have ended.
     pub fn ended(&self) -> Totals {
         let closed = self.closed.load(Relaxed);
@@ -142,23 +152,14 @@ pub struct Meter {
     /// Connections, their bytes, and failed attempts.
     pub tally: Tally,
     outcomes: [AtomicU64; Outcome::ALL.len()],
+    /// Connections that came to nothing, without those up to this id, and those that said nothing: for a probation.
+    failed: AtomicU64,
+    failed_after: AtomicU64,
+    empty: AtomicU64,
     /// Time from accept to a connected upstream.
     pub connect: Histogram<{ CONNECT.len() }>,
     /// From accept to the end.
     pub duration: Histogram<{ DURATION.len() }>,
-}
-
-/// What is counted when a connection ends.
-#[derive(Clone, Copy, Debug)]
-pub struct End {
-    /// How it ended.
-    pub outcome: Outcome,
-    /// The bytes that it has moved.
-    pub bytes: Bytes,
-    /// Time from accept to a connected upstream. `None`: none connected.
-    pub connect: Option<Duration>,
-    /// From accept to the end.
-    pub duration: Duration,
 }
 
 impl Default for Meter {
@@ -166,6 +167,9 @@ impl Default for Meter {
         Meter {
             tally: Tally::default(),
             outcomes: Default::default(),
+            failed: AtomicU64::new(0),
+            failed_after: AtomicU64::new(0),
+            empty: AtomicU64::new(0),
             connect: Histogram::new(&CONNECT),
             duration: Histogram::new(&DURATION),
         }
@@ -180,7 +184,47 @@ impl Meter {
             self.connect.add(connect);
         }
         self.duration.add(end.duration);
+        match end.says() {
+            Says::Nothing => {}
+            Says::Empty => drop(self.empty.fetch_add(1, Relaxed)),
+            Says::Failed if end.id <= self.failed_after.load(Relaxed) => {}
+            Says::Failed => drop(self.failed.fetch_add(1, Relaxed)),
+        }
         self.tally.closed(end.bytes);
+    }
+
+    /// As numbers. `open`: the bytes of its open connections.
+    pub fn counted(&self, open: Bytes) -> RouteCounted {
+        RouteCounted {
+            all: self.tally.counted(self.tally.ended().bytes, open),
+            outcomes: self.outcomes().map(|(outcome, count)| (outcome.label().to_owned(), count)).collect(),
+            connect: self.connect.counted(),
+            duration: self.duration.counted(),
+            ..RouteCounted::default()
+        }
+    }
+
+    /// Goes on from what another process has counted.
+    pub fn add(&self, more: &RouteCounted) {
+        for outcome in Outcome::ALL {
+            let count = more.outcomes.get(outcome.label()).copied().unwrap_or_default();
+            self.outcomes[outcome as usize].fetch_add(count, Relaxed);
+        }
+        self.connect.add_all(&more.connect);
+        self.duration.add_all(&more.duration);
+        self.tally.add(&more.all);
+    }
+
+    /// From now on a connection with this id or a smaller one does not count as failed: it began before an edit.
+    pub fn forgive(&self, id: u64) {
+        self.failed_after.fetch_max(id, Relaxed);
+    }
+
+    /// What has become of its connections.
+    pub fn results(&self) -> Results {
+        let empty = self.empty.load(Relaxed);
+        let tried = self.tally.ended().opened.saturating_sub(empty);
+        Results { tried, failed: self.failed.load(Relaxed), turned_away: 0 }
     }
 
     /// How many connections ended with each outcome. Outcomes with none are left out.
@@ -230,6 +274,22 @@ impl<const N: usize> Histogram<N> {
         self.sum.fetch_add(u64::try_from(time.as_micros()).unwrap_or(u64::MAX), Relaxed);
     }
 
+    fn counted(&self) -> TimesCounted {
+        let counts = self.counts.iter().chain([&self.above]).map(|count| count.load(Relaxed));
+        TimesCounted { counts: counts.collect(), micros: self.sum.load(Relaxed) }
+    }
+
+    /// Adds what another process has counted. One with other bounds is left out: a later build may have others.
+    fn add_all(&self, more: &TimesCounted) {
+        if more.counts.len() != N + 1 {
+            return;
+        }
+        for (count, more) in self.counts.iter().chain([&self.above]).zip(&more.counts) {
+            count.fetch_add(*more, Relaxed);
+        }
+        self.sum.fetch_add(more.micros, Relaxed);
+    }
+
     /// What it holds now.
     pub fn read(&self) -> Distribution {
         let mut all = 0;
@@ -248,40 +308,4 @@ impl<const N: usize> Histogram<N> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bytes_never_shrink_where_a_connection_ends_between_two_looks() {
-        let (tally, bytes) = (Tally::default(), |up, down| Bytes { up, down });
-        tally.opened();
-        assert_eq!(tally.all(tally.ended().bytes, bytes(100, 7)).bytes, bytes(100, 7));
-        // It is out of the table, and not counted yet.
-        assert_eq!(tally.all(tally.ended().bytes, bytes(0, 0)).bytes, bytes(100, 7));
-        tally.closed(bytes(120, 9));
-        let all = tally.all(tally.ended().bytes, bytes(0, 0));
-        assert_eq!(all, Totals { opened: 1, closed: 1, bytes: bytes(120, 9) });
-    }
-
-    #[test]
-    fn a_meter_counts_each_end_once() {
-        let meter = Meter::default();
-        let end = |outcome, connect: Option<u64>, seconds| End {
-            outcome,
-            bytes: Bytes { up: 1, down: 2 },
-            connect: connect.map(Duration::from_millis),
-            duration: Duration::from_secs(seconds),
-        };
-        meter.closed(&end(Outcome::ClientClosed, Some(1), 1));
-        meter.closed(&end(Outcome::ClientClosed, Some(40_000), 100_000));
-        meter.closed(&end(Outcome::ConnectFailed, None, 5));
-        let outcomes: Vec<_> = meter.outcomes().collect();
-        assert_eq!(outcomes, [(Outcome::ClientClosed, 2), (Outcome::ConnectFailed, 1)]);
-        let Distribution { below, count, sum } = meter.connect.read();
-        assert_eq!((below[0], below[1], below[11]), ((0.0005, 0), (0.001, 1), (30.0, 1)));
-        assert_eq!((count, sum), (2, 40.001));
-        let Distribution { below, count, .. } = meter.duration.read();
-        assert_eq!((below[3], below[4], below[11], count), ((1.0, 1), (5.0, 2), (86_400.0, 2), 3));
-        assert_eq!(meter.tally.ended().bytes, Bytes { up: 3, down: 6 });
-    }
-}
+mod tests;

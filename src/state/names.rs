@@ -39,6 +39,11 @@ impl News {
 }
 
 impl Answers {
+    /// After an answer with these addresses, or after none.
+    pub fn of(addrs: Arc<[IpAddr]>) -> Answers {
+        Answers { addrs, failing: None }
+    }
+
     /// The addresses of the last good answer, in its order; none if there was none.
     pub fn addrs(&self) -> &Arc<[IpAddr]> {
         &self.addrs

@@ -8,6 +8,7 @@ use super::balance::{self, RoundRobin, Weighted};
 use super::checked::Checked;
 use super::hash::{self, Rng};
 use super::health::{self, Standing};
+use super::steering::{Serves, Steering};
 use super::upstream::{Attempt, Upstream};
 use crate::model::Balance;
 
@@ -16,8 +17,12 @@ use crate::model::Balance;
 pub struct Member {
     /// Its address, load and health by failed connects.
     pub upstream: Arc<Upstream>,
-    /// Its share beside the others: at least 1.
+    /// Its share beside the others. 0: it gets no new connections.
     pub weight: u32,
+    /// The file lets it keep what it has, and gives it no new connections.
+    pub drains: bool,
+    /// What was decided about it since. `None`: nothing can be.
+    pub steering: Option<Arc<Steering>>,
     /// Used only if no other is up.
     pub backup: bool,
     /// The most connections that it takes. `None`: any number.
@@ -45,7 +50,37 @@ pub struct NameOf {
 impl Member {
     /// A member with weight 1, and nothing else set.
     pub fn plain(upstream: Arc<Upstream>) -> Self {
-        Member { upstream, weight: 1, backup: false, most: None, check: None, of: None, leads_back: false }
+        Member {
+            upstream,
+            weight: 1,
+            drains: false,
+            steering: None,
+            backup: false,
+            most: None,
+            check: None,
+            of: None,
+            leads_back: false,
+        }
+    }
+
+    /// Whether it gets new connections, by the file and by hand.
+    pub fn takes_new(&self) -> bool {
+        !self.drains && self.serves() == Serves::Ready && self.weight() > 0
+    }
+
+    /// What was decided about it since the file was read.
+    pub fn serves(&self) -> Serves {
+        self.steering.as_ref().map_or(Serves::Ready, |steering| steering.serves())
+    }
+
+    /// Its share beside the others, as it is now.
+    fn weight(&self) -> u32 {
+        self.steering.as_ref().and_then(|steering| steering.weight()).unwrap_or(self.weight)
+    }
+
+    /// Whether it may be tried at all.
+    fn may_be_tried(&self) -> bool {
+        !self.leads_back && self.takes_new()
     }
 
     /// Whether it is up, as far as is known.
@@ -132,9 +167,14 @@ impl Pool {
         &self.members
     }
 
-    /// Whether any member is up. A full one counts as up: that passes by itself.
+    /// Whether any member is up and gets new connections. A full one counts as up: that passes by itself.
     pub fn is_any_up(&self, now: Instant) -> bool {
-        self.members.iter().any(|member| member.is_up(now))
+        self.members.iter().any(|member| member.takes_new() && member.is_up(now))
+    }
+
+    /// Whether any member gets new connections.
+    pub fn takes_new(&self) -> bool {
+        self.members.iter().any(Member::takes_new)
     }
 
     /// The next upstream to try. The caller walks on until one connects, so that choosing and retrying stay
@@ -142,7 +182,7 @@ impl Pool {
     /// errs, a client is still served. Full upstreams are passed over.
     pub fn next(&self, walk: &mut Walk, now: Instant) -> Option<Step> {
         match &*self.members {
-            [only] if walk.tried.has(0) || only.leads_back => None,
+            [only] if walk.tried.has(0) || !only.may_be_tried() => None,
             [_] => self.begin(walk, 0, now),
             _ => self.first_that_begins(walk, now, None),
         }
@@ -164,7 +204,7 @@ impl Pool {
 
     /// Whether there is an upstream that the walk has not tried.
     pub fn has_left(&self, walk: &Walk) -> bool {
-        self.members.iter().enumerate().any(|(index, member)| !member.leads_back && !walk.tried.has(index))
+        self.members.iter().enumerate().any(|(index, member)| member.may_be_tried() && !walk.tried.has(index))
     }
 
     /// Whether any member leads back to the listener.
@@ -205,7 +245,7 @@ impl Pool {
         let mut best = u8::MAX;
         for (index, member) in self.members.iter().enumerate() {
             let elsewhere = group.is_some() && member.of.as_ref().map(|of| of.group) != group;
-            if elsewhere || member.leads_back || walk.tried.has(index) {
+            if elsewhere || !member.may_be_tried() || walk.tried.has(index) {
                 continue;
             }
             let load = member.upstream.load();
@@ -228,7 +268,7 @@ impl Pool {
                 (best, _) = (rank, seats.clear());
             }
             if rank == best {
-                let weight = u64::from(member.weight) * u64::from(self.part(since, now));
+                let weight = u64::from(member.weight()) * u64::from(self.part(since, now));
                 seats.push(Weighted { index, weight, load: load.into() });
             }
         }

@@ -137,4 +137,12 @@ mod tests {
         assert_eq!(offers(&["http/1.1", "h2"]), Some(1));
         assert_eq!((offers(&[]), names.rest()), (None, None));
     }
+
+    #[test]
+    fn the_catch_all_is_the_route_without_names_and_protocols() {
+        let [named, offered, rest] = [selector(&["a.b"], &[]), selector(&[], &["h2"]), selector(&[], &[])];
+        let of = |selectors: &[&Selector]| ServedNames::new(selectors.iter().copied()).rest();
+        assert_eq!(of(&[&named, &offered]), None);
+        assert_eq!((of(&[&rest, &named]), of(&[&named, &offered, &rest])), (Some(0), Some(2)));
+    }
 }

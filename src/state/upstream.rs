@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::health::{Change, Evidence, FAILURES, Passive, Standing};
 use super::lock::lock;
+use super::said_health::{SaidDown, SaidHealth};
 use crate::model::UpstreamAddr;
 
 /// One upstream address, its load and its health.
@@ -46,6 +47,23 @@ impl Upstream {
         }
     }
 
+    /// Its health, to be said now.
+    pub fn said(&self, now: Instant) -> SaidHealth {
+        let known = self.known();
+        let down = known.passive.said(now).map(|down| SaidDown { why: known.reason.clone(), ..down });
+        SaidHealth { downs: self.downs(), down }
+    }
+
+    /// Goes on from what another process has said. Not yet used by anybody.
+    pub fn go_on_from(&self, said: &SaidHealth, now: Instant) {
+        self.downs.store(said.downs, Ordering::Release);
+        if let Some(down) = &said.down {
+            let mut known = self.known();
+            (known.passive, known.reason) = (Passive::heard(down, now), down.why.clone());
+            self.calm.store(false, Ordering::Release);
+        }
+    }
+
     /// Its address, as written.
     pub fn addr(&self) -> &UpstreamAddr {
         &self.addr
@@ -68,6 +86,11 @@ impl Upstream {
     /// Why it is down: the error of the connect that put it there.
     pub fn reason(&self) -> Option<String> {
         self.known().reason.clone()
+    }
+
+    /// When it last went up or down. `None`: it never did, or that is forgotten.
+    pub fn since(&self) -> Option<Instant> {
+        self.known().passive.since()
     }
 
     /// How often it went down.
@@ -102,6 +125,12 @@ impl Upstream {
         let trial = trial.then(|| RetryPermit(self.clone()));
         let load = Load { upstream: self.clone(), losses: 0 };
         Some(Attempt { load, begun: now, trial })
+    }
+
+    /// Counts a connection that another process has made.
+    pub fn resume(self: &Arc<Self>) -> Load {
+        self.load.fetch_add(1, Ordering::Relaxed);
+        Load { upstream: self.clone(), losses: self.losses() }
     }
 
     /// Notes that a check has connected.
@@ -261,6 +290,49 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(after(&upstream, &[Gone, Gone], now), (0, 0));
             let _ = upstream.passed(now);
+        }
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "any time will do as the first")]
+    fn t9_a_down_upstream_is_forgotten_a_minute_after_it_was_to_be_tried() {
+        let (start, ms) = (Instant::now(), std::time::Duration::from_millis);
+        let new = || Arc::new(Upstream::new("127.0.0.1:80".parse::<UpstreamSpec>().unwrap().at(0)));
+        assert!(new().is_forgettable(start), "one of which nothing is known");
+        let upstream = new();
+        after(&upstream, &[Evidence::Gone], start);
+        assert!(!upstream.is_forgettable(start), "one failure counts");
+        after(&upstream, &[Evidence::Gone; 2], start);
+        // Down for a second, and then for a minute.
+        assert!(!upstream.is_forgettable(start));
+        assert!(!upstream.is_forgettable(start + ms(60_999)));
+        assert!(upstream.is_forgettable(start + ms(61_000)));
+        // While it is tried somebody waits for the answer.
+        let trial = upstream.begin(None, start + ms(1000)).unwrap();
+        assert!(!upstream.is_forgettable(start + ms(61_000)));
+        drop(trial);
+        assert!(upstream.is_forgettable(start + ms(61_000)));
+    }
+
+    /// The second time round: each recovery has connections of its own, which only the next loss concerns.
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "any time will do as the first")]
+    fn t10_a_connection_of_a_recovery_knows_every_loss_before_it() {
+        let (mut now, second) = (Instant::now(), std::time::Duration::from_secs(1));
+        let upstream = Arc::new(Upstream::new("127.0.0.1:80".parse::<UpstreamSpec>().unwrap().at(0)));
+        let attempt = upstream.begin(None, now).unwrap();
+        assert!(!attempt.is_trial());
+        assert_eq!(attempt.connected(now).0.losses(), 0);
+        for losses in 1..=3 {
+            assert_eq!(after(&upstream, &[Evidence::Gone; 3], now), (losses, losses));
+            now += 60 * second;
+            let attempt = upstream.begin(None, now).unwrap();
+            assert!(attempt.is_trial());
+            let (load, change) = attempt.connected(now);
+            assert!(matches!(change, Change::Up(_)), "{change:?}");
+            assert_eq!((load.losses(), upstream.losses()), (losses, losses));
+            assert_eq!(upstream.resume().losses(), losses, "one of another process");
+            now += second;
         }
     }
 }

@@ -2,6 +2,10 @@
 //!
 //! Killing a scope kills its children. The same drain serves a stop signal, a removed route and a changed one.
 
+#[cfg(test)]
+pub mod faults;
+mod lasting;
+mod tick;
 mod workers;
 
 use std::future::Future;
@@ -14,6 +18,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+pub use lasting::restarts;
 pub use workers::{Worker, WorkerPool, WorkerSlot, WorkerThreads, most_acceptors};
 
 /// Owns tasks, to wait for them or to kill them. Clones share the tasks.
@@ -69,6 +74,11 @@ impl Scope {
     /// A token that counts as a task of the scope until it is dropped: a drain waits for it.
     pub fn hold(&self) -> ScopeToken {
         ScopeToken(self.tracker.token())
+    }
+
+    /// Whether both own the same tasks.
+    pub fn is(&self, other: &Scope) -> bool {
+        TaskTracker::ptr_eq(&self.tracker, &other.tracker)
     }
 
     /// How many tasks are running, including tokens from [`Scope::hold`].

@@ -11,6 +11,8 @@ use std::time::Duration;
 use tokio::runtime::{Builder, EnterGuard, Handle};
 use tokio_util::sync::CancellationToken;
 
+use super::tick::Tick;
+
 /// How many workers accept from one listening socket. Each new connection of an idle proxy wakes all of them, and all
 /// but one in vain.
 const ACCEPTORS: usize = 2;
@@ -28,11 +30,12 @@ pub struct Worker {
     runtime: Handle,
     /// How many connections it serves.
     open: AtomicUsize,
+    tick: Tick,
 }
 
 impl Worker {
     fn of(runtime: Handle) -> Arc<Self> {
-        Arc::new(Worker { runtime, open: AtomicUsize::new(0) })
+        Arc::new(Worker { runtime, open: AtomicUsize::new(0), tick: Tick::default() })
     }
 
     /// While the guard lives, tasks are spawned on this worker, and new sockets wake it.
@@ -77,10 +80,11 @@ impl WorkerPool {
         let mut workers = Vec::new();
         for number in 0..cores {
             let runtime = Builder::new_current_thread().enable_all().build()?;
-            workers.push(Worker::of(runtime.handle().clone()));
+            let worker = Worker::of(runtime.handle().clone());
+            workers.push(worker.clone());
             let stop = threads.stop.clone();
             let work = move || {
-                runtime.block_on(stop.cancelled());
+                runtime.block_on(stop.run_until_cancelled(worker.tick.run()));
                 runtime.shutdown_timeout(Duration::ZERO);
             };
             threads.threads.push(thread::Builder::new().name(format!("portway-{number}")).spawn(work)?);
@@ -108,6 +112,7 @@ impl WorkerPool {
             _ => near,
         };
         worker.open.fetch_add(1, Ordering::Relaxed);
+        worker.tick.go_on();
         WorkerSlot(worker.clone())
     }
 }

@@ -144,6 +144,67 @@ mod tests {
         assert_eq!(days(2026, 11, 25), 20_782);
     }
 
+    /// A value in DER: its tag, its length in one byte, and its bytes.
+    fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+        let bytes = parts.concat();
+        [&[tag, u8::try_from(bytes.len()).unwrap()], bytes.as_slice()].concat()
+    }
+
+    /// An attribute of a subject: 2.5.4.`kind`.
+    fn attribute(kind: u8, tag: u8, text: &[u8]) -> Vec<u8> {
+        der(SEQUENCE, &[&der(OBJECT, &[&[0x55, 0x04, kind]]), &der(tag, &[text])])
+    }
+
+    #[test]
+    fn t4_only_a_common_name_that_is_text_is_the_name() {
+        let [name, unit, company] = [(3, "device 7"), (11, "unit"), (10, "Example")]
+            .map(|(kind, text)| attribute(kind, 0x0c, text.as_bytes()));
+        let of =
+            |sets: &[&[&[u8]]]| common_name(&sets.iter().flat_map(|set| der(SET, set)).collect::<Vec<_>>());
+        let found = |name: &str| Some(Some(name.to_owned()));
+        assert_eq!(of(&[&[&name], &[&company]]), found("device 7"), "first");
+        assert_eq!(of(&[&[&company], &[&name], &[&unit]]), found("device 7"), "between others");
+        assert_eq!(of(&[&[&company, &name, &unit]]), found("device 7"), "in one set with others");
+        assert_eq!(of(&[&[&company], &[&unit]]), Some(None), "none");
+        assert_eq!(of(&[]), Some(None), "an empty subject");
+        let second = attribute(3, 0x13, b"device 8");
+        assert_eq!(of(&[&[&name], &[&second], &[&company]]), found("device 8"), "the last of two");
+        // BMPString: its bytes are no text of ours.
+        let other = attribute(3, 0x1e, b"\0d\0e");
+        assert_eq!(of(&[&[&other], &[&company]]), Some(None), "another kind of string");
+        assert_eq!(of(&[&[&name[1..]]]), None, "no DER");
+    }
+
+    #[test]
+    fn t17_times_are_read_to_the_second() {
+        let at = |tag, text: &str| time(&mut Reader(&der(tag, &[text.as_bytes()])));
+        // By date(1).
+        for (tag, text, seconds) in [
+            (UTC_TIME, "261128235958Z", 1_795_910_398),
+            (UTC_TIME, "240229010203Z", 1_709_168_523),
+            (UTC_TIME, "991231102030Z", 946_635_630),
+            (UTC_TIME, "491231235959Z", 2_524_607_999),
+            (UTC_TIME, "500101000000Z", -631_152_000),
+            (GENERAL_TIME, "20500228130701Z", 2_529_666_421),
+        ] {
+            assert_eq!(at(tag, text), Some(seconds), "{text}");
+        }
+        for wrong in [
+            "261328235958Z",
+            "261100235958Z",
+            "261132235958Z",
+            "261128245958Z",
+            "261128236058Z",
+            "2611282359Z",
+        ] {
+            assert_eq!(at(UTC_TIME, wrong), None, "{wrong}");
+        }
+        assert_eq!(at(UTC_TIME, "20500228130701Z"), None, "a year of four digits");
+        assert_eq!(at(GENERAL_TIME, "261128235958Z"), None, "a year of two digits");
+        assert_eq!(at(UTC_TIME, "261128235958+"), None, "no Z");
+        assert_eq!(at(UTC_TIME, "26112823595xZ"), None, "no digit");
+    }
+
     fn made(name: &str, years: (i32, i32)) -> Vec<u8> {
         let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
         params.distinguished_name = rcgen::DistinguishedName::new();

@@ -5,13 +5,19 @@
 //! here they only pass through. A client may split the message into records, and those into segments, wherever it
 //! likes.
 
-/// The longest message that is read, in bytes.
+use std::borrow::Cow;
+
+/// The longest message that is read, in bytes. Legal ones may have twice that, which OpenSSL reads; rustls and Go
+/// (`maxHandshake`) read 64 KiB, HAProxy and nginx look at 16 KiB. More than 32 KiB has one with a long session ticket (64 KiB
+/// are legal), or with two key shares of FrodoKEM (21 KiB each).
 pub const LONGEST: usize = 64 * 1024;
 /// Most bytes that its records may take: a client that splits it into single bytes is not a TLS client.
 pub const LONGEST_RECORDS: usize = LONGEST + 16 * 1024;
 
 /// Bytes of a record header.
 const RECORD: usize = 5;
+/// Bytes before the body of a message: its type, and its length in three bytes.
+const START: usize = 4;
 /// Most bytes in a record of plain text (section 5.1).
 const LARGEST_RECORD: usize = 1 << 14;
 const HANDSHAKE: u8 = 22;
@@ -39,13 +45,15 @@ pub enum Progress {
     Other,
 }
 
-/// Reads a message as it arrives. Does not look again at records that it has read.
+/// Reads a message as it arrives. Does not look again at records that it has read, and keeps no copy of them.
 #[derive(Debug, Default)]
 pub struct Sniffer {
     /// Where the next record begins, in bytes.
     at: usize,
-    /// The content of the records before it, if the message spans several.
-    message: Vec<u8>,
+    /// How many bytes of the message the records before it hold.
+    have: usize,
+    /// The first of them: the type and the length of the message.
+    start: [u8; START],
 }
 
 impl Sniffer {
@@ -66,39 +74,52 @@ impl Sniffer {
             // Look at a record before it is complete: its beginning may be enough.
             let there = rest.get(RECORD..).unwrap_or_default();
             let Some(part) = there.get(..length) else {
-                return match self.message.first().or(there.first()) {
+                return match self.start.first().filter(|_| self.have > 0).or(there.first()) {
                     Some(kind) if *kind != CLIENT_HELLO => Progress::Other,
                     _ if bytes.len() > LONGEST_RECORDS => Progress::Other,
                     _ => Progress::More,
                 };
             };
-            self.at += RECORD + length;
-            let read = if self.message.is_empty() { whole(part) } else { None };
-            let read = read.or_else(|| {
-                self.message.extend_from_slice(part);
-                whole(&self.message)
-            });
-            match read {
+            let missing = self.start.get_mut(self.have..).unwrap_or_default();
+            missing.iter_mut().zip(part).for_each(|(byte, there)| *byte = *there);
+            (self.at, self.have) = (self.at + RECORD + length, self.have + length);
+            match self.whole(bytes) {
                 Some(progress) => return progress,
                 None if self.at > LONGEST_RECORDS => return Progress::Other,
                 None => {}
             }
         }
     }
+
+    /// The result, once the message is complete or cannot become one. `None`: more bytes are needed.
+    fn whole(&self, bytes: &[u8]) -> Option<Progress> {
+        let [kind, high, middle, low] = self.start;
+        let length = u32::from_be_bytes([0, high, middle, low]) as usize;
+        if kind != CLIENT_HELLO || (self.have >= START && length > LONGEST) {
+            return Some(Progress::Other);
+        }
+        if self.have < START + length {
+            return None;
+        }
+        let message = joined(bytes.get(..self.at).unwrap_or_default());
+        let body = message.get(START..START + length)?;
+        Some(hello(&mut Reader(body)).map_or(Progress::Other, Progress::Hello))
+    }
 }
 
-/// The result, once the message is complete or cannot become one. `None`: more bytes are needed.
-fn whole(message: &[u8]) -> Option<Progress> {
-    let (kind, rest) = message.split_first()?;
-    if *kind != CLIENT_HELLO {
-        return Some(Progress::Other);
+/// The content of whole records. Copied only if there are several.
+fn joined(mut records: &[u8]) -> Cow<'_, [u8]> {
+    let mut message = Cow::Borrowed(&[][..]);
+    while let Some(([_, _, _, high, low], rest)) = records.split_first_chunk() {
+        let (part, rest) = rest.split_at(usize::from(u16::from_be_bytes([*high, *low])).min(rest.len()));
+        if message.is_empty() {
+            message = Cow::Borrowed(part);
+        } else {
+            message.to_mut().extend_from_slice(part);
+        }
+        records = rest;
     }
-    let length = rest.get(..3)?.iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
-    if length > LONGEST {
-        return Some(Progress::Other);
-    }
-    let body = rest.get(3..3 + length)?;
-    Some(hello(&mut Reader(body)).map_or(Progress::Other, Progress::Hello))
+    message
 }
 
 /// Takes bytes from the front. Each method returns `None` if there are too few.

@@ -7,6 +7,7 @@ pub mod certificate;
 pub mod client_hello;
 mod crc32c;
 mod der;
+pub mod minisign;
 pub mod pem;
 pub mod proxy;
 mod proxy_header;

@@ -38,3 +38,14 @@ pub fn write_v1(addresses: &Addresses) -> Vec<u8> {
 pub fn write_v2(header: &Header, datagram: bool) -> Vec<u8> {
     proxy_v2::write(header, datagram)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_is_described_for_a_note() {
+        let ssl = Ssl { version: "TLSv1.3".into(), cipher: "AES".into(), certificate: None };
+        assert_eq!(ssl.note(), b"\x01\0\0\0\x01\x21\0\x07TLSv1.3\x23\0\x03AES");
+    }
+}

@@ -76,17 +76,27 @@ impl Asker {
         self.raw(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).as_bytes())
     }
 
+    /// The same, or nothing if nobody answers: the process that has accepted may end.
+    pub fn try_ask(&self, method: &str, path: &str) -> Option<Answer> {
+        let request = format!("{method} {path} HTTP/1.1\r\n{}Connection: close\r\n\r\n", self.head);
+        self.try_raw(request.as_bytes()).ok()
+    }
+
     /// Sends these bytes, and reads until the end.
     pub fn raw(&self, request: &[u8]) -> Answer {
+        self.try_raw(request).unwrap_or_else(|answer| panic!("no answer: {answer:?}"))
+    }
+
+    fn try_raw(&self, request: &[u8]) -> Result<Answer, String> {
         let mut stream = self.connect();
         // It may be answered before it was taken in whole.
         drop(stream.write_all(request));
         let mut answer = Vec::new();
         drop(stream.read_to_end(&mut answer));
         let answer = String::from_utf8(answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer:?}"));
+        let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(|| answer.clone())?;
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Answer { status, head: head.to_owned(), body: body.to_owned() }
+        Ok(Answer { status, head: head.to_owned(), body: body.to_owned() })
     }
 
     pub fn get(&self, path: &str) -> Value {
@@ -124,9 +134,14 @@ pub fn head(place: &Place) -> String {
 
 /// A proxy with an endpoint at a Unix socket. `routes`: the rest of its file.
 pub fn start(routes: &str) -> (Place, Portway, Asker) {
+    start_with(routes, &[])
+}
+
+/// The same with more on the command line.
+pub fn start_with(routes: &str, more: &[&str]) -> (Place, Portway, Asker) {
     let place = Place::with("");
     place.save(&(head(&place) + routes));
-    let portway = Portway::run(&place.file());
+    let portway = Portway::start(Command::new(PORTWAY).arg("run").arg(place.file()).args(more));
     let asker = Asker::unix(&place);
     (place, portway, asker)
 }

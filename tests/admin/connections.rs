@@ -1,5 +1,7 @@
 //! Open connections: found, page by page and by what they are; ended by a person.
 
+use std::process::Command;
+
 use serde_json::{Value, json};
 
 use super::asker::{portway, start};
@@ -31,7 +33,8 @@ fn pages_follow_each_other_and_filters_leave_what_they_say() {
     }
     assert_eq!(paged, all);
     let found = |query: &str| asker.connections(query).len();
-    assert_eq!((found("route=one"), found("route=two"), found("route=three")), (13, 12, 0));
+    assert_eq!((found("route=one"), found("route=two")), (13, 12));
+    assert_eq!(asker.ask("GET", "/v1/connections?route=three", "").status, 404);
     assert_eq!(
         (found("client=127.0.0.0/8"), found("client=10.0.0.0/8"), found("client=127.0.0.1")),
         (25, 0, 25)
@@ -59,7 +62,7 @@ fn pages_follow_each_other_and_filters_leave_what_they_say() {
 fn a_kill_resets_whom_it_names_and_nobody_else() {
     let (one, two, backend) = (Port::reserve(), Port::reserve(), Backend::named("b"));
     let routes = route("one", &one.local(), &backend, "") + &route("two", &two.local(), &backend, "");
-    let (place, proxy, asker) = start(&routes);
+    let (place, mut proxy, asker) = start(&routes);
     let mut flows: Vec<Flow> = (0..4).map(|_| Flow::open(one.number)).collect();
     let mut other = Flow::open(two.number);
     let first = ids(&asker.connections("route=one"))[0].to_string();
@@ -81,6 +84,13 @@ fn a_kill_resets_whom_it_names_and_nobody_else() {
     let killed = portway(&place.file(), &["kill", "--route", "one", "--client", "127.0.0.0/8", "--json"]);
     let said: Value = serde_json::from_str(&killed.out).unwrap();
     assert_eq!(said, json!({ "killed": 3, "unknown": [] }));
+    // Who it was is in the log, for whoever asks later.
+    let me = String::from_utf8(Command::new("id").arg("-un").output().unwrap().stdout).unwrap();
+    for (connections, which) in [(1, "by id"), (3, "route one, client 127.0.0.0/8")] {
+        let line = proxy.phase("killed by hand");
+        assert_eq!((&line["connections"], &line["which"]), (&json!(connections), &json!(which)), "{line}");
+        assert_eq!(line["by"], me.trim(), "{line}");
+    }
     assert!(flows.iter_mut().all(Flow::was_reset));
     other.ping().unwrap();
     until("they are counted", || asker.route("one")["traffic"]["closed"] == 4);

@@ -1,4 +1,4 @@
-//! `drain`: a route is taken out, and comes back with the file; the whole proxy ends.
+//! `drain`: a route is taken out, and comes back by `enable`; the whole proxy ends.
 
 use std::sync::mpsc::channel;
 
@@ -16,24 +16,25 @@ fn a_route_that_drains_takes_nobody_and_lets_its_connections_end() {
     let (mut flow, mut other) = (Flow::open(one.number), Flow::open(two.number));
     let file = place.file();
     let waiting = std::thread::spawn(move || portway(&file, &["drain", "one"]));
-    until("it is taken out", || asker.route("one")["state"] == "removed");
+    until("it is taken out", || asker.route("one")["state"] == "drained");
     assert!(is_refused(one.number));
     flow.ping().unwrap();
     other.ping().unwrap();
     let route = asker.route("one");
-    assert_eq!((&route["state"], &route["retired"]), (&json!("removed"), &json!(1)));
-    // What runs is not what the file says, and the plan says so.
-    let plan = asker.get("/v1/plan");
-    assert_eq!((&plan["changes"], &plan["added"][0]["name"]), (&json!(true), &json!("one")));
+    assert_eq!((&route["state"], &route["retired"]), (&json!("drained"), &json!(1)));
+    // The file is what runs, but for what was done by hand.
+    assert_eq!(asker.get("/v1/plan")["changes"], false);
     assert!(!waiting.is_finished());
     drop(flow);
     let drained = waiting.join().unwrap();
     assert_eq!(drained.code, 0, "{drained:?}");
     assert_eq!(drained.out, "draining 1 open connection, at most 30s\ndrained\n");
     other.ping().unwrap();
-    // It comes back with the file.
-    let back = portway(&place.file(), &["reload"]);
-    assert!(back.out.contains("reloaded: added one"), "{back:?}");
+    // It comes back when somebody says so, and not with the file.
+    let file = portway(&place.file(), &["reload"]);
+    assert!(file.out.contains("nothing changed") && is_refused(one.number), "{file:?}");
+    let back = portway(&place.file(), &["enable", "one"]);
+    assert_eq!(back.out, "one follows the file again\n", "{back:?}");
     assert_eq!(reached(one.number), "b");
     other.ping().unwrap();
     assert_eq!(portway(&place.file(), &["drain", "three"]).code, 2);

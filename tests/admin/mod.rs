@@ -1,14 +1,20 @@
 //! The admin endpoint and the commands that talk to it, from the outside: the real program, real traffic, and what is said of it.
 pub mod asker;
+mod by_hand;
 mod certificates;
+pub mod concern;
 mod connections;
+mod corpus;
 mod drain;
+mod drain_delay;
 mod edits;
 mod enabled;
 mod figures;
 mod forms;
 mod heavy;
 mod hostile;
+mod includes;
+mod lookups;
 mod metrics;
 mod openapi;
 mod plan;
@@ -16,3 +22,4 @@ mod posted;
 mod rights;
 mod siege;
 mod strange;
+mod tokens;

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value, json};
 
-use super::asker::{Asker, start};
+use super::asker::{Asker, start_with};
 use super::plan::golden;
 use crate::harness::instance::{Backend, Flow, Port, route};
 use crate::harness::tls::PEMS;
@@ -108,16 +108,21 @@ fn every_path_answers_as_it_is_described() {
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
     let tls = format!("tls = {{ cert = \"{}\", key = \"{}\" }}\n", cert.display(), key.display());
     let out = route("out", &Port::reserve().local(), &backend, &tls);
-    let (place, proxy, asker) = start(&(text.clone() + &out));
+    // And a store that does not answer.
+    let from = format!("http://{}/edge.toml", dead.local());
+    let (place, proxy, asker) = start_with(&(text.clone() + &out), &["--from", &from, "--every", "100ms"]);
+    until("the store is away", || asker.get("/v1/status")["source"]["away"].is_object());
     std::fs::write(&cert, "no certificate\n").unwrap();
     until("the certificate is pending", || asker.get("/v1/status")["pending_files"][0].is_object());
     let flow = Flow::open(port.number);
     until("a check has ended", || {
         !asker.get("/v1/upstreams")["upstreams"][1]["addresses"][0]["check"]["last"].is_null()
     });
+    let checked = asker.post("/v1/upgrade", &json!({ "check": true }));
     std::fs::write(place.file(), "x = 1\n").unwrap();
     let document = asker.get("/v1/openapi.json");
-    let answers = answers(&asker, &text);
+    let mut answers = answers(&asker, &text);
+    answers.push(("POST", "/v1/upgrade", "200".to_owned(), checked));
     let mut fit = Fit { document: &document, wrong: Vec::new(), used: BTreeSet::new() };
     let mut asked = BTreeSet::new();
     for (method, path, status, body) in &answers {
@@ -143,7 +148,8 @@ fn every_path_answers_as_it_is_described() {
     assert_eq!(asked, all, "every path is asked here");
     let schemas: BTreeSet<String> =
         document["components"]["schemas"].as_object().unwrap().keys().cloned().collect();
-    let bodies = ["Kill", "Drain", "Filter"].map(ToOwned::to_owned);
+    let bodies = ["Kill", "ReloadFile", "Drain", "Disable", "Enable", "Weight", "Upgrade", "Filter"]
+        .map(ToOwned::to_owned);
     let unused: Vec<&String> =
         schemas.iter().filter(|name| !fit.used.contains(*name) && !bodies.contains(name)).collect();
     assert!(unused.is_empty(), "no answer has had these: {unused:?}");
@@ -186,11 +192,26 @@ fn answers(asker: &Asker, text: &str) -> Vec<Asked> {
         + "[log]\nlevel = \"warn\"\n";
     let planned = ask("POST", "/v1/plan", "", &plan);
     assert_eq!(planned["changed"][0]["keys"][0]["key"], "deny", "{planned}");
+    // With a connection that it concerns.
+    let planned = ask("POST", "/v1/plan", "", &format!("{text}idle_timeout = \"1h\"\n"));
+    assert_eq!(planned["changed"][0]["open"], 1, "{planned}");
     ask("POST", "/v1/plan", "", "nonsense");
-    ask("POST", "/v1/reload", "", "null");
+    ask("POST", "/v1/reload", "", "{\"keep\":false}");
     ask("POST", "/v1/kill", "", &json!({ "ids": [rows["connections"][0]["id"], 999_999] }).to_string());
     ask("POST", "/v1/kill", "", "{}");
     ask("POST", "/v1/drain", "", "{\"route\":\"nobody\"}");
     ask("POST", "/v1/drain", "", "{\"route\":\"out\"}");
+    ask("POST", "/v1/drain", "", "{\"route\":\"web\",\"upstream\":\"nowhere:1\"}");
+    let upstream = &asker.get("/v1/upstreams")["upstreams"][1]["upstream"];
+    let of = |more: &str| format!("{{\"route\":\"web\",\"upstream\":{upstream}{more}}}");
+    ask("POST", "/v1/drain", "", &of(",\"for\":\"1h\""));
+    ask("POST", "/v1/disable", "", &of(""));
+    ask("POST", "/v1/weight", "", &of(",\"weight\":2"));
+    ask("POST", "/v1/upgrade", "", "{\"check\":true}");
+    ask("GET", "/v1/routes", "", "");
+    ask("GET", "/v1/upstreams", "", "");
+    ask("GET", "/v1/status", "", "");
+    ask("POST", "/v1/enable", "", &of(""));
+    ask("POST", "/v1/enable", "", "{\"route\":\"nobody\"}");
     answers
 }

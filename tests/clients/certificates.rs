@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::pki::{self, Authority, Pair};
+use crate::harness::EndOnDrop;
 use crate::harness::instance::*;
 
 const ROUTE: &str = "tls = { cert = \"app.pem\", key = \"app.key\" }\n";
@@ -134,15 +135,6 @@ fn m_the_key_of_a_secret_has_the_cure_of_a_secret() {
     assert!(!words.contains("chmod"), "{words}");
 }
 
-/// Whatever happens, the others end too.
-struct AtEnd<'a>(&'a AtomicBool);
-
-impl Drop for AtEnd<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 #[test]
 fn a_new_pair_is_taken_over_under_load_without_a_failure_and_a_bad_one_is_not() {
     let authorities = [Authority::new(), Authority::new()];
@@ -169,7 +161,7 @@ fn a_new_pair_is_taken_over_under_load_without_a_failure_and_a_bad_one_is_not() 
                 }
             });
         }
-        let _end = AtEnd(&over);
+        let _end = EndOnDrop(&over);
         let mut begun = pki::begin(port.number, &trusts[0], "localhost").unwrap();
         for turn in 1..=4 {
             authorities[turn % 2].pair("localhost").write(&folder, "app");

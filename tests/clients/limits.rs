@@ -82,6 +82,39 @@ fn clients_of_a_full_route_can_wait_instead() {
 }
 
 #[test]
+fn a_client_that_waits_outlives_the_address_that_it_came_to() {
+    let (port, backend) = (Port::everywhere(), Backend::named("app"));
+    let text = |listen: &str| {
+        format!("{HEAD}{}", route("app", listen, &backend, "max_connections = 1\nwhen_full = \"wait\"\n"))
+    };
+    let place = Place::with(&text(&port.local()));
+    let mut portway = Portway::run(&place.file());
+    let mut served = Flow::open(port.number);
+    let waits = || TcpStream::connect(("127.0.0.1", port.number)).unwrap();
+    let mut waiting = vec![waits()];
+    portway.phase("the route is full");
+    // The others wait behind the first one: in the queue of the socket that leaves.
+    waiting.extend((0..5).map(|_| waits()));
+    place.save(&text(&port.number.to_string()));
+    portway.phase("reloaded");
+    // An edit of the address waits until the socket of the one before has left.
+    place.save(&text(&format!("0.0.0.0:{}", port.number)));
+    portway.phase("reloaded");
+    for client in &waiting {
+        client.set_nonblocking(true).unwrap();
+        assert_eq!((&*client).read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+        client.set_nonblocking(false).unwrap();
+    }
+    served.ping().unwrap();
+    drop(served);
+    // One after the other, in any order.
+    let in_turn = |client| std::thread::spawn(move || Flow::greeted(client)?.ping());
+    let threads: Vec<_> = waiting.into_iter().map(in_turn).collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap().unwrap());
+    portway.stop();
+}
+
+#[test]
 fn a_client_has_no_more_connections_than_it_may_and_disturbs_no_other() {
     let (port, backend) = (Port::reserve(), Backend::named("app"));
     let place = Place::with(&with(&port, &backend, "max_connections_per_client = 2\n"));
@@ -147,6 +180,37 @@ fn all_routes_together_have_no_more_than_the_file_says() {
     portway.phase("reloaded");
     held.extend((0..4).map(|_| Flow::open(one.number)));
     drop((held, third));
+    portway.stop();
+}
+
+#[test]
+fn a_limit_that_an_edit_lowers_holds_as_connections_end() {
+    let (port, backend) = (Port::reserve(), Backend::named("app"));
+    let head = HEAD.replace("\"off\"", "\"stderr\"");
+    let text = |most: u32| {
+        format!("{head}{}[limits]\nmax_connections = {most}\n", route("app", &port.local(), &backend, ""))
+    };
+    let place = Place::with(&text(4));
+    let mut portway = Portway::run(&place.file());
+    let mut held: Vec<Flow> = (0..4).map(|_| Flow::open(port.number)).collect();
+    place.save(&text(2));
+    portway.phase("reloaded");
+    let waiting = TcpStream::connect(("127.0.0.1", port.number)).unwrap();
+    waiting.set_nonblocking(true).unwrap();
+    for ended in 1..=2 {
+        held.pop();
+        portway.until("its end is in the access log, behind its permit", |portway| {
+            portway.seen.iter().filter(|line| !line["outcome"].is_null()).count() == ended
+        });
+        for _ in 0..20 {
+            held.iter_mut().for_each(|flow| flow.ping().unwrap());
+        }
+        assert!(waiting.peek(&mut [0]).is_err(), "{} of two are open, and one more", held.len());
+    }
+    held.pop();
+    waiting.set_nonblocking(false).unwrap();
+    held.push(Flow::greeted(waiting).unwrap());
+    drop(held);
     portway.stop();
 }
 

@@ -4,10 +4,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use portway::wire::proxy::{Addresses, parse};
-
-use super::hello::{message, records};
 use super::peer::*;
+use crate::harness::header::{self, Ends};
+use crate::harness::hello::{message, records};
 use crate::harness::instance::*;
 
 const LOGGED: &str = "[log]\nformat = \"json\"\naccess = \"stderr\"\n";
@@ -277,7 +276,7 @@ fn a_header_may_come_before_the_hello_and_says_its_name_to_the_upstream() {
         let (header, rest) = loop {
             let read = stream.read(&mut piece).unwrap();
             got.extend(&piece[..read]);
-            match parse(&got).unwrap() {
+            match header::read(&got) {
                 Some((header, length)) if got.len() >= length + bytes.len() => {
                     break (header, got.split_off(length));
                 }
@@ -289,10 +288,58 @@ fn a_header_may_come_before_the_hello_and_says_its_name_to_the_upstream() {
             "127.0.1.1" => "198.51.100.7:1111".parse().unwrap(),
             _ => client.local_addr().unwrap(),
         };
-        assert!(matches!(header.addresses, Addresses::Ip(client, _) if client == expected), "{header:?}");
-        let notes = (header.notes.authority.unwrap(), header.notes.alpn.unwrap());
-        assert_eq!(notes, (b"app.example".to_vec(), b"h2".to_vec()));
+        assert!(matches!(header.ends, Ends::Ip(client, _) if client == expected), "{header:?}");
+        let note = |kind| header.notes.get(&kind).map(Vec::as_slice);
+        assert_eq!(note(header::AUTHORITY), Some(b"app.example".as_slice()));
+        assert_eq!(note(header::ALPN), Some(b"h2".as_slice()));
     }
     has_line(&mut portway, "the client is in the log", |line| line["client"] == "198.51.100.7:1111");
+    portway.stop();
+}
+
+/// An upstream that waits for its client.
+fn quiet() -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            std::thread::spawn(move || drop(std::io::copy(&mut &client, &mut &client)));
+        }
+    });
+    addr
+}
+
+/// Of several upstreams the first is watched for a second, whether it resets at once, unless we have bytes for it: then
+/// nobody would speak meanwhile.
+#[test]
+fn t12_what_was_read_of_a_client_goes_to_one_of_two_upstreams_at_once() {
+    let (sniffed, headed) = (Port::reserve(), Port::reserve());
+    let upstreams = format!("[\"{}\", \"{}\"]", quiet(), quiet());
+    let led = |name: &str, port: &Port, more: &str| {
+        let listen = port.local();
+        format!("[[route]]\nname = \"{name}\"\nlisten = \"{listen}\"\nupstream = {upstreams}\n{more}\n")
+    };
+    let text = [
+        HEAD.to_owned(),
+        led("sniffed", &sniffed, "sni = \"app.example\""),
+        led("headed", &headed, "proxy_protocol = { send = \"v1\" }"),
+    ];
+    let place = Place::with(&text.concat());
+    let portway = Portway::run(&place.file());
+    let hello = hello("app.example", &[]);
+    for (port, sent) in [(&sniffed, hello.as_slice()), (&headed, b"")] {
+        let time = || {
+            let mut client = TcpStream::connect(("127.0.0.1", port.number)).unwrap();
+            client.set_read_timeout(Some(PATIENCE)).unwrap();
+            let begun = std::time::Instant::now();
+            client.write_all(sent).unwrap();
+            // The header comes back too, whose end is a line.
+            let mut back = vec![0; sent.len().max(20)];
+            client.read_exact(&mut back).unwrap();
+            begun.elapsed()
+        };
+        // A busy machine may be late, but not every time.
+        assert!((0..5).any(|_| time() < Duration::from_millis(800)));
+    }
     portway.stop();
 }

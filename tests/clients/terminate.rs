@@ -6,10 +6,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use portway::wire::proxy::{ClientCertificate, Notes, Ssl, parse};
-
 use super::daemon::*;
 use super::pki::Authority;
+use crate::harness::header;
 use crate::harness::instance::*;
 
 /// A route at which TLS ends, and who signed its certificate.
@@ -169,7 +168,7 @@ fn the_upstream_hears_of_the_clients_tls() {
             let mut part = [0; 512];
             let n = server.read(&mut part).unwrap();
             bytes.extend_from_slice(&part[..n]);
-            if let Some(parsed) = parse(&bytes).unwrap() {
+            if let Some(parsed) = header::read(&bytes) {
                 break parsed;
             }
         };
@@ -177,15 +176,14 @@ fn the_upstream_hears_of_the_clients_tls() {
         let mut rest = vec![0; 5 - bytes.len()];
         server.read_exact(&mut rest).unwrap();
         assert_eq!([bytes, rest].concat(), b"hello");
-        let Notes { authority, ssl, .. } = header.notes;
-        assert_eq!(authority.as_deref(), Some(&b"localhost"[..]));
-        let certificate = ClientCertificate { common_name: Some("device 7".to_owned()), earlier };
-        let wanted = Ssl {
-            version: "TLSv1.3".to_owned(),
-            cipher: "TLS_AES_256_GCM_SHA384".to_owned(),
-            certificate: Some(certificate),
-        };
-        assert_eq!(ssl, Some(wanted.note()));
+        assert_eq!(header.notes[&header::AUTHORITY], b"localhost");
+        let (flags, more) = header.notes[&header::SSL].split_first().unwrap();
+        // TLS, a certificate of this connection, and one of the session; and that it was verified.
+        assert_eq!((*flags, &more[..4]), (if earlier { 0b101 } else { 0b111 }, [0; 4].as_slice()));
+        let wanted: [(u8, &[u8]); 3] =
+            [(0x21, b"TLSv1.3"), (0x22, b"device 7"), (0x23, b"TLS_AES_256_GCM_SHA384")];
+        let wanted = wanted.map(|(kind, value)| (kind, value.to_vec())).into();
+        assert_eq!(header::notes_of(&more[4..]), wanted);
         // The client reads its ticket with this.
         server.write_all(b"answer").unwrap();
         client.read_exact(&mut [0; 6]).unwrap();

@@ -93,7 +93,7 @@ fn only_the_right_server_is_reached_and_each_failure_says_why() {
         (plain(), "it does not speak TLS: it sent \\\"SSH-2.0-server"),
     ];
     let ports: Vec<Port> = (0..cases.len() + 3).map(|_| Port::reserve()).collect();
-    let tls = "tls = { upstream = { ca = \"ca.pem\", server_name = \"db.internal\" } }\n";
+    let tls = "tls = { upstream = { ca = \"ca.pem\", server_name = \"db.internal\" } }\nconnect_timeout = \"40s\"\n";
     let mut text = String::new();
     for ((upstream, _), port) in cases.iter().zip(&ports) {
         text.push_str(&route(port, &format!("\"{upstream}\""), tls));
@@ -102,7 +102,7 @@ fn only_the_right_server_is_reached_and_each_failure_says_why() {
     text.push_str(&route(fine, &format!("\"{good}\""), tls));
     let both = format!("[\"{}\", \"{good}\"]\nbalance = \"first\"", cases[1].0);
     text.push_str(&route(over, &both, &format!("{tls}health = {{ interval = \"5s\", timeout = \"5s\" }}\n")));
-    let tls = "tls = { upstream = { ca = \"ca.pem\", server_name = \"db.internal\", cert = \"me.pem\", key = \"me.key\" } }\n";
+    let tls = "tls = { upstream = { ca = \"ca.pem\", server_name = \"db.internal\", cert = \"me.pem\", key = \"me.key\" } }\nconnect_timeout = \"40s\"\n";
     text.push_str(&route(shown, &format!("\"{mutual}\""), tls));
     let place = Place::with("");
     let access = place.root().join("access.log");

@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::harness::EndOnDrop;
 use crate::harness::instance::*;
 use crate::udp::listen::{FORMS, HOSTS};
 
@@ -81,14 +82,6 @@ fn there_and_back(a: usize, b: usize) -> (usize, Vec<String>) {
     let told = (due.len(), lost.collect());
     portway.stop();
     told
-}
-
-struct EndOnDrop<'a>(&'a AtomicBool);
-
-impl Drop for EndOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
 }
 
 #[test]

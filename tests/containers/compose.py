@@ -10,10 +10,10 @@ from machine import REPOSITORY, Fault, wait_until
 from scene import expect, until_served
 
 
-def copy(folder):
-    """What the compose file needs, where it can be edited."""
+def copy(folder, name):
+    """What a compose file needs, where it can be edited."""
     shutil.copytree(REPOSITORY / "deploy", folder / "deploy")
-    file = folder / "deploy/compose.yaml"
+    file = folder / name
     # Where limits cannot be raised.
     file.write_text(file.read_text().replace("nofile: 65536", "nofile: 20000"))
 
@@ -26,23 +26,28 @@ def has_no_health_check(stage, name):
 class Compose:
     """A copy of deploy/ that is up; a `with` block takes it down again."""
 
-    def __init__(self, stage):
-        self.engine, self.folder = stage.engine, stage.folder("compose")
-        copy(self.folder)
+    def __init__(self, stage, file="deploy/compose.yaml"):
+        self.engine, self.folder, self.file = stage.engine, stage.folder("compose"), file
+        copy(self.folder, file)
+
+    def command(self, *args):
+        """Runs a command as a person would, at the top of the copy. Returns what it printed."""
+        environment = {**os.environ, "HOME": str(self.folder), "PATH": f"{self.engine.bin}:{os.environ['PATH']}"}
+        done = subprocess.run(args, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, timeout=120, env=environment)
+        if done.returncode:
+            raise Fault(f"{' '.join(args)}: code {done.returncode}\n{done.stdout}")
+        return done.stdout
 
     def __call__(self, *args):
-        command = [self.engine.bin / "docker", "compose", "-f", "deploy/compose.yaml", *args]
-        done = subprocess.run(command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, timeout=120, env={**os.environ, "HOME": str(self.folder)})
-        if done.returncode:
-            raise Fault(f"docker compose {' '.join(args)}: code {done.returncode}\n{done.stdout}")
+        return self.command("docker", "compose", "-f", self.file, *args)
 
     def __enter__(self):
         self("up", "--detach")
         return self
 
     def __exit__(self, *_):
-        self("down", "--timeout", "1")
+        self("down", "--volumes", "--timeout", "1")
         self.engine("network", "prune", "--force")
 
 

@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import struct
 import subprocess
 from pathlib import Path
 
@@ -16,25 +15,10 @@ CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 def of_program(engine, program, folder):
-    """An image of this program, with what that of deploy/Dockerfile has."""
-    root = Path(folder) / "program"
-    linked = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
-    for library in re.findall(r"(/\S+) \(0x", linked):
-        put(library, root / library.lstrip("/"))
-    put(program, root / "usr/bin/portway")
-    # Version 2, permitted: CAP_NET_BIND_SERVICE (capabilities(7), "File capability extended attribute versioning").
-    os.setxattr(root / "usr/bin/portway", "security.capability", struct.pack("<5I", 0x02000000, 1 << 10, 0, 0, 0))
-    put(REPOSITORY / "deploy/portway.toml", root / "etc/portway/portway.toml")
-    (root / "etc/nsswitch.conf").write_text("hosts: files dns\n")
-    archive = pack(root)
-    (archive.parent / "Dockerfile").write_text(f"""FROM scratch
-ADD {archive.name} /
-USER 65532:65532
-STOPSIGNAL SIGTERM
-ENTRYPOINT ["/usr/bin/portway"]
-CMD ["run"]
-""")
-    engine("build", "--tag", engine.PORTWAY, archive.parent)
+    """An image of this program, as deploy/image makes it. Returns its name."""
+    archive = Path(folder) / "program.tar"
+    subprocess.run([REPOSITORY / "deploy/image", program, archive], check=True)
+    return re.search(r"Loaded image.*?: (\S+)", engine("load", "--input", archive))[1]
 
 
 def debian(engines, folder):

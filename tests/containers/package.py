@@ -10,6 +10,8 @@ from scene import expect
 
 CARGO_DEB = "3.8.0"
 FILE = "/etc/portway/portway.toml"
+# Prints the process that runs, and not the shell that looks for it.
+RUNS = r"for p in /proc/[0-9]*; do tr '\0' ' ' <$p/cmdline 2>/dev/null | grep -q '[p]ortway run' && echo ${p#/proc/}; done; true"
 ROUTES = """[admin]
 listen = "unix:/run/portway/admin.sock"
 [[route]]
@@ -74,8 +76,9 @@ def the_package_is_installed_run_upgraded_removed_and_purged(stage):
         expect(account.endswith(":/nonexistent:/usr/sbin/nologin"), account)
         expect("portway" not in box("cat /proc/[0-9]*/comm | sort -u"), "it was started")
         box("test ! -e /etc/systemd/system/multi-user.target.wants/portway.service")
-        for path in ("man/man1/portway.1.gz", "man/man1/portway-status.1.gz", "bash-completion/completions/portway",
-                     "zsh/vendor-completions/_portway", "fish/vendor_completions.d/portway.fish"):
+        for path in ("man/man1/portway.1.gz", "man/man1/portway-status.1.gz", "man/man5/portway.toml.5.gz",
+                     "bash-completion/completions/portway", "zsh/vendor-completions/_portway",
+                     "fish/vendor_completions.d/portway.fish"):
             box(f"test -s /usr/share/{path}")
         expect("the file has no route" in box(f"portway check 2>&1", code=2), "the default file is not read")
 
@@ -89,9 +92,14 @@ def the_package_is_installed_run_upgraded_removed_and_purged(stage):
             "-all,+net_bind_service --bounding-set -all,+net_bind_service portway run >/tmp/log 2>&1 &\n"
             "for i in $(seq 100); do portway status >/tmp/status 2>&1 && break; sleep 0.1; done; cat /tmp/status")
         expect("whoami[127.0.0.1:" in box("echo hello | portway probe 127.0.0.1:80"), box("cat /tmp/log"))
-        box("kill $(pidof portway); while pidof portway; do sleep 0.1; done; grep -q stopped /tmp/log")
-
+        # A connection that is open while the next version is installed.
+        box("mkfifo /tmp/in; (sleep 600 >/tmp/in & echo $! >/tmp/holds); portway probe 127.0.0.1:80 </tmp/in >/tmp/out 2>&1 & sleep 1; "
+            "for i in $(seq 100); do portway connections | grep -q 127.0.0.1:9000 && break; sleep 0.1; done")
         said = box("dpkg --install --force-confdef --force-confold /packages/portway_2.deb 2>&1 </dev/null")
+        expect("upgraded: " in said and "1 connection and 0 UDP sessions moved" in said, said)
+        expect("127.0.0.1:9000" in box("portway connections"), "the connection has not moved")
+        box("grep -q 'taken over' /tmp/log")
+        box(f"kill $(cat /tmp/holds); kill $({RUNS}); while [ \"$({RUNS})\" ]; do sleep 0.1; done; grep -q stopped /tmp/log")
         expect(box(f"cat {FILE}").strip() == ROUTES.strip() and "says more" in box(f"cat {FILE}.dpkg-dist"), said)
         box("dpkg --remove portway; test ! -e /usr/bin/portway; getent passwd portway >/dev/null")
         expect(box(f"cat {FILE}").strip() == ROUTES.strip(), "a removal takes the file")

@@ -9,7 +9,7 @@ from machine import REPOSITORY, Fault, wait_until
 from package import Box
 from scene import expect
 
-NOTE = "<!-- run by: tests/containers -->"
+NOTE = "<!--run by: tests/containers-->"
 
 
 def blocks():

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from clients import Flow
+from image import of_program
 from machine import wait_until
 from scene import HARDENED, HEAD, Scene, expect, route, until_served
 
@@ -30,12 +31,30 @@ def the_image_is_small_and_has_no_root(stage):
     config = image["Config"]
     expect(image["Size"] < LARGEST, f"{image['Size']} bytes")
     expect(config["User"] == "65532:65532" and config["StopSignal"] in ("SIGTERM", "15"), f"{config}")
+    labels = config.get("Labels") or {}
+    expect(labels.get("org.opencontainers.image.title") == "Portway" and "org.opencontainers.image.version" in labels, f"{labels}")
     said = engine.once(*HARDENED, stage.image, code=2)
     expect("error: the file has no route" in said and "/etc/portway/portway.toml" in said, said)
     said = engine.once(*HARDENED, stage.image, "--version")
     # Podman may say before it that there is no systemd to ask for the container's health.
     expect(any(line.startswith("portway ") for line in said.splitlines()), said)
     return f"{image['Size'] / 1e6:.1f} MB"
+
+
+def the_archive_of_a_release_is_the_same_image(stage):
+    """What deploy/image makes without an engine has what that of deploy/Dockerfile has, and runs."""
+    engine = stage.engine
+    name = of_program(engine, stage.program, stage.folder("archive"))
+    ours, theirs = (json.loads(engine("image", "inspect", each))[0]["Config"] for each in (name, stage.image))
+    for key in ("User", "Entrypoint", "Cmd", "StopSignal", "Healthcheck", "Env"):
+        expect(ours[key] == theirs[key], f"{key}: {ours[key]} is not {theirs[key]}")
+    expect(theirs["Labels"].items() <= ours["Labels"].items(), f"{ours['Labels']}")
+    said = engine.once(*HARDENED, name, "--version")
+    expect(said.startswith("portway "), said)
+    # A name is looked up, with what was put beside the program for it.
+    said = engine.once(name, "probe", "nobody.invalid:1", code=1)
+    expect("nobody.invalid" in said, said)
+    return name
 
 
 def it_serves_a_low_port_with_that_right_alone(stage):
@@ -102,6 +121,30 @@ def stop_ends_with_the_drains_report(stage):
         return f"after {took:.1f} s: {stopped['finished']} finished, {stopped['cut']} cut"
 
 
+def an_upgrade_keeps_the_first_process_and_every_connection(stage):
+    """`docker cp` of another program, and `portway upgrade`: the process is the same, and becomes that program."""
+    with Scene(stage) as scene:
+        scene.backend("one", 11)
+        folder = stage.folder("upgrade")
+        head = HEAD.replace("[log]", 'token = "0123456789abcdef"\n[log]')
+        (folder / "portway.toml").write_text(head + route("a", 8080, ["one:3000"]))
+        portway = scene.portway((folder, "/etc/portway"), ["8080:8080"], [])
+        flow, pid = Flow(8080), portway.inspect("{{.State.Pid}}")
+        for _ in range(2):
+            scene.engine("cp", stage.program, "portway:/usr/bin/portway")
+            said = scene.engine("exec", "portway", "/usr/bin/portway", "upgrade")
+            expect("1 connection and 0 UDP sessions moved" in said, said)
+            program = Path(f"/proc/{pid}/exe")
+            wait_until(lambda: not str(program.readlink()).endswith("(deleted)"), 20, "the process becomes the new program")
+            alone = lambda: len(scene.engine("top", "portway", "-o", "pid,comm").strip().splitlines()) == 2
+            wait_until(alone, 20, "nobody stands in any more")
+            expect(flow.say("still here") == "one", "the connection did not move")
+            until_served(8080, "one")
+        expect(portway.inspect("{{.State.Pid}}") == pid, "another process")
+        flow.close()
+        return said.strip()
+
+
 def the_engine_sees_whether_it_is_healthy(stage):
     """By HEALTHCHECK."""
     with Scene(stage) as scene:
@@ -118,6 +161,7 @@ def the_engine_sees_whether_it_is_healthy(stage):
         return scene.engine("exec", "portway", "/usr/bin/portway", "status", code=2).strip().splitlines()[-1].strip()
 
 
-BUILT = [the_engine_sees_whether_it_is_healthy]
+BUILT = [the_archive_of_a_release_is_the_same_image, the_engine_sees_whether_it_is_healthy]
 TESTS = [the_image_is_small_and_has_no_root, it_serves_a_low_port_with_that_right_alone,
-         without_any_right_it_starts_and_a_low_port_is_a_fault_with_its_cure, stop_ends_with_the_drains_report]
+         without_any_right_it_starts_and_a_low_port_is_a_fault_with_its_cure, stop_ends_with_the_drains_report,
+         an_upgrade_keeps_the_first_process_and_every_connection]

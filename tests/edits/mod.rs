@@ -1,8 +1,11 @@
 //! Edits of the file of a running Portway, from the outside: the real program, real files, and its log as the phases
 //! that a test waits for.
 mod bad;
+mod include_saves;
+pub mod includes;
 mod load;
 mod namespaces;
+pub mod probation;
 mod saves;
 mod saving;
 mod signals;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-use crate::harness::{Peer, Scene, Way, until, upstream::Family};
+use crate::harness::{EndOnDrop, Peer, Scene, Way, until, upstream::Family};
 use crate::on;
 
 /// Measuring on a busy machine: the ratio is what counts, and noise only ever makes it worse.
@@ -89,14 +89,16 @@ fn on_one_thread(way: Way) -> Scene {
     scene
 }
 
-/// Does something while one connection carries as much as it can. What has arrived of it is counted.
-fn beside_bulk<R>(scene: &Scene, what: impl FnOnce(&AtomicU64) -> R) -> R {
+/// Does something while one connection carries as much as it can. What has arrived of it is counted. `begin` is called by the
+/// threads at both of its ends.
+fn beside_bulk<R>(scene: &Scene, begin: fn(), what: impl FnOnce(&AtomicU64) -> R) -> R {
     const PIECE: u64 = 65_536;
     let (mut client, mut server) = scene.connect();
     let (arrived, done) = (AtomicU64::new(0), AtomicBool::new(false));
     std::thread::scope(|all| {
+        let _done = EndOnDrop(&done);
         all.spawn(|| {
-            give_way();
+            begin();
             while !done.load(Ordering::Relaxed) {
                 client.send(PIECE);
             }
@@ -105,7 +107,7 @@ fn beside_bulk<R>(scene: &Scene, what: impl FnOnce(&AtomicU64) -> R) -> R {
             client.fin();
         });
         all.spawn(|| {
-            give_way();
+            begin();
             while !done.load(Ordering::Relaxed) {
                 server.receive(PIECE);
                 arrived.fetch_add(PIECE, Ordering::Relaxed);
@@ -113,9 +115,7 @@ fn beside_bulk<R>(scene: &Scene, what: impl FnOnce(&AtomicU64) -> R) -> R {
             server.receive_all()
         });
         until("the bulk stream flows", || arrived.load(Ordering::Relaxed) > 64 * PIECE);
-        let result = what(&arrived);
-        done.store(true, Ordering::Relaxed);
-        result
+        what(&arrived)
     })
 }
 
@@ -148,7 +148,7 @@ fn a_bulk_stream_does_not_starve_a_thousand_others() {
     crate::harness::raise_descriptor_limit();
     let proxied = on_one_thread(Way::Auto);
     let mut pings: Vec<(Peer, Peer)> = (0..1000).map(|_| proxied.connect()).collect();
-    let mut overtaken = beside_bulk(&proxied, |arrived| {
+    let mut overtaken = beside_bulk(&proxied, give_way, |arrived| {
         let round_trip = |(client, server): &mut (Peer, Peer)| {
             let before = arrived.load(Ordering::Relaxed);
             client.send(1);
@@ -173,30 +173,35 @@ fn longest_turn(way: Way) -> u64 {
     let trace = tempfile::NamedTempFile::new().unwrap();
     let lines = || std::fs::read_to_string(trace.path()).unwrap();
     let pid = proxied.proxy.as_ref().unwrap().process.0.to_string();
-    beside_bulk(&proxied, |_| {
-        let mut strace = Command::new("strace")
-            .args([
-                "-f",
-                "-qq",
-                "-e",
-                "trace=epoll_wait,splice,sendto",
-                "-e",
-                "signal=none",
-                "-s",
-                "0",
-                "-p",
-                &pid,
-            ])
-            .arg("-o")
-            .arg(trace.path())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        until("enough is seen", || lines().lines().count() > 2000);
-        // It lets go of the proxy when it is interrupted.
-        kill_process(Pid::from_child(&strace), Signal::INT).unwrap();
-        strace.wait().unwrap();
-    });
+    // Its ends get their share of a busy processor: beside strace they take long enough.
+    beside_bulk(
+        &proxied,
+        || (),
+        |_| {
+            let mut strace = Command::new("strace")
+                .args([
+                    "-f",
+                    "-qq",
+                    "-e",
+                    "trace=epoll_wait,splice,sendto",
+                    "-e",
+                    "signal=none",
+                    "-s",
+                    "0",
+                    "-p",
+                    &pid,
+                ])
+                .arg("-o")
+                .arg(trace.path())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            until("enough is seen", || lines().lines().count() > 2000);
+            // It lets go of the proxy when it is interrupted.
+            kill_process(Pid::from_child(&strace), Signal::INT).unwrap();
+            strace.wait().unwrap();
+        },
+    );
     proxied.finish();
     let (mut turn, mut longest, mut all) = (0, 0, 0);
     for line in lines().lines() {

@@ -118,3 +118,57 @@ fn the_schema_is_json_of_draft_7() {
     assert_eq!(schema["$schema"], "http://json-schema.org/draft-07/schema#");
     assert_eq!(&schema, portway::config::schema());
 }
+
+/// The last line says where all keys are, and only for who looks for one; a long list of them says nothing.
+#[test]
+fn an_unknown_key_leads_to_the_file_that_has_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.toml");
+    let name = path.display();
+    std::fs::write(&path, format!("{FINE}compression = true\nidle_timout = \"1h\"\n")).unwrap();
+    let (code, _, err) = check(&path);
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains("= help: remove the line: no key has such a name\n"), "{err}");
+    assert!(err.contains("= help: did you mean `idle_timeout`?"), "{err}");
+    assert!(err.ends_with(&format!("{name}: 2 faults; `portway example` shows every key\n")), "{err}");
+    std::fs::write(&path, format!("{FINE}keepalive = 5\n")).unwrap();
+    assert!(check(&path).2.ends_with(&format!("{name}: 1 fault\n")));
+}
+
+#[test]
+fn an_example_is_a_file_of_config_that_is_fine() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let (_, help, _) = run(&mut portway(&["example", "--help"]));
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let file = entry.unwrap().path();
+        if file.is_dir() {
+            continue;
+        }
+        let name = file.file_stem().unwrap().to_str().unwrap().to_owned();
+        let text = std::fs::read_to_string(file).unwrap();
+        assert_eq!(run(&mut portway(&["example", &name])), (0, text, String::new()));
+        assert!(help.contains(&format!("- {name}:")), "{name}\n{help}");
+        names.push(name);
+    }
+    let every_key = run(&mut portway(&["example", "every-key"]));
+    assert_eq!(run(&mut portway(&["example"])), every_key);
+    let (code, out, err) = run(&mut portway(&["example", "tsl"]));
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(names.iter().all(|name| err.contains(name.as_str())), "{err}");
+}
+
+#[test]
+fn every_outcome_is_explained() {
+    let (code, out, err) = run(&mut portway(&["example", "outcomes"]));
+    assert_eq!((code, err.as_str()), (0, ""));
+    for outcome in portway::model::Outcome::ALL {
+        let (blame, meaning, look_at) = (outcome.blame(), outcome.meaning(), outcome.look_at());
+        let shown = format!("\n{outcome} (blame: {blame})\n    {meaning}\n    Look at: {look_at}.\n");
+        assert!(out.contains(&shown), "{shown}\n{out}");
+    }
+    for path in portway::model::DataPath::ALL {
+        let shown = format!("\n{path}\n    {}\n    Why: {}.\n", path.meaning(), path.why());
+        assert!(out.contains(&shown), "{shown}\n{out}");
+    }
+}

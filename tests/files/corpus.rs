@@ -75,6 +75,38 @@ fn pem() {
 }
 
 #[test]
+fn lists() {
+    for (name, bytes) in corpus("lists") {
+        println!("{name}");
+        bodies::lists(&bytes);
+    }
+}
+
+#[test]
+fn import() {
+    for (name, bytes) in corpus("import") {
+        println!("{name}");
+        bodies::imports(&bytes);
+    }
+}
+
+#[test]
+fn talk() {
+    for (name, bytes) in corpus("talk") {
+        println!("{name}");
+        bodies::talks(&bytes);
+    }
+}
+
+#[test]
+fn moved() {
+    for (name, bytes) in corpus("moved") {
+        println!("{name}");
+        bodies::moves(&bytes);
+    }
+}
+
+#[test]
 fn flows() {
     for (name, bytes) in corpus("flows") {
         println!("{name}");
@@ -153,6 +185,15 @@ proptest! {
     ) {
         let files = corpus("certificate");
         bodies::certificates(&damaged(files[file.index(files.len())].1.clone(), damages));
+    }
+
+    #[test]
+    fn a_damaged_file_of_another_program_is_imported_or_shown(
+        file in any::<prop::sample::Index>(),
+        damages in prop::collection::vec(damage(), 1..4),
+    ) {
+        let files = corpus("import");
+        bodies::imports(&damaged(files[file.index(files.len())].1.clone(), damages));
     }
 
     #[test]

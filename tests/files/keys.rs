@@ -14,7 +14,15 @@ use crate::fuzz::bodies;
 fn shipped() -> Vec<(PathBuf, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
     let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let files: Vec<_> = paths.map(|path| (path.clone(), std::fs::read_to_string(path).unwrap())).collect();
+    let from = ["nginx", "haproxy", "traefik", "rinetd", "socat", "realm", "docker"];
+    let from = from.map(|name| {
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("config/from").join(name).join("portway.toml")
+    });
+    let files: Vec<_> = paths
+        .filter(|path| path.is_file())
+        .chain(from)
+        .map(|path| (path.clone(), std::fs::read_to_string(path).unwrap()))
+        .collect();
     assert!(files.len() >= 6, "only {} files in config/", files.len());
     files
 }
@@ -75,8 +83,11 @@ fn every_key_is_in_every_key_toml_with_its_default_and_a_sentence() {
     let mut count = 0;
     for (pointer, found) in [
         ("/properties", vec![&file]),
+        ("/properties/process/properties", vec![]),
         ("/properties/log/properties", vec![file["log"].as_table().unwrap()]),
         ("/properties/limits/properties", vec![file["limits"].as_table().unwrap()]),
+        ("/properties/edits/properties", vec![file["edits"].as_table().unwrap()]),
+        ("/properties/fleet/properties", vec![file["fleet"].as_table().unwrap()]),
         ("/properties/admin/properties", vec![]),
         ("/properties/defaults/properties", vec![defaults]),
         ("/properties/route/items/properties", vec![route, defaults]),
@@ -178,20 +189,32 @@ fn no_nesting_is_too_deep_for_the_stack() {
 }
 
 /// A file caught half written: whatever its length, it compiles or it is a fault that has a place.
+/// How many threads share the longest test: on a busy machine one alone would wait for minutes.
+const PARTS: usize = 8;
+
 #[test]
 fn a_truncated_file_is_never_more_than_a_fault() {
-    for (path, text) in shipped() {
-        let whole = table(&text);
-        for end in 0..text.len() {
-            bodies::compiles(&text.as_bytes()[..end]);
-            if let Ok(part) = compile("test.toml", &text.as_bytes()[..end]) {
-                let known = |name: &String| whole.routes.contains_key(name);
-                // Only a route whose name, or whose only listener, was cut may be called otherwise.
-                let strange = part.table.routes.keys().filter(|name| !known(name)).count();
-                assert!(strange <= 1, "{} at {end}", path.display());
+    let shipped = shipped();
+    let cut_in_part = |part: usize| {
+        for (path, text) in &shipped {
+            let whole = table(text);
+            for end in (part..text.len()).step_by(PARTS) {
+                bodies::compiles(&text.as_bytes()[..end]);
+                if let Ok(part) = compile("test.toml", &text.as_bytes()[..end]) {
+                    let known = |name: &String| whole.routes.contains_key(name);
+                    // Only a route whose name, or whose only listener, was cut may be called otherwise.
+                    let strange = part.table.routes.keys().filter(|name| !known(name)).count();
+                    assert!(strange <= 1, "{} at {end}", path.display());
+                }
             }
         }
-    }
+    };
+    std::thread::scope(|scope| {
+        for part in 0..PARTS {
+            let cut_in_part = &cut_in_part;
+            scope.spawn(move || cut_in_part(part));
+        }
+    });
 }
 
 #[test]

@@ -55,13 +55,18 @@ fn m_the_cure_of_a_line_of_a_list_works_when_it_is_pasted() {
     }
 }
 
-/// All keys of a route are more than a line; none is cut.
+/// Few keys are listed, all of them; many are nothing that a person reads in a line.
 #[test]
-fn m_a_list_of_keys_is_whole() {
-    let text = "[[route]]\nlisten = \"1\"\nupstream = \"a:1\"\nqqq = 1\n";
-    let report = compile("portway.toml", text.as_bytes()).unwrap_err().render(false);
-    assert!(!report.contains("..."), "{report}");
-    for key in ["`allow`", "`keepalive`", "`proxy_protocol`", "`when_full`"] {
-        assert!(report.contains(key), "{key}: {report}");
-    }
+fn m_a_list_of_keys_is_whole_or_there_is_none() {
+    let route = "[[route]]\nlisten = \"1\"\nupstream = \"a:1\"\n";
+    let few = format!("[admin]\nqqq = 1\n{route}");
+    let report = compile("portway.toml", few.as_bytes()).unwrap_err().render(false);
+    assert!(
+        report.contains("= help: the keys are `group`, `listen`, `mode`, `read_token` and `token`\n"),
+        "{report}"
+    );
+    let many = format!("{route}qqq = 1\n");
+    let report = compile("portway.toml", many.as_bytes()).unwrap_err().render(false);
+    assert!(report.contains("= help: remove the line: no key has such a name\n"), "{report}");
+    assert!(!report.contains("...") && !report.contains("`keepalive`"), "{report}");
 }

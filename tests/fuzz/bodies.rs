@@ -1,7 +1,9 @@
 // What the fuzz targets check, and `tests/files/corpus.rs` with them: any bytes may come in, and these hold.
 
-use portway::config::{Plan, compile};
-use portway::model::Table;
+use portway::config::{Plan, Program, compile, import, network_list};
+use portway::model::{Expect, Step, Table};
+use portway::state::moved::{decode, encode};
+use portway::state::talk::{Due, Silence, Talk};
 use portway::wire::certificate::Certificate;
 use portway::wire::client_hello::{LONGEST_RECORDS, Progress, Sniffer};
 use portway::wire::pem;
@@ -152,4 +154,78 @@ pub fn pems(bytes: &[u8]) {
             assert!((1..=ends + 1).contains(&error.line), "{error:?}");
         }
     }
+}
+
+/// A list is read whole, and one network more below it is in it; or its report can be shown.
+pub fn lists(bytes: &[u8]) {
+    match network_list("list.txt", bytes) {
+        Ok(networks) => {
+            let longer = [bytes, b"\n192.0.2.77\n"].concat();
+            let more = network_list("list.txt", &longer).expect("it was whole before");
+            assert!(more.contains([192, 0, 2, 77].into()) && more.len() <= networks.len() + 2);
+        }
+        Err(report) => {
+            assert!(report.count() > 0 && report.headline().starts_with("list.txt"));
+            assert!(!report.render(false).is_empty());
+        }
+    }
+}
+
+/// What a health check has heard is judged alike however it comes, and each step is done once. The first line says what is
+/// expected, the rest is the answer.
+pub fn talks(bytes: &[u8]) {
+    let Some(at) = bytes.iter().position(|byte| *byte == b'\n') else { return };
+    let Ok(Ok(expect)) = std::str::from_utf8(&bytes[..at]).map(str::parse::<Expect>) else { return };
+    let answer = &bytes[at + 1..];
+    let steps = [Step::Expect(expect.clone()), Step::Send("QUIT".parse().unwrap())];
+    let done = |pieces: &mut dyn Iterator<Item = &[u8]>| {
+        let mut talk = Talk::new(&steps);
+        pieces.for_each(|piece| talk.hears(piece));
+        match talk.due() {
+            Due::Send(sent) => {
+                assert_eq!((sent, talk.due()), (&b"QUIT"[..], Due::Nothing));
+                true
+            }
+            due => {
+                assert_eq!(due, Due::Answer);
+                assert!(!talk.fault(Silence::Late).is_empty() && !talk.fault(Silence::End).is_empty());
+                false
+            }
+        }
+    };
+    let whole = done(&mut std::iter::once(answer));
+    assert_eq!(whole, expect.is_in(answer));
+    assert_eq!(done(&mut answer.chunks(1)), whole);
+}
+
+/// A file of another program becomes routes that the compiler takes, with a word of what is not in them; or its fault is shown.
+pub fn imports(bytes: &[u8]) {
+    for program in [Program::Nginx, Program::Haproxy, Program::Realm, Program::Rinetd, Program::Compose] {
+        match import("fuzz.conf", bytes, Some(program)) {
+            Ok(imported) => {
+                let compiled = compile("fuzz.toml", imported.text.as_bytes());
+                assert!(compiled.is_ok(), "{}\n{}", compiled.unwrap_err(), imported.text);
+                assert!(imported.statements.is_sorted_by_key(|statement| statement.line));
+                let comments = imported
+                    .text
+                    .lines()
+                    .any(|line| line.starts_with("# ") && line.contains("not carried over"));
+                assert!(comments || imported.named() == 0, "{}", imported.text);
+            }
+            Err(report) => {
+                assert_eq!(report.count(), 1);
+                assert!(report.render(false).contains("fuzz.conf"));
+            }
+        }
+    }
+}
+
+/// What one process says to another of the connections that move: any bytes give connections, which are written as they are
+/// read, or an error.
+pub fn moves(bytes: &[u8]) {
+    let Ok(connections) = decode(bytes) else { return };
+    assert_eq!(decode(&encode(&connections)).as_ref(), Ok(&connections));
+    let held = connections.iter().flat_map(|moved| &moved.flows).map(|flow| flow.held.as_slice().len());
+    assert!(held.sum::<usize>() <= bytes.len());
+    connections.iter().for_each(|moved| assert!((2..=6).contains(&moved.descriptors())));
 }

@@ -8,7 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 pub use super::{PATIENCE, PORTWAY, lacks, lacks_root, until};
 
@@ -121,7 +121,7 @@ impl Portway {
     }
 
     pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        super::proc::Process(self.child.id()).signal(signal);
     }
 
     pub fn ended(&mut self) -> ExitStatus {

@@ -16,11 +16,16 @@ pub struct Block {
 }
 
 impl Block {
-    /// The value of `<!-- KEY: VALUE -->`; empty for `<!-- KEY -->`.
+    /// The value of `<!--KEY: VALUE-->`; empty for `<!--KEY-->`.
     pub fn note(&self, key: &str) -> Option<&str> {
         let inside = self.comment.strip_prefix("<!--")?.strip_suffix("-->")?.trim();
         let rest = inside.strip_prefix(key)?;
         Some(rest.strip_prefix(':').unwrap_or(rest).trim())
+    }
+
+    /// Whether it follows the block before it without a word.
+    pub fn goes_on(&self) -> bool {
+        self.before.is_empty()
     }
 
     /// The terminal that the text before it asks for, from 0: the first, unless it says "in a second terminal".

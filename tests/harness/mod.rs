@@ -1,20 +1,27 @@
 //! What the tests are written in.
 
+pub mod fleet;
+pub mod header;
+pub mod hello;
 pub mod instance;
 pub mod launch;
 pub mod markdown;
 pub mod netns;
 pub mod pattern;
 pub mod peer;
+pub mod ports;
 pub mod proc;
 pub mod proxy;
 pub mod scene;
+pub mod sender;
 pub mod skip;
+pub mod successor;
 pub mod terminal;
 pub mod tls;
 pub mod tools;
 pub mod upstream;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 pub use netns::Netns;
@@ -35,6 +42,15 @@ pub const PATIENCE: Duration = Duration::from_secs(40);
 #[track_caller]
 pub fn until(what: &str, reached: impl FnMut() -> bool) {
     assert!(comes_true(PATIENCE, reached), "did not come true in {PATIENCE:?}: {what}");
+}
+
+/// Says that it is over when it is dropped, also by a panic: whoever goes on until then must not go on for ever.
+pub struct EndOnDrop<'a>(pub &'a AtomicBool);
+
+impl Drop for EndOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 /// Whether a phase is reached in time.

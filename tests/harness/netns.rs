@@ -1,8 +1,9 @@
 //! Network namespaces: names, routes and cables of the test's own. Need root.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::os::fd::AsFd;
-use std::process::{self, Command};
+use std::process::{self, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
@@ -34,6 +35,23 @@ impl Netns {
             netns.ip("link set wire up");
         }
         (near, far)
+    }
+
+    /// Joins it to another by one more cable: an interface of this name here, and `wire` there.
+    #[allow(dead_code, reason = "of the tests of transparent routes")]
+    pub fn cable(&self, interface: &str, other: &Netns) {
+        self.ip(&format!("link add {interface} type veth peer name wire netns {}", other.name));
+        self.ip(&format!("link set {interface} up"));
+        other.ip("link set wire up");
+    }
+
+    /// Adds to the rules of its firewall, in the words of `nft`.
+    #[allow(dead_code, reason = "of the tests of sources and transparent routes")]
+    #[track_caller]
+    pub fn nft(&self, rules: &str) {
+        let mut nft = self.command("nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+        nft.stdin.take().unwrap().write_all(rules.as_bytes()).unwrap();
+        assert!(nft.wait().unwrap().success(), "nft: {rules}");
     }
 
     /// `ip` inside of it.

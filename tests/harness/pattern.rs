@@ -1,32 +1,36 @@
 //! Bytes that tell where they belong: any loss, repetition, swap or invention shows at its offset.
 
+use std::sync::{Arc, LazyLock};
+
 /// The length of the repeated block: a prime, so that no buffer size or segment size is a multiple of it.
 const PERIOD: usize = 65_521;
 
 /// The bytes of one direction.
 #[derive(Clone)]
 pub struct Pattern {
-    block: std::sync::Arc<Vec<u8>>,
+    block: Arc<Vec<u8>>,
     at: u64,
 }
 
 impl Pattern {
     /// From the client to the server.
     pub fn up() -> Self {
-        Pattern::seeded(1)
+        static BLOCK: LazyLock<Arc<Vec<u8>>> = LazyLock::new(|| Pattern::seeded(1));
+        Pattern { block: BLOCK.clone(), at: 0 }
     }
 
     /// From the server to the client.
     pub fn down() -> Self {
-        Pattern::seeded(2)
+        static BLOCK: LazyLock<Arc<Vec<u8>>> = LazyLock::new(|| Pattern::seeded(2));
+        Pattern { block: BLOCK.clone(), at: 0 }
     }
 
-    fn seeded(seed: u64) -> Self {
+    /// Made once: a test may have thousands of peers.
+    fn seeded(seed: u64) -> Arc<Vec<u8>> {
         let mut rng = Rng::new(seed);
         // Twice, so that any run of up to a period is one slice.
         let once: Vec<u8> = (0..PERIOD).map(|_| rng.next() as u8).collect();
-        let block = [once.as_slice(), once.as_slice()].concat();
-        Pattern { block: std::sync::Arc::new(block), at: 0 }
+        Arc::new([once.as_slice(), once.as_slice()].concat())
     }
 
     /// How many bytes have been taken.

@@ -142,6 +142,20 @@ impl Peer {
         }
     }
 
+    /// Receives one byte. Whether it came, before an end or a reset.
+    #[track_caller]
+    pub fn receives_one(&mut self) -> bool {
+        let mut byte = [0];
+        match self.read(&mut byte) {
+            Ok(got) => {
+                self.expects.expect(&byte[..got]);
+                got == 1
+            }
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            Err(error) => panic!("receive: {error}"),
+        }
+    }
+
     /// Receives until the end.
     #[track_caller]
     pub fn receive_all(&mut self) -> End {
@@ -221,11 +235,8 @@ impl Peer {
         }
     }
 
-    /// How many bytes could be read now.
-    pub fn pending(&self) -> u64 {
-        if let Some(tls) = &self.tls {
-            return tls.pending(&self.socket);
-        }
+    /// How many bytes its kernel holds unread.
+    pub fn unread(&self) -> u64 {
         rustix::io::ioctl_fionread(&self.socket).unwrap()
     }
 

@@ -1,7 +1,9 @@
 //! A process as the kernel shows it in /proc: the truth from outside.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -28,6 +30,18 @@ pub const CLOSE_WAIT: u8 = 8;
 pub const LISTEN: u8 = 10;
 
 impl Process {
+    /// Sends it a signal. After SIGSTOP every thread of it stands still: kill(2) does not wait for that.
+    pub fn signal(self, signal: Signal) {
+        kill_process(Pid::from_raw(self.0.cast_signed()).unwrap(), signal).unwrap();
+        if signal == Signal::STOP {
+            until("every thread stands still", || {
+                let tasks = fs::read_dir(format!("/proc/{}/task", self.0)).unwrap().flatten();
+                let mut stats = tasks.filter_map(|task| fs::read_to_string(task.path().join("stat")).ok());
+                stats.all(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')))
+            });
+        }
+    }
+
     fn read(self, what: &str) -> String {
         fs::read_to_string(format!("/proc/{}/{what}", self.0)).unwrap_or_default()
     }
@@ -132,4 +146,10 @@ impl Process {
         let line = status.lines().find_map(|line| line.strip_prefix(key));
         line.unwrap_or_default().trim().to_owned()
     }
+}
+
+/// Runs a tool, which must succeed.
+pub fn tool<S: AsRef<OsStr>>(program: &str, args: impl IntoIterator<Item = S>) {
+    let output = Command::new(program).args(args).stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
 }

@@ -3,8 +3,8 @@
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
-use std::time::Instant;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::{PATIENCE, PORTWAY};
 
@@ -12,7 +12,7 @@ use super::{PATIENCE, PORTWAY};
 const ENDED: &str = "\u{1}ended ";
 
 /// What programs print that go on running, once they are ready.
-const GOES_ON: [&str; 2] = ["ready", "listening on"];
+const GOES_ON: [&str; 3] = ["ready", "listening on", "Serving HTTP on"];
 
 #[derive(Default)]
 struct Output {
@@ -84,6 +84,12 @@ impl Terminal {
         screen.clone()
     }
 
+    /// Waits for the end of a command, for so long at most: also while a test fails.
+    fn ends_within(&self, limit: Duration) {
+        let screen = self.output.text.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.output.more.wait_timeout_while(screen, limit, |screen| !screen.contains(ENDED)));
+    }
+
     /// Waits for the end of a command: what it has printed, and its exit code.
     fn ended(&mut self) -> (String, i32) {
         let screen = self.wait("the end of the command", |screen| screen.contains(ENDED));
@@ -95,7 +101,10 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // Its end is the shell's hang-up, and so the end of what runs in it.
+        // A hang-up makes Portway read its file again: Ctrl-C ends it. The shell ends with its terminal.
+        if self.busy && self.keys.write_all(b"\x03").is_ok() {
+            self.ends_within(PATIENCE);
+        }
         self.script.kill().ok();
         self.script.wait().ok();
     }
@@ -181,7 +190,8 @@ impl<'f> Person<'f> {
 /// Whether it is a command that goes on until it is stopped.
 fn runs_on(line: &str) -> bool {
     let line = line.replace("cargo run --release --", "portway");
-    ["run", "forward", "whoami", "demo"]
-        .iter()
-        .any(|word| line.starts_with(&format!("portway {word} ")) || line.trim() == format!("portway {word}"))
+    line.starts_with("python3 -m http.server ")
+        || ["run", "forward", "whoami", "demo"].iter().any(|word| {
+            line.starts_with(&format!("portway {word} ")) || line.trim() == format!("portway {word}")
+        })
 }

@@ -227,14 +227,6 @@ impl Tls {
             !state.connection.wants_write()
         })
     }
-
-    /// How many bytes could be read now, or more.
-    pub fn pending(&self, socket: &Socket) -> u64 {
-        self.with(|state| {
-            state.pump(socket);
-            state.connection.process_new_packets().unwrap().plaintext_bytes_to_read() as u64
-        })
-    }
 }
 
 impl State {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use socket2::{Domain, SockAddr, Socket, Type};
 use tempfile::TempDir;
 
+use super::instance::LONG_QUEUE;
 use super::tls::Tls;
 use super::{PATIENCE, Peer, comes_true, until};
 
@@ -105,12 +106,12 @@ impl Upstream {
     /// On loopback, any port.
     pub fn on(family: Family) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Upstream::at(&family.loopback(&dir), 128, Some(dir))
+        Upstream::at(&family.loopback(&dir), LONG_QUEUE, Some(dir))
     }
 
     /// At an address of this network namespace; port 0 for any.
     pub fn at_ip(addr: &str) -> Self {
-        Upstream::at(&Addr::Ip(addr.parse().unwrap()), 128, None)
+        Upstream::at(&Addr::Ip(addr.parse().unwrap()), LONG_QUEUE, None)
     }
 
     /// One that takes no connection and refuses none: its queue is full, so SYNs are dropped. The filler keeps it so.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use rustls::{ClientConnection, StreamOwned};
 
 use super::{DEADLINE, has_sockets, paused, paused_for, sockets};
-use crate::clients::hello::{message, records};
 use crate::clients::pki::{Authority, talk};
+use crate::harness::hello::{message, records};
 use crate::harness::instance::*;
 
 /// A client that has connected and said nothing, and was accepted.

@@ -7,9 +7,10 @@ mod upstreams;
 
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 use crate::harness::instance::Portway;
+use crate::harness::proc::Process;
 use crate::harness::{pass, until};
 
 /// Longer than [`DEADLINE`], wherever in it the process stops.
@@ -23,16 +24,10 @@ fn paused(process: u32, meanwhile: impl FnOnce()) {
 }
 
 fn paused_for(time: Duration, process: u32, meanwhile: impl FnOnce()) {
-    let pid = Pid::from_raw(process.cast_signed()).unwrap();
-    kill_process(pid, Signal::STOP).unwrap();
-    until("every thread stands still", || {
-        let tasks = std::fs::read_dir(format!("/proc/{process}/task")).unwrap().flatten();
-        let mut stats = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok());
-        stats.all(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')))
-    });
+    Process(process).signal(Signal::STOP);
     meanwhile();
     pass(time);
-    kill_process(pid, Signal::CONT).unwrap();
+    Process(process).signal(Signal::CONT);
 }
 
 /// Waits until it holds so many sockets more than before: it has accepted, or dialled.

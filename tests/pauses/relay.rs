@@ -76,7 +76,7 @@ fn r7_a_slow_reader_that_goes_on_to_read_is_not_idle() {
         let mut read = 0;
         paused(proxy.process.0, || {
             until("nothing is left between the two", || {
-                let held = server.pending();
+                let held = server.unread();
                 server.receive(held);
                 read += held;
                 pass(Duration::from_millis(100));

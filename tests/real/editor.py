@@ -29,7 +29,8 @@ class Editor(threading.Thread):
         try:
             beat = time.monotonic()
             while not self.over.wait(max(0.0, beat - time.monotonic())):
-                self.one()
+                with self.routes.text_stays:
+                    self.one()
                 beat = max(beat + EVERY, time.monotonic())
         except Exception as error:  # shown as a failed check by whoever joins
             self.error = error

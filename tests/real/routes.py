@@ -2,6 +2,7 @@
 
 import json
 import random
+import threading
 
 
 def route(name, listen, upstream, timeout="5s"):
@@ -17,6 +18,9 @@ class Routes:
         self.random = random.Random(seed)
         self.servers = servers
         self.access_log = machine.dir / "access.log"
+        self.admin = f"unix:{machine.dir}/admin.sock"
+        # Held by whoever edits, and by whoever wants the text to stay.
+        self.text_stays = threading.Lock()
         folder = machine.folder("listen")
         self.postgres = ("127.0.0.1", machine.port())
         self.redis = ("::1", machine.port())
@@ -62,7 +66,7 @@ class Routes:
     def text(self):
         """The whole file."""
         parts = [
-            f'[log]\nlevel = "info"\nformat = "json"\naccess = "{self.access_log}"\n',
+            f'[process]\nuser = "root"\n[admin]\nlisten = "{self.admin}"\n[log]\nlevel = "info"\nformat = "json"\naccess = "{self.access_log}"\n',
             f"# note {self.note}\n" + self.fixed,
             route("changing", f"127.0.0.1:{self.changing[1]}", self.upstreams[self.upstream], f"{self.timeout}ms"),
         ]

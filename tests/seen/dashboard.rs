@@ -2,13 +2,15 @@
 //! Prometheus that scrapes a real Portway understands each query, and has an answer.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::{TcpStream, UdpSocket};
-use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
+use super::alerts::{authority, save};
+use super::prometheus::{Prometheus, get, is_here};
 use crate::harness::instance::*;
+use crate::harness::ports::free_port;
 
 fn dashboard() -> Value {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/grafana-dashboard.json");
@@ -67,29 +69,25 @@ fn words(query: &str) -> Vec<String> {
 fn scene() -> (Place, Portway, Port, u16, Backend) {
     let (admin, port, backend) = (Port::reserve(), Port::reserve(), Backend::named("app"));
     let closed = Port::reserve();
-    let udp = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let udp = free_port();
+    let tls = Port::reserve();
     let text = format!(
-        "{HEAD}[admin]\nlisten = \"{}\"\n{}{}[[route]]\nname = \"udp\"\nprotocol = \"udp\"\nlisten = \"127.0.0.1:{udp}\"\n\
+        "{HEAD}[admin]\nlisten = \"{}\"\n{}{}{}[[route]]\nname = \"udp\"\nprotocol = \"udp\"\nlisten = \"127.0.0.1:{udp}\"\n\
          upstream = \"127.0.0.1:9\"\ndeny = \"127.0.0.0/8\"\n",
         admin.local(),
         route("app", &port.local(), &backend, ""),
         route("denied", &closed.local(), &backend, "deny = \"127.0.0.0/8\"\n"),
+        route("tls", &tls.local(), &backend, "tls = { cert = \"app.pem\", key = \"app.key\" }\n"),
     );
     let place = Place::with(&text);
+    let (cert, key, _) = authority();
+    save(&place, "app.pem", &cert);
+    save(&place, "app.key", &key);
     let portway = Portway::run(&place.file());
     let denied = TcpStream::connect(closed.local()).and_then(|mut stream| stream.read(&mut [0]));
     assert!(denied.is_err());
     UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"denied", ("127.0.0.1", udp)).unwrap();
     (place, portway, admin, port.number, backend)
-}
-
-fn get(address: &str, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
 }
 
 #[test]
@@ -141,45 +139,21 @@ fn the_dashboard_names_what_is_exposed_and_nothing_else() {
     portway.stop();
 }
 
-/// Ends with its test.
-struct Prometheus(Child);
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
 #[test]
 fn prometheus_understands_every_query_and_has_an_answer() {
-    if !can("prometheus", Command::new("prometheus").arg("--version").output().is_ok()) {
+    if !is_here() {
         return;
     }
     let (place, mut portway, admin, port, _backend) = scene();
-    let web = {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        free.local_addr().unwrap().to_string()
-    };
     let settings = format!(
         "global: {{ scrape_interval: 500ms, scrape_timeout: 500ms }}\n\
          scrape_configs:\n- job_name: portway\n  static_configs: [{{ targets: ['{}'] }}]\n",
         admin.local()
     );
-    let file = place.root().join("prometheus.yml");
-    std::fs::write(&file, settings).unwrap();
-    let mut command = Command::new("prometheus");
-    command.arg(format!("--config.file={}", file.display()));
-    command.arg(format!("--storage.tsdb.path={}", place.root().join("tsdb").display()));
-    command.arg(format!("--web.listen-address={web}")).stdin(Stdio::null()).stdout(Stdio::null());
-    let prometheus = Prometheus(command.stderr(Stdio::null()).spawn().unwrap());
-    let answer = |query: &str| -> Value {
-        let escaped: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
-        // As long as it starts, it says so in plain text.
-        serde_json::from_str(&get(&web, &format!("/api/v1/query?query={escaped}"))).unwrap_or_default()
-    };
+    let prometheus = Prometheus::start(place.root(), &settings);
+    let answer = |query: &str| prometheus.answer(query);
     let has = |answer: &Value| answer["data"]["result"].as_array().is_some_and(|found| !found.is_empty());
-    portway.until("Prometheus has begun", |_| TcpStream::connect(&web).is_ok());
+    portway.until("Prometheus has begun", |_| prometheus.has_begun());
     portway.until("rates are known", |_| {
         assert_eq!(reached(port), "app");
         has(&answer("rate(portway_route_connections_closed_total{route=\"app\"}[4s]) > 0"))

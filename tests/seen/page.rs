@@ -110,6 +110,11 @@ struct Scene {
 impl Scene {
     /// `None`: there is no browser here.
     fn new() -> Option<Scene> {
+        Scene::with(text)
+    }
+
+    /// With another file.
+    fn with(text: impl Fn(&Port, &Port, &Backend) -> String) -> Option<Scene> {
         if !has_chromium() {
             return None;
         }
@@ -122,6 +127,14 @@ impl Scene {
         let flows = (0..5).map(|_| Flow::open(port.number)).collect();
         browser.until("document.querySelectorAll('#connections tbody tr').length === 5");
         Some(Scene { browser, flows, portway, admin, port, backend, place })
+    }
+
+    /// Shows the token, as a person does.
+    fn shows_token(&mut self) {
+        self.browser.value("document.getElementById('rights').hidden = false");
+        self.browser.value(&format!("document.getElementById('token').value = '{TOKEN}'"));
+        self.browser.value("document.querySelector('#token-form button').click()");
+        self.browser.until("document.getElementById('rights').hidden");
     }
 
     fn end(self) {
@@ -285,5 +298,79 @@ fn the_page_says_what_an_edit_would_change_to_who_may_ask() {
     // Nothing of all that has changed anything.
     assert_eq!(std::fs::read_to_string(place.file()).unwrap(), text(admin, port, backend));
     assert_eq!(status(admin)["generation"], 1);
+    scene.end();
+}
+
+#[test]
+fn one_upstream_is_steered_by_who_may_and_after_a_question() {
+    let other = Backend::named("other");
+    let two = |admin: &Port, port: &Port, app: &Backend| {
+        let (one, both) = (format!("\"{}\"", app.addr), format!("[\"{}\", \"{}\"]", app.addr, other.addr));
+        text(admin, port, app).replace(&format!("upstream = {one}"), &format!("upstream = {both}"))
+    };
+    let Some(mut scene) = Scene::with(two) else { return };
+    let row = format!(
+        "[...document.querySelectorAll('#upstreams tr')].find(tr => tr.dataset.key === 'app\\n{}')",
+        other.addr
+    );
+    let buttons = format!("[...{row}.querySelectorAll('button')].filter(b => !b.hidden)");
+    let offers = |acts: &str| format!("{buttons}.map(b => b.textContent).join() === '{acts}'");
+    let click = |act: &str| format!("{buttons}.find(b => b.textContent === '{act}').click()");
+    let says = |text: &str| format!("{row}.innerText.includes('{text}')");
+    let weighs = |weight: u32| format!("{row}.querySelector('[data-name=weight]').value === '{weight}'");
+    scene.browser.until(&offers(""));
+    scene.shows_token();
+    let Scene { browser, flows, port, .. } = &mut scene;
+    browser.until(&offers("drain,disable,weight"));
+    browser.value(
+        "confirm = prompt = text => { asked = text; return answer }; alert = text => { told = text }; 0",
+    );
+
+    // Who does not mean it has changed nothing.
+    for (act, no) in [("disable", "false"), ("weight", "null"), ("weight", "' '")] {
+        browser.value(&format!("answer = {no}; asked = ''; {}", click(act)));
+        assert_eq!(browser.value("asked.includes('of route app?')"), json!(true), "{act}");
+    }
+    assert!(flows.iter_mut().all(|flow| flow.ping().is_ok()));
+    browser.value(&format!("answer = true; {}", click("disable")));
+    browser.until(&says("by hand: disable, by 127.0.0.1:"));
+    assert_eq!(browser.value("asked.endsWith('Its connections are reset.')"), json!(true));
+    for flow in flows {
+        assert_eq!(flow.ping().is_ok(), flow.reached == "app");
+    }
+    assert!((0..4).all(|_| reached(port.number) == "app"));
+    browser.until(&offers("drain,weight,enable"));
+    browser.value(&click("enable"));
+    browser.until(&offers("drain,disable,weight"));
+
+    browser.value(&format!("answer = '3'; {}", click("weight")));
+    browser.until(&says("by hand: weight 3, by"));
+    browser.until(&weighs(3));
+    let reaches = (0..8).filter(|_| reached(port.number) == "other").count();
+    assert_eq!(reaches, 6);
+    keep("steered", browser);
+    browser.value(&format!("answer = true; {}", click("enable")));
+    browser.until(&weighs(1));
+    // What is no weight is answered with the cure.
+    browser.value(&format!("told = ''; answer = '1001'; {}", click("weight")));
+    browser.until("told.includes('give a number from 0 to 1000')");
+    browser.complaints.retain(|complaint| !complaint.contains("400"));
+    scene.end();
+}
+
+#[test]
+fn a_route_of_an_included_file_names_it() {
+    let Some(mut scene) = Scene::new() else { return };
+    let Scene { browser, portway, place, admin, port, backend, .. } = &mut scene;
+    let more = Port::reserve();
+    std::fs::create_dir(place.folder().join("routes.d")).unwrap();
+    let file = place.folder().join("routes.d/more.toml");
+    std::fs::write(&file, route("more", &more.local(), backend, "")).unwrap();
+    place.save(&format!("include = \"routes.d/*.toml\"\n{}", text(admin, port, backend)));
+    portway.phase("reloaded");
+    let cell = |route: &str| format!("document.querySelector('#routes tr[data-key={route}] td').innerText");
+    browser.until("!!document.querySelector('#routes tr[data-key=more]')");
+    browser.until(&format!("{} === 'more\\n{}'", cell("more"), file.display()));
+    browser.until(&format!("{}.trim() === 'app'", cell("app")));
     scene.end();
 }

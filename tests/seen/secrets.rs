@@ -10,7 +10,7 @@ use super::top::top;
 const SECRET: &str = "s3cret-s3cret-s3cret";
 
 /// `S` is the secret. Each has a fault beside it, or is one.
-const SPELLINGS: [&str; 27] = [
+const SPELLINGS: [&str; 33] = [
     "[admin]\nlisten = \"1\"\ntoken = \"S\"\nx = 1\n",
     "[admin]\ntoken = 'S'\nx = 1\n",
     "[ admin ]\n\"token\" = \"S\"\nx = 1\n",
@@ -31,6 +31,13 @@ const SPELLINGS: [&str; 27] = [
     "[admn]\ntoken = \"S\"\n",
     "[admin]\ntokn = \"S\"\n",
     "[admin.token]\nS = 1\n",
+    // A secret in the place of a path or a name.
+    "[admin]\ntoken = { file = \"S\", x = 1 }\n",
+    "[admin]\ntoken = { env = \"S\", x = 1 }\n",
+    "[admin]\ntoken = { file = \"/run/x\", env = \"S\" }\n",
+    "[admin]\nread_token = { env = \"$S\" }\n",
+    "[admin]\ntoken = \"${TOKEN:-S}\"\n",
+    "[admin.token]\nfile = \"/run/x\"\nS = 1\n",
     // Not TOML any more.
     "[admin]\ntoken = S\n",
     "[admin]\ntoken = \"S\" x\n",

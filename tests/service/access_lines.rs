@@ -1,4 +1,4 @@
-//! Golden files of access-log lines: a record, a ruler, its line as text and as JSON. `UPDATE_GOLDEN=1` writes them.
+//! Golden files of access-log lines: a record, a ruler, its line as text and as JSON. `PORTWAY_BLESS=1` writes them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -53,7 +53,7 @@ fn record(input: &str) -> Record {
     };
     let or = |key: &str, usual: &'static str| get(key).map_or(usual.to_owned(), unescape);
     for line in input.lines() {
-        let known = "route client listener upstream peer outcome detail up down connect_us duration_us path id \
+        let known = "route client listener upstream peer local outcome detail up down connect_us duration_us path id \
              datagrams";
         let key = line.split_once(" = ").unwrap_or_else(|| panic!("no `key = value`: {line}")).0;
         assert!(known.split(' ').any(|known| known == key), "no key of a record: {key}");
@@ -77,6 +77,7 @@ fn record(input: &str) -> Record {
             written: upstream(&written).into(),
             peer: peer(&get("peer").map_or(written.clone(), unescape)),
         }),
+        local: get("local").map(peer),
         outcome,
         detail: get("detail").map(unescape),
         bytes: Bytes { up: or("up", "517").parse().unwrap(), down: or("down", "20481").parse().unwrap() },
@@ -112,7 +113,7 @@ fn every_golden_record_becomes_its_line() {
                 found.push_str(&line);
             }
         }
-        if std::env::var("UPDATE_GOLDEN").is_ok() {
+        if std::env::var_os("PORTWAY_BLESS").is_some() {
             fs::write(&file, format!("{input}{RULER}{found}")).unwrap();
         } else {
             assert_eq!(found, expected, "{}", file.display());

@@ -121,3 +121,18 @@ fn the_unit_allows_each_system_call_of_a_life() {
     assert!(made.contains("accept4") && made.len() > 30, "{made:?}");
     assert_eq!(&made - &allowed, BTreeSet::new());
 }
+
+/// A version stands in several files, for people and engines: it is that of the program everywhere.
+#[test]
+fn what_is_shipped_names_this_version() {
+    let version = env!("CARGO_PKG_VERSION");
+    let read = |file: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+    let changes = read("deploy/CHANGELOG.md");
+    let first =
+        changes.lines().find(|line| line.starts_with("## [") && !line.contains("Unreleased")).unwrap();
+    assert!(first.starts_with(&format!("## [{version}] - 20")), "{first}");
+    assert!(read("deploy/Dockerfile").contains(&format!("org.opencontainers.image.version=\"{version}\"\n")));
+    for file in ["deploy/kubernetes.yaml", "deploy/kubernetes-daemonset.yaml"] {
+        assert!(read(file).contains(&format!("/portway:{version}\n")), "{file}");
+    }
+}

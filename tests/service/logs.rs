@@ -133,7 +133,9 @@ fn a_standard_error_that_nobody_reads_does_not_hold_up_the_end() {
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     let mut unread = String::new();
     portway.child.stderr.take().unwrap().read_to_string(&mut unread).unwrap();
-    assert!(unread.len() > 60_000, "the pipe was full: {}", unread.len());
+    // The pipe was full: lines are missing. How many bytes it holds depends on how the writes fall on its pages.
+    let lines = unread.matches(" outcome=").count();
+    assert!((1..500).contains(&lines), "{lines} lines, {} bytes", unread.len());
 }
 
 #[test]

@@ -3,10 +3,12 @@
 use std::net::{TcpListener, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
+use std::process::Command;
 
 use rustix::process::Signal;
 
-use crate::harness::launch::{Launch, PATIENCE, connect, echo, ping, visit};
+use crate::harness::instance::Port;
+use crate::harness::launch::{Launch, PATIENCE, PORTWAY, connect, echo, ping, until, visit};
 
 /// A service manager that listens.
 struct Manager(UnixDatagram);
@@ -95,6 +97,63 @@ fn a_passed_socket_serves_the_listener_of_its_address() {
     // Whoever passed it has it still, and a client of the meantime waits in its queue.
     let _client = connect(addr);
     ours.accept().unwrap();
+}
+
+/// Closing our end would not close the port: somebody else has the socket, and its clients would wait for ever.
+#[test]
+fn t16_a_passed_socket_stays_open_where_a_route_refuses() {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = socket.local_addr().unwrap();
+    let dead = Port::reserve();
+    let launch = Launch::forward(&addr.to_string(), &dead.local()).args(&["--set", "when_down=refuse"]);
+    let mut portway = launch.inherit(socket).start().ready();
+    let reset = || {
+        let mut client = connect(addr);
+        let ended = std::io::Read::read(&mut client, &mut [0]);
+        ended.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
+    };
+    const SAID: &str = "this socket is inherited and stays open";
+    until("it is down", || reset() && portway.lines.count(SAID) > 0);
+    // It accepts, and resets whom nobody serves, again and again; it is said once.
+    for _ in 0..5 {
+        assert!(reset());
+    }
+    let listener = TcpListener::bind(dead.local()).unwrap();
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            std::thread::spawn(move || drop(std::io::copy(&mut &client, &mut &client)));
+        }
+    });
+    until("it is served again", || {
+        let mut client = connect(addr);
+        let sent = std::io::Write::write_all(&mut client, b"!");
+        sent.is_ok() && std::io::Read::read_exact(&mut client, &mut [0]).is_ok()
+    });
+    assert_eq!(portway.lines.count(SAID), 1);
+    portway.signal(Signal::TERM);
+    assert!(portway.ended().success());
+}
+
+/// A plan only looks: the options of a socket that somebody else has too are set by who serves it.
+#[test]
+fn a_plan_leaves_a_passed_socket_as_it_is() {
+    use rustix::net::sockopt::{set_socket_keepalive, socket_keepalive};
+    let folder = tempfile::tempdir().unwrap();
+    let (file, edit) = (folder.path().join("portway.toml"), folder.path().join("edit.toml"));
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (passed, ours) = (socket.local_addr().unwrap(), socket.try_clone().unwrap());
+    set_socket_keepalive(&ours, true).unwrap();
+    let route = |listen| format!("[[route]]\nlisten = \"{listen}\"\nupstream = \"{}\"\n", echo());
+    let admin = format!("[admin]\nlisten = \"unix:{}\"\n", folder.path().join("admin.sock").display());
+    let text = admin + &route(crate::harness::launch::own_address(4));
+    std::fs::write(&file, &text).unwrap();
+    std::fs::write(&edit, text + &route(passed)).unwrap();
+    let portway = Launch::default().args(&["run", file.to_str().unwrap()]).inherit(socket).start().ready();
+    let plan = Command::new(PORTWAY).arg("plan").arg(&edit).env("PORTWAY_CONFIG", &file).output().unwrap();
+    let shown = String::from_utf8_lossy(&plan.stdout);
+    assert!(plan.status.code() == Some(3) && shown.contains(&format!("+ {passed}")), "{plan:?}");
+    assert!(socket_keepalive(&ours).unwrap());
+    drop(portway);
 }
 
 #[test]

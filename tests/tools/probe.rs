@@ -9,6 +9,7 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 use tokio::time::Instant;
 
+use crate::harness::sender::BlackHole;
 use crate::harness::tools::{Peer, Whoami, ended, has_ipv6, noise, patient, portway, run};
 
 const MIB: usize = 1 << 20;
@@ -29,17 +30,6 @@ fn bound_not_listening() -> (Socket, SocketAddr) {
     socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
     let addr = socket.local_addr().unwrap().as_socket().unwrap();
     (socket, addr)
-}
-
-/// A peer that does not answer a SYN: its queue is full, and the kernel drops what does not fit.
-fn black_hole() -> (Socket, Vec<TcpStream>, SocketAddr) {
-    let (socket, addr) = bound_not_listening();
-    socket.listen(0).unwrap();
-    let mut queued = Vec::new();
-    while let Ok(stream) = TcpStream::connect_timeout(&addr, Duration::from_millis(300)) {
-        queued.push(stream);
-    }
-    (socket, queued, addr)
 }
 
 #[test]
@@ -119,7 +109,8 @@ fn refused_is_explained() {
 
 #[test]
 fn a_silent_address_is_given_up_in_time() {
-    let (_socket, _queued, addr) = black_hole();
+    let hole = BlackHole::new();
+    let addr = hole.addr;
     let start = Instant::now();
     run(&["probe", &addr.to_string(), "--timeout", "300ms"], "")
         .with(1, &[&format!("could not connect to {addr}: no answer within 300ms: the host is down")]);

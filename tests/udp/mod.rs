@@ -17,3 +17,5 @@ mod refusals;
 mod replies;
 mod sessions;
 mod sizes;
+mod strangers;
+mod waiting;

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::peers::*;
 use crate::harness::instance::*;
+use crate::harness::proc::{LISTEN, Process};
 
 /// A program that ends with its test.
 struct Program(Child);
@@ -157,7 +158,7 @@ fn iperf3_loses_nothing_in_either_direction() {
         return;
     }
     let upstream = free_port();
-    let _server =
+    let server =
         Program::start(Command::new("iperf3").args(["-s", "-B", "127.0.0.1", "-p", &upstream.to_string()]));
     let port = free_port();
     let text = |turn: u32| {
@@ -170,7 +171,8 @@ fn iperf3_loses_nothing_in_either_direction() {
     };
     let place = Place::with(&text(0));
     let mut portway = Portway::run(&place.file());
-    portway.until("iperf3 listens", |_| std::net::TcpStream::connect(("127.0.0.1", upstream)).is_ok());
+    // Not by a connection: whoever comes while iperf3 ends that is reset.
+    portway.until("iperf3 listens", |_| Process(server.0.id()).count(LISTEN) > 0);
     let number = port.to_string();
     for way in [&["-R"][..], &[]] {
         let run = || {

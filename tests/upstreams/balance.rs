@@ -82,6 +82,10 @@ fn a_server_has_no_more_connections_than_it_takes() {
     portway.until("the refusal is in the access log", |portway| {
         portway.seen.iter().any(|line| line["outcome"] == "limited")
     });
+    // T18: the last that was passed over is named.
+    let refused = portway.seen.iter().find(|line| line["outcome"] == "limited").unwrap();
+    let detail = format!("{}: has all the connections that it takes", servers[1].addr());
+    assert_eq!((&refused["detail"], &refused["blame"]), (&detail.into(), &"operator".into()));
     drop(held);
     servers.iter().for_each(Server::end_connections);
     portway.until("all three have ended", |portway| {

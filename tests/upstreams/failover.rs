@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
 
 use super::server::*;
 use crate::harness::instance::*;
@@ -55,6 +56,12 @@ fn a_backup_serves_while_the_others_are_down_and_no_longer() {
     portway.stop();
 }
 
+/// How many clients have tried a dead upstream first, as the access log says.
+fn trials(portway: &mut Portway) -> usize {
+    portway.catch_up();
+    portway.seen.iter().filter(|line| line["detail"].is_string()).count()
+}
+
 #[test]
 fn what_is_known_of_an_upstream_outlives_an_edit_of_its_route() {
     let (port, mut dead, alive) = (Port::reserve(), Server::new("dead"), Server::new("alive"));
@@ -67,13 +74,9 @@ fn what_is_known_of_an_upstream_outlives_an_edit_of_its_route() {
     let place = Place::with(&before);
     let mut portway = Portway::run(&place.file());
     // Trials of the dead one until its time is longer than the edit takes.
-    let tries = |portway: &mut Portway| {
-        portway.catch_up();
-        portway.seen.iter().filter(|line| line["detail"].is_string()).count()
-    };
     portway.until("the dead one has had several trials", |portway| {
         assert_eq!(Flow::open(port.number).reached, "alive");
-        tries(portway) >= 5
+        trials(portway) >= 5
     });
     place.save(&after);
     portway.phase("reloaded");
@@ -87,6 +90,71 @@ fn what_is_known_of_an_upstream_outlives_an_edit_of_its_route() {
     let failed = portway.seen.iter().filter(|line| line["route"] == "renamed" && line["detail"].is_string());
     assert!(failed.count() <= 1);
     assert_eq!(portway.count(DOWN), 1);
+    portway.stop();
+}
+
+#[test]
+fn t9_what_is_known_of_a_dead_upstream_outlives_its_route() {
+    let (port, other) = (Port::reserve(), Port::reserve());
+    let (mut dead, alive) = (Server::new("dead"), Server::new("alive"));
+    let with = leads(&port, &[entry(&dead, ""), entry(&alive, "")], "balance = \"first\"");
+    let without = leads(&other, &[entry(&alive, "")], "").replace("\"app\"", "\"other\"");
+    dead.die();
+    let place = Place::with(&with);
+    let mut portway = Portway::run(&place.file());
+    // Trials, until it is down for longer than the edits take.
+    portway.until("the dead one has had several trials", |portway| {
+        assert_eq!(Flow::open(port.number).reached, "alive");
+        trials(portway) >= 6
+    });
+    place.save(&without);
+    portway.phase("reloaded");
+    assert_eq!(reach(&other, 1).concat(), "alive");
+    alive.end_connections();
+    let before = trials(&mut portway);
+    place.save(&with);
+    portway.phase("reloaded");
+    assert_eq!(count(&reach(&port, 20), "alive"), 20);
+    // One trial may fall into this time; without a memory there were three before it was down again.
+    let after = trials(&mut portway);
+    assert!(after <= before + 1, "{} trials", after - before);
+    assert_eq!(portway.count(DOWN), 1);
+    alive.end_connections();
+    portway.stop();
+}
+
+#[test]
+fn t10_a_connection_of_the_time_after_a_recovery_is_not_cut_for_what_was_before() {
+    let (port, mut server) = (Port::reserve(), Server::new("a"));
+    let place = Place::with(&leads(&port, &[entry(&server, "")], "on_down = \"cut\""));
+    let mut portway = Portway::run(&place.file());
+    for turn in 1..=2 {
+        let mut cut = Flow::open(port.number);
+        server.refuse();
+        portway.until("it is down", |portway| {
+            drop(Flow::try_open(port.number));
+            portway.count(DOWN) == turn
+        });
+        assert!(cut.was_reset(), "turn {turn}");
+        server.start();
+        portway.until("it is up", |portway| {
+            drop(Flow::try_open(port.number));
+            portway.count(UP) == turn
+        });
+        let late: Vec<Flow> = (0..3).map(|_| Flow::open(port.number)).collect();
+        // What cuts them would do so at once, and others that come and go show that it has had its turn.
+        reach(&port, 10);
+        portway.until("those are in the log", |portway| {
+            portway.catch_up();
+            portway.seen.iter().filter(|line| line["outcome"] == "client-closed").count() >= 10 * turn
+        });
+        let cut = portway.seen.iter().filter(|line| line["outcome"] == "upstream-down").count();
+        assert_eq!(cut, turn, "{}", portway.log());
+        server.end_connections();
+        for mut flow in late {
+            assert!(!flow.was_reset());
+        }
+    }
     portway.stop();
 }
 
@@ -180,6 +248,10 @@ fn r14_timeouts_of_one_client_cut_nobody_and_refusals_do() {
     let place = Place::with(&leads(&port, &[format!("\"{}\"", upstream.local())], more));
     let mut portway = Portway::run(&place.file());
     let (mut held, listener) = busy_with_one(&port, &upstream);
+    // From now on its kernel drops every SYN.
+    let full =
+        || TcpStream::connect_timeout(&upstream.local().parse().unwrap(), Duration::from_millis(300)).ok();
+    let filler: Vec<TcpStream> = std::iter::from_fn(full).collect();
     let connect = || TcpStream::connect(("127.0.0.1", port.number)).unwrap();
     let clients: Vec<TcpStream> = (0..CLIENTS).map(|_| connect()).collect();
     let down = portway.phase(DOWN);
@@ -191,7 +263,7 @@ fn r14_timeouts_of_one_client_cut_nobody_and_refusals_do() {
     held.ping().unwrap();
     assert!(!portway.seen.iter().any(|line| line["outcome"] == "upstream-down"), "{}", portway.log());
     // Now it is gone, and that is evidence.
-    drop((clients, listener));
+    drop((clients, filler, listener));
     portway.until("its connection is cut", |portway| {
         drop(connect());
         portway.seen.iter().any(|line| line["outcome"] == "upstream-down")

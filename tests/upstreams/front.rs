@@ -1,11 +1,12 @@
 //! What clients see while no upstream is available.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use super::server::*;
 use crate::harness::instance::*;
+use crate::harness::raise_descriptor_limit;
 
 const CLOSED: &str = "no upstream is available: the listening socket is closed";
 const OPEN: &str = "listening again";
@@ -56,25 +57,58 @@ fn a_held_client_is_reset_when_its_time_is_over() {
 #[test]
 fn no_more_clients_are_held_than_there_are_places() {
     const PLACES: usize = 1024;
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
-    rustix::process::setrlimit(rustix::process::Resource::Nofile, raised).unwrap();
+    raise_descriptor_limit();
     let (port, mut server) = (Port::reserve(), Server::new("a"));
     server.die();
     let place = Place::with(&leads(&port, &[entry(&server, "")], "when_down = \"hold 1m\""));
     let mut portway = Portway::run(&place.file());
     let clients: Vec<TcpStream> =
         (0..PLACES + 30).map(|_| TcpStream::connect(("127.0.0.1", port.number)).unwrap()).collect();
-    // Those above the number are reset at once.
+    // Those that have waited longest give way.
     portway.until("thirty are sent away", |portway| {
         portway.catch_up();
-        portway.seen.iter().filter(|line| line["outcome"] == "connect-failed").count() == 30
+        portway.seen.iter().filter(|line| line["outcome"] == "evicted").count() == 30
     });
     let told = portway.seen.iter().filter_map(|line| line["detail"].as_str());
-    assert_eq!(told.filter(|why| why.contains("too many clients wait")).count(), 30);
+    assert_eq!(told.filter(|why| why.contains("has given its place to another")).count(), 30);
+    assert_eq!(portway.count("too many clients wait for an upstream"), 1);
     server.start();
     let served = clients.into_iter().filter_map(|client| Flow::greeted(client).ok()).count();
     assert_eq!(served, PLACES);
+    server.end_connections();
+    portway.stop();
+}
+
+#[test]
+fn s10_clients_that_are_gone_keep_no_place_from_others_and_are_not_all_led_to_the_upstream() {
+    raise_descriptor_limit();
+    let (port, mut server) = (Port::reserve(), Server::new("a"));
+    server.die();
+    let place = Place::with(&leads(&port, &[entry(&server, "")], "when_down = \"hold 1m\""));
+    let mut portway = Portway::run(&place.file());
+    let from = |address: &str| crate::harness::sender::from(address, ([127, 0, 0, 1], port.number).into());
+    // One that asks, ends and waits for its answer is not gone.
+    let mut honest: Vec<TcpStream> = (0..3).map(|n| from(&format!("127.0.6.{}", 10 + n)).unwrap()).collect();
+    honest[0].write_all(b"?").unwrap();
+    honest[0].shutdown(std::net::Shutdown::Write).unwrap();
+    for _ in 0..1100 {
+        drop(from("127.0.6.1").unwrap());
+    }
+    portway.phase("too many clients wait for an upstream");
+    honest.extend((0..3).map(|n| from(&format!("127.0.6.{}", 20 + n)).unwrap()));
+    let sockets = |portway: &Portway| portway.descriptors().get("socket").copied().unwrap_or_default();
+    portway.until("most are sent away", |portway| sockets(portway) < 128 + 20);
+    // The access log cannot be filled by them.
+    assert_eq!(portway.count("many clients give way to others"), 1);
+    server.start();
+    for client in honest {
+        assert_eq!(Flow::greeted(client).unwrap().reached, "a");
+    }
+    portway.until("the rest has ended", |portway| sockets(portway) < 10);
+    portway.catch_up();
+    let led = portway.seen.iter().filter(|line| line["upstream"].is_string()).count();
+    // One whose end has not been seen yet counts among the others.
+    assert!(led <= 128 + 6 + 10, "{led} connections for the upstream");
     server.end_connections();
     portway.stop();
 }

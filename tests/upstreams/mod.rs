@@ -1,7 +1,9 @@
 //! Several upstreams of one route, from the outside: the real program, servers that come and go, and the log.
 mod balance;
 mod begin;
+mod ecmp;
 mod failover;
+mod fleet;
 mod front;
 mod gate;
 mod health;
@@ -9,8 +11,11 @@ mod itself;
 mod loops;
 mod names;
 mod network;
+mod port_ranges;
 mod programs;
 mod protocols;
 pub mod resolver;
 pub mod server;
+mod source;
 mod storm;
+mod transparent;

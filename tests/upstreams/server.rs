@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 
 use socket2::SockRef;
 
-use crate::harness::instance::{Flow, Port};
+use crate::harness::instance::{Flow, LONG_QUEUE, Port};
 
 /// Connections by the address of their client.
 type Taken = Arc<Mutex<HashMap<SocketAddr, TcpStream>>>;
@@ -62,6 +62,7 @@ impl Server {
 
     fn try_start(&mut self) -> std::io::Result<()> {
         let listener = TcpListener::bind(self.addr())?;
+        SockRef::from(&listener).listen(LONG_QUEUE)?;
         let (stop, socket) = (Arc::new(AtomicBool::new(false)), listener.try_clone().unwrap());
         let (stopped, taken, greeting) = (stop.clone(), self.taken.clone(), format!("{}\n", self.name));
         let thread = std::thread::spawn(move || {

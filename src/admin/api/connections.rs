@@ -1,5 +1,7 @@
 //! `GET /v1/connections`: connections and UDP sessions, page by page.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +15,9 @@ pub struct Filter {
     /// Connections of this client: an address ("10.0.0.7"), a network ("10.0.0.0/8") or an address with its port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
+    /// Connections to this upstream: as in the file ("app-1:3000"), or the address that is connected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<String>,
     /// Connections open for longer than this: "1h", "30s".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub older: Option<String>,
@@ -21,7 +26,21 @@ pub struct Filter {
 impl Filter {
     /// Whether it matches every connection.
     pub fn is_empty(&self) -> bool {
-        self.route.is_none() && self.client.is_none() && self.older.is_none()
+        self.route.is_none() && self.client.is_none() && self.upstream.is_none() && self.older.is_none()
+    }
+}
+
+impl fmt::Display for Filter {
+    /// As on the command line, without the dashes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = [
+            ("route", &self.route),
+            ("client", &self.client),
+            ("upstream", &self.upstream),
+            ("older", &self.older),
+        ];
+        let given = all.iter().filter_map(|(key, value)| Some(format!("{key} {}", value.as_ref()?)));
+        f.write_str(&given.collect::<Vec<_>>().join(", "))
     }
 }
 
@@ -55,6 +74,8 @@ pub struct Connection {
     pub upstream: Option<String>,
     /// The address of the upstream that it is connected to.
     pub peer: Option<String>,
+    /// The address from which Portway has connected to it: what the upstream sees as its client.
+    pub local: Option<String>,
     /// When it was accepted.
     pub started: String,
     /// How long it has been open, in seconds.
@@ -68,6 +89,7 @@ pub struct Connection {
     /// From accept to a connected upstream, in seconds.
     pub connect: Option<f64>,
     /// How its bytes are moved: the label of the access log.
+    #[schemars(schema_with = "super::words::paths")]
     pub path: String,
     /// Why they are moved this way.
     pub why: String,

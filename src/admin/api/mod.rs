@@ -9,6 +9,7 @@ mod connections;
 mod plan;
 mod routes;
 mod status;
+mod words;
 
 pub use acts::*;
 pub use connections::*;

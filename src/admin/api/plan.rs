@@ -16,7 +16,7 @@ pub struct Plan {
     pub removed: Vec<PlannedRoute>,
     /// Routes that would be changed.
     pub changed: Vec<PlannedRoute>,
-    /// Keys of `[log]`, `[limits]` and `[admin]` that would change (secrets are not shown), which routes have
+    /// Keys of `[process]`, `[log]`, `[limits]` and `[admin]` that would change (secrets are not shown), which routes have
     /// `enabled = false`, and modes and groups of Unix sockets.
     pub settings: Vec<KeyChange>,
     /// Addresses that would be opened, and whether they can be.
@@ -37,18 +37,42 @@ pub struct Plan {
 pub struct PlannedRoute {
     /// Its name.
     pub name: String,
+    /// The included file that it stands in; none: the file itself.
+    #[serde(default)]
+    pub file: Option<String>,
     /// Where it would listen; for a removed route, where it listens.
     pub listen: Vec<String>,
     /// Its upstreams, as they would be; for a removed route, as they are.
     pub upstream: Vec<String>,
     /// The keys that change; empty for a route that is added or removed.
     pub keys: Vec<KeyChange>,
-    /// Its open connections that the edit touches.
+    /// The rules of the firewall that it would need (nftables), where one socket has a range of ports.
+    #[serde(default)]
+    pub rules: Vec<String>,
+    /// How many of its open connections the edit concerns.
     pub open: u64,
+    /// The first hundred of them.
+    #[serde(default)]
+    pub concerned: Vec<ConcernedConnection>,
     /// What becomes of them: "keep", "drain" or "cut"; none for a route that is added.
     pub on_change: Option<String>,
     /// With "drain": how long they have, in seconds.
     pub drain_timeout: Option<f64>,
+}
+
+/// An open connection that an edit concerns.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ConcernedConnection {
+    /// Its id.
+    pub id: u64,
+    /// "tcp" or "udp".
+    pub protocol: String,
+    /// The client's address.
+    pub client: String,
+    /// The listener that accepted it.
+    pub listener: String,
+    /// Its upstream, as in the file; none: it is not connected yet.
+    pub upstream: Option<String>,
 }
 
 /// A key whose value changes.
@@ -104,6 +128,8 @@ pub enum ProbeResult {
     Unresolved,
     /// It does not accept a connection.
     Refuses,
+    /// It accepts connections, and fails the check of its route.
+    FailsCheck,
     /// It was not tried: there are too many.
     NotTried,
 }

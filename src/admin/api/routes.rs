@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Traffic;
+use super::{ByHand, Traffic};
 
 /// Every route.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -21,6 +21,9 @@ pub struct Routes {
 pub struct Route {
     /// Its name.
     pub name: String,
+    /// The included file that it stands in; none: the file itself.
+    #[serde(default)]
+    pub file: Option<String>,
     /// "tcp", "udp" or "tcp+udp".
     pub protocol: String,
     /// Where it listens, as in the file.
@@ -31,9 +34,12 @@ pub struct Route {
     pub state: RouteState,
     /// Why it is not up: what is known about the first upstream that is not available.
     pub reason: Option<String>,
+    /// What was done to it by hand.
+    pub by_hand: Option<ByHand>,
     /// Its connections and bytes.
     pub traffic: Traffic,
     /// How its connections have ended, by the label of the access log. Labels that never occurred are left out.
+    #[schemars(schema_with = "super::words::outcomes")]
     pub outcomes: BTreeMap<String, u64>,
     /// Clients that were turned away before anything was read from them, by the key of the file that says so.
     pub turned_away: BTreeMap<String, u64>,
@@ -55,8 +61,10 @@ pub enum RouteState {
     Down,
     /// An edit or a drain has removed it; its last connections are ending.
     Removed,
-    /// It has `enabled = false`: nothing serves it.
+    /// It has `enabled = false`, or was disabled by hand: nothing serves it.
     Disabled,
+    /// It was taken out by hand: it takes no new connections, and its last ones are ending.
+    Drained,
 }
 
 /// Every upstream of every route.
@@ -75,16 +83,22 @@ pub struct Upstream {
     pub route: String,
     /// Its address, as in the file.
     pub upstream: String,
-    /// Its share, relative to the others.
+    /// Its share, relative to the others, as in the file.
     pub weight: u32,
     /// It is used only if no other is available.
     pub backup: bool,
     /// The most connections at once, from all routes together; none: no limit.
     pub max_connections: Option<u32>,
+    /// From where it is connected to, by its own `source` or that of the route; none: as the system says.
+    #[serde(default)]
+    pub source: Option<String>,
     /// Whether it is available.
     pub state: UpstreamState,
     /// Why it is not up.
     pub reason: Option<String>,
+    /// What was done to it by hand.
+    #[serde(default)]
+    pub by_hand: Vec<ByHand>,
     /// The addresses that it stands for now; for a long range of ports only the first.
     pub addresses: Vec<Address>,
     /// How many addresses the list leaves out.
@@ -109,6 +123,10 @@ pub enum UpstreamState {
     Down,
     /// Its name has no address.
     Unresolved,
+    /// It gets no new connections, by hand or by the file, and keeps those that it has.
+    Drained,
+    /// It was disabled by hand, and has no connections.
+    Disabled,
 }
 
 /// One address of an upstream, with all that is known about it.
@@ -120,6 +138,8 @@ pub struct Address {
     pub up: bool,
     /// Why it is not available; none: it is, or the reason is not known.
     pub reason: Option<String>,
+    /// For how long that has been so, in seconds; none: since the start, or it is not known.
+    pub since: Option<f64>,
     /// Its connections, from all routes together, those that are being made included.
     pub load: u32,
     /// How often failed connects have put it down.

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::ByHand;
+
 /// The running proxy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
@@ -22,6 +24,9 @@ pub struct Status {
     pub generation_since: String,
     /// The file of its routes; none: they were given on the command line.
     pub file: Option<String>,
+    /// The store that the file comes from; none: it comes from none.
+    #[serde(default)]
+    pub source: Option<Source>,
     /// What became of the edits of that file.
     pub reload: Reload,
     /// Why the file is not what runs; none: it is.
@@ -32,6 +37,9 @@ pub struct Status {
     pub warnings: Vec<Warning>,
     /// How many routes it has, by their state.
     pub routes: RouteCounts,
+    /// All that was done by hand.
+    #[serde(default)]
+    pub by_hand: Vec<SteeredByHand>,
     /// How many sockets it listens on, TCP and UDP.
     pub listeners: u64,
     /// Connections and bytes of all routes since the start, removed ones included.
@@ -50,8 +58,36 @@ pub struct Status {
 pub enum Phase {
     /// It serves.
     Running,
-    /// It is stopping: no new connections, and time for the open ones to end.
+    /// It is stopping: no new connections after `drain_delay`, and time for the open ones to end.
     Draining,
+}
+
+/// A store that the file comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Source {
+    /// Its URL.
+    pub url: String,
+    /// For how long the store has not said that the file is as it has it, in seconds; none: never yet, and there was no file.
+    pub age: Option<f64>,
+    /// The serial of the file's signature; none: it has none.
+    pub serial: Option<u64>,
+    /// The serial of the store's signature; none: none is asked for, or none was read.
+    pub offered_serial: Option<u64>,
+    /// Which share of the nodes takes that, in percent.
+    pub offered_stage: Option<f64>,
+    /// Why the store cannot be asked; none: it answers.
+    pub away: Option<SourceTrouble>,
+    /// Why this node does not take what the store has; none: it does.
+    pub refused: Option<SourceTrouble>,
+}
+
+/// What is wrong with a store, or with its text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SourceTrouble {
+    /// For how long it has been so, in seconds.
+    pub age: f64,
+    /// What it is.
+    pub why: String,
 }
 
 /// What became of the edits of the file.
@@ -67,6 +103,9 @@ pub struct Reload {
     pub succeeded: u64,
     /// Edits that were refused since the start.
     pub refused: u64,
+    /// Edits that were carried out, made things worse, and were rolled back since the start.
+    #[serde(default)]
+    pub rolled_back: u64,
     /// The file was replaced outside of a mount that holds it alone: edits do not arrive (mount its folder).
     pub stale: bool,
 }
@@ -83,6 +122,8 @@ pub enum ReloadOutcome {
     Unchanged,
     /// It was refused: see the pending fault.
     Refused,
+    /// It was carried out, made things worse on probation, and was undone: see the pending fault.
+    RolledBack,
     /// There is no file to read.
     NoFile,
 }
@@ -107,6 +148,17 @@ pub struct PendingFile {
     pub file: String,
     /// What is wrong.
     pub pending: Pending,
+}
+
+/// A route, or an upstream of it, that was steered by hand.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SteeredByHand {
+    /// The route.
+    pub route: String,
+    /// The upstream, as in the file; none: the route itself.
+    pub upstream: Option<String>,
+    /// What was done.
+    pub deed: ByHand,
 }
 
 /// What needs somebody's care before long.
@@ -157,10 +209,25 @@ pub struct Limits {
     pub descriptors: Use,
     /// Connections: as many as the descriptors allow, and no more than `[limits] max_connections`.
     pub connections: Use,
+    /// Those of them that are read before they have an upstream (PROXY header, TLS hello, handshake): a quarter at most.
+    pub preread: Use,
+    /// The memory of those, in bytes: at most `[limits] preread_memory`.
+    pub preread_memory: Use,
     /// UDP sessions.
     pub sessions: Use,
     /// Kernel pipes through which bulk data moves.
     pub pipes: Use,
+    /// Memory.
+    pub memory: Memory,
+}
+
+/// Memory in bytes, without what the kernel would give back: of the control group that has the bound, or of the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Memory {
+    /// How much is used now.
+    pub used: u64,
+    /// How much there may be, by `[limits] memory`. `null`: there is no bound.
+    pub most: Option<u64>,
 }
 
 /// How much of something is used.

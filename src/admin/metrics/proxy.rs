@@ -2,14 +2,17 @@
 
 use std::time::SystemTime;
 
+use super::super::api::Source;
 use super::super::guests::Guests;
 use super::super::render::status;
 use super::super::snapshot::Snapshot;
 use super::text::{Kind, Page};
 use crate::files::Pending;
 use crate::net::tls::dates::Dated;
+use crate::proxy::record::Shared;
 use crate::server::history::Judged;
 use crate::server::named_file::NamedFile;
+use crate::tasks::restarts;
 
 pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
     let (view, status) = (&snapshot.view, status::status(snapshot));
@@ -21,13 +24,23 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
         .sample(&[], status.limits.descriptors.used);
     page.family("process_max_fds", Kind::Gauge, "Limit of open descriptors.")
         .sample(&[], status.limits.descriptors.most);
-    page.family("portway_draining", Kind::Gauge, "1: the process is stopping and takes no new connections.")
+    page.family("portway_draining", Kind::Gauge, "1: the process is stopping, and not ready.")
         .sample(&[], u8::from(view.draining));
     page.family("portway_listeners", Kind::Gauge, "Sockets that it listens on, TCP and UDP.")
         .sample(&[], status.listeners);
+    let help = "Nodes that share the checks of upstreams ([fleet] replicas), this one counted.";
+    page.family("portway_fleet_nodes", Kind::Gauge, help).sample(&[], view.nodes);
     for (name, used, help) in [
         ("portway_open_connections", status.limits.connections.used, "Open TCP connections."),
         ("portway_max_connections", status.limits.connections.most, "Limit of TCP connections."),
+        (
+            "portway_preread_connections",
+            status.limits.preread.used,
+            "Connections that have sent no whole PROXY header, TLS hello or handshake yet.",
+        ),
+        ("portway_max_preread_connections", status.limits.preread.most, "Limit of those connections."),
+        ("portway_preread_memory_bytes", status.limits.preread_memory.used, "Memory of those connections."),
+        ("portway_max_preread_memory_bytes", status.limits.preread_memory.most, "Limit of that memory."),
         ("portway_open_sessions", status.limits.sessions.used, "UDP sessions."),
         ("portway_max_sessions", status.limits.sessions.most, "Limit of UDP sessions."),
         ("portway_open_pipes", status.limits.pipes.used, "Kernel pipes through which bulk data moves."),
@@ -35,10 +48,45 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
     ] {
         page.family(name, Kind::Gauge, help).sample(&[], used);
     }
+    gave_way(page, &snapshot.handle.shared);
+    let memory = status.limits.memory;
+    let help =
+        "Memory that the kernel would not give back: of the control group with the bound, or of the process.";
+    page.family("portway_memory_bytes", Kind::Gauge, help).sample(&[], memory.used);
+    page.family(
+        "portway_max_memory_bytes",
+        Kind::Gauge,
+        "The bound of the memory; no sample: there is none.",
+    );
+    if let Some(most) = memory.most {
+        page.sample(&[], most);
+    }
+    page.family(
+        "portway_task_restarts",
+        Kind::Counter,
+        "Tasks that were started again after a fault of Portway.",
+    )
+    .sample(&[], restarts());
     page.family("portway_log_lines_lost", Kind::Counter, "Lines of the logs that could not be written.")
         .sample(&[], status.log_lines_lost);
     of_file(page, snapshot);
+    of_source(page, status.source.as_ref());
     of_named_files(page, snapshot);
+}
+
+fn gave_way(page: &mut Page, shared: &Shared) {
+    let help =
+        "UDP sessions that lost their place to a newcomer; proven: their client had shown that it hears us.";
+    let mut family = page.family("portway_sessions_gave_way", Kind::Counter, help);
+    for (reason, count) in shared.sessions.gave_way() {
+        family = family.sample(&[("reason", reason)], count);
+    }
+    let help =
+        "Connections that gave their place to another before they had an upstream, by what had run out.";
+    let mut family = page.family("portway_preread_gave_way", Kind::Counter, help);
+    for (reason, count) in shared.preread.gave_way() {
+        family = family.sample(&[("reason", reason)], count);
+    }
 }
 
 /// The files that the routes' file names. As many series as they have certificates in them.
@@ -102,11 +150,12 @@ fn of_file(page: &mut Page, snapshot: &Snapshot) {
     page.family(
         "portway_config_reloads",
         Kind::Counter,
-        "Edits of the file that were carried out or refused.",
+        "Edits of the file that were carried out or refused, and those carried out that were rolled back.",
     )
     .sample(&[("outcome", "success")], history.succeeded)
-    .sample(&[("outcome", "refused")], history.refused);
-    let fine = file.pending.is_none() && history.last != Judged::Refused;
+    .sample(&[("outcome", "refused")], history.refused)
+    .sample(&[("outcome", "rolled-back")], history.rolled_back);
+    let fine = file.pending.is_none() && !matches!(history.last, Judged::Refused | Judged::RolledBack);
     page.family("portway_config_last_reload_success", Kind::Gauge, "1: the file is what runs.")
         .sample(&[], u8::from(fine));
     page.family(
@@ -127,6 +176,40 @@ fn of_file(page: &mut Page, snapshot: &Snapshot) {
         "1: the file was replaced outside of a mount that holds it alone, and edits do not arrive.",
     )
     .sample(&[], u8::from(file.stale));
+}
+
+/// The store that the file comes from.
+fn of_source(page: &mut Page, source: Option<&Source>) {
+    let Some(source) = source else { return };
+    let help = "For how long the store has not said that the file is as it has it.";
+    page.family("portway_source_age_seconds", Kind::Gauge, help);
+    if let Some(age) = source.age {
+        page.sample(&[], age);
+    }
+    for (name, serial, help) in [
+        ("portway_source_serial", source.serial, "Serial of the file's signature."),
+        ("portway_source_offered_serial", source.offered_serial, "Serial of the store's signature."),
+    ] {
+        page.family(name, Kind::Gauge, help);
+        if let Some(serial) = serial {
+            page.sample(&[], serial);
+        }
+    }
+    let help = "Which share of the nodes takes what the store offers.";
+    page.family("portway_source_offered_stage_ratio", Kind::Gauge, help);
+    if let Some(stage) = source.offered_stage {
+        page.sample(&[], stage / 100.0);
+    }
+    for (name, wrong, help) in [
+        ("portway_source_away", source.away.is_some(), "1: the store does not answer."),
+        (
+            "portway_source_refused",
+            source.refused.is_some(),
+            "1: this node does not take what the store has.",
+        ),
+    ] {
+        page.family(name, Kind::Gauge, help).sample(&[], u8::from(wrong));
+    }
 }
 
 fn since_epoch(time: SystemTime) -> f64 {

@@ -1,6 +1,6 @@
 //! The metrics of routes and of their upstreams.
 
-use super::super::api::{Route, RouteState, Upstream, UpstreamState};
+use super::super::api::{Route, RouteState, Upstream};
 use super::super::render;
 use super::super::snapshot::Snapshot;
 use super::text::{Kind, Page};
@@ -9,16 +9,39 @@ use crate::model::Outcome;
 pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
     let mut routes = render::routes::routes(snapshot).routes;
     // They have no counters, and may have the name of one that has.
-    routes.retain(|route| route.state != RouteState::Disabled);
+    routes.retain(|route| route.state != RouteState::Disabled || route.by_hand.is_some());
     connections(page, &routes);
     turned_away(page, &routes);
     times(page, snapshot);
-    upstreams(page, &render::upstreams::upstreams(snapshot).upstreams);
+    let mut upstreams = render::upstreams::upstreams(snapshot).upstreams;
+    // Of a route that a person has taken out nothing is known, and nobody is to be woken for it.
+    upstreams.retain(|upstream| snapshot.view.routes.iter().any(|view| view.route.name == upstream.route));
+    of_upstreams(page, &upstreams);
+    by_hand(page, &routes, &upstreams);
+}
+
+/// What a person has done, and may have forgotten.
+fn by_hand(page: &mut Page, routes: &[Route], upstreams: &[Upstream]) {
+    page.family(
+        "portway_by_hand",
+        Kind::Gauge,
+        "1: a person has drained or disabled the route or the upstream, or given it another weight.",
+    );
+    let of_routes = routes.iter().flat_map(|route| route.by_hand.iter().map(|deed| (&route.name, "", deed)));
+    let of_upstreams = upstreams.iter().flat_map(|upstream| {
+        upstream.by_hand.iter().map(|deed| (&upstream.route, upstream.upstream.as_str(), deed))
+    });
+    for (route, upstream, deed) in of_routes.chain(of_upstreams) {
+        page.sample(&[("route", route), ("upstream", upstream), ("act", &deed.act)], 1);
+    }
 }
 
 fn connections(page: &mut Page, routes: &[Route]) {
     page.family("portway_route_up", Kind::Gauge, "1: the route has an available upstream.");
-    for route in routes.iter().filter(|route| route.state != RouteState::Removed) {
+    for route in routes
+        .iter()
+        .filter(|route| matches!(route.state, RouteState::Up | RouteState::Degraded | RouteState::Down))
+    {
         let up = matches!(route.state, RouteState::Up | RouteState::Degraded);
         page.sample(&[("route", &route.name), ("protocol", &route.protocol)], u8::from(up));
     }
@@ -103,7 +126,7 @@ fn times(page: &mut Page, snapshot: &Snapshot) {
     }
 }
 
-fn upstreams(page: &mut Page, upstreams: &[Upstream]) {
+fn of_upstreams(page: &mut Page, upstreams: &[Upstream]) {
     fn labels(upstream: &Upstream) -> [(&str, &str); 2] {
         [("route", upstream.route.as_str()), ("upstream", upstream.upstream.as_str())]
     }
@@ -114,7 +137,7 @@ fn upstreams(page: &mut Page, upstreams: &[Upstream]) {
         }
     };
     family("portway_upstream_up", Kind::Gauge, "1: an address of the upstream is available.", |upstream| {
-        u64::from(matches!(upstream.state, UpstreamState::Up | UpstreamState::Degraded))
+        u64::from(upstream.addresses_up > 0)
     });
     family("portway_upstream_addresses", Kind::Gauge, "Addresses of the upstream.", |upstream| {
         upstream.addresses.len() as u64 + upstream.more_addresses

@@ -144,20 +144,45 @@ const number = (name, shown = String) => ({ by: i => i[name], show: (td, i) => {
   data.dataset.name = name;
   put(data, shown(i[name]));
 } });
-const STATES = { up: "up", degraded: "degraded", down: "bad", unresolved: "bad", removed: "faint", disabled: "faint" };
+const STATES = { up: "up", degraded: "degraded", down: "bad", unresolved: "bad", removed: "faint", disabled: "faint", drained: "faint" };
 function state(td, item) {
   const shown = td.firstChild || td.appendChild(element("span"));
   shown.className = "state " + STATES[item.state];
   put(shown, item.state);
-  td.title = item.reason || "";
-  const why = td.children[1] || td.appendChild(element("div", "", "faint"));
-  put(why, item.reason || "");
+  const deeds = item.by_hand.map(d => `by hand: ${d.act}${d.weight == null ? "" : " " + d.weight}, by ${d.by} at ${d.at}`);
+  const said = [...deeds, item.reason].filter(Boolean).join("; ");
+  td.title = said;
+  const reason = td.children[1] || td.appendChild(element("div", "", "faint"));
+  put(reason, said);
+  // Only who has shown a token may change anything; what the file has switched off nobody steers.
+  const steered = token && item.state !== "removed" && (item.state !== "disabled" || deeds.length);
+  const done = item.by_hand.map(d => d.act);
+  const offered = { drain: !done.includes("drain"), disable: !done.includes("disable"),
+    weight: item.weight !== undefined, enable: deeds.length };
+  const buttons = td.children[2] || td.appendChild(element("div", undefined, "acts"));
+  Object.keys(offered).forEach((act, at) => {
+    const button = buttons.children[at] || buttons.appendChild(element("button", act));
+    button.hidden = !steered || !offered[act];
+    button.onclick = () => steer(act, item);
+  });
+}
+async function steer(act, { route, upstream, weight }) {
+  const what = `${upstream ? `${upstream} of ` : ""}route ${route}`, order = upstream ? { route, upstream } : { route };
+  if (act === "weight") {
+    const wanted = (prompt(`weight of ${what}? (0: no new connections)`, weight) || "").trim();
+    if (!wanted) return;
+    order.weight = Number(wanted);
+  } else if (!confirm(`${act} ${what}?${act === "disable" ? " Its connections are reset." : ""}`)) return;
+  try { await ask("/v1/" + act, JSON.stringify(order)); }
+  catch (error) { if (error.status === 401) needsToken(error); else alert(why(error)); }
+  look();
 }
 const routes = table("routes", [
   { title: "Route", by: i => i.name, show(td, i) {
     const button = td.firstChild || td.appendChild(element("button", i.name));
     button.title = "show its rates";
     button.onclick = () => { $("of").value = i.name; charts(); routesPressed(); };
+    put(td.children[1] || td.appendChild(element("div", "", "faint")), i.file || "");
   } },
   { title: "State", by: i => i.state, show: state },
   { title: "Open", ...number("open") },
@@ -180,12 +205,13 @@ const routes = table("routes", [
   { title: "Forwards to", style: "wide", show: text(i => i.forwards.join(", ")) },
 ], { at: 0, down: false });
 function routesPressed() {
-  document.querySelectorAll("#routes td button").forEach(b => b.setAttribute("aria-pressed", b.textContent === $("of").value));
+  document.querySelectorAll("#routes td:first-child button").forEach(b => b.setAttribute("aria-pressed", b.textContent === $("of").value));
 }
 const upstreams = table("upstreams", [
   { title: "Route", by: i => i.route, show: text(i => i.route) },
   { title: "Upstream", by: i => i.upstream, show: text(i => i.upstream + (i.backup ? " (backup)" : "")) },
   { title: "State", by: i => i.state, show: state },
+  { title: "Weight", ...number("weight") },
   { title: "Open", ...number("open") },
   { title: "Failed", ...number("failed") },
   { title: "Check", by: i => i.check, show: text(i => i.check) },
@@ -208,11 +234,19 @@ function check(upstream) {
   if (!checks.length) return "none";
   return bad ? `${bad} of ${checks.length} fail` : (Math.max(...checks.map(c => c.took || 0)) * 1000).toFixed(1) + " ms";
 }
+function ofSource(source) {
+  if (!source) return [];
+  const offered = source.offered_serial != null && source.offered_serial !== source.serial
+    ? [`${source.url}: serial ${source.offered_serial} is for ${source.offered_stage}% of the nodes`] : [];
+  return [source.away && `${source.url} does not answer: ${source.away.why}`,
+    source.refused && `${source.url}: not taken: ${source.refused.why}`, ...offered].filter(Boolean);
+}
 function overview(status) {
   const { traffic, limits } = status, last = now("");
   const file = status.file ? `file ${status.file}` : "routes of the command line";
+  const source = status.source ? `, from ${status.source.url}${status.source.serial == null ? "" : `, serial ${status.source.serial}`}` : "";
   const stale = status.reload.stale ? " — STALE: edits do not arrive, mount the folder of the file" : "";
-  put($("about"), `${status.version}, ${status.phase} for ${span(status.uptime)}, generation ${status.generation}, ${file}${stale}`);
+  put($("about"), `${status.version}, ${status.phase} for ${span(status.uptime)}, generation ${status.generation}, ${file}${source}${stale}`);
   figure("open", traffic.open, String(traffic.open));
   put($("open-most"), `of ${limits.connections.most + limits.sessions.most}`);
   put($("new-rate"), rate(last.opened));
@@ -228,7 +262,7 @@ function overview(status) {
     put($("fault-headline"), `Since ${status.pending.since}: ${status.pending.headline}`);
     put($("fault-report"), status.pending.report);
   }
-  const care = [...status.pending_files.map(f => `${f.file} is not in force since ${f.pending.since}: ${f.pending.headline}`),
+  const care = [...ofSource(status.source), ...status.pending_files.map(f => `${f.file} is not in force since ${f.pending.since}: ${f.pending.headline}`),
     ...status.warnings.map(w => `${w.file}: ${w.message}: ${w.help}`)];
   $("care").hidden = !care.length;
   if (care.join("\n") !== [...$("care-list").children].map(li => li.textContent).join("\n"))
@@ -253,13 +287,13 @@ function show(status, allRoutes, allUpstreams, open) {
   overview(status);
   choices(allRoutes.routes);
   charts();
-  routes(allRoutes.routes.map(r => ({ key: r.name, name: r.name, state: r.state, reason: r.reason, open: r.traffic.open,
+  routes(allRoutes.routes.map(r => ({ key: r.name, name: r.name, route: r.name, file: r.file, state: r.state, reason: r.reason, by_hand: r.by_hand ? [r.by_hand] : [], open: r.traffic.open,
     opened: r.traffic.opened, opened_rate: now(r.name).opened, up_rate: now(r.name).up, down_rate: now(r.name).down,
     listen: r.listen, forwards: r.upstream })));
   put($("routes-count"), `${shownOf(allRoutes.routes.length)}, ${status.routes.down} down, ${status.routes.degraded} degraded`);
   routesPressed();
   upstreams(allUpstreams.upstreams.map(u => ({ key: u.route + "\n" + u.upstream, route: u.route, upstream: u.upstream, state: u.state,
-    reason: u.reason, backup: u.backup, open: u.traffic.open, failed: u.failed, check: check(u),
+    reason: u.reason, by_hand: u.by_hand, weight: u.by_hand.map(d => d.weight).find(w => w != null) ?? u.weight, backup: u.backup, open: u.traffic.open, failed: u.failed, check: check(u),
     addresses: u.addresses.map(a => a.address + (a.up ? "" : ` (${a.reason || "down"})`)).join(", ") })));
   put($("upstreams-count"), `${shownOf(allUpstreams.upstreams.length)}, ${allUpstreams.upstreams.filter(u => u.state !== "up").length} not up`);
   const wanted = $("filter-text").value.toLowerCase();

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use super::super::api::{Connection, Connections, Filter, Problem, Sockets, Tcp};
-use super::super::query;
+use super::super::rights::Refusal;
 use super::super::units::{count, moment, seconds};
-use crate::model::{DataPath, Network, Peer, units};
+use super::super::{names, query};
+use crate::model::{DataPath, Network, Peer, UpstreamSpec, units};
 use crate::net::{Socket, TcpView};
 use crate::proxy::record::OpenConnection;
 use crate::server::Handle;
+use crate::server::handle::Stopping;
 use crate::state::Bytes;
 
 /// Connections on a page: by default, and at most.
@@ -18,7 +20,14 @@ const PAGE: (usize, usize) = (100, 1000);
 pub(in super::super) struct Wanted {
     route: Option<String>,
     client: Option<Client>,
+    upstream: Option<Upstream>,
     older: Option<Duration>,
+}
+
+/// An upstream as it was typed, and what it would be in a file.
+struct Upstream {
+    text: String,
+    spec: Option<UpstreamSpec>,
 }
 
 enum Client {
@@ -43,14 +52,20 @@ impl Wanted {
             units::duration(text, Duration::ZERO)
                 .map_err(|error| Problem::new(error.to_string(), error.help.clone()))
         });
-        Ok(Wanted { route: filter.route.clone(), client: client.transpose()?, older: older.transpose()? })
+        let upstream = filter.upstream.clone().map(|text| Upstream { spec: text.parse().ok(), text });
+        Ok(Wanted {
+            route: filter.route.clone(),
+            client: client.transpose()?,
+            upstream,
+            older: older.transpose()?,
+        })
     }
 
     pub fn is(&self, open: &OpenConnection) -> bool {
         if self.older.is_some_and(|older| open.age() < older) {
             return false;
         }
-        if self.route.is_none() && self.client.is_none() {
+        if self.route.is_none() && self.client.is_none() && self.upstream.is_none() {
             return true;
         }
         let known = open.known();
@@ -61,33 +76,67 @@ impl Wanted {
                 matches!(&known.client, Peer::Ip(addr) if network.contains(addr.ip()))
             }
         };
-        of_client && self.route.as_ref().is_none_or(|route| known.owner.route.name == *route)
+        let of_upstream = self.upstream.as_ref().is_none_or(|wanted| {
+            known.upstream.as_ref().is_some_and(|to| {
+                let written = wanted.spec.as_ref().is_some_and(|spec| spec.contains(&to.written));
+                written || to.peer.to_string() == wanted.text
+            })
+        });
+        of_client && of_upstream && self.route.as_ref().is_none_or(|route| known.owner.route.name == *route)
     }
 }
 
-pub(in super::super) fn connections(handle: &Handle, query: &str) -> Result<Connections, Problem> {
+/// The page that a query asks for.
+pub(in super::super) async fn connections(
+    handle: &Handle,
+    query: &str,
+) -> Result<Result<Connections, Refusal>, Stopping> {
+    let asked = match asked(query) {
+        Ok(asked) => asked,
+        Err(problem) => return Ok(Err(Refusal::wrong(problem))),
+    };
+    if let Err(unknown) = names::check(handle, &asked.filter).await? {
+        return Ok(Err(unknown));
+    }
+    Ok(page(handle, &asked).map_err(Refusal::wrong))
+}
+
+/// Which connections a query asks for.
+struct Asked {
+    filter: Filter,
+    after: u64,
+    most: usize,
+    tcp: bool,
+}
+
+fn asked(query: &str) -> Result<Asked, Problem> {
     let (mut filter, mut after, mut most, mut tcp) = (Filter::default(), 0, PAGE.0, false);
     let broken = || Problem::new("the query is broken".to_owned(), "see /v1/openapi.json".to_owned());
     for (key, value) in query::pairs(query).ok_or_else(broken)? {
         match key.as_str() {
             "route" => filter.route = Some(value),
             "client" => filter.client = Some(value),
+            "upstream" => filter.upstream = Some(value),
             "older" => filter.older = Some(value),
             "after" => after = value.parse().map_err(|_| broken())?,
             "limit" => most = value.parse().map_err(|_| broken())?,
             "tcp" => tcp = value != "false",
             _ => {
-                let help = "the keys are route, client, older, after, limit and tcp";
+                let help = "the keys are route, client, upstream, older, after, limit and tcp";
                 return Err(Problem::new(format!("`{key}` is not known here"), help));
             }
         }
     }
-    let wanted = Wanted::of(&filter)?;
-    let (found, more) = handle.shared.open.page(after, most.clamp(1, PAGE.1), |open| wanted.is(open));
+    Ok(Asked { filter, after, most: most.clamp(1, PAGE.1), tcp })
+}
+
+fn page(handle: &Handle, asked: &Asked) -> Result<Connections, Problem> {
+    let wanted = Wanted::of(&asked.filter)?;
+    let (found, more) = handle.shared.open.page(asked.after, asked.most, |open| wanted.is(open));
     let next = found.last().filter(|_| more).map(|last| last.id);
     Ok(Connections {
         open: count(handle.shared.open.len()),
-        connections: found.iter().map(|open| connection(open, tcp)).collect(),
+        connections: found.iter().map(|open| connection(open, asked.tcp)).collect(),
         next,
     })
 }
@@ -96,6 +145,7 @@ fn connection(open: &OpenConnection, tcp: bool) -> Connection {
     let [client, upstream] = open.sockets();
     let look = |socket: Option<&Socket>| socket.and_then(TcpView::of);
     let views = [look(client.as_deref()), look(upstream.as_deref())];
+    let local = open.local();
     let known = open.known();
     let Bytes { up: bytes_up, down: bytes_down } = open.traffic.bytes();
     let path = match (open.is_session(), &known.upstream) {
@@ -116,6 +166,7 @@ fn connection(open: &OpenConnection, tcp: bool) -> Connection {
         listener: open.listener.to_string(),
         upstream: known.upstream.as_ref().map(|connected| connected.written.to_string()),
         peer: known.upstream.as_ref().map(|connected| connected.peer.to_string()),
+        local: local.map(|local| local.to_string()),
         started: moment(open.started()),
         age: seconds(age),
         idle: idle.map(seconds),

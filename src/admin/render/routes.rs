@@ -12,15 +12,18 @@ use crate::model;
 use crate::server::handle::RouteView;
 
 pub(in super::super) fn routes(snapshot: &Snapshot) -> Routes {
-    let of = |view: &RouteView, removed: bool| {
-        let (state, reason) = if removed { (RouteState::Removed, None) } else { state(view) };
+    let files = snapshot.view.included.as_ref().map(|files| files.by_route()).unwrap_or_default();
+    let of = |view: &RouteView, gone: Option<RouteState>| {
+        let (state, reason) = gone.map_or_else(|| state(view), |state| (state, None));
         Route {
             name: view.route.name.clone(),
+            file: files.get(&view.route.name).cloned(),
             protocol: view.route.policy.protocol.label().to_owned(),
             listen: view.route.listen.iter().map(ToString::to_string).collect(),
             upstream: view.route.upstream.iter().map(ToString::to_string).collect(),
             state,
             reason,
+            by_hand: snapshot.by_hand(&view.route.name, None).pop(),
             traffic: snapshot.of_route(view),
             outcomes: outcomes(view),
             turned_away: view.state.turned_away().map(|(key, clients)| (key.to_owned(), clients)).collect(),
@@ -28,21 +31,37 @@ pub(in super::super) fn routes(snapshot: &Snapshot) -> Routes {
             dropped: dropped(view),
         }
     };
-    let present = snapshot.view.routes.iter().map(|view| of(view, false));
-    let disabled = snapshot.view.disabled.iter().map(|route| disabled(route));
-    let removed = snapshot.view.removed.iter().map(|view| of(view, true));
-    Routes { generation: snapshot.view.generation, routes: present.chain(disabled).chain(removed).collect() }
+    let present = snapshot.view.routes.iter().map(|view| of(view, None));
+    let held = snapshot.view.held.iter().map(|view| {
+        let mut route = of(view, Some(RouteState::Drained));
+        if let Some(deed) = route.by_hand.as_ref().filter(|deed| deed.act == "disable") {
+            route.reason = Some(format!("disabled by hand by {}", deed.by));
+            route.state = RouteState::Disabled;
+        }
+        route
+    });
+    let disabled = snapshot.view.disabled.iter().map(|route| {
+        let file = files.get(&route.name).cloned();
+        Route { file, ..disabled(route) }
+    });
+    let removed = snapshot.view.removed.iter().map(|view| of(view, Some(RouteState::Removed)));
+    Routes {
+        generation: snapshot.view.generation,
+        routes: present.chain(held).chain(disabled).chain(removed).collect(),
+    }
 }
 
 /// A route with `enabled = false`: it has no counters.
 fn disabled(route: &model::Route) -> Route {
     Route {
         name: route.name.clone(),
+        file: None,
         protocol: route.policy.protocol.label().to_owned(),
         listen: route.listen.iter().map(ToString::to_string).collect(),
         upstream: route.upstream.iter().map(ToString::to_string).collect(),
         state: RouteState::Disabled,
         reason: None,
+        by_hand: None,
         traffic: Traffic::default(),
         outcomes: BTreeMap::new(),
         turned_away: BTreeMap::new(),
@@ -73,12 +92,19 @@ pub(super) fn state(view: &RouteView) -> (RouteState, Option<String>) {
     for live in &view.at {
         let candidates = live.candidates();
         for (member, candidate) in candidates.pool.members().iter().zip(candidates.list()) {
+            if !member.takes_new() {
+                continue;
+            }
             if member.is_up(now) {
                 up = true;
             } else {
                 down = true;
                 reason = reason.or_else(|| upstreams::reason(candidate));
             }
+        }
+        if !candidates.list().is_empty() && !candidates.pool.takes_new() {
+            down = true;
+            reason = reason.or_else(|| Some("none of its upstreams gets new connections".to_owned()));
         }
         for (name, error) in live.unresolved() {
             down = true;

@@ -1,16 +1,21 @@
 //! The proxy as a whole.
 
+use tokio::time::Instant;
+
 use super::super::api::{
-    Limits, Pending, PendingFile, Phase, Reload, ReloadOutcome, RouteCounts, RouteState, Status, Use, Warning,
+    Limits, Memory, Pending, PendingFile, Phase, Reload, ReloadOutcome, RouteCounts, RouteState, Source,
+    SourceTrouble, Status, Use, Warning,
 };
 use super::super::snapshot::Snapshot;
-use super::super::units::{ago, count, moment};
+use super::super::units::{ago, count, moment, seconds};
 use super::routes;
 use crate::files;
 use crate::net::relay::pipes;
 use crate::server::history::{FileView, Judged};
 use crate::server::named_file::NamedFile;
 use crate::server::notices::Notice;
+use crate::server::pull::SourceView;
+use crate::state::pull::{Standing, Trouble};
 
 pub(in super::super) fn status(snapshot: &Snapshot) -> Status {
     let view = &snapshot.view;
@@ -24,11 +29,13 @@ pub(in super::super) fn status(snapshot: &Snapshot) -> Status {
         generation: view.generation,
         generation_since: moment(view.since),
         file: file.map(|file| file.name.clone()),
+        source: view.source.as_ref().map(source),
         reload: reload(file, view.started),
         pending: file.and_then(|file| file.pending.as_ref()).map(pending),
         pending_files: view.files.iter().filter_map(pending_file).collect(),
         warnings: view.files.iter().flat_map(|file| &file.notices).map(warning).collect(),
         routes: states(snapshot),
+        by_hand: snapshot.all_by_hand(),
         listeners: count(view.listeners),
         traffic: snapshot.total(),
         turned_away: snapshot
@@ -38,6 +45,23 @@ pub(in super::super) fn status(snapshot: &Snapshot) -> Status {
             .sum(),
         limits: limits(snapshot),
         log_lines_lost: view.log_lines_lost,
+    }
+}
+
+fn source(view: &SourceView) -> Source {
+    let trouble = |trouble: &Trouble| SourceTrouble {
+        age: seconds(Instant::now().into_std().saturating_duration_since(trouble.since)),
+        why: trouble.why.clone(),
+    };
+    let Standing { serial, offered, away, refused, .. } = &view.standing;
+    Source {
+        url: view.url.clone(),
+        age: view.age.map(seconds),
+        serial: *serial,
+        offered_serial: offered.map(|offered| offered.serial),
+        offered_stage: offered.map(|offered| offered.stage.percent()),
+        away: away.as_ref().map(trouble),
+        refused: refused.as_ref().map(trouble),
     }
 }
 
@@ -67,6 +91,7 @@ fn reload(file: Option<&FileView>, started: std::time::SystemTime) -> Reload {
             outcome: ReloadOutcome::NoFile,
             succeeded: 0,
             refused: 0,
+            rolled_back: 0,
             stale: false,
         };
     };
@@ -79,9 +104,11 @@ fn reload(file: Option<&FileView>, started: std::time::SystemTime) -> Reload {
             Judged::Reloaded(_) => ReloadOutcome::Reloaded,
             Judged::Unchanged => ReloadOutcome::Unchanged,
             Judged::Refused => ReloadOutcome::Refused,
+            Judged::RolledBack => ReloadOutcome::RolledBack,
         },
         succeeded: history.succeeded,
         refused: history.refused,
+        rolled_back: history.rolled_back,
         stale: file.stale,
     }
 }
@@ -94,7 +121,7 @@ fn states(snapshot: &Snapshot) -> RouteCounts {
             RouteState::Up => counts.up += 1,
             RouteState::Degraded => counts.degraded += 1,
             RouteState::Down => counts.down += 1,
-            RouteState::Removed | RouteState::Disabled => {}
+            RouteState::Removed | RouteState::Disabled | RouteState::Drained => {}
         }
     }
     counts
@@ -106,8 +133,11 @@ fn limits(snapshot: &Snapshot) -> Limits {
     Limits {
         descriptors: used((descriptors(), snapshot.view.descriptors)),
         connections: used(shared.connections.used()),
+        preread: used(shared.preread.used()),
+        preread_memory: used(shared.preread.memory()),
         sessions: used(shared.sessions.used()),
         pipes: used(pipes()),
+        memory: Memory { used: snapshot.view.memory.used, most: snapshot.view.memory.most },
     }
 }
 

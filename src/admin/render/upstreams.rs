@@ -7,15 +7,17 @@ use tokio::time::Instant;
 use super::super::api::{Address, Check, Upstream, UpstreamState, Upstreams};
 use super::super::snapshot::Snapshot;
 use super::super::units::{count, seconds};
-use crate::model::Protocol;
+use crate::model::{EntryState, Protocol, UpstreamAddr, UpstreamSpec};
 use crate::proxy::route::{Candidate, LEADS_BACK};
 use crate::server::handle::RouteView;
+use crate::state::Serves;
 
 /// The most addresses of one entry that are listed: a range of ports may have tens of thousands.
 const LISTED: usize = 64;
 
 pub(in super::super) fn upstreams(snapshot: &Snapshot) -> Upstreams {
-    let all = snapshot.view.routes.iter().flat_map(|view| of_route(snapshot, view));
+    let served = snapshot.view.routes.iter().chain(&snapshot.view.held);
+    let all = served.flat_map(|view| of_route(snapshot, view));
     Upstreams { generation: snapshot.view.generation, upstreams: all.collect() }
 }
 
@@ -40,7 +42,14 @@ pub(super) fn of_route(snapshot: &Snapshot, view: &RouteView) -> Vec<Upstream> {
     entries
         .map(|(entry, found)| {
             let up = found.values().filter(|address| address.up).count();
+            let steering = view.state.steering(&entry.spec);
+            let weight = steering.weight().unwrap_or(entry.weight);
+            let drains =
+                steering.serves() == Serves::Drains || entry.state == EntryState::Drain || weight == 0;
             let state = match (up, found.len()) {
+                _ if steering.serves() == Serves::Disabled => UpstreamState::Disabled,
+                // Of a route that is held nobody resolves the names.
+                _ if drains || view.at.is_empty() => UpstreamState::Drained,
                 (_, 0) => UpstreamState::Unresolved,
                 (up, all) if up == all => UpstreamState::Up,
                 (0, _) => UpstreamState::Down,
@@ -55,8 +64,10 @@ pub(super) fn of_route(snapshot: &Snapshot, view: &RouteView) -> Vec<Upstream> {
                 weight: entry.weight,
                 backup: entry.backup,
                 max_connections: entry.max_connections,
+                source: view.route.source_of(entry).map(ToString::to_string),
                 state,
-                reason: found.values().find_map(|address| address.reason.clone()).or_else(of_name),
+                reason: found.values().find_map(|address| of_entry(address, &entry.spec)).or_else(of_name),
+                by_hand: snapshot.by_hand(&view.route.name, Some(entry.spec.to_string())),
                 addresses: found.into_values().take(LISTED).collect(),
                 more_addresses: count(more),
                 addresses_up: count(up),
@@ -72,7 +83,8 @@ fn address(shown: &str, candidate: &Candidate, up: bool, now: std::time::Instant
     Address {
         address: shown.to_owned(),
         up,
-        reason: if up { None } else { reason(candidate) },
+        reason: if up { None } else { why(candidate) },
+        since: since(candidate).map(|since| seconds(now.saturating_duration_since(since))),
         load: upstream.load(),
         downs: upstream.downs(),
         check: candidate.check.as_ref().map(|check| {
@@ -82,20 +94,43 @@ fn address(shown: &str, candidate: &Candidate, up: bool, now: std::time::Instant
                 downs: found.downs(),
                 last: last.map(|(ended, _)| seconds(now.saturating_duration_since(ended))),
                 took: last.map(|(_, took)| seconds(took)),
-                reason: found.reason(),
+                reason: found.reason().map(|why| without(upstream.addr(), why)),
             }
         }),
     }
 }
 
-/// Why an address is not available: the reason of its check, or of the connect that failed.
+/// When an address last went up or down.
+fn since(candidate: &Candidate) -> Option<std::time::Instant> {
+    let checked = candidate.check.as_ref().and_then(|check| check.state.since());
+    checked.max(candidate.endpoint.state.since())
+}
+
+/// Which address is not available, and why.
 pub(super) fn reason(candidate: &Candidate) -> Option<String> {
+    Some(format!("{}: {}", candidate.endpoint.state.addr(), why(candidate)?))
+}
+
+/// Why an address is not available: the reason of its check, or of the connect that failed.
+fn why(candidate: &Candidate) -> Option<String> {
     if candidate.leads_back {
-        return Some(format!("{}: {LEADS_BACK}", candidate.endpoint.state.addr()));
+        return Some(LEADS_BACK.to_owned());
     }
     let checked = candidate.check.as_ref().filter(|check| !check.state.is_up());
     let checked = checked.and_then(|check| check.state.reason());
-    checked
-        .map(|why| format!("{}: {why}", candidate.endpoint.state.addr()))
-        .or_else(|| candidate.endpoint.state.reason())
+    let why = checked.or_else(|| candidate.endpoint.state.reason())?;
+    Some(without(candidate.endpoint.state.addr(), why))
+}
+
+/// A reason without the address that it begins with: it stands beside it. (That of a check may begin with another one, of
+/// its own port.)
+pub(in super::super) fn without(addr: &UpstreamAddr, why: String) -> String {
+    let beginning = format!("{addr}: ");
+    why.strip_prefix(&beginning).map_or(why.clone(), str::to_owned)
+}
+
+/// Why an address of an entry is not available, and which, if the entry does not say it.
+fn of_entry(address: &Address, spec: &UpstreamSpec) -> Option<String> {
+    let (why, address) = (address.reason.as_ref()?, &address.address);
+    Some(if *address == spec.to_string() { why.clone() } else { format!("{address}: {why}") })
 }

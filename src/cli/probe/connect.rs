@@ -76,7 +76,7 @@ pub(super) async fn resolve(addr: &UpstreamAddr, limit: Duration, steps: &Steps)
     let (name, port) = match addr {
         UpstreamAddr::Ip(addr) => return Some(vec![*addr]),
         UpstreamAddr::Name(name, port) => (name, *port),
-        UpstreamAddr::Unix(_) => return None,
+        UpstreamAddr::Unix(_) | UpstreamAddr::Original => return None,
     };
     let start = Instant::now();
     match within(limit, lookup_host((name.as_str(), port))).await {

@@ -5,8 +5,12 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use super::admin::{Admin, Failure};
+use super::deeds::{Deed, Of, Steer};
 use super::table::count;
-use crate::admin::api::{Connection, Connections, Kill, Killed, Routes, Status, Upstreams};
+use crate::admin::api::{
+    Connection, Connections, Disable, Drain, Draining, Enable, Kill, Killed, Routes, Status, Steered,
+    Upstreams, Weight,
+};
 
 /// What the proxy reports about itself at one moment.
 #[derive(Clone, Debug)]
@@ -25,7 +29,7 @@ const SHOWN: (usize, usize) = (5_000, 1_000);
 #[derive(Debug)]
 pub(super) enum Order {
     Look { connections: bool },
-    Kill(Vec<u64>),
+    Do(Deed),
 }
 
 /// The outcome of an [`Order`].
@@ -54,7 +58,8 @@ impl Asker {
                     Order::Look { connections } => Answer::Look(Box::new(
                         look(&proxy, connections).map_err(|failure| failure.to_string()),
                     )),
-                    Order::Kill(ids) => Answer::Done(kill(&proxy, ids)),
+                    Order::Do(Deed::Kill(ids)) => Answer::Done(kill(&proxy, ids)),
+                    Order::Do(Deed::Steer(how, of)) => Answer::Done(steer(&proxy, how, of)),
                 };
                 if given.send(answer).is_err() {
                     return;
@@ -115,9 +120,41 @@ fn kill(proxy: &Admin, ids: Vec<u64>) -> String {
         Ok(Killed { killed, unknown }) => {
             format!("{} reset, {} had gone already", count(killed, "connection"), unknown.len())
         }
-        Err(failure) => match failure.help() {
-            Some(help) => format!("not reset: {failure}; {help}"),
-            None => format!("not reset: {failure}"),
-        },
+        Err(failure) => not_done("not reset", &failure),
+    }
+}
+
+/// Steers a route or an upstream. The last upstream of a route is left alone: that takes `--force`, and so a command.
+fn steer(proxy: &Admin, how: Steer, Of { route, upstream }: Of) -> String {
+    let what = upstream.clone().unwrap_or_else(|| route.clone());
+    let done = match (how, upstream) {
+        (Steer::Drain, upstream) => {
+            let drain = Drain { route: Some(route), upstream, ..Drain::default() };
+            let done: Result<Draining, Failure> = proxy.post("/v1/drain", &drain);
+            done.map(|done| format!("{what} drains; {}", count(done.open, "open connection")))
+        }
+        (Steer::Disable, upstream) => {
+            let disable = Disable { route, upstream, ..Disable::default() };
+            let done: Result<Steered, Failure> = proxy.post("/v1/disable", &disable);
+            done.map(|done| format!("{what} is disabled; {} reset", count(done.open, "connection")))
+        }
+        (Steer::Enable, upstream) => {
+            let done: Result<Steered, Failure> = proxy.post("/v1/enable", &Enable { route, upstream });
+            done.map(|_| format!("{what} follows the file"))
+        }
+        (Steer::Weight(weight), upstream) => {
+            let upstream = upstream.unwrap_or_default();
+            let body = Weight { route, upstream, weight, ..Weight::default() };
+            let done: Result<Steered, Failure> = proxy.post("/v1/weight", &body);
+            done.map(|_| format!("{what} has the weight {weight}"))
+        }
+    };
+    done.unwrap_or_else(|failure| not_done("not done", &failure))
+}
+
+fn not_done(what: &str, failure: &Failure) -> String {
+    match failure.help() {
+        Some(help) => format!("{what}: {failure}; {help}"),
+        None => format!("{what}: {failure}"),
     }
 }

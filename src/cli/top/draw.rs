@@ -19,6 +19,8 @@ r                          the other way round
 /                          show only rows with these letters; Esc: all
 x                          reset the chosen connection (asks first)
 X                          reset all that the filter leaves (asks first)
+d D e                      drain, disable, enable a route or an upstream (asks first)
++ -                        give an upstream another weight (asks first)
 p, space                   hold the picture
 q, Ctrl-C                  leave
 
@@ -60,7 +62,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, screen: &mut Screen, colour: bool) {
         over(frame, HELP, Size::new(70, lines), " keys ");
     }
     if let Mode::Confirm(_, question) = &screen.mode {
-        let text = format!("{question}\n\ny: yes, reset    n: no");
+        let text = format!("{question}\n\ny: yes    n: no");
         over(frame, &text, Size::new(64, 4), " really? ");
     }
 }
@@ -117,6 +119,9 @@ fn of_file(screen: &Screen, status: &Status, paint: Paint) -> Line<'static> {
     let ago = span(status.reload.age);
     match (&status.file, &status.pending) {
         (None, _) => Line::from(format!("generation {generation}, routes of the command line")),
+        (Some(file), Some(_)) if status.reload.outcome == ReloadOutcome::RolledBack => {
+            Line::from(format!("{file} ROLLED BACK: see 4")).style(paint.mark(Mark::Bad))
+        }
         (Some(file), Some(pending)) => {
             let text = format!("{file} REFUSED ({}): see 4", count(pending.faults, "fault"));
             Line::from(text).style(paint.mark(Mark::Bad))
@@ -127,6 +132,7 @@ fn of_file(screen: &Screen, status: &Status, paint: Paint) -> Line<'static> {
                 ReloadOutcome::Reloaded => "reloaded",
                 ReloadOutcome::Unchanged => "unchanged, checked",
                 ReloadOutcome::Refused => "refused",
+                ReloadOutcome::RolledBack => "rolled back",
             };
             let stale = if status.reload.stale { "; STALE: mount its folder" } else { "" };
             Line::from(format!("generation {generation}, {file} {what} {ago} ago{stale}"))
@@ -251,8 +257,12 @@ fn foot_line(screen: &Screen, paint: Paint) -> Line<'static> {
         "" => String::new(),
         filter => format!("filter \"{filter}\"  "),
     };
-    let kill = if screen.tab == Tab::Connections { "x kill  " } else { "" };
-    Line::from(format!("{filter}{kill}s sort  r reverse  / filter  p hold  ? help  q quit"))
+    let deeds = match screen.tab {
+        Tab::Connections => "x kill  ",
+        Tab::Routes | Tab::Upstreams => "d drain  e enable  ",
+        Tab::Faults => "",
+    };
+    Line::from(format!("{filter}{deeds}s sort  r reverse  / filter  p hold  ? help  q quit"))
 }
 
 /// Draws a box in the middle of the screen.

@@ -4,6 +4,8 @@
 //! terminal, the clock, and a thread that asks the proxy, so that a proxy that does not answer holds up no key.
 
 mod ask;
+mod confirm;
+mod deeds;
 mod draw;
 mod rates;
 mod screen;
@@ -106,7 +108,7 @@ fn watch(
                 Act::Leave => return Ok(()),
                 Act::Nothing => {}
                 Act::Ask => due = Instant::now(),
-                Act::Kill(ids) => asker.order(Order::Kill(ids)),
+                Act::Do(deed) => asker.order(Order::Do(deed)),
             }
         }
         while let Some(answer) = asker.answer() {

@@ -2,6 +2,7 @@
 //! clock and no socket.
 
 use super::View;
+use super::deeds::Deed;
 use super::rates::Rates;
 use super::view::{Sort, TableView};
 use super::views;
@@ -50,8 +51,8 @@ pub(super) enum Mode {
     Walk,
     /// They write the filter.
     Filter,
-    /// They say yes or no: shall these connections be killed? The text is the question on the screen.
-    Confirm(Vec<u64>, String),
+    /// They say yes or no: shall this be done? The text is the question on the screen.
+    Confirm(Deed, String),
     /// Any of them closes the help.
     Help,
 }
@@ -62,8 +63,8 @@ pub(super) enum Act {
     Nothing,
     /// Ask the proxy now.
     Ask,
-    /// Reset these connections.
-    Kill(Vec<u64>),
+    /// Let the proxy do this.
+    Do(Deed),
     Leave,
 }
 
@@ -215,12 +216,12 @@ impl Screen {
             Mode::Walk => self.walk(key),
             Mode::Filter => self.write(key),
             Mode::Help => Act::Nothing,
-            Mode::Confirm(ids, question) => match key {
-                Key::Char('y' | 'Y') => Act::Kill(ids),
+            Mode::Confirm(deed, question) => match key {
+                Key::Char('y' | 'Y') => Act::Do(deed),
                 Key::Char('n' | 'N' | 'q') | Key::Escape => Act::Nothing,
                 // Enter is no answer: it is pressed too easily.
                 _ => {
-                    self.mode = Mode::Confirm(ids, question);
+                    self.mode = Mode::Confirm(deed, question);
                     Act::Nothing
                 }
             },
@@ -262,6 +263,7 @@ impl Screen {
             }
             Key::Char('x') => self.ask_to_kill(false),
             Key::Char('X') => self.ask_to_kill(true),
+            Key::Char(key @ ('d' | 'D' | 'e' | '+' | '-')) => self.ask_to_steer(key),
             Key::Char('?' | 'h') => self.mode = Mode::Help,
             Key::Char(_) | Key::Enter | Key::Backspace | Key::Interrupt => {}
         }
@@ -312,34 +314,5 @@ impl Screen {
         }
         self.keep_place();
         Act::Nothing
-    }
-
-    /// Asks before anything is killed: the chosen connection, or all that match the filter.
-    fn ask_to_kill(&mut self, all: bool) {
-        if self.tab != Tab::Connections {
-            self.message = Some("only connections can be killed: go to 3".to_owned());
-            return;
-        }
-        let Some(view) = self.view() else { return };
-        if all && self.filter.is_empty() {
-            self.message = Some("X kills what a filter leaves: write one with /".to_owned());
-            return;
-        }
-        let rows: Vec<_> = match all {
-            true => view.rows.iter().collect(),
-            false => view.rows.get(self.row()).into_iter().collect(),
-        };
-        let ids: Vec<u64> = rows.iter().filter_map(|row| row.key.parse().ok()).collect();
-        let question = match rows.as_slice() {
-            [] => return,
-            [one] => {
-                let cell = |at: usize| one.cells.get(at).map(|cell| cell.text.as_str()).unwrap_or_default();
-                format!("Reset connection {} of {} on route {}?", one.key, cell(2), cell(1))
-            }
-            many => {
-                format!("Reset all {} connections that the filter \"{}\" leaves?", many.len(), self.filter)
-            }
-        };
-        self.mode = Mode::Confirm(ids, question);
     }
 }

@@ -6,6 +6,7 @@ use ratatui::buffer::Buffer;
 use ratatui::style::{Color, Modifier};
 use serde_json::json;
 
+use super::deeds::{Deed, Of, Steer};
 use super::screen::{Act, Key, Screen};
 use super::{View, draw};
 
@@ -47,13 +48,16 @@ fn view(second: u64, open: bool) -> View {
         "routes": { "all": 3, "up": 1, "degraded": 1, "down": 1, "disabled": 0 }, "listeners": 3,
         "traffic": traffic(15, 2_001_000, 50_020_000), "turned_away": 0,
         "limits": { "descriptors": { "used": 40, "most": 1024 }, "connections": { "used": 9, "most": 400 },
-                    "sessions": { "used": 0, "most": 100 }, "pipes": { "used": 2, "most": 64 } },
+                    "preread": { "used": 1, "most": 100 }, "preread_memory": { "used": 8192, "most": 67_108_864 },
+                    "sessions": { "used": 0, "most": 100 }, "pipes": { "used": 2, "most": 64 },
+                    "memory": { "used": 1_048_576, "most": null } },
         "log_lines_lost": 0 });
-    let routes = json!({ "generation": 4, "routes": [
+    let mut routes = json!({ "generation": 4, "routes": [
         route("app", "degraded", Some("app-2:3000: timed out"), app),
         route("db", "down", down, traffic(0, 0, 0).as_object().map(|_| json!({ "open": 0, "opened": 5, "closed": 5,
             "bytes_up": 10, "bytes_down": 10 })).unwrap()),
         route("mail with a very long name", "up", None, traffic(3, 1000, 20_000)) ] });
+    routes["routes"][2]["file"] = json!("/etc/portway/routes.d/mail.toml");
     let upstreams = json!({ "generation": 4, "upstreams": [
         upstream("app", "app-1:3000", "up", None), upstream("app", "app-2:3000", "down", Some("timed out")),
         upstream("app", "spare:3000", "unresolved", Some("the name does not resolve")) ] });
@@ -130,6 +134,9 @@ fn keys(screen: &mut Screen, keys: &str) {
 fn every_table_fits_into_80_by_24() {
     let mut screen = watching(20);
     golden("routes", &mut screen, (80, 24));
+    screen.key(Key::End);
+    golden("routes-included", &mut screen, (80, 24));
+    screen.key(Key::Home);
     for (name, key) in [("upstreams", '2'), ("connections", '3'), ("faults-none", '4')] {
         screen.key(Key::Char(key));
         golden(name, &mut screen, (80, 24));
@@ -175,7 +182,7 @@ fn a_kill_is_asked_for_first_and_is_of_the_row_that_was_chosen() {
     screen.key(Key::Char('x'));
     golden("kill", &mut screen, (80, 24));
     assert_eq!(screen.key(Key::Enter), Act::Nothing);
-    assert_eq!(screen.key(Key::Char('y')), Act::Kill(vec![11]));
+    assert_eq!(screen.key(Key::Char('y')), Act::Do(Deed::Kill(vec![11])));
     keys(&mut screen, "x");
     assert_eq!(screen.key(Key::Char('n')), Act::Nothing);
     assert_eq!(screen.key(Key::Char('y')), Act::Nothing);
@@ -187,9 +194,32 @@ fn a_kill_is_asked_for_first_and_is_of_the_row_that_was_chosen() {
     assert!(screen.message.as_deref().unwrap().contains("filter"));
     keys(&mut screen, "/192.0.2\nX");
     golden("kill-filter", &mut screen, (80, 24));
-    assert_eq!(screen.key(Key::Char('y')), Act::Kill(vec![3]));
+    assert_eq!(screen.key(Key::Char('y')), Act::Do(Deed::Kill(vec![3])));
     keys(&mut screen, "1x");
     assert!(screen.message.as_deref().unwrap().contains("only connections"));
+}
+
+#[test]
+fn o3_a_route_or_an_upstream_is_steered_after_a_question() {
+    let mut screen = watching(3);
+    let of = |route: &str, upstream: Option<&str>| Of {
+        route: route.to_owned(),
+        upstream: upstream.map(str::to_owned),
+    };
+    keys(&mut screen, "d");
+    assert_eq!(screen.key(Key::Char('y')), Act::Do(Deed::Steer(Steer::Drain, of("app", None))));
+    keys(&mut screen, "+");
+    assert!(screen.message.as_deref().unwrap().contains("weight"));
+    keys(&mut screen, "2jD");
+    golden("disable", &mut screen, (80, 24));
+    let second = || of("app", Some("app-2:3000"));
+    assert_eq!(screen.key(Key::Char('y')), Act::Do(Deed::Steer(Steer::Disable, second())));
+    keys(&mut screen, "+");
+    assert_eq!(screen.key(Key::Char('y')), Act::Do(Deed::Steer(Steer::Weight(2), second())));
+    keys(&mut screen, "e");
+    assert_eq!(screen.key(Key::Char('n')), Act::Nothing);
+    keys(&mut screen, "3d");
+    assert!(screen.message.as_deref().unwrap().contains("go to 1 or 2"));
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! The tables of the screen: routes, upstreams, connections.
 
+use std::path::Path;
+
 use super::View;
 use super::rates::{Rates, Track, bars};
 use super::view::{Cell, Column, Mark, Row, TableView, number, text};
 use crate::admin::api::{Address, Connection, Route, RouteState, Upstream, UpstreamState};
+use crate::cli::routes::by_hand;
 use crate::cli::table::{bytes, span, tidy};
 
 /// How many bars a row shows.
@@ -53,11 +56,14 @@ pub(super) fn routes(view: &View, rates: &Rates, plain: bool) -> TableView {
             RouteState::Down => ("DOWN", Mark::Bad),
             RouteState::Removed => ("removed", Mark::Faint),
             RouteState::Disabled => ("disabled", Mark::Faint),
+            RouteState::Drained => ("drained", Mark::Faint),
         };
         let samples = track.map(|track| &track.samples);
         let moved = samples.into_iter().flatten().map(|sample| sample.up + sample.down);
         let moved: Vec<f64> = moved.collect();
-        let reason = route.reason.as_ref().map(|reason| format!("; {reason}")).unwrap_or_default();
+        let reason = route.by_hand.as_ref().map(by_hand).or_else(|| route.reason.clone());
+        let file = route.file.as_ref().map(|file| format!("in {}", beside(view, file)));
+        let more = reason.into_iter().chain(file).map(|more| format!("; {more}")).collect::<String>();
         Row {
             key: route.name.clone(),
             cells: vec![
@@ -72,10 +78,17 @@ pub(super) fn routes(view: &View, rates: &Rates, plain: bool) -> TableView {
                 Cell::text(route.listen.join(", ")),
             ],
             mark,
-            note: format!("{} -> {}{reason}", route.listen.join(", "), route.upstream.join(", ")),
+            note: format!("{} -> {}{more}", route.listen.join(", "), route.upstream.join(", ")),
         }
     };
     TableView { columns: ROUTES, rows: view.routes.routes.iter().map(row).collect() }
+}
+
+/// The path of an included file, from the folder of the main one.
+fn beside<'f>(view: &View, file: &'f str) -> &'f str {
+    let folder = view.status.file.as_ref().and_then(|main| Some(Path::new(main).parent()?.to_owned()));
+    let inside = folder.and_then(|folder| Path::new(file).strip_prefix(folder).ok()?.to_str());
+    inside.unwrap_or(file)
 }
 
 pub(super) fn upstreams(view: &View, rates: &Rates) -> TableView {
@@ -86,6 +99,8 @@ pub(super) fn upstreams(view: &View, rates: &Rates) -> TableView {
             UpstreamState::Degraded => ("degraded", Mark::Warning),
             UpstreamState::Down => ("DOWN", Mark::Bad),
             UpstreamState::Unresolved => ("UNRESOLVED", Mark::Bad),
+            UpstreamState::Drained => ("drained", Mark::Faint),
+            UpstreamState::Disabled => ("disabled", Mark::Faint),
         };
         Row {
             key: format!("{} {}", upstream.route, upstream.upstream),
@@ -124,6 +139,7 @@ fn upstream_note(upstream: &Upstream) -> String {
     if upstream.backup {
         parts.push("backup".to_owned());
     }
+    parts.extend(upstream.by_hand.iter().map(by_hand));
     if let Some(reason) = &upstream.reason {
         parts.push(reason.clone());
     }

@@ -1,5 +1,6 @@
-//! Which clients are admitted: `allow`, `deny`.
+//! Which clients are admitted: `allow`, `deny`; and where they may go: `original_destination`.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use crate::config::placed::{At, Placed};
 use crate::config::read::{address, path};
 use crate::config::table_schema::{TypedTable, typed_table};
 use crate::config::values::{List, Text};
-use crate::model::{Fault, Network, NetworkList, Networks};
+use crate::model::{Fault, ListenSpec, Network, NetworkList, Networks, Policy, UpstreamEntry, UpstreamSpec};
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -26,6 +27,9 @@ struct Typed {
     /// Which may not, even if they are allowed: as `allow`. "none": no one is kept out.
     #[schemars(extend("default" = "none", "examples" = [["192.0.2.0/24"]]))]
     deny: Option<OrTable<List, ListFile>>,
+    /// Where clients may go with upstream = "original-destination": networks, as `allow`. "none": nowhere.
+    #[schemars(extend("default" = "none", "examples" = [["10.0.0.0/8"]]))]
+    original_destination: Option<OrTable<List, ListFile>>,
 }
 
 /// A list in a file of its own.
@@ -43,6 +47,7 @@ typed_table!(ListFile);
 /// The words for no list.
 const ALL: &str = "all";
 const NONE: &str = "none";
+const DESTINATION: &str = "original_destination";
 
 pub(super) const FAMILY: Family = Family {
     schema: Typed::schema,
@@ -55,13 +60,20 @@ pub(super) const FAMILY: Family = Family {
         if let Some(value) = networks(place, "deny", NONE, typed.deny, faults) {
             access.deny = value;
         }
+        if let Some(value) = networks(place, DESTINATION, NONE, typed.original_destination, faults) {
+            access.destinations = value;
+        }
     },
     entries: |policy| {
         let list = |list: &Option<NetworkList>, none: &str| {
             list.as_ref().map_or_else(|| none.to_owned(), ToString::to_string)
         };
         let access = &policy.access;
-        vec![("allow", list(&access.allow, ALL)), ("deny", list(&access.deny, NONE))]
+        vec![
+            ("allow", list(&access.allow, ALL)),
+            ("deny", list(&access.deny, NONE)),
+            (DESTINATION, list(&access.destinations, NONE)),
+        ]
     },
     tcp_only: &[],
     udp_only: &[],
@@ -116,13 +128,13 @@ fn word(place: Place<'_>, key: &str, value: &Spanned<DeValue<'_>>) -> Option<Fau
         "all" | "any" | "everyone" | "*" if key == "allow" => {
             return Some(Fault::new(message, format!("write allow = \"{ALL}\"")));
         }
-        "all" | "any" | "everyone" | "*" if place.table.contains_key("allow") => {
+        "all" | "any" | "everyone" | "*" if key == "deny" && place.table.contains_key("allow") => {
             let cure = "remove the line: whom `allow` does not name is refused already";
             return Some(Fault::new(message, cure));
         }
         "all" | "any" | "everyone" | "*" => "\"0.0.0.0/0\", \"::/0\"",
-        "none" | "nobody" if key == "deny" => {
-            return Some(Fault::new(message, format!("write deny = \"{NONE}\"")));
+        "none" | "nobody" if key != "allow" => {
+            return Some(Fault::new(message, format!("write {key} = \"{NONE}\"")));
         }
         "localhost" | "loopback" | "local" => "\"127.0.0.0/8\", \"::1\"",
         "private" | "private_ranges" | "lan" | "internal" => {
@@ -146,4 +158,43 @@ fn list_file(place: Place<'_>, faults: &mut Vec<Placed>) -> Option<PathBuf> {
         return None;
     }
     path(place, "file", typed.file, faults)
+}
+
+/// Notes what does not fit a route whose clients go where they wanted to go.
+pub(in crate::config) fn fit_route(
+    place: Place<'_>,
+    policy: &Policy,
+    listen: &[At<ListenSpec>],
+    upstream: &[At<UpstreamEntry>],
+    faults: &mut Vec<Placed>,
+) {
+    let mut note = |at: &Range<usize>, message: &str, help: &str| {
+        faults.push(Placed::new(at.clone(), Fault::new(message, help)));
+    };
+    let Some(original) = upstream.iter().find(|entry| entry.value.spec == UpstreamSpec::Original) else {
+        let says = policy.access.destinations.is_some() && !upstream.is_empty();
+        if let Some((key, _)) = place.table.get_key_value(DESTINATION).filter(|_| says) {
+            let cure = "remove the line, or write upstream = \"original-destination\"";
+            note(&key.span(), "`original_destination` is of no use to this upstream", cure);
+        }
+        return;
+    };
+    if upstream.len() > 1 {
+        let cure = "remove the other upstreams, or give them a route of their own";
+        note(&original.at, "`original-destination` is the only upstream of its route", cure);
+    }
+    if policy.access.destinations.is_none()
+        && place.table.get(DESTINATION).is_none_or(|said| said.get_ref().as_str() == Some(NONE))
+    {
+        let cure = "say where they may go: original_destination = [\"10.0.0.0/8\"]";
+        note(&original.at, "clients may go nowhere yet", cure);
+    }
+    if policy.health.is_some() && place.table.contains_key("health") {
+        let cure = "remove the line: each client has another upstream";
+        note(&place.value("health"), "`health` cannot check `original-destination`", cure);
+    }
+    if let Some(unix) = listen.iter().find(|entry| matches!(entry.value, ListenSpec::Unix(_))) {
+        let cure = "write an address with a port, to which a firewall rule leads clients";
+        note(&unix.at, "who connects to a Unix socket wanted to go nowhere else", cure);
+    }
 }

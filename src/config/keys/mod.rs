@@ -3,16 +3,18 @@
 //! To add a key: its line in the family's struct, its reading and its entry there, its field in `model::policy`, and the
 //! place where it acts.
 
-mod access;
+pub(super) mod access;
 mod balance;
 mod family;
 mod health;
 mod health_steps;
 mod limits;
+mod port_ranges;
 mod protocol;
 mod proxy_protocol;
 mod relay;
 mod reload;
+pub(super) mod source;
 mod timeouts;
 pub(super) mod tls;
 mod udp;
@@ -26,11 +28,13 @@ use crate::model::{Fault, Policy, Protocol};
 use family::Family;
 
 /// Every family, in the order in which a person reads its keys.
-const FAMILIES: [&Family; 11] = [
+const FAMILIES: [&Family; 13] = [
     &protocol::FAMILY,
+    &port_ranges::FAMILY,
     &timeouts::FAMILY,
     &reload::FAMILY,
     &relay::FAMILY,
+    &source::FAMILY,
     &balance::FAMILY,
     &health::FAMILY,
     &udp::FAMILY,

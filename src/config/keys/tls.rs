@@ -254,13 +254,19 @@ pub(in crate::config) fn fit_route(
         faults.push(Placed::new(place.value("relay"), fault));
     }
     let nameless = tls.upstream.as_ref().is_some_and(|tls| tls.server_name.is_none());
-    if let Some(unix) = upstream.iter().find(|entry| matches!(entry.value.spec, UpstreamSpec::Unix(_)))
+    let has_no_name = |spec: &UpstreamSpec| matches!(spec, UpstreamSpec::Unix(_) | UpstreamSpec::Original);
+    if let Some(unnamed) = upstream.iter().find(|entry| has_no_name(&entry.value.spec))
         && nameless
     {
+        let what = if unnamed.value.spec == UpstreamSpec::Original {
+            "an original destination"
+        } else {
+            "a Unix socket"
+        };
         let fault = Fault::new(
-            "a Unix socket has no name that a certificate could have",
+            format!("{what} has no name that a certificate could have"),
             "say which one it must have: tls = { upstream = { server_name = \"db.internal\" } }",
         );
-        faults.push(Placed::new(unix.at.clone(), fault));
+        faults.push(Placed::new(unnamed.at.clone(), fault));
     }
 }

@@ -26,7 +26,7 @@ pub(super) async fn check(
         true => CheckError::Denied(error),
         false => CheckError::Failed(format!("{upstream}: {}", plain(&error))),
     };
-    let socket = datagram::connect_to_check(upstream).map_err(failed)?;
+    let socket = datagram::connect_to_check(upstream, opening.reach.source).map_err(failed)?;
     let mut asked = Asked { socket, opening, headers: 0 };
     let mut talk = Talk::new(&how.steps);
     let ended =

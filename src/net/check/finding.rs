@@ -4,7 +4,7 @@ use std::io;
 
 use crate::model::HeaderOn;
 use crate::net::Stream;
-use crate::net::dial::DialTls;
+use crate::net::dial::Reach;
 
 /// Why a check did not pass.
 #[derive(Debug)]
@@ -22,8 +22,8 @@ pub struct Opening<'a> {
     pub header: &'a [u8],
     /// UDP: which datagrams begin with the header.
     pub on: HeaderOn,
-    /// How TLS is spoken. `None`: without.
-    pub tls: Option<DialTls<'a>>,
+    /// From where, and how TLS is spoken.
+    pub reach: Reach<'a>,
 }
 
 /// The result of a check, and the connection that it leaves.

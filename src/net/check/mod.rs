@@ -7,6 +7,7 @@ mod stream;
 
 use std::net::SocketAddr;
 
+use super::dial::Reach;
 use crate::model::{HealthCheck, Protocol, UpstreamAddr};
 
 pub use finding::{CheckError, Finding, Opening};
@@ -22,7 +23,7 @@ pub async fn check(
 ) -> Finding {
     let opening = match how.port {
         None => opening,
-        Some(_) => Opening { header: &[], tls: None, ..opening },
+        Some(_) => Opening { header: &[], reach: Reach { tls: None, ..opening.reach }, ..opening },
     };
     match (protocol, at_port(upstream, how.port)) {
         // Nobody checks both at once.

@@ -13,8 +13,8 @@ use crate::state::talk::{Due, Silence, Talk};
 
 pub(super) async fn check(upstream: &UpstreamAddr, how: &HealthCheck, opening: Opening<'_>) -> Finding {
     let mut limit = pin!(Deadline::after(how.timeout));
-    let options = DialOptions { timeout: how.timeout, first: opening.header };
-    let mut stream = match dial_by(limit.as_mut(), upstream, options, opening.tls).await {
+    let options = DialOptions::for_no_client(how.timeout, opening.header);
+    let mut stream = match dial_by(limit.as_mut(), upstream, &options, opening.reach).await {
         Ok((stream, _)) => stream,
         Err(DialError::Connect(_, error)) if is_local(&error) => {
             return Finding { result: Err(CheckError::Denied(error)), connection: None };

@@ -20,9 +20,12 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
 
-use crate::model::ListenAddr;
 use crate::model::addr::WILDCARDS;
+use crate::model::source::Dscp;
+use crate::model::{ListenAddr, Source};
+use crate::net::OfClient;
 use crate::net::itself;
+use crate::net::source::{begin_at, connect_error, set_class, set_transparent};
 use crate::state::Volume;
 
 /// Receive buffer in bytes, for datagrams that arrive while their reader is busy. The kernel caps it at
@@ -39,6 +42,8 @@ pub struct DatagramSocket {
     /// Another process has the same socket: what is done to it would be done to that process.
     inherited: bool,
     deaf: AtomicBool,
+    /// It also hears what is sent to addresses that are not this host's.
+    transparent: AtomicBool,
 }
 
 /// The result of sending datagrams.
@@ -77,7 +82,7 @@ impl DatagramSocket {
             ListenAddr::Ip(addr) => open(*addr, true, shared),
             ListenAddr::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
         }?;
-        let socket = DatagramSocket { inherited: false, ..DatagramSocket::over(socket.into())? };
+        let socket = DatagramSocket::taken_over(socket.into())?;
         if shared {
             socket.deafen();
             socket.share_port(false)?;
@@ -91,7 +96,19 @@ impl DatagramSocket {
         options::as_forwarder(&socket)?;
         SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER)?;
         let bound = socket.local_addr()?;
-        Ok(DatagramSocket { socket, state, bound, inherited: true, deaf: AtomicBool::new(false) })
+        Ok(DatagramSocket {
+            socket,
+            state,
+            bound,
+            inherited: true,
+            deaf: AtomicBool::new(false),
+            transparent: AtomicBool::new(false),
+        })
+    }
+
+    /// Takes over a socket that no other process has, or not for long. Sets its options.
+    pub fn taken_over(socket: UdpSocket) -> io::Result<DatagramSocket> {
+        Ok(DatagramSocket { inherited: false, ..DatagramSocket::over(socket)? })
     }
 
     /// Stops hearing clients, but for what has arrived already: connects the socket to itself, so the kernel finds it for
@@ -121,10 +138,22 @@ impl DatagramSocket {
         SockRef::from(&self.socket).set_reuse_port(on)
     }
 
+    /// Hears from now on what is sent to other addresses too, at the same port, which a TPROXY rule leads to the socket; answers
+    /// leave from there. Fails without CAP_NET_RAW and CAP_NET_ADMIN.
+    pub fn be_transparent(&self) -> io::Result<()> {
+        set_transparent(&SockRef::from(&self.socket))?;
+        self.transparent.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Whether it has one address only.
+    fn is_of_one(&self) -> bool {
+        !self.bound.ip().is_unspecified() && !self.transparent.load(Ordering::Relaxed)
+    }
+
     /// The local address that a client wrote to, which may be one of many hosts. The wildcard if it is unknown.
     pub fn local(&self, segments: &Segments<'_>) -> IpAddr {
-        let bound = self.bound.ip();
-        segments.to.filter(|_| bound.is_unspecified()).unwrap_or(bound.to_canonical())
+        segments.to.filter(|_| !self.is_of_one()).unwrap_or(self.bound.ip().to_canonical())
     }
 
     /// Which address an answer must name as its own, if the client wrote to `local`. `None`: the kernel chooses, because
@@ -132,7 +161,7 @@ impl DatagramSocket {
     /// broadcast (10.0.0.255) looks like any address ([`is_broadcast`]).
     pub fn source(&self, local: IpAddr) -> Option<IpAddr> {
         let broadcast = matches!(local, IpAddr::V4(v4) if v4.is_broadcast());
-        let own = self.bound.ip().is_unspecified() && !local.is_unspecified();
+        let own = !self.is_of_one() && !local.is_unspecified();
         (own && !local.is_multicast() && !broadcast).then_some(local)
     }
 
@@ -169,7 +198,24 @@ impl DatagramSocket {
     }
 
     /// Sends through a session's connected socket. `peer` is the address that it is connected to.
-    pub fn send_through(&self, socket: &OwnedFd, segments: &Segments<'_>, peer: SocketAddr) -> Sent {
+    ///
+    /// `dscp`: the class of service of that socket. quinn writes a class of its own, 0, beside each congestion mark and to
+    /// each run: then each datagram goes by itself, in the class of the socket, which has the mark.
+    pub fn send_through(
+        &self,
+        socket: &OwnedFd,
+        segments: &Segments<'_>,
+        peer: SocketAddr,
+        dscp: Option<Dscp>,
+    ) -> Sent {
+        if let Some(dscp) = dscp {
+            let ecn = segments.ecn.map_or(0, |ecn| ecn as u8);
+            // Fails on no socket that has had its class set before.
+            drop(set_class(&SockRef::from(socket), dscp.byte(ecn), peer.is_ipv4()));
+            return Self::send_alone(segments, |data| {
+                whole(rustix::net::send(socket, data, SendFlags::NOSIGNAL))
+            });
+        }
         self.send_each(segments, |data, segment| {
             if segments.ecn.is_none() && segment.is_none() {
                 return whole(rustix::net::send(socket, data, SendFlags::NOSIGNAL));
@@ -191,23 +237,27 @@ impl DatagramSocket {
         segments: &Segments<'_>,
         mut send: impl FnMut(&[u8], Option<usize>) -> io::Result<()>,
     ) -> Sent {
-        let mut result = Sent::default();
         // quinn remembers a kernel that has refused such a run.
         if segments.datagrams > 1 && self.state.max_gso_segments() > 1 {
             match send(segments.data, Some(segments.segment)) {
                 Ok(()) => {
-                    result.sent = Volume { datagrams: segments.datagrams, bytes: segments.data.len() as u64 };
-                    return result;
+                    let sent = Volume { datagrams: segments.datagrams, bytes: segments.data.len() as u64 };
+                    return Sent { sent, failed: None };
                 }
                 Err(error) if !is_for_offload(&error) => {
-                    result.failed = Some((segments.datagrams, error));
-                    return result;
+                    return Sent { failed: Some((segments.datagrams, error)), ..Sent::default() };
                 }
                 Err(_) => {}
             }
         }
+        Self::send_alone(segments, |datagram| send(datagram, None))
+    }
+
+    /// Sends a run datagram by datagram.
+    fn send_alone(segments: &Segments<'_>, mut send: impl FnMut(&[u8]) -> io::Result<()>) -> Sent {
+        let mut result = Sent::default();
         for datagram in segments.each() {
-            match send(datagram, None) {
+            match send(datagram) {
                 Ok(()) => {
                     result.sent += Volume { datagrams: 1, bytes: datagram.len() as u64 };
                 }
@@ -226,6 +276,12 @@ impl DatagramSocket {
         batch.receive(&self.state, self.socket.as_fd(), most)
     }
 
+    /// How many datagrams the kernel has dropped because its queue for this socket was full. A system call.
+    pub fn overflowed(&self) -> u64 {
+        // Fails before Linux 4.12 only.
+        crate::net::options::dropped(&self.socket).map_or(0, u64::from)
+    }
+
     /// As [`DatagramSocket::receive`], from a session's socket.
     pub fn receive_from(&self, socket: &OwnedFd, batch: &mut Batch, most: usize) -> io::Result<usize> {
         batch.receive(&self.state, socket.as_fd(), most)
@@ -238,13 +294,13 @@ impl AsFd for DatagramSocket {
     }
 }
 
-/// Opens a socket that is connected to one address: the kernel reports refusals on it, and delivers datagrams from
-/// nobody else, not even from itself.
-pub fn connect(addr: SocketAddr) -> io::Result<OwnedFd> {
+/// Opens a socket for a client that is connected to one address, from its source if there is one: the kernel reports refusals on
+/// it, and delivers datagrams from nobody else, not even from itself.
+pub fn connect(addr: SocketAddr, source: Option<&Source>, client: OfClient) -> io::Result<OwnedFd> {
     if addr.ip().is_multicast() {
         return Err(io::Error::other("it is a multicast address, and an upstream is one host"));
     }
-    to_another(addr, session)
+    to_another(addr, |addr| session(addr, source, client))
 }
 
 fn to_another(
@@ -262,17 +318,20 @@ fn to_another(
     Ok(other)
 }
 
-fn session(addr: SocketAddr) -> io::Result<OwnedFd> {
+fn session(addr: SocketAddr, source: Option<&Source>, client: OfClient) -> io::Result<OwnedFd> {
     let socket = RawSocket::new(Domain::for_address(addr), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
     options::as_session(&socket, addr.is_ipv4());
     socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+    if let Some(source) = source {
+        begin_at(&socket, source, addr, Some(client))?;
+    }
     match socket.connect(&addr.into()) {
         Ok(()) => Ok(socket.into()),
         Err(error) => match addr.ip() {
             IpAddr::V4(ip) if is_broadcast(ip) => {
                 Err(io::Error::other("it is a broadcast address, and an upstream is one host"))
             }
-            _ => Err(error),
+            _ => Err(connect_error(error, source, Some(client))),
         },
     }
 }
@@ -297,11 +356,14 @@ pub fn has_any(socket: &OwnedFd) -> bool {
 }
 
 /// Opens a socket for a health check of one address. The kernel reports every refusal on it, also that of a router.
-pub fn connect_to_check(addr: SocketAddr) -> io::Result<tokio::net::UdpSocket> {
+pub fn connect_to_check(addr: SocketAddr, source: Option<&Source>) -> io::Result<tokio::net::UdpSocket> {
     let socket = to_another(addr, |addr| {
         let socket =
             RawSocket::new(Domain::for_address(addr), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
         options::as_check(&socket, addr.is_ipv4())?;
+        if let Some(source) = source {
+            begin_at(&socket, source, addr, None)?;
+        }
         socket.connect(&addr.into())?;
         Ok(socket.into())
     })?;

@@ -1,10 +1,10 @@
 //! Options of UDP sockets.
 
-#![allow(unsafe_code, reason = "no kept crate sets IP_MTU_DISCOVER, IP_RECVERR, UDP_GRO or SO_TIMESTAMPNS")]
-
 use std::io;
 use std::net::UdpSocket;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
+
+use crate::net::options::set;
 
 /// Undoes what quinn sets and a forwarder does not want: a datagram that is too large for the path is sent in
 /// fragments, as its sender would have sent it, and receive timestamps are off.
@@ -36,12 +36,4 @@ pub(super) fn as_check(socket: &impl AsFd, v4: bool) -> io::Result<()> {
         true => set(socket, libc::IPPROTO_IP, libc::IP_RECVERR, 1),
         false => set(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1),
     }
-}
-
-fn set(socket: &impl AsFd, level: i32, name: i32, value: i32) -> io::Result<()> {
-    let fd = socket.as_fd().as_raw_fd();
-    let size = libc::socklen_t::try_from(size_of::<i32>()).unwrap_or_default();
-    // SAFETY: the kernel reads `size` bytes of `value`, which is that large, and keeps no pointer to it.
-    let answer = unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), size) };
-    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

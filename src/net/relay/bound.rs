@@ -14,9 +14,22 @@ use crate::state::Bucket;
 pub(super) struct Bound(Option<(Bucket, Pin<Box<Sleep>>)>);
 
 impl Bound {
-    pub fn new(rate: Option<ByteRate>) -> Self {
+    /// Begins with a full bucket, or with as many tokens as were left elsewhere.
+    pub fn new(rate: Option<ByteRate>, tokens: Option<u64>) -> Self {
         let now = Instant::now();
-        Bound(rate.map(|rate| (Bucket::new(rate, now.into_std()), Box::pin(sleep_until(now)))))
+        Bound(rate.map(|rate| {
+            let full = Bucket::new(rate, now.into_std());
+            let bucket = match tokens {
+                Some(tokens) => full.with(tokens),
+                None => full,
+            };
+            (bucket, Box::pin(sleep_until(now)))
+        }))
+    }
+
+    /// How many tokens are left. `None`: unlimited.
+    pub fn tokens(&self) -> Option<u64> {
+        self.0.as_ref().map(|(bucket, _)| bucket.left())
     }
 
     /// How many of `wanted` bytes may be read now: at least 1. Pending until there are tokens.

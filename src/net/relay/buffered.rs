@@ -15,6 +15,7 @@ use tokio::task::yield_now;
 
 use super::bound::Bound;
 use super::ending::Ending;
+use super::halfway::{HalfFlow, Halfway, Held};
 use super::rules::RelayRules;
 use super::side::{Side, Streams};
 use super::state::RelayState;
@@ -46,21 +47,31 @@ thread_local! {
     });
 }
 
-/// Moves bytes until the connection has ended, no faster than the bandwidth limits allow.
-pub(super) async fn run(streams: Streams<'_>, rules: &RelayRules<'_>, traffic: &Traffic) -> Ending {
-    let state = RelayState::new(traffic, rules.timeouts);
+/// Moves bytes until the connection has ended, no faster than the bandwidth limits allow. Without TLS it may be made to pause.
+pub(super) async fn run(
+    streams: Streams<'_>,
+    rules: &RelayRules<'_>,
+    traffic: &Traffic,
+    from: Option<Box<Halfway>>,
+) -> Result<Ending, Box<Halfway>> {
+    let state = RelayState::new(traffic, rules.timeouts, from.as_deref());
     state.note(if streams.has_tls() { Moved::Layered } else { Moved::Copied });
     let sockets = streams.sockets();
-    let mut client = End::new(Side::Client, streams.client, Bound::new(rules.bandwidth.up));
-    let mut upstream = End::new(Side::Upstream, streams.upstream, Bound::new(rules.bandwidth.down));
-    supervise(&state, sockets, rules.timeouts, |cx| {
+    let [up, down] = from.map(|half| half.flows).unwrap_or_default();
+    let bounds = (Bound::new(rules.bandwidth.up, up.tokens), Bound::new(rules.bandwidth.down, down.tokens));
+    // What one side has sent, the other has not taken yet.
+    let mut client = End::new(Side::Client, streams.client, bounds.0).holding(down.held);
+    let mut upstream = End::new(Side::Upstream, streams.upstream, bounds.1).holding(up.held);
+    let ended = supervise(&state, sockets, rules.timeouts, |cx| {
         turn(&mut client, &mut upstream, cx, &state);
         turn(&mut upstream, &mut client, cx, &state);
         // Reading may have produced records in return, such as a key update or tickets.
         let _ = client.flush(cx, &state);
         let _ = upstream.flush(cx, &state);
+        true
     })
-    .await
+    .await;
+    ended.ok_or_else(|| state.halfway([client.half(&mut upstream), upstream.half(&mut client)]))
 }
 
 /// One side of the connection, with what is still to be sent to it.
@@ -157,6 +168,20 @@ impl<'a> End<'a> {
     fn new(side: Side, leg: StreamRef<'a>, bound: Bound) -> Self {
         let StreamRef { socket, session } = leg;
         End { side, socket, session, bound, rest: Rest::default(), is_read: false, is_ending: false }
+    }
+
+    /// The same with bytes that it has not taken yet.
+    fn holding(mut self, held: Held) -> Self {
+        let bytes = held.into_bytes();
+        self.rest = Rest { owed: bytes.len(), bytes, sent: 0 };
+        self
+    }
+
+    /// What it sends, between two turns. An end that it has sent and that was not passed on is read again.
+    fn half(&self, to: &mut End<'_>) -> HalfFlow {
+        let rest = std::mem::take(&mut to.rest);
+        let held = Held::bytes(rest.bytes.get(rest.sent..).unwrap_or_default().to_vec());
+        HalfFlow { held, tokens: self.bound.tokens(), ..HalfFlow::default() }
     }
 
     /// Reads once and decrypts what it read. Returns 0 at an end.

@@ -6,11 +6,13 @@
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional_with_sizes};
 
 use super::ending::Ending;
+use super::halfway::{HalfFlow, Halfway};
 use super::side::{Side, Sockets};
 use super::state::RelayState;
 use super::supervise::supervise;
@@ -22,18 +24,26 @@ use crate::net::Socket;
 const BUFFER: usize = 16 * 1024;
 
 /// Moves bytes until the connection has ended.
-pub(super) async fn run(sockets: Sockets<'_>, timeouts: &Timeouts, traffic: &Traffic) -> Ending {
-    let state = RelayState::new(traffic, timeouts);
+pub(super) async fn run(
+    sockets: Sockets<'_>,
+    timeouts: &Timeouts,
+    traffic: &Traffic,
+    from: Option<Box<Halfway>>,
+) -> Result<Ending, Box<Halfway>> {
+    let state = RelayState::new(traffic, timeouts, from.as_deref());
+    let under_way = AtomicUsize::new(0);
     state.note(Moved::Copied);
-    let mut client_end = End { socket: sockets.client, side: Side::Client, state: &state };
-    let mut upstream_end = End { socket: sockets.upstream, side: Side::Upstream, state: &state };
+    let end = |side: Side| End { socket: sockets.of(side), side, state: &state, under_way: &under_way };
+    let (mut client_end, mut upstream_end) = (end(Side::Client), end(Side::Upstream));
     let mut copy = pin!(copy_bidirectional_with_sizes(&mut client_end, &mut upstream_end, BUFFER, BUFFER));
     let mut moving = true;
-    supervise(&state, sockets, timeouts, |cx| {
+    let ended = supervise(&state, sockets, timeouts, |cx| {
         // The result of the copy says nothing: the ends never show it an error.
         moving = moving && copy.as_mut().poll(cx).is_pending();
+        under_way.load(Ordering::Relaxed) == 0
     })
-    .await
+    .await;
+    ended.ok_or_else(|| state.halfway(<[HalfFlow; 2]>::default()))
 }
 
 /// One side of the copy: a socket that never returns an error.
@@ -41,13 +51,28 @@ struct End<'a> {
     socket: &'a Socket,
     side: Side,
     state: &'a RelayState<'a>,
+    /// Bytes that were read and are not sent yet, of both directions.
+    under_way: &'a AtomicUsize,
+}
+
+impl End<'_> {
+    fn sent(&self, n: usize) {
+        self.under_way.fetch_sub(n, Ordering::Relaxed);
+    }
 }
 
 impl AsyncRead for End<'_> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        // What was read is sent first. Nothing wakes this read: the relay ends, and goes on as another one.
+        if self.state.is_to_pause() {
+            return Poll::Pending;
+        }
         match ready!(self.socket.poll_recv(cx, buf)) {
             Ok(0) => {}
-            Ok(_) => self.state.received(),
+            Ok(n) => {
+                self.under_way.fetch_add(n, Ordering::Relaxed);
+                self.state.received();
+            }
             Err(error) => self.state.failed(self.side, &error),
         }
         Poll::Ready(Ok(()))
@@ -57,6 +82,7 @@ impl AsyncRead for End<'_> {
 impl AsyncWrite for End<'_> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         if self.state.is_dead(self.side) {
+            self.sent(data.len());
             return Poll::Ready(Ok(data.len()));
         }
         let sent = self.socket.poll_send(cx, data);
@@ -64,10 +90,12 @@ impl AsyncWrite for End<'_> {
         match ready!(sent) {
             Ok(n) => {
                 self.state.sent_to(self.side, n);
+                self.sent(n);
                 Poll::Ready(Ok(n))
             }
             Err(error) => {
                 self.state.failed(self.side, &error);
+                self.sent(data.len());
                 Poll::Ready(Ok(data.len()))
             }
         }
@@ -82,6 +110,7 @@ impl AsyncWrite for End<'_> {
         let other = self.side.other();
         if !self.state.is_dead(other)
             && !self.state.is_dead(self.side)
+            && !self.state.has_ended(other)
             && let Err(error) = self.socket.shutdown_write()
         {
             self.state.failed(self.side, &error);

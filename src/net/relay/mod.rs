@@ -12,6 +12,7 @@ mod bound;
 mod buffered;
 mod copy;
 mod ending;
+mod halfway;
 mod liveness;
 mod pipe;
 mod plain;
@@ -24,23 +25,39 @@ mod watches;
 
 use crate::model::RelayMode;
 pub use ending::Ending;
-pub use pipe::{MOST_PIPES, limit_pipes, pipes};
+pub use halfway::Halfway;
+pub use pipe::{MOST_PIPES, adopt_pipes, limit_pipes, pipes};
 pub use rules::RelayRules;
 pub use side::{Side, Streams};
 pub use traffic::Traffic;
 
 /// Moves bytes both ways until the connection has ended, and passes a FIN on as a FIN. Unless both sides have sent FIN,
 /// the caller resets what it closes. Dropping the future leaves both sockets open and the remaining bytes unsent.
-pub async fn relay(streams: Streams<'_>, rules: &RelayRules<'_>, traffic: &Traffic) -> Ending {
+///
+/// Fails with what it needs to go on, `from` there, if it was made to pause ([`Traffic::pause`]), which nobody does to one
+/// with TLS.
+///
+/// No `async fn`, which would keep each argument twice in the task of every connection.
+pub fn relay<'a>(
+    streams: Streams<'a>,
+    rules: &'a RelayRules<'a>,
+    traffic: &'a Traffic,
+    from: Option<Box<Halfway>>,
+) -> impl Future<Output = Result<Ending, Box<Halfway>>> + Send + 'a {
     let (sockets, timeouts) = (streams.sockets(), rules.timeouts);
     // All branches but the usual one are boxed: a task is as large as its largest branch.
-    match rules.mode {
-        _ if streams.has_tls() || !rules.bandwidth.is_free() => {
-            Box::pin(buffered::run(streams, rules, traffic)).await
-        }
-        RelayMode::Copy => Box::pin(copy::run(sockets, timeouts, traffic)).await,
-        RelayMode::Auto | RelayMode::Splice => {
-            plain::run(sockets, timeouts, traffic, rules.mode == RelayMode::Splice).await
+    async move {
+        match rules.mode {
+            _ if streams.has_tls() || !rules.bandwidth.is_free() => {
+                Box::pin(buffered::run(streams, rules, traffic, from)).await
+            }
+            // An edit may have changed its path meanwhile: a copy begins with nothing.
+            RelayMode::Copy if from.as_ref().is_none_or(|half| half.holds_nothing()) => {
+                Box::pin(copy::run(sockets, timeouts, traffic, from)).await
+            }
+            RelayMode::Auto | RelayMode::Splice | RelayMode::Copy => {
+                plain::run(sockets, timeouts, traffic, rules.mode == RelayMode::Splice, from).await
+            }
         }
     }
 }

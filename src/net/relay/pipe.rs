@@ -4,10 +4,10 @@
 //! unprivileged user gets 16,384 pages for pipes, and after that pipes of two pages (pipe(7), `pipe-user-pages-soft`).
 
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
-use rustix::io::Errno;
+use rustix::io::{Errno, ioctl_fionread};
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 
 use crate::net::Socket;
@@ -26,11 +26,18 @@ static AT_REST: Mutex<Vec<Pipe>> = Mutex::new(Vec::new());
 static OPEN: AtomicUsize = AtomicUsize::new(0);
 static LIMIT: AtomicUsize = AtomicUsize::new(MOST_PIPES);
 static OPEN_LARGE: AtomicUsize = AtomicUsize::new(0);
+static ADOPTING: AtomicBool = AtomicBool::new(false);
 static USERS: AtomicUsize = AtomicUsize::new(0);
 
 /// Sets how many pipes this process may have open, each with two descriptors; at most [`MOST_PIPES`].
 pub fn limit_pipes(most: usize) {
     LIMIT.store(most.min(MOST_PIPES), Ordering::Relaxed);
+}
+
+/// Sets whether pipes of another process are on their way here. Meanwhile none is opened: theirs alone may be as many as the limit,
+/// and a descriptor that finds no room spoils the whole hand-over.
+pub fn adopt_pipes(come: bool) {
+    ADOPTING.store(come, Ordering::Relaxed);
 }
 
 /// How many pipes this process has open, and how many it may have.
@@ -76,6 +83,9 @@ impl Pipe {
         if let Some(pipe) = at_rest().pop() {
             return Some(pipe);
         }
+        if ADOPTING.load(Ordering::Relaxed) {
+            return None;
+        }
         if OPEN.fetch_add(1, Ordering::Relaxed) < LIMIT.load(Ordering::Relaxed)
             && let Ok((read, write)) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC)
         {
@@ -95,6 +105,37 @@ impl Pipe {
 
     pub fn is_empty(&self) -> bool {
         self.held == 0
+    }
+
+    /// How many bytes are in it.
+    pub fn len(&self) -> usize {
+        self.held
+    }
+
+    /// Both of its ends, the one to read from first.
+    pub fn ends(&self) -> [&OwnedFd; 2] {
+        [&self.read, &self.write]
+    }
+
+    /// A pipe of another process with this many bytes, or fewer if there are.
+    pub fn adopt(read: OwnedFd, write: OwnedFd, held: usize) -> Pipe {
+        OPEN.fetch_add(1, Ordering::Relaxed);
+        let there = ioctl_fionread(&read).map_or(0, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+        Pipe { read, write, large: false, held: held.min(there) }
+    }
+
+    /// What is in it, for a path without pipes.
+    pub fn into_bytes(self) -> Vec<u8> {
+        let mut bytes = vec![0; self.held];
+        let mut filled = 0;
+        while let Some(rest @ [_, ..]) = bytes.get_mut(filled..) {
+            match rustix::io::read(&self.read, rest) {
+                Ok(0) | Err(_) => break,
+                Ok(n) => filled += n,
+            }
+        }
+        bytes.truncate(filled);
+        bytes
     }
 
     /// Moves what the socket has into the pipe, which must be empty: a full pipe gives EAGAIN, and so does an empty

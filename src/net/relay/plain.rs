@@ -14,6 +14,7 @@ use tokio::io::{Interest, ReadBuf};
 use tokio::task::yield_now;
 
 use super::ending::Ending;
+use super::halfway::{HalfFlow, Halfway, Held, Rest};
 use super::pipe::{Pipe, User};
 use super::side::{Side, Sockets};
 use super::state::RelayState;
@@ -40,31 +41,38 @@ thread_local! {
     static SHARED: RefCell<Box<[u8]>> = RefCell::new(vec![0; BUFFER].into_boxed_slice());
 }
 
-/// Moves bytes until the connection has ended. `splice_first`: through pipes from the first byte.
-pub(super) async fn run(
-    sockets: Sockets<'_>,
-    timeouts: &Timeouts,
-    traffic: &Traffic,
+/// Moves bytes until the connection has ended, or the relay is to pause. `splice_first`: through pipes from the first byte.
+#[expect(clippy::manual_async_fn, reason = "an `async fn` would keep each argument twice in the task")]
+pub(super) fn run<'a>(
+    sockets: Sockets<'a>,
+    timeouts: &'a Timeouts,
+    traffic: &'a Traffic,
     splice_first: bool,
-) -> Ending {
-    let state = RelayState::new(traffic, timeouts);
-    let flow = |side: Side| Flow {
-        side,
-        from: sockets.of(side),
-        to: sockets.of(side.other()),
-        held: Held::Nothing,
-        bulk: if splice_first { ALWAYS } else { 0 },
-        pipe_user: None,
-        can_splice: true,
-        state: &state,
-    };
-    let mut up = flow(Side::Client);
-    let mut down = flow(Side::Upstream);
-    supervise(&state, sockets, timeouts, |cx| {
-        up.turn(cx);
-        down.turn(cx);
-    })
-    .await
+    from: Option<Box<Halfway>>,
+) -> impl Future<Output = Result<Ending, Box<Halfway>>> + Send + 'a {
+    async move {
+        let state = RelayState::new(traffic, timeouts, from.as_deref());
+        let flow = |side: Side, from: HalfFlow| Flow {
+            side,
+            from: sockets.of(side),
+            to: sockets.of(side.other()),
+            pipe_user: matches!(from.held, Held::Piped(_)).then(User::begin),
+            held: from.held,
+            bulk: if splice_first { ALWAYS } else { from.bulk.min(2 * BULK_AFTER) },
+            can_splice: !from.no_splice,
+            state: &state,
+        };
+        let [client, upstream] = from.map(|half| half.flows).unwrap_or_default();
+        let mut up = flow(Side::Client, client);
+        let mut down = flow(Side::Upstream, upstream);
+        let ended = supervise(&state, sockets, timeouts, |cx| {
+            up.turn(cx);
+            down.turn(cx);
+            true
+        })
+        .await;
+        ended.ok_or_else(|| state.halfway([up.half(), down.half()]))
+    }
 }
 
 /// One direction of the connection.
@@ -83,19 +91,13 @@ struct Flow<'a> {
     state: &'a RelayState<'a>,
 }
 
-/// Bytes that were read and not yet taken by the other side.
-enum Held {
-    Nothing,
-    Bytes(Box<Rest>),
-    Piped(Box<Pipe>),
-}
-
-struct Rest {
-    bytes: Vec<u8>,
-    sent: usize,
-}
-
 impl Flow<'_> {
+    /// What it is between two turns.
+    fn half(self) -> HalfFlow {
+        let (bulk, no_splice) = (self.bulk, !self.can_splice);
+        HalfFlow { held: self.held, bulk, no_splice, ..HalfFlow::default() }
+    }
+
     /// Moves what can be moved now, up to one [`TURN`].
     fn turn(&mut self, cx: &mut Context<'_>) {
         let mut moved = 0;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::ending::Ending;
+use super::halfway::{HalfFlow, Halfway};
 use super::side::{Side, Sockets};
 use super::traffic::{Moved, Traffic};
 use crate::model::Timeouts;
@@ -64,15 +65,53 @@ struct Clock {
 }
 
 impl<'a> RelayState<'a> {
-    pub(super) fn new(traffic: &'a Traffic, timeouts: &Timeouts) -> Self {
+    /// Of a relay that begins, or goes on from `half`.
+    pub(super) fn new(traffic: &'a Traffic, timeouts: &Timeouts, half: Option<&Halfway>) -> Self {
         let timed = timeouts.idle.is_some() || timeouts.half_close.is_some();
+        let start = || {
+            let now = Instant::now();
+            half.and_then(|half| now.checked_sub(half.silent)).unwrap_or(now)
+        };
+        let side = |flow: usize| match half.and_then(|half| half.flows.get(flow)) {
+            None => SideState::default(),
+            Some(flow) => SideState {
+                fate: AtomicU8::new(flow.fate),
+                ended: AtomicU8::new(u8::from(flow.ended)),
+                held: AtomicBool::new(false),
+            },
+        };
         RelayState {
-            client: SideState::default(),
-            upstream: SideState::default(),
-            first_fin: AtomicU8::new(0),
+            client: side(0),
+            upstream: side(1),
+            first_fin: AtomicU8::new(half.map_or(0, |half| half.first_fin)),
             traffic,
-            clock: timed.then(|| Clock { start: Instant::now(), last: AtomicU64::new(0) }),
+            clock: timed.then(|| Clock { start: start(), last: AtomicU64::new(0) }),
         }
+    }
+
+    /// What the relay is between two turns, beside what its flows hold: the client's first.
+    pub(super) fn halfway(&self, flows: [HalfFlow; 2]) -> Box<Halfway> {
+        let silent = self.clock.as_ref().map_or(Duration::ZERO, |clock| {
+            clock.start.elapsed().saturating_sub(Duration::from_millis(clock.last.load(Ordering::Relaxed)))
+        });
+        let [client, upstream] = flows;
+        let of = |side: &SideState, flow: HalfFlow| HalfFlow {
+            fate: side.fate.load(Ordering::Relaxed),
+            ended: side.ended.load(Ordering::Relaxed) != 0,
+            ..flow
+        };
+        let flows = [of(&self.client, client), of(&self.upstream, upstream)];
+        Box::new(Halfway { flows, first_fin: self.first_fin.load(Ordering::Relaxed), silent })
+    }
+
+    /// Whether the relay is to pause.
+    pub(super) fn is_to_pause(&self) -> bool {
+        self.traffic.is_to_pause()
+    }
+
+    /// Whether it pauses after this turn. `settled`: whether it could.
+    pub(super) fn pauses(&self, settled: bool) -> bool {
+        self.traffic.pauses(settled)
     }
 
     fn state(&self, side: Side) -> &SideState {
@@ -148,6 +187,11 @@ impl<'a> RelayState<'a> {
         let bytes = self.traffic.bytes();
         let ended = [Side::Client, Side::Upstream].map(|side| u64::from(self.has_ended(side)));
         bytes.up + bytes.down + ended[0] + ended[1]
+    }
+
+    /// Whether no byte of the client has reached the upstream, before the relay or since.
+    pub(super) fn has_sent_nothing_up(&self) -> bool {
+        self.traffic.bytes().up == 0
     }
 
     /// How the connection ended, once both directions have ended and both sides are alive. (For a dead side see

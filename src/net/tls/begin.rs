@@ -7,12 +7,30 @@ use rustls::server::UnbufferedServerConnection;
 use super::{Session, TlsAcceptor, TlsConnector, TlsError};
 use crate::net::Socket;
 
-/// Completes the TLS handshake with a client. `first`: bytes of the client that were read already. The caller must
-/// bound the time.
-pub async fn accept(socket: &Socket, acceptor: &TlsAcceptor, first: Vec<u8>) -> Result<Session, TlsError> {
+/// Bounds the memory of handshakes.
+pub trait BeforeRead: Send {
+    /// Awaited before each read. `bytes` are in records that are not complete yet.
+    fn before_read(&mut self, bytes: usize) -> impl Future<Output = ()> + Send;
+}
+
+/// That of servers, whom the file names.
+struct Unbounded;
+
+impl BeforeRead for Unbounded {
+    async fn before_read(&mut self, _: usize) {}
+}
+
+/// Completes the TLS handshake with a client. `first`: bytes of the client that were read already. The caller
+/// must bound the time.
+pub async fn accept(
+    socket: &Socket,
+    acceptor: &TlsAcceptor,
+    first: Vec<u8>,
+    reads: impl BeforeRead,
+) -> Result<Session, TlsError> {
     let connection = UnbufferedServerConnection::new(acceptor.config().clone());
     let session = Session::server(connection?);
-    shake(socket, session, first).await
+    shake(socket, session, first, reads).await
 }
 
 /// Completes the TLS handshake with a server, whose certificate must be valid for `name`. The caller must bound the
@@ -23,16 +41,19 @@ pub async fn connect(socket: &Socket, connector: &TlsConnector, name: &str) -> R
     let name = ServerName::try_from(name.clone()).map_err(|_| TlsError::NoName(name))?;
     let connection = UnbufferedClientConnection::new(connector.config().clone(), name);
     let session = Session::client(connection?);
-    shake(socket, session, Vec::new()).await
+    shake(socket, session, Vec::new(), Unbounded).await
 }
 
-async fn shake(socket: &Socket, mut session: Session, first: Vec<u8>) -> Result<Session, TlsError> {
-    let (mut more, mut heard) = (first, Vec::new());
+async fn shake(
+    socket: &Socket,
+    mut session: Session,
+    first: Vec<u8>,
+    mut reads: impl BeforeRead,
+) -> Result<Session, TlsError> {
+    let mut heard: Vec<u8> = first.iter().take(TlsError::SHOWN).copied().collect();
+    session.incoming = first;
     loop {
-        if heard.len() < TlsError::SHOWN {
-            heard.extend(more.iter().take(TlsError::SHOWN));
-        }
-        let shaken = session.shake(&more);
+        let shaken = session.shake();
         let out = session.take_outgoing();
         // If the handshake failed, this is the alert for the peer.
         let sent = socket.send_all(out.filled()).await;
@@ -41,14 +62,19 @@ async fn shake(socket: &Socket, mut session: Session, first: Vec<u8>) -> Result<
         if !session.agreed().is_handshaking() {
             return Ok(session);
         }
-        more.clear();
-        more.reserve(SPARE);
-        if socket.recv_into(&mut more).await.map_err(TlsError::Io)? == 0 {
+        let records = &mut session.incoming;
+        if records.is_empty() {
+            records.reserve_exact(SPARE);
+        }
+        let kept = records.len();
+        reads.before_read(kept).await;
+        if socket.recv_into(records).await.map_err(TlsError::Io)? == 0 {
             return Err(if heard.is_empty() { TlsError::Silent } else { TlsError::Ended });
         }
+        heard.extend(records.iter().skip(kept).take(TlsError::SHOWN - heard.len()));
     }
 }
 
-/// Bytes to make space for before a read: about the first message of a client, or that of a server with its
+/// Bytes to make space for before the first read: about the first message of a client, or that of a server with its
 /// certificates.
 const SPARE: usize = 4096;

@@ -5,6 +5,7 @@
 //! errors, its queues), reads many records at once into a buffer that all connections of a thread share, and keeps
 //! nothing for an idle connection.
 
+mod agent;
 mod begin;
 pub mod dates;
 mod fault;
@@ -12,8 +13,10 @@ mod pem;
 mod session;
 mod setup;
 
-pub use begin::{accept, connect};
+pub use agent::{agent_tls, agent_tls_of_nobody};
+pub use begin::{BeforeRead, accept, connect};
 pub use fault::TlsError;
 pub(super) use session::OutBuf;
 pub use session::Session;
 pub use setup::{ClientTrust, PairText, SystemRoots, TlsAcceptor, TlsConnector, Unfit};
+pub use ureq::tls::TlsConfig;

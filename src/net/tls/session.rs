@@ -15,7 +15,7 @@ use crate::wire::proxy::{ClientCertificate, Ssl};
 pub struct Session {
     connection: Connection,
     /// Records that were read and are not opened yet: the last one is incomplete, or their turn has not come.
-    incoming: Vec<u8>,
+    pub(super) incoming: Vec<u8>,
     /// Whether `incoming` may hold complete records that nobody has opened.
     is_fresh: bool,
     /// Plain bytes that appeared while sealing, for the next [`Session::open`].
@@ -175,11 +175,10 @@ impl Session {
         self.fault.get_or_insert(why);
     }
 
-    /// Advances the handshake with `more` records, without taking plain bytes. If it fails, the outgoing records
-    /// include the alert for the peer.
-    pub(super) fn shake(&mut self, more: &[u8]) -> Result<(), Error> {
+    /// Advances the handshake with these records, without taking plain bytes. If it fails, the outgoing records include
+    /// the alert for the peer.
+    pub(super) fn shake(&mut self) -> Result<(), Error> {
         let mut incoming = take(&mut self.incoming);
-        incoming.extend_from_slice(more);
         self.is_fresh = false;
         let (mut at, mut ended) = (0, Ok(()));
         loop {
@@ -204,7 +203,10 @@ impl Session {
             }
         }
         incoming.drain(..at);
-        self.incoming = incoming;
+        // Of a long hello nothing is kept.
+        if !incoming.is_empty() {
+            self.incoming = incoming;
+        }
         ended
     }
 

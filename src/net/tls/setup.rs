@@ -18,7 +18,8 @@ use crate::wire::certificate::is_for_key;
 use crate::wire::revocations::Revocations;
 
 /// The cryptography of every configuration. Explicit, so that nothing depends on which one a program has installed.
-static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(aws_lc_rs::default_provider()));
+pub(super) static PROVIDER: LazyLock<Arc<CryptoProvider>> =
+    LazyLock::new(|| Arc::new(aws_lc_rs::default_provider()));
 
 /// The TLS configuration of a route towards its clients. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -60,7 +61,7 @@ pub struct PairText<'t> {
 }
 
 impl Unfit {
-    fn of(part: Part) -> impl Fn(Flaw) -> Unfit {
+    pub(super) fn of(part: Part) -> impl Fn(Flaw) -> Unfit {
         move |Flaw { line, fault }| Unfit { part: Some(part), number: 0, line, fault }
     }
 
@@ -69,7 +70,7 @@ impl Unfit {
     }
 
     /// A fault that no file can cause.
-    fn internal(error: impl std::fmt::Display) -> Unfit {
+    pub(super) fn internal(error: impl std::fmt::Display) -> Unfit {
         Unfit::no_file(Fault::new(format!("TLS cannot be set up: {error}"), "report this as a bug"))
     }
 }

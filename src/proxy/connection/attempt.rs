@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::model::Peer;
-use crate::net::{Socket, Stream};
+use crate::net::{OfClient, Socket, Stream};
 use crate::proxy::record::RecordGuard;
 use crate::proxy::route::Candidate;
 use crate::proxy::upstream::AttemptError;
@@ -15,6 +15,8 @@ pub(super) struct ForClient<'a> {
     pub socket: &'a Socket,
     /// We hold bytes that the upstream waits for: perhaps neither side sends before it has them.
     pub holds_bytes: bool,
+    /// Its address, and where it wanted to go.
+    pub of: OfClient,
     /// The PROXY header that an upstream with TLS gets before TLS. Empty: none, or no TLS.
     pub before_tls: &'a [u8],
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 
 use crate::model::{OnDown, OnVanish, Outcome, Peer, Policy};
 use crate::net::Deadline;
@@ -20,6 +20,8 @@ pub(super) struct CutSignal {
     downs: [Option<(watch::Receiver<u64>, u64)>; 2],
     address: Option<Address>,
     life: Option<Life>,
+    /// From when on it counts.
+    since: Instant,
 }
 
 /// How long a connection may live from now on.
@@ -76,8 +78,14 @@ impl CutSignal {
             _ => None,
         };
         let life = policy.timeouts.max_age.map(|age| Life::of(age, policy.timeouts.drain));
-        let signal = CutSignal { downs, address, life };
+        let signal = CutSignal { downs, address, life, since: Instant::now() };
         (signal.downs[0].is_some() || signal.address.is_some() || life.is_some()).then(|| Box::new(signal))
+    }
+
+    /// The same for a connection that is so old already.
+    pub(super) fn aged(mut self: Box<Self>, age: Duration) -> Box<CutSignal> {
+        self.since = self.since.checked_sub(age).unwrap_or(self.since);
+        self
     }
 
     /// Resolves with the outcome when the connection must be reset.
@@ -87,7 +95,7 @@ impl CutSignal {
             () = goes_down(connects) => Outcome::UpstreamDown,
             () = goes_down(check) => Outcome::UpstreamDown,
             () = vanishes(&mut self.address) => Outcome::UpstreamGone,
-            () = ages(self.life) => Outcome::Drained,
+            () = ages(self.life, self.since) => Outcome::Drained,
         }
     }
 }
@@ -104,10 +112,12 @@ impl Life {
     }
 }
 
-async fn ages(life: Option<Life>) {
+async fn ages(life: Option<Life>, since: Instant) {
     let Some(Life { age, drain }) = life else { return pending().await };
-    sleep(age).await;
-    Deadline::after(drain).await;
+    // An age beyond the clock is never reached.
+    let Some(aged) = since.checked_add(age) else { return pending().await };
+    sleep_until(aged).await;
+    Deadline::after(drain.saturating_sub(aged.elapsed())).await;
 }
 
 async fn goes_down(downs: &mut Option<(watch::Receiver<u64>, u64)>) {

@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use super::client::Client;
-use super::preamble::{Preamble, hello};
+use super::preamble::{Preamble, Reader, hello};
 use crate::model::{Outcome, ProxyVersion};
 use crate::net::Deadline;
 use crate::net::tls::{self, Session, TlsError};
@@ -47,13 +47,15 @@ async fn handshake(
     // Its files were read before the route started.
     let acceptor = live.acceptor.as_ref().ok_or(Outcome::Internal)?.load_full();
     let policy = &live.route.policy;
-    let (socket, mut limit) = (&client.socket.socket, pin!(Deadline::after(policy.timeouts.sniff)));
+    let mut limit = pin!(Deadline::after(policy.timeouts.sniff));
+    let mut reader = Reader { socket: &client.socket.socket, place: client.permits.preread.as_deref_mut() };
     if preamble.hello.is_none() && policy.proxy_protocol.send == Some(ProxyVersion::V2) {
         // The PROXY header to the upstream repeats what the client asks for.
-        preamble.hello = hello(socket, &mut preamble.first, limit.as_mut()).await?;
+        preamble.hello = hello(&mut reader, &mut preamble.first, limit.as_mut()).await?;
     }
     let first = take(&mut preamble.first);
-    let accepted = limit.bound(tls::accept(socket, &acceptor, first)).await;
+    let Reader { socket, place } = reader;
+    let accepted = limit.bound(tls::accept(socket, &acceptor, first, place)).await;
     let accepted = accepted.unwrap_or(Err(TlsError::Late));
     accepted.map(Box::new).map_err(|error| failed(&error, &mut client.guard))
 }

@@ -1,5 +1,6 @@
 //! What an upstream receives before the relay begins: a PROXY header, and the bytes that the client has sent already.
 
+use std::io;
 use std::time::Duration;
 
 use super::preamble::Preamble;
@@ -10,16 +11,16 @@ use crate::proxy::route::LiveRoute;
 use crate::wire::client_hello::ClientHello;
 use crate::wire::proxy::{self, Addresses, Header, Notes};
 
-/// The PROXY header that names the client to the upstream. Empty: the route sends none.
+/// The PROXY header that names the client to the upstream, and `to`, where it has connected to. Empty: the route sends none.
 pub(super) fn of(
-    client: &Socket,
+    to: impl FnOnce() -> Option<Peer>,
     live: &LiveRoute,
     preamble: Option<&Preamble>,
     guard: &RecordGuard,
 ) -> Vec<u8> {
     let Some(version) = live.route.policy.proxy_protocol.send else { return Vec::new() };
     let header = preamble.and_then(|preamble| preamble.header.as_ref());
-    let addresses = addresses(&guard.client(), client, header);
+    let addresses = addresses(&guard.client(), to, header);
     if version == ProxyVersion::V1 {
         return proxy::write_v1(&addresses);
     }
@@ -33,6 +34,16 @@ pub(super) fn of(
     }
     notes.unique_id.get_or_insert_with(|| guard.unique_id().into_bytes());
     proxy::write_v2(&Header { addresses, notes }, false)
+}
+
+/// Adds to `read` what the client has sent meanwhile, to go with the header: one segment, and one wake-up of the upstream,
+/// less. Waits for nothing: the client may want to hear the upstream first.
+pub(super) async fn take_along(client: &Socket, read: &mut Vec<u8>) -> Result<(), Outcome> {
+    match client.recv_arrived(read).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Err(Outcome::ClientReset),
+        Err(_) => Err(Outcome::ClientLost),
+    }
 }
 
 /// Sends a connected upstream what precedes the relay: the PROXY header, and the bytes read from the client already.
@@ -70,7 +81,7 @@ fn note_hello(notes: &mut Notes, hello: &ClientHello, served: &[String]) {
 }
 
 /// The two ends of a connection, as the PROXY header gives them to the upstream.
-fn addresses(client: &Peer, socket: &Socket, header: Option<&Header>) -> Addresses {
+fn addresses(client: &Peer, to: impl FnOnce() -> Option<Peer>, header: Option<&Header>) -> Addresses {
     if let Some(Header { addresses, .. }) = header {
         match addresses {
             // The header names no client, so name the peer that connected to us.
@@ -82,7 +93,7 @@ fn addresses(client: &Peer, socket: &Socket, header: Option<&Header>) -> Address
         Peer::Unix(Some(path)) => path.as_os_str().as_encoded_bytes().to_vec(),
         _ => Vec::new(),
     };
-    match (client, socket.local()) {
+    match (client, to()) {
         (Peer::Ip(client), Some(Peer::Ip(server))) => Addresses::between(*client, server),
         (Peer::Unix(_), Some(local @ Peer::Unix(_))) => Addresses::Unix(path(client), path(&local)),
         _ => Addresses::Unknown,

@@ -24,10 +24,8 @@ pub(super) async fn until_back(
 ) -> Result<Dialed, Outcome> {
     // Subscribe before the first try, so that nothing is missed.
     let (mut served, mut news) = (live.held.subscribe(), live.news());
-    let Ok(_place) = live.held.places.try_acquire() else {
-        guard.failed_attempt("too many clients wait for an upstream");
-        return Err(failed);
-    };
+    let route = &live.route.name;
+    let Some(place) = live.held.take(route, &guard.client()) else { return Err(failed) };
     let mut came_back = async || {
         loop {
             tokio::select! {
@@ -56,5 +54,17 @@ pub(super) async fn until_back(
             }
         }
     };
-    within(at_most, connected).await.unwrap_or(Err(failed))
+    let has_ended = async {
+        client.socket.ended().await;
+        place.has_ended(route);
+        place.gives_way().await;
+    };
+    tokio::select! {
+        biased;
+        connected = within(at_most, connected) => return connected.unwrap_or(Err(failed)),
+        () = place.gives_way() => {}
+        () = has_ended => {}
+    }
+    guard.failed_attempt("it waited for an upstream, and has given its place to another");
+    Err(Outcome::Evicted)
 }

@@ -9,7 +9,7 @@ use super::client::Client;
 use crate::model::{AcceptProxy, Outcome, Peer};
 use crate::net::tls::Session;
 use crate::net::{Deadline, Late, Socket};
-use crate::proxy::record::RecordGuard;
+use crate::proxy::record::{PrereadPlace, RecordGuard};
 use crate::proxy::route::{Frontend, LiveRoute, SniRouter};
 use crate::wire::client_hello::{ClientHello, Progress, Sniffer};
 use crate::wire::proxy::{self, Addresses, Header};
@@ -42,14 +42,24 @@ pub(super) async fn read(client: &mut Client) -> Result<Option<Box<Preamble>>, O
     }
     let mut preamble = Box::<Preamble>::default();
     if let Some(accept) = client.frontend.reads_header_of(&peer) {
-        let (socket, guard) = (&client.socket.socket, &mut client.guard);
-        let header = Box::pin(header(socket, accept, guard, &mut preamble.first)).await?;
-        if let Some(named) = named(&header) {
-            guard.identified(&named);
-        }
+        let Client { socket, permits, guard, .. } = client;
+        let mut reader = Reader { socket: &socket.socket, place: permits.preread.as_deref_mut() };
+        let header = Box::pin(header(&mut reader, accept, guard, &mut preamble.first)).await?;
         preamble.header = Some(header);
     }
     Ok(Some(preamble))
+}
+
+/// The client that the PROXY header names, if there is a header that names one.
+pub(super) fn named(preamble: Option<&Preamble>) -> Option<Peer> {
+    match &preamble?.header.as_ref()?.addresses {
+        Addresses::Ip(client, _) => Some(Peer::from_ip(*client)),
+        Addresses::Unix(path, _) => {
+            let path = std::str::from_utf8(path).ok().filter(|path| !path.is_empty());
+            Some(Peer::Unix(path.map(Into::into)))
+        }
+        Addresses::Own | Addresses::Unknown => None,
+    }
 }
 
 /// The route that serves a client. If several share the address, the client's hello is read and chooses one.
@@ -59,9 +69,11 @@ pub(super) async fn route(
 ) -> Result<Arc<LiveRoute>, Outcome> {
     match (&*client.frontend, preamble) {
         (Frontend::Sni(router), Some(preamble)) => {
-            let (socket, time) = (&client.socket.socket, client.frontend.policy().timeouts.sniff);
+            let time = client.frontend.policy().timeouts.sniff;
+            let mut reader =
+                Reader { socket: &client.socket.socket, place: client.permits.preread.as_deref_mut() };
             let chosen = async {
-                choose(router, socket, preamble, pin!(Deadline::after(time)), &mut client.guard).await
+                choose(router, &mut reader, preamble, pin!(Deadline::after(time)), &mut client.guard).await
             };
             Box::pin(chosen).await
         }
@@ -71,7 +83,7 @@ pub(super) async fn route(
 
 async fn choose(
     router: &SniRouter,
-    socket: &Socket,
+    reader: &mut Reader<'_>,
     preamble: &mut Preamble,
     mut limit: Pin<&mut Deadline>,
     guard: &mut RecordGuard,
@@ -81,26 +93,26 @@ async fn choose(
         match sniffer.look(&preamble.first) {
             Progress::Hello(hello) => {
                 let live = router.route(hello.server_name.as_deref(), &hello.alpn);
-                let why = match &hello.server_name {
-                    Some(name) => format!("the client asks for {name}"),
-                    None => "the client asks for no server name".to_owned(),
-                };
                 preamble.hello = Some(hello);
-                break (live, why);
+                break (live, "the client asks for no server name");
             }
-            Progress::Other => break (router.rest(), "the client does not begin TLS".to_owned()),
+            Progress::Other => break (router.rest(), "the client does not begin TLS"),
             Progress::More => {}
         }
-        match more(socket, &mut preamble.first, limit.as_mut()).await {
+        match reader.more(&mut preamble.first, limit.as_mut()).await {
             More::Bytes => {}
             More::Failed(outcome) => return Err(outcome),
             // The client has half-closed, and may still wait for an answer.
-            More::End => break (router.rest(), "the client ended before it asked for a server".to_owned()),
-            More::Late => break (router.rest(), "the client did not begin TLS in time".to_owned()),
+            More::End => break (router.rest(), "the client ended before it asked for a server"),
+            More::Late => break (router.rest(), "the client did not begin TLS in time"),
         }
     };
     let Some(live) = live else {
-        guard.note(&why);
+        let name = preamble.hello.as_ref().and_then(|hello| hello.server_name.as_ref());
+        match name {
+            Some(name) => guard.note(&format!("the client asks for {name}")),
+            None => guard.note(why),
+        }
         return Err(Outcome::NoRoute);
     };
     guard.routed(live);
@@ -109,7 +121,7 @@ async fn choose(
 
 /// Reads the hello of a client that must begin TLS. `None`: it sends something else, ends, or is late.
 pub(super) async fn hello(
-    socket: &Socket,
+    reader: &mut Reader<'_>,
     first: &mut Vec<u8>,
     mut limit: Pin<&mut Deadline>,
 ) -> Result<Option<ClientHello>, Outcome> {
@@ -120,7 +132,7 @@ pub(super) async fn hello(
             Progress::Other => return Ok(None),
             Progress::More => {}
         }
-        match more(socket, first, limit.as_mut()).await {
+        match reader.more(first, limit.as_mut()).await {
             More::Bytes => {}
             More::Failed(outcome) => return Err(outcome),
             More::End | More::Late => return Ok(None),
@@ -128,21 +140,9 @@ pub(super) async fn hello(
     }
 }
 
-/// The client that the header names, if it names one.
-fn named(header: &Header) -> Option<Peer> {
-    match &header.addresses {
-        Addresses::Ip(client, _) => Some(Peer::from_ip(*client)),
-        Addresses::Unix(path, _) => {
-            let path = std::str::from_utf8(path).ok().filter(|path| !path.is_empty());
-            Some(Peer::Unix(path.map(Into::into)))
-        }
-        Addresses::Own | Addresses::Unknown => None,
-    }
-}
-
 /// Reads a PROXY header. Bytes that follow it stay in `first`.
 async fn header(
-    socket: &Socket,
+    reader: &mut Reader<'_>,
     accept: &AcceptProxy,
     guard: &mut RecordGuard,
     first: &mut Vec<u8>,
@@ -160,7 +160,7 @@ async fn header(
                 return Err(Outcome::BadHeader);
             }
         }
-        match more(socket, first, limit.as_mut()).await {
+        match reader.more(first, limit.as_mut()).await {
             More::Bytes => {}
             More::Failed(outcome) => return Err(outcome),
             // A load balancer's health check looks like this.
@@ -187,14 +187,28 @@ enum More {
     Failed(Outcome),
 }
 
-async fn more(socket: &Socket, bytes: &mut Vec<u8>, limit: Pin<&mut Deadline>) -> More {
-    match limit.bound(socket.recv_into(bytes)).await {
-        Ok(Ok(0)) => More::End,
-        Ok(Ok(_)) => More::Bytes,
-        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => {
-            More::Failed(Outcome::ClientReset)
+/// Reads from a client, and counts the memory that this takes.
+pub(super) struct Reader<'c> {
+    pub socket: &'c Socket,
+    pub place: Option<&'c mut PrereadPlace>,
+}
+
+impl Reader<'_> {
+    async fn more(&mut self, bytes: &mut Vec<u8>, limit: Pin<&mut Deadline>) -> More {
+        let read = async {
+            if let Some(place) = &mut self.place {
+                place.reads(bytes.len()).await;
+            }
+            self.socket.recv_into(bytes).await
+        };
+        match limit.bound(read).await {
+            Ok(Ok(0)) => More::End,
+            Ok(Ok(_)) => More::Bytes,
+            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => {
+                More::Failed(Outcome::ClientReset)
+            }
+            Ok(Err(_)) => More::Failed(Outcome::ClientLost),
+            Err(Late) => More::Late,
         }
-        Ok(Err(_)) => More::Failed(Outcome::ClientLost),
-        Err(Late) => More::Late,
     }
 }

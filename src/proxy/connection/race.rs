@@ -35,7 +35,7 @@ pub(super) async fn race(
     candidates: &Candidates,
     walk: &mut Walk,
     first: Step,
-    options: DialOptions<'_>,
+    options: &DialOptions<'_>,
     guard: &mut RecordGuard,
 ) -> Option<Connection> {
     let group = first.index;
@@ -79,7 +79,7 @@ pub(super) async fn race(
     }
 }
 
-fn start<'c>(candidates: &'c Candidates, step: Step, options: DialOptions<'c>) -> Option<Runner<'c>> {
+fn start<'c>(candidates: &'c Candidates, step: Step, options: &'c DialOptions<'c>) -> Option<Runner<'c>> {
     let candidate = candidates.get(step.index)?;
     let dial = Box::pin(candidate.endpoint.dial(step.attempt.is_trial(), options));
     Some(Runner { step, begun: Instant::now(), checked_downs: candidate.checked_downs(), dial })

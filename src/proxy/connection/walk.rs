@@ -9,7 +9,7 @@ use super::attempt::{Connection, ForClient, note_failed};
 use super::cut::{CutSignal, DownCount};
 use super::race::race;
 use crate::model::Outcome;
-use crate::net::dial::DialOptions;
+use crate::net::dial::{DialOptions, FirstAck};
 use crate::net::relay::Side;
 use crate::net::{Deadline, Socket, Stream};
 use crate::proxy::record::{Connected, RecordGuard};
@@ -72,18 +72,22 @@ async fn walk_once(
     guard: &mut RecordGuard,
 ) -> Result<Dialed, Outcome> {
     let policy = &live.route.policy;
-    let options = DialOptions { timeout: policy.timeouts.connect, first: client.before_tls };
-    let mut walk = Walk::new(guard.client().ip(), fastrand::u64(..));
+    let options = options(live, client);
+    let mut walk = Walk::new(client.of.ip, fastrand::u64(..));
     let mut tried = false;
     while let Some(step) = candidates.pool.next(&mut walk, Instant::now().into_std()) {
         tried = true;
         let connected = if candidates.pool.has_others(step.index) {
-            Box::pin(race(candidates, &mut walk, step, options, guard)).await
+            Box::pin(race(candidates, &mut walk, step, &options, guard)).await
         } else {
-            alone(candidates, step, options, guard).await
+            alone(candidates, step, &options, guard).await
         };
         let Some(Connection { index, stream, peer, load, checked_downs }) = connected else { continue };
         let Some(candidate) = candidates.get(index) else { break };
+        if candidates.is_disabled(index) {
+            stream.socket.reset();
+            continue;
+        }
         // An upstream that speaks TLS is really there.
         let is_sure = client.holds_bytes || stream.session.is_some();
         if !is_sure && candidates.pool.has_left(&walk) {
@@ -102,6 +106,11 @@ async fn walk_once(
         let downs = DownCount { connects: load.losses(), checks: checked_downs };
         let cut = CutSignal::of(candidate, policy, &peer, downs);
         guard.connected(Connected { written: candidate.written.clone(), peer }, &candidate.tally);
+        // Whoever disables an upstream ends the connections that he finds. He has not found this one, or not yet.
+        if candidates.is_disabled(index) {
+            stream.socket.reset();
+            return Err(Outcome::Drained);
+        }
         live.held.wake();
         return Ok(Dialed { stream, load, cut });
     }
@@ -112,6 +121,7 @@ async fn walk_once(
     for candidate in candidates.list().iter().filter(|candidate| candidate.leads_back) {
         guard.failed_attempt(&format!("{}: {LEADS_BACK}", candidate.endpoint.state.addr()));
     }
+    candidates.closed().for_each(|why| guard.failed_attempt(&why));
     Err(match (tried, walk.full()) {
         (false, Some(_)) => Outcome::Limited,
         (false, None) if candidates.pool.has_loop() => Outcome::Loop,
@@ -119,10 +129,22 @@ async fn walk_once(
     })
 }
 
+fn options<'a>(live: &LiveRoute, client: ForClient<'a>) -> DialOptions<'a> {
+    let policy = &live.route.policy;
+    DialOptions {
+        timeout: policy.timeouts.connect,
+        first: client.before_tls,
+        client: Some(client.of),
+        // Every wait that follows the dial acknowledges by itself, or sends.
+        ack: FirstAck::WithData,
+        buffers: policy.socket_buffers,
+    }
+}
+
 async fn alone(
     candidates: &Candidates,
     step: Step,
-    options: DialOptions<'_>,
+    options: &DialOptions<'_>,
     guard: &mut RecordGuard,
 ) -> Option<Connection> {
     let candidate = candidates.get(step.index)?;
@@ -139,10 +161,15 @@ async fn alone(
 /// Which side resets before a byte was sent either way. Returns at the first byte or end of either side, so that nobody
 /// waits for it.
 async fn early_reset(client: &Socket, upstream: &Socket) -> Option<Side> {
+    let time = async {
+        // The client has sent nothing yet.
+        upstream.acknowledge();
+        Deadline::at_once(EARLY).await;
+    };
     tokio::select! {
         biased;
         seen = upstream.stirs() => seen.is_err().then_some(Side::Upstream),
         seen = client.stirs() => seen.is_err().then_some(Side::Client),
-        () = Deadline::at_once(EARLY) => None,
+        () = time => None,
     }
 }

@@ -20,16 +20,23 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// processor.
 const ABORTED_IN_A_ROW: u32 = 64;
 
-/// Accepts connections until its task is killed.
-pub(super) async fn serve(
-    acceptor: Acceptor,
-    worker: Arc<Worker>,
-    listener: Arc<Listener>,
-    shared: Arc<Shared>,
-) {
+/// Where connections are accepted, and by whom.
+#[derive(Clone)]
+pub(super) struct Accepts {
+    pub acceptor: Arc<Acceptor>,
+    pub worker: Arc<Worker>,
+    pub listener: Arc<Listener>,
+    pub shared: Arc<Shared>,
+}
+
+/// Accepts connections. Whoever has been accepted is served, even if this is dropped.
+pub(super) async fn serve(accepts: Accepts) {
+    let Accepts { acceptor, worker, listener, shared } = accepts;
     let mut aborted = 0_u32;
     loop {
         let accepted = acceptor.accept().await;
+        #[cfg(test)]
+        crate::tasks::faults::here(&listener.addr.to_string());
         match accepted.and_then(|accepted| arrive(accepted, &shared.workers, &worker)) {
             Ok(arrival) => {
                 aborted = 0;

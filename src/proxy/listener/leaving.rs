@@ -42,7 +42,7 @@ async fn accept(leaving: &Leaving, successors: &[Arc<Listener>], shared: &Arc<Sh
                     |listener: &&Arc<Listener>| to.is_some_and(|ip: IpAddr| listener.addr.receives(ip));
                 // Without one it is reset: nobody listens at its address any more.
                 if let Some(listener) = successors.iter().find(receives) {
-                    connection::serve(arrival, listener, shared).await;
+                    connection::serve_last(arrival, listener, shared).await;
                 }
             }
             Err(_) => pause().await,

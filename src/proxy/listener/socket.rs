@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
-use super::accept;
+use super::accept::{self, Accepts};
 use super::leaving::{Leaving, see_off};
 use crate::model::{SocketAccess, WhenDown, units};
 use crate::net::dial::DialOptions;
@@ -127,25 +127,57 @@ impl ListenSocket {
         let mut tasks = lock(&self.tasks);
         if tasks.closing.is_none() && self.listener.frontend().policy().when_down == WhenDown::Refuse {
             let closing = tasks.owner.child();
-            closing.spawn(self.clone().close_and_open());
+            let socket = self.clone();
+            closing.keep(move || socket.clone().close_and_open());
             tasks.closing = Some(closing);
         }
     }
 
-    /// Stops accepting. [`ListenSocket::close`] waits until the tasks have ended.
+    /// Stops accepting: whoever has been accepted is served. [`ListenSocket::close`] and [`ListenSocket::paused`] wait until the
+    /// tasks have ended.
     pub fn stop(&self) {
         let tasks = lock(&self.tasks);
         tasks.closing.iter().for_each(Scope::kill);
         tasks.accepting.kill();
     }
 
-    /// Closes the socket for good. Connections that wait in its accept queue are reset.
-    pub async fn close(&self) {
+    /// Waits until nothing is accepted any more after [`ListenSocket::stop`]: clients wait in the queue, for
+    /// [`ListenSocket::resume`] or for another process that has the socket too.
+    pub async fn paused(&self) {
+        self.end_closing().await;
+        let accepting = lock(&self.tasks).accepting.clone();
+        accepting.finished().await;
+    }
+
+    /// Leaves the paused socket, its queue and its file to another process that has the socket too.
+    pub fn leave(&self) {
+        self.socket().iter().for_each(|socket| socket.leave_file(true));
+        self.socket.store(None);
+        self.listener.close();
+    }
+
+    /// Accepts again after [`ListenSocket::paused`]. Fails as epoll_ctl(2) does.
+    pub fn resume(self: &Arc<Self>) -> io::Result<()> {
+        self.begin_anew();
+        if let Some(socket) = self.socket() {
+            self.accept(Acceptors::at(&socket, &self.shared.workers, 1)?);
+        }
+        self.edited();
+        Ok(())
+    }
+
+    /// Ends the task that closes and reopens the socket.
+    async fn end_closing(&self) {
         let closing = lock(&self.tasks).closing.take();
         if let Some(closing) = closing {
             closing.kill();
             closing.finished().await;
         }
+    }
+
+    /// Closes the socket for good. Connections that wait in its accept queue are reset, unless another process has it too.
+    pub async fn close(&self) {
+        self.end_closing().await;
         self.shut().await;
         self.listener.close();
     }
@@ -179,8 +211,15 @@ impl ListenSocket {
             let on_its_thread = worker.clone();
             let _on_its_thread = on_its_thread.enter();
             let (listener, shared) = (self.listener.clone(), self.shared.clone());
-            tasks.accepting.spawn(accept::serve(acceptor, worker, listener, shared));
+            let accepts = Accepts { acceptor: Arc::new(acceptor), worker, listener, shared };
+            tasks.accepting.keep(move || accept::serve(accepts.clone()));
         }
+    }
+
+    /// For accept loops after those that have ended.
+    fn begin_anew(&self) {
+        let mut tasks = lock(&self.tasks);
+        tasks.accepting = tasks.owner.child();
     }
 
     /// Ends the accept loops, and closes the socket with the last of them.
@@ -194,7 +233,10 @@ impl ListenSocket {
     async fn close_and_open(self: Arc<Self>) {
         let mut told = false;
         loop {
-            self.must_close(&mut told).await;
+            // It is closed if the task was started again meanwhile.
+            if self.socket().is_some() {
+                self.must_close(&mut told).await;
+            }
             self.stay_closed().await;
         }
     }
@@ -207,10 +249,7 @@ impl ListenSocket {
         let closed = Instant::now();
         self.may_open().await;
         let (socket, acceptors) = self.open().await;
-        {
-            let mut tasks = lock(&self.tasks);
-            tasks.accepting = tasks.owner.child();
-        }
+        self.begin_anew();
         self.socket.store(Some(Arc::new(socket)));
         self.accept(acceptors);
         info!(%listener, closed_for = %units::show_millis(closed.elapsed()), "listening again");
@@ -283,10 +322,10 @@ impl ListenSocket {
     async fn open(&self) -> (StreamListener, Acceptors) {
         let (listener, failing) = (&*self.listener.addr, LogOnce::default());
         loop {
-            let keepalive = self.listener.frontend().policy().timeouts.keepalive;
+            let options = self.listener.frontend().policy().socket_options();
             let open = || {
                 let access = lock(&self.access).clone();
-                let socket = bind(listener, false, &access)?.listen(keepalive)?;
+                let socket = bind(listener, false, &access)?.listen(options)?;
                 let acceptors = Acceptors::at(&socket, &self.shared.workers, 1)?;
                 Ok::<_, io::Error>((socket, acceptors))
             };
@@ -308,11 +347,11 @@ async fn try_all(live: &LiveRoute) {
     let candidates = live.candidates();
     let policy = &live.route.policy;
     let header = OwnHeader::of(&policy.proxy_protocol).bytes(policy.protocol);
-    let options = DialOptions { timeout: policy.timeouts.connect, first: &header };
+    let options = DialOptions::for_no_client(policy.timeouts.connect, &header);
     let mut walk = Walk::new(None, fastrand::u64(..));
     while let Some(step) = candidates.pool.next(&mut walk, Instant::now().into_std()) {
         let Some(candidate) = candidates.get(step.index) else { return };
-        if candidate.endpoint.try_out(step.attempt, options).await {
+        if candidate.endpoint.try_out(step.attempt, &options).await {
             return;
         }
     }

@@ -29,6 +29,11 @@ impl AccessLog {
         self.out.store(target.map(|(sink, format)| Arc::new(Out { sink, format })));
     }
 
+    /// Whether anybody reads records.
+    pub fn is_on(&self) -> bool {
+        self.out.load().is_some()
+    }
+
     /// Writes a record. Never blocks: a line that cannot be written is counted as lost.
     pub fn write(&self, record: &Record) {
         if let Some(out) = &*self.out.load() {
@@ -60,6 +65,9 @@ fn text(record: &Record) -> String {
     }
     if let Some(peer) = peer(record) {
         field(&mut line, "peer", peer);
+    }
+    if let Some(local) = &record.local {
+        field(&mut line, "local", local);
     }
     field(&mut line, "outcome", record.outcome);
     field(&mut line, "blame", record.outcome.blame());
@@ -120,6 +128,8 @@ struct Json<'a> {
     upstream: Option<Shown<&'a UpstreamAddr>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     peer: Option<Shown<&'a Peer>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    local: Option<Shown<&'a Peer>>,
     outcome: &'static str,
     blame: &'static str,
     up: u64,
@@ -145,6 +155,7 @@ impl<'a> Json<'a> {
             listener: Shown(&record.listener),
             upstream: record.upstream.as_ref().map(|connected| Shown(&*connected.written)),
             peer: peer(record).map(Shown),
+            local: record.local.as_ref().map(Shown),
             outcome: record.outcome.label(),
             blame: record.outcome.blame().label(),
             up: record.bytes.up,

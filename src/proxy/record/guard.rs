@@ -3,16 +3,15 @@
 use std::sync::Arc;
 
 use super::Record;
-use super::open::{Connected, OpenConnection};
+use super::local::LocalEnd;
+use super::open::{Connected, ERRORS_SHOWN, OpenConnection};
 use super::shared::Shared;
 use crate::model::{DataPath, ListenAddr, Outcome, Peer};
 use crate::net::Socket;
 use crate::net::relay::Traffic;
 use crate::proxy::route::LiveRoute;
 use crate::state::Tally;
-
-/// How many failed attempts a record names. The others are only counted.
-const ERRORS_SHOWN: u32 = 8;
+use crate::state::moved::MovedConnection;
 
 /// Collects what a connection's [`Record`] will say. Its drop writes the record, even if the task was killed or has
 /// panicked.
@@ -40,6 +39,21 @@ impl RecordGuard {
         client: Peer,
     ) -> Self {
         let open = OpenConnection::new(shared.next_id(), owner, listener.addr, client);
+        open.set_client_socket(listener.socket);
+        let open = Arc::new(open);
+        shared.open.add(&open);
+        RecordGuard { shared: shared.clone(), open }
+    }
+
+    /// Goes on with the record of a connection that another process has begun, and has counted as opened.
+    pub fn resume(
+        shared: &Arc<Shared>,
+        owner: Arc<LiveRoute>,
+        listener: ListenerEnd<'_>,
+        client: Peer,
+        moved: &MovedConnection,
+    ) -> Self {
+        let open = OpenConnection::resumed(moved, owner, listener.addr, client);
         open.set_client_socket(listener.socket);
         let open = Arc::new(open);
         shared.open.add(&open);
@@ -90,7 +104,7 @@ impl RecordGuard {
 
     /// Sets the detail of the record, which stands beside the outcome.
     pub fn note(&mut self, what: &str) {
-        self.open.known().detail.get_or_insert_default().text = what.to_owned();
+        self.open.known().rare.get_or_insert_default().text = what.to_owned();
     }
 
     /// See [`Shared::unique_id`].
@@ -101,7 +115,7 @@ impl RecordGuard {
     /// Adds a failed attempt to the detail of the record.
     pub fn failed_attempt(&mut self, why: &str) {
         let mut known = self.open.known();
-        let detail = known.detail.get_or_insert_default();
+        let detail = known.rare.get_or_insert_default();
         detail.errors += 1;
         if detail.errors > ERRORS_SHOWN {
             return;
@@ -121,10 +135,21 @@ impl RecordGuard {
         known.connected_after(self.open.age());
     }
 
+    /// Notes the upstream that another process has connected, and counted.
+    pub fn stays_connected(&mut self, upstream: Connected, tally: &Arc<Tally>) {
+        let mut known = self.open.known();
+        known.upstream = Some(upstream);
+        known.tally = Some(tally.clone());
+    }
+
     /// Lets the open table look at the socket of that upstream, of which it keeps only a weak reference, and begins its
     /// keepalive.
     pub fn set_upstream_socket(&self, upstream: &Arc<Socket>) {
         self.open.set_upstream_socket(upstream);
+        // A system call, for those who read it.
+        if self.shared.access_log.is_on() {
+            self.open.known().local = LocalEnd::of(&**upstream);
+        }
         let idle = self.open.known().owner.route.policy.timeouts.keepalive;
         self.shared.keepalive.begin(&self.open, upstream, idle);
     }
@@ -140,12 +165,9 @@ impl Drop for RecordGuard {
         let open = &self.open;
         let mut known = open.known();
         let bytes = open.traffic.bytes();
-        let detail = known.detail.take().map(|mut detail| {
-            if let Some(more @ 1..) = detail.errors.checked_sub(ERRORS_SHOWN) {
-                detail.text.push_str(&format!("; and {more} more"));
-            }
-            detail.text
-        });
+        // With it goes whoever waits for it to pause, and nobody comes any more.
+        known.relay = None;
+        let detail = known.rare.take().and_then(|rare| rare.detail());
         let outcome = match known.outcome {
             Outcome::Drained if std::thread::panicking() => Outcome::Internal,
             Outcome::Drained if open.is_killed() || self.shared.is_killed() => Outcome::Killed,
@@ -159,6 +181,7 @@ impl Drop for RecordGuard {
             listener: open.listener.clone(),
             client: known.client.clone(),
             path: if upstream.is_some() { open.traffic.path() } else { DataPath::None },
+            local: known.local.filter(|_| upstream.is_some()).map(LocalEnd::peer),
             upstream,
             outcome,
             detail,
@@ -177,6 +200,6 @@ impl Drop for RecordGuard {
         if !counted {
             state.meter().tally.opened();
         }
-        self.shared.file(&record, &state, tally.as_deref());
+        self.shared.file(record, &state, tally.as_deref());
     }
 }

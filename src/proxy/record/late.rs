@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
-use super::open::{OpenConnection, OpenTable, Swept};
+use super::open::OpenConnection;
+use super::open_table::{OpenTable, Swept};
 use crate::net::Socket;
 
 /// From this age on a connection has keepalive.

@@ -2,9 +2,15 @@
 //! log, the metrics and `status` all read these.
 
 mod access_log;
+mod crowd;
 mod guard;
 mod late;
+mod local;
+mod moving;
 mod open;
+mod open_table;
+mod paused;
+mod preread;
 mod shared;
 
 use std::sync::Arc;
@@ -12,7 +18,11 @@ use std::time::{Duration, SystemTime};
 
 pub use access_log::{AccessLog, line};
 pub use guard::{ListenerEnd, RecordGuard};
-pub use open::{Connected, Known, OpenConnection, OpenTable, SessionSignal};
+pub use local::local_of;
+pub use open::{Connected, Known, OpenConnection, SessionSignal};
+pub use open_table::OpenTable;
+pub use paused::{Offer, Verdict};
+pub use preread::{Preread, PrereadPlace};
 pub use shared::Shared;
 
 use crate::model::{DataPath, ListenAddr, Outcome, Peer, Route};
@@ -33,6 +43,8 @@ pub struct Record {
     pub client: Peer,
     /// The upstream that it was connected to. `None`: none connected.
     pub upstream: Option<Connected>,
+    /// Our own end towards the upstream. `None`: none connected, a Unix socket, or there was no access log.
+    pub local: Option<Peer>,
     /// How it ended.
     pub outcome: Outcome,
     /// Details beside the outcome, such as which candidates failed and why.

@@ -1,20 +1,33 @@
-//! The table of open connections and UDP sessions. Each pays for one entry in it. What is shown of it is read from
-//! where it is kept anyway.
+//! One open connection or UDP session. What is shown of it is read from where it is kept anyway.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
+use std::task::Waker;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
+use super::local::{LocalEnd, local_of};
+use super::paused::Offer;
 use crate::model::{ListenAddr, Outcome, Peer, UpstreamAddr};
 use crate::net::Socket;
 use crate::net::relay::Traffic;
 use crate::proxy::route::LiveRoute;
+use crate::state::moved::MovedConnection;
 use crate::state::{Bytes, Tally, lock};
 use crate::tasks::Task;
+
+/// How many failed attempts a record names. The others are only counted.
+pub(super) const ERRORS_SHOWN: u32 = 8;
+/// How far [`OpenConnection::ended`] is. A later one counts more.
+pub(super) const OPEN: u8 = 0;
+pub(super) const KEPT: u8 = 1;
+const CUT: u8 = 2;
+const KILLED: u8 = 3;
+const MOVED: u8 = 4;
 
 /// One open connection or UDP session.
 #[derive(Debug)]
@@ -26,7 +39,9 @@ pub struct OpenConnection {
     pub listener: Arc<ListenAddr>,
     /// Bytes moved so far.
     pub traffic: Traffic,
-    killed: AtomicBool,
+    pub(super) ended: AtomicU8,
+    /// Its time runs: an edit drains it.
+    pub(super) leaves: AtomicBool,
     /// What only a UDP session has. `None`: a stream connection.
     session: Option<Box<Session>>,
     known: Mutex<Known>,
@@ -38,15 +53,19 @@ struct Session {
     signal: Mutex<Weak<SessionSignal>>,
     /// When the last datagram moved, in milliseconds since `accepted`.
     last: AtomicU64,
+    /// The socket to its upstream. Weak, so that this does not keep it open.
+    upstream: Mutex<Weak<OwnedFd>>,
+    /// The address of this host that the client writes to.
+    local: OnceLock<IpAddr>,
 }
 
 /// Wakes the task that serves the sessions of a UDP listener.
 #[derive(Debug, Default)]
 pub struct SessionSignal {
-    /// Notified after an edit, a close or a kill: the task must look at its listener again.
-    pub changed: Notify,
-    /// Set when sessions were killed by hand. The task clears it.
-    pub kills: AtomicBool,
+    /// Notified after an edit, a close, a kill, or when others took places: the task must look at its listener again.
+    pub changed: Arc<Notify>,
+    /// Set when sessions were ended one by one. The task clears it.
+    pub ends: AtomicBool,
 }
 
 /// The upstream of a connection.
@@ -68,26 +87,44 @@ pub struct Known {
     /// Its upstream. `None` until one is connected.
     pub upstream: Option<Connected>,
     /// From accept to a connected upstream, in microseconds.
-    connect: Option<u32>,
+    pub(super) connect: Option<u32>,
     /// The counters of that upstream. `None` until they include this connection.
     pub(in crate::proxy) tally: Option<Arc<Tally>>,
     /// Whether the counters of its route include it as opened.
     pub(super) counted: bool,
     pub(super) outcome: Outcome,
     /// Boxed: few connections have any.
-    pub(super) detail: Option<Box<Detail>>,
+    pub(super) rare: Option<Box<Rare>>,
     pub(super) quiet: bool,
+    /// Wakes its task, as long as its relay may pause.
+    pub(super) relay: Option<Waker>,
     /// The sockets of the client and of the upstream. Weak, so that this does not keep them open.
     sockets: [Weak<Socket>; 2],
+    /// Our own end towards the upstream. `None`: nobody has asked the kernel.
+    pub(super) local: Option<LocalEnd>,
     task: Option<Task>,
 }
 
-/// What a record says beside the outcome.
+/// What few connections have.
 #[derive(Debug, Default)]
-pub(super) struct Detail {
+pub(super) struct Rare {
+    /// What a record says beside the outcome.
     pub text: String,
     /// How many attempts have failed.
     pub errors: u32,
+    /// Who waits until the relay has paused.
+    pub paused_to: Option<mpsc::Sender<Offer>>,
+}
+
+impl Rare {
+    /// What the record says beside the outcome.
+    pub fn detail(&self) -> Option<String> {
+        let more = match self.errors.checked_sub(ERRORS_SHOWN) {
+            Some(more @ 1..) => format!("; and {more} more"),
+            _ => String::new(),
+        };
+        Some(self.text.clone() + &more).filter(|text| !text.is_empty())
+    }
 }
 
 impl Known {
@@ -120,7 +157,8 @@ impl OpenConnection {
             accepted: Instant::now(),
             listener: listener.clone(),
             traffic: Traffic::default(),
-            killed: AtomicBool::new(false),
+            ended: AtomicU8::new(OPEN),
+            leaves: AtomicBool::new(false),
             session: None,
             known: Mutex::new(Known {
                 owner,
@@ -130,9 +168,11 @@ impl OpenConnection {
                 tally: None,
                 counted: false,
                 outcome: Outcome::Drained,
-                detail: None,
+                rare: None,
                 quiet: false,
+                relay: None,
                 sockets: [Weak::new(), Weak::new()],
+                local: None,
                 task: None,
             }),
         }
@@ -146,7 +186,12 @@ impl OpenConnection {
         client: Peer,
         signal: &Arc<SessionSignal>,
     ) -> Self {
-        let session = Session { signal: Mutex::new(Arc::downgrade(signal)), last: AtomicU64::new(0) };
+        let session = Session {
+            signal: Mutex::new(Arc::downgrade(signal)),
+            last: AtomicU64::new(0),
+            upstream: Mutex::default(),
+            local: OnceLock::new(),
+        };
         OpenConnection {
             session: Some(Box::new(session)),
             ..OpenConnection::new(id, owner, listener, client)
@@ -168,6 +213,44 @@ impl OpenConnection {
         self.accepted.elapsed()
     }
 
+    /// What another process must know of it. A new field does not compile without that decision.
+    pub(super) fn said(&self) -> MovedConnection {
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let OpenConnection { id, accepted: _, listener, traffic: _, ended: _, leaves: _, session: _, known } =
+            self;
+        let known = lock(known);
+        // It is counted already, how it ends is not known yet, and its sockets and its task are others.
+        #[rustfmt::skip]
+        let Known {
+            owner, client, upstream, connect, rare,
+            tally: _, counted: _, outcome: _, quiet: _, relay: _, sockets: _, local: _, task: _,
+        } = &*known;
+        let upstream = upstream.as_ref();
+        MovedConnection {
+            id: *id,
+            route: owner.route.name.clone(),
+            listener: listener.to_string(),
+            client: client.to_string(),
+            upstream: upstream.map(|upstream| upstream.written.to_string()).unwrap_or_default(),
+            address: upstream.map(|upstream| upstream.peer.to_string()).unwrap_or_default(),
+            age: micros(self.age()),
+            connect: connect.map(u64::from),
+            kept: self.is_kept(),
+            detail: rare.as_ref().and_then(|rare| rare.detail()),
+            ..MovedConnection::default()
+        }
+    }
+
+    /// Notes that it goes on in another process, which counts it from now on.
+    pub fn has_moved(&self) {
+        self.ended.fetch_max(MOVED, Ordering::SeqCst);
+    }
+
+    /// Whether it goes on in another process.
+    pub fn is_moved(&self) -> bool {
+        self.ended.load(Ordering::SeqCst) == MOVED
+    }
+
     /// Whether it is a UDP session.
     pub fn is_session(&self) -> bool {
         self.session.is_some()
@@ -185,14 +268,64 @@ impl OpenConnection {
         [known.sockets[0].upgrade(), known.upstream_socket()]
     }
 
+    /// Our own end towards the upstream: what the upstream sees as its client. Asks the kernel. `None`: it is not connected, or
+    /// through a Unix socket.
+    pub fn local(&self) -> Option<Peer> {
+        match &self.session {
+            Some(session) => local_of(&*lock(&session.upstream).upgrade()?),
+            None => local_of(&*self.known().upstream_socket()?),
+        }
+    }
+
+    /// Sets the address of this host that the client of a UDP session writes to.
+    pub fn set_session_local(&self, local: IpAddr) {
+        if let Some(session) = &self.session {
+            // Set once.
+            let _ = session.local.set(local);
+        }
+    }
+
+    /// The address of this host that the client has connected to. `None`: a Unix socket, or it is closed.
+    pub fn reached(&self) -> Option<IpAddr> {
+        match &self.session {
+            Some(session) => session.local.get().copied(),
+            None => self.sockets()[0].as_ref()?.local_ip(),
+        }
+    }
+
+    /// Sets the socket of a UDP session to its upstream.
+    pub fn set_session_socket(&self, upstream: &Arc<OwnedFd>) {
+        if let Some(session) = &self.session {
+            *lock(&session.upstream) = Arc::downgrade(upstream);
+        }
+    }
+
     /// Kills it: the connection is reset, and its record says [`Outcome::Killed`].
     pub fn kill(&self) {
-        self.killed.store(true, Ordering::SeqCst);
+        self.end_by(KILLED);
+    }
+
+    /// Cuts it: the connection is reset, and its record says [`Outcome::Drained`].
+    pub fn cut(&self) {
+        self.end_by(CUT);
+    }
+
+    fn end_by(&self, how: u8) {
+        self.ended.fetch_max(how, Ordering::SeqCst);
         if let Some(signal) = self.session.as_ref().and_then(|session| lock(&session.signal).upgrade()) {
-            signal.kills.store(true, Ordering::SeqCst);
+            signal.ends.store(true, Ordering::SeqCst);
             return signal.changed.notify_one();
         }
         if let Some(task) = &self.known().task {
+            task.kill();
+        }
+    }
+
+    /// Ends it with this outcome: the connection is reset. Not for a UDP session.
+    pub(super) fn end(&self, outcome: Outcome) {
+        let mut known = self.known();
+        known.outcome = outcome;
+        if let Some(task) = &known.task {
             task.kill();
         }
     }
@@ -202,20 +335,35 @@ impl OpenConnection {
         if let Some(session) = &self.session {
             *lock(&session.signal) = Arc::downgrade(signal);
         }
-        if self.is_killed() {
-            self.kill();
+        if self.is_ended() {
+            self.end_by(CUT);
         }
     }
 
     /// Whether [`OpenConnection::kill`] was called.
     pub fn is_killed(&self) -> bool {
-        self.killed.load(Ordering::SeqCst)
+        self.ended.load(Ordering::SeqCst) == KILLED
     }
 
-    /// Sets the task that serves it. Kills the task if the connection was killed before.
+    /// Whether [`OpenConnection::kill`] or [`OpenConnection::cut`] was called.
+    pub fn is_ended(&self) -> bool {
+        self.ended.load(Ordering::SeqCst) >= CUT
+    }
+
+    /// Notes that an edit has concerned it, and that it goes on by `on_change = "keep"`: no later edit concerns it.
+    pub fn keep(&self) {
+        self.ended.fetch_max(KEPT, Ordering::SeqCst);
+    }
+
+    /// Whether [`OpenConnection::keep`] was called, or it is ended already.
+    pub fn is_kept(&self) -> bool {
+        self.ended.load(Ordering::SeqCst) != OPEN
+    }
+
+    /// Sets the task that serves it. Kills the task if the connection was killed or ended before.
     pub fn runs_as(&self, task: Task) {
         let mut known = self.known();
-        if self.is_killed() {
+        if self.is_ended() || known.outcome == Outcome::Evicted {
             task.kill();
         }
         known.task = Some(task);
@@ -240,113 +388,6 @@ impl OpenConnection {
     }
 }
 
-/// How many shards the table has, each with its own lock.
-const SHARDS: usize = 16;
-
-/// How far a sweep has come: the last visited id of each shard.
-#[derive(Debug, Default)]
-pub(super) struct Swept([u64; SHARDS]);
-
-/// All that is open. Ids grow, so each shard is sorted by age.
-#[derive(Debug)]
-pub struct OpenTable {
-    shards: [Mutex<BTreeMap<u64, Arc<OpenConnection>>>; SHARDS],
-}
-
-impl Default for OpenTable {
-    fn default() -> Self {
-        OpenTable { shards: std::array::from_fn(|_| Mutex::default()) }
-    }
-}
-
-impl OpenTable {
-    fn shard(&self, id: u64) -> MutexGuard<'_, BTreeMap<u64, Arc<OpenConnection>>> {
-        // The remainder is below 16.
-        let shard = &self.shards[(id % SHARDS as u64) as usize];
-        lock(shard)
-    }
-
-    /// Adds an entry, under its id.
-    pub fn add(&self, open: &Arc<OpenConnection>) {
-        self.shard(open.id).insert(open.id, open.clone());
-    }
-
-    /// Removes the entry of a connection that has ended.
-    pub fn remove(&self, id: u64) {
-        self.shard(id).remove(&id);
-    }
-
-    /// The open connection with this id, if there is one.
-    pub fn get(&self, id: u64) -> Option<Arc<OpenConnection>> {
-        self.shard(id).get(&id).cloned()
-    }
-
-    /// The id of the newest entry. 0: nothing is open.
-    pub fn newest(&self) -> u64 {
-        let newest = (0..SHARDS as u64).map(|shard| self.shard(shard).keys().next_back().copied());
-        newest.max().flatten().unwrap_or_default()
-    }
-
-    /// How many connections and sessions are open.
-    pub fn len(&self) -> usize {
-        (0..SHARDS as u64).map(|shard| self.shard(shard).len()).sum()
-    }
-
-    /// Whether nothing is open.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Visits each entry, shard by shard: a connection that begins or ends waits for one shard at most.
-    pub fn each(&self, mut look: impl FnMut(&Arc<OpenConnection>)) {
-        for shard in 0..SHARDS as u64 {
-            self.shard(shard).values().for_each(&mut look);
-        }
-    }
-
-    /// Visits each entry that has become older than `age` since the last sweep. Returns whether there are younger ones.
-    pub(super) fn each_older(
-        &self,
-        age: Duration,
-        swept: &mut Swept,
-        mut look: impl FnMut(&OpenConnection),
-    ) -> bool {
-        let mut young = false;
-        for (shard, last) in swept.0.iter_mut().enumerate() {
-            let entries = lock(&self.shards[shard]);
-            for (id, open) in entries.range(*last + 1..) {
-                if open.age() < age {
-                    young = true;
-                    break;
-                }
-                look(open);
-                *last = *id;
-            }
-        }
-        young
-    }
-
-    /// The first `most` entries after this id that `wanted` accepts, sorted by id, and whether there are more.
-    pub fn page(
-        &self,
-        after: u64,
-        most: usize,
-        wanted: impl Fn(&OpenConnection) -> bool,
-    ) -> (Vec<Arc<OpenConnection>>, bool) {
-        let mut found: Vec<Arc<OpenConnection>> = Vec::new();
-        for shard in 0..SHARDS as u64 {
-            let shard = self.shard(shard);
-            let later = shard.range(after.saturating_add(1)..).map(|(_, open)| open);
-            // One more than a page, to see whether a next page exists.
-            found.extend(later.filter(|open| wanted(open)).take(most + 1).cloned());
-        }
-        found.sort_by_key(|open| open.id);
-        let more = found.len() > most;
-        found.truncate(most);
-        (found, more)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -354,6 +395,6 @@ mod tests {
     #[test]
     fn what_is_open_costs_little_memory() {
         let bytes = size_of::<OpenConnection>();
-        assert!(bytes <= 216, "an open connection has {bytes} bytes");
+        assert!(bytes <= 248, "an open connection has {bytes} bytes");
     }
 }

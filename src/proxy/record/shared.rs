@@ -1,15 +1,22 @@
 //! The state that all connections and sessions of the process share.
 
+use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use tokio::time::Instant;
+use tracing::info;
+
 use super::Record;
 use super::access_log::AccessLog;
+use super::crowd::Crowd;
 use super::late::LateKeepalive;
-use super::open::OpenTable;
+use super::open_table::OpenTable;
+use super::preread::Preread;
+use crate::model::{Outcome, Peer};
 use crate::proxy::route::{ConnectionLimit, RouteState, SessionLimit};
-use crate::state::Tally;
 use crate::state::meter::End;
+use crate::state::{ClientKey, Line, LineLimit, Tally};
 use crate::tasks::WorkerPool;
 
 /// Made once per process.
@@ -25,12 +32,17 @@ pub struct Shared {
     pub sessions: Arc<SessionLimit>,
     /// The connections and sessions that are open now.
     pub open: OpenTable,
+    /// Those that are read before they have an upstream.
+    pub preread: Arc<Preread>,
     /// Keepalive of the upstreams' sockets.
     pub keepalive: LateKeepalive,
     next_id: AtomicU64,
     /// Random, drawn at the start. With a connection's id it makes a name that no other process uses.
-    nonce: u64,
+    nonce: AtomicU64,
     killed: AtomicBool,
+    crowd: Crowd,
+    /// Lines of the access log about those who gave way.
+    evicted: LineLimit,
 }
 
 impl Shared {
@@ -42,10 +54,13 @@ impl Shared {
             connections: ConnectionLimit::new(connections),
             sessions: Arc::default(),
             open: OpenTable::default(),
+            preread: Arc::default(),
             keepalive: LateKeepalive::default(),
             next_id: AtomicU64::new(1),
-            nonce: fastrand::u64(..),
+            nonce: AtomicU64::new(fastrand::u64(..)),
             killed: AtomicBool::new(false),
+            crowd: Crowd::default(),
+            evicted: LineLimit::default(),
         }
     }
 
@@ -59,6 +74,16 @@ impl Shared {
         self.killed.load(Ordering::Relaxed)
     }
 
+    /// Whether a client may have one more connection. While few places are left that is so if it has fewer than that, so
+    /// the last ones are for those who have few: whoever holds most is refused first. What is open is not cut. Until then it
+    /// costs two loads.
+    pub fn has_room_for(&self, client: &Peer) -> bool {
+        match (self.connections.few_left(), client.ip()) {
+            (Some(left), Some(ip)) => self.crowd.takes_one_more(&self.open, ClientKey::of(ip), left),
+            _ => true,
+        }
+    }
+
     /// Gives connections their keepalive in time. Never returns.
     pub async fn keep_alive(&self) {
         self.keepalive.sweep(&self.open).await;
@@ -66,7 +91,23 @@ impl Shared {
 
     /// A name that no other connection of any process has. It ends with the `id` of the access log.
     pub fn unique_id(&self, id: u64) -> String {
-        format!("{:016x}-{id}", self.nonce)
+        format!("{:016x}-{id}", self.nonce())
+    }
+
+    /// The id of the connection that was accepted last. 0: none was.
+    pub fn newest_id(&self) -> u64 {
+        self.next_id.load(Ordering::Relaxed) - 1
+    }
+
+    /// Random, drawn at the first start.
+    pub fn nonce(&self) -> u64 {
+        self.nonce.load(Ordering::Relaxed)
+    }
+
+    /// Begins after this id: another process, with this nonce, has used those before it.
+    pub fn begin_after(&self, id: u64, nonce: u64) {
+        self.next_id.fetch_max(id.saturating_add(1), Ordering::Relaxed);
+        self.nonce.store(nonce, Ordering::Relaxed);
     }
 
     /// The next id. No other connection of this process has it.
@@ -76,12 +117,40 @@ impl Shared {
 
     /// Files the record of an ended connection: in the meters and in the access log. The connection must have left
     /// [`Shared::open`] before, or its bytes would be counted twice.
-    pub fn file(&self, record: &Record, state: &RouteState, tally: Option<&Tally>) {
-        let Record { outcome, connect, duration, bytes, .. } = *record;
-        state.meter().closed(&End { outcome, bytes, connect, duration });
+    ///
+    /// Whoever connects can make others give way, or give way herself, as often as she likes: of those the access log has a
+    /// bounded number of lines. All are counted.
+    pub fn file(&self, mut record: Record, state: &RouteState, tally: Option<&Tally>) {
+        let Record { id, outcome, connect, duration, bytes, .. } = record;
+        state.meter().closed(&End { id, outcome, bytes, connect, duration });
         if let Some(tally) = tally {
             tally.closed(bytes);
         }
-        self.access_log.write(record);
+        if outcome == Outcome::Evicted && self.access_log.is_on() && !self.passes(&mut record) {
+            return;
+        }
+        self.access_log.write(&record);
+    }
+
+    /// Whether the access log has a line of this client that gave way. The line says how many before it have none.
+    fn passes(&self, record: &mut Record) -> bool {
+        match self.evicted.next(Instant::now().into_std()) {
+            Line::Passes(0) => {}
+            Line::Passes(more) => {
+                let detail = record.detail.get_or_insert_default();
+                let semicolon = if detail.is_empty() { "" } else { "; " };
+                // Writing to a string cannot fail.
+                let _ = write!(detail, "{semicolon}{more} more that gave way before it have no line here");
+            }
+            Line::KeptBack { first } => {
+                if first {
+                    info!(
+                        "many clients give way to others: from now on the access log has lines of some, and all are counted"
+                    );
+                }
+                return false;
+            }
+        }
+        true
     }
 }

@@ -41,6 +41,12 @@ impl Admission {
         Ok(admission)
     }
 
+    /// The permit of a connection that another process has admitted. Nothing is too much.
+    pub fn resume(state: &Arc<RouteState>, limits: &ClientLimits, client: &Peer) -> Self {
+        state.open.fetch_add(1, Ordering::Relaxed);
+        Admission(ClientPermit::resume(state, limits, client))
+    }
+
     /// Counts the connection for this client, within the limits per client.
     pub fn identify(&mut self, limits: &ClientLimits, client: &Peer) -> Result<(), Refusal> {
         self.0.identify(limits, client)
@@ -54,6 +60,16 @@ impl ClientPermit {
         let mut permit = ClientPermit { state: state.clone(), client: None };
         permit.identify(limits, client)?;
         Ok(permit)
+    }
+
+    /// The permit of a session that another process has opened. Nothing is too much.
+    pub fn resume(state: &Arc<RouteState>, limits: &ClientLimits, client: &Peer) -> Self {
+        let client = client.ip().filter(|_| limits.max_connections_per_client.is_some()).map(ClientKey::of);
+        if let Some(client) = client {
+            // Below this limit it always enters.
+            lock(&state.crowd).enter(client, u32::MAX);
+        }
+        ClientPermit { state: state.clone(), client }
     }
 
     /// A client of a Unix socket has no address, and no limits of its own.

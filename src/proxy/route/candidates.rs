@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::model::{Balance, UpstreamAddr};
 use crate::proxy::upstream::{Check, Endpoint, Name};
-use crate::state::{NameOf, Pool, Tally};
+use crate::state::{NameOf, Pool, Serves, Steering, Tally};
 
 /// One upstream of the file, at one listener.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub(super) struct Entry {
     pub name: Option<Arc<Name>>,
     /// Its counters, which all listeners of the route share.
     pub tally: Arc<Tally>,
+    /// What is decided about it while it runs.
+    pub steering: Arc<Steering>,
 }
 
 impl Entry {
@@ -77,6 +79,17 @@ impl Candidates {
     /// The candidate at a step's index.
     pub fn get(&self, index: usize) -> Option<&Candidate> {
         self.list.get(index)
+    }
+
+    /// Whether the candidate at a step's index has become one that nobody may connect to, since it was chosen.
+    pub fn is_disabled(&self, index: usize) -> bool {
+        self.pool.members().get(index).is_some_and(|member| member.serves() == Serves::Disabled)
+    }
+
+    /// Why each of those that get no new connections gets none.
+    pub fn closed(&self) -> impl Iterator<Item = String> {
+        let members = self.pool.members().iter().filter(|member| !member.takes_new());
+        members.map(|member| format!("{}: it gets no new connections", member.upstream.addr()))
     }
 
     /// All candidates, in the order of the file.

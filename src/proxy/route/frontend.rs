@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::live::LiveRoute;
 use super::refusal::Refusal;
+use super::unrouted::{UnroutedClients, UnroutedPermit};
 use crate::model::{AcceptProxy, Peer, Policy, Untrusted};
 use crate::state::ServedNames;
 use crate::tasks::Scope;
@@ -28,13 +29,15 @@ pub struct SniRouter {
     routes: Vec<Arc<LiveRoute>>,
     /// Owns clients until their route is known, and those that no route serves.
     unrouted: Arc<LiveRoute>,
+    clients: UnroutedClients,
 }
 
 impl SniRouter {
     /// Chooses between these routes. `unrouted` counts the clients that none of them serves. `None`: there is no route.
     pub fn new(routes: Vec<Arc<LiveRoute>>, unrouted: Arc<LiveRoute>) -> Option<Self> {
         let names = ServedNames::new(routes.iter().map(|live| &live.route.selector));
-        (!routes.is_empty()).then_some(SniRouter { names, routes, unrouted })
+        let clients = UnroutedClients::of(&routes);
+        (!routes.is_empty()).then_some(SniRouter { names, routes, unrouted, clients })
     }
 
     /// The route of a client that asks for this server name and these protocols.
@@ -101,6 +104,15 @@ impl Frontend {
                     false
                 }
             },
+        }
+    }
+
+    /// Takes a permit for a client whose route is not known yet, within the limit per client of the routes that it may
+    /// have. `Ok(None)`: none is needed.
+    pub fn take_unrouted(&self, client: &Peer) -> Result<Option<Box<UnroutedPermit>>, Refusal> {
+        match self {
+            Frontend::Route(_) => Ok(None),
+            Frontend::Sni(router) => router.clients.take(&router.routes, client),
         }
     }
 

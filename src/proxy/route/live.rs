@@ -16,7 +16,7 @@ use super::refusal::Refusal;
 use super::registry::RouteRegistry;
 use super::state::RouteState;
 use crate::config::Binding;
-use crate::model::{AcceptProxy, Peer, Route, UpstreamAddr, UpstreamEntry, WhenFull};
+use crate::model::{AcceptProxy, EntryState, Peer, Route, UpstreamAddr, UpstreamEntry, WhenFull};
 use crate::net::within;
 use crate::proxy::upstream::{
     EndpointKey, LiveAcceptor, LiveConnector, Name, OwnHeader, RunningCheck, TlsKey, Upstreams,
@@ -96,9 +96,10 @@ impl LiveRoute {
             let addr = entry.spec.at(binding.offset);
             let name = match &addr {
                 UpstreamAddr::Name(host, _) => Some(upstreams.name(host)),
-                UpstreamAddr::Ip(_) | UpstreamAddr::Unix(_) => None,
+                UpstreamAddr::Ip(_) | UpstreamAddr::Unix(_) | UpstreamAddr::Original => None,
             };
-            Entry { addr: Arc::new(addr), name, tally: state.tally(&entry.spec) }
+            let (tally, steering) = (state.tally(&entry.spec), state.steering(&entry.spec));
+            Entry { addr: Arc::new(addr), name, tally, steering }
         };
         let entries: Vec<Entry> = route.upstream.iter().map(entry).collect();
         let keeps = route.policy.health.is_some() && entries.iter().any(|entry| entry.name.is_some());
@@ -121,7 +122,8 @@ impl LiveRoute {
         });
         drop(live.candidates());
         if let Some(keeper) = &live.keeper {
-            keeper.spawn(keep_checked(Arc::downgrade(&live), upstreams.clone()));
+            let (kept, upstreams) = (Arc::downgrade(&live), upstreams.clone());
+            keeper.keep(move || keep_checked(kept.clone(), upstreams.clone()));
         }
         live
     }
@@ -199,15 +201,20 @@ impl LiveRoute {
                 };
                 let (tls, connector) = tls.unzip();
                 let leads_back = self.hop.leads_back(&addr, &mut asked);
-                let key = EndpointKey { protocol: policy.protocol, addr, tls };
+                let source = self.route.source_of(spec).cloned();
+                let range = self.route.is_led_by_a_rule() && spec.spec.count() > 1;
+                let key = EndpointKey { protocol: policy.protocol, addr, tls, source, range };
                 let endpoint = self.upstreams.endpoint(key, connector);
-                // The check of an upstream that leads back would be one client more.
-                let health = policy.health.as_ref().filter(|_| !leads_back);
+                // The check of an upstream that leads back would be one client more, and what is another for each client has none.
+                let checkable = !leads_back && *entry.addr != UpstreamAddr::Original;
+                let health = policy.health.as_ref().filter(|_| checkable);
                 let running = health.map(|how| self.upstreams.check(&endpoint, how, header));
                 let check = running.as_ref().map(|running| running.found());
                 checks.extend(running);
                 members.push(Member {
                     weight: spec.weight,
+                    drains: spec.state == EntryState::Drain,
+                    steering: Some(entry.steering.clone()),
                     backup: spec.backup,
                     most: spec.max_connections,
                     check: check.as_ref().map(|check| check.state.clone()),

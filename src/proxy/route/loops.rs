@@ -5,7 +5,7 @@
 //! candidates looks by address, and so does each edit, and each change of this host's addresses.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +18,7 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 use super::candidates::{Candidate, Entry};
+use super::own_dials::OwnDials;
 use crate::model::{ListenAddr, Protocol, Route, UpstreamAddr};
 use crate::net::itself;
 use crate::net::own_address::{self, AddressNews};
@@ -37,6 +38,7 @@ const GROUPED: Duration = Duration::from_millis(20);
 #[derive(Debug, Default)]
 pub struct Loops {
     own: ArcSwap<OwnListeners>,
+    dials: OwnDials,
     /// Changes of this host's addresses. Subscribed to once an upstream has the port of a listener: only then they matter.
     /// `None`: there is no rtnetlink.
     news: OnceLock<Option<AddressNews>>,
@@ -82,6 +84,17 @@ impl Hop {
     /// Whether this address leads back to it.
     pub(super) fn leads_back(&self, addr: &UpstreamAddr, asked: &mut Asked) -> bool {
         self.loops.own.load().lead_back(self, addr, asked)
+    }
+
+    /// What this process has connected to where clients wanted to go.
+    pub(super) fn dials(&self) -> &OwnDials {
+        &self.loops.dials
+    }
+
+    /// Whether a connection to this address reaches a listener of this process.
+    pub(super) fn is_of_ours(&self, to: SocketAddr) -> bool {
+        let (own, mut asked) = (self.loops.own.load(), Asked::default());
+        own.at(self.route.policy.protocol, &UpstreamAddr::Ip(to), &mut asked).next().is_some()
     }
 
     /// See [`Loops::note`].
@@ -192,7 +205,8 @@ impl Loops {
     /// No listeners yet. `scope` owns the task that follows this host's addresses, once that matters.
     pub fn new(scope: &Scope) -> Arc<Self> {
         let loops = Arc::new(Loops::default());
-        scope.spawn(follow_addresses(loops.clone()));
+        let followed = loops.clone();
+        scope.keep(move || follow_addresses(followed.clone()));
         loops
     }
 
@@ -262,8 +276,8 @@ impl OwnListeners {
                 (there.map_or(&[][..], Vec::as_slice), Some(itself::reached(addr.ip())))
             }
             UpstreamAddr::Unix(_) => (&*self.unix, None),
-            // Only its addresses are dialled.
-            UpstreamAddr::Name(..) => (&[][..], None),
+            // Only its addresses are dialled; and each client has another ([`Hop::is_of_ours`]).
+            UpstreamAddr::Name(..) | UpstreamAddr::Original => (&[][..], None),
         };
         listeners.iter().filter(move |listener| match (ip, addr, &*listener.addr) {
             (Some(ip), ..) => listener.takes(ip) && asked.is_own(ip),
@@ -275,7 +289,9 @@ impl OwnListeners {
 
 /// Looks at all routes again after each change of this host's addresses.
 async fn follow_addresses(loops: Arc<Loops>) {
-    loops.subscribed.notified().await;
+    if loops.news.get().is_none() {
+        loops.subscribed.notified().await;
+    }
     let Some(Some(news)) = loops.news.get() else { return };
     // What has changed between the question and the subscription.
     loops.review();

@@ -122,4 +122,23 @@ mod tests {
         assert_eq!(v6(&table), ["fd00::1".parse::<IpAddr>().unwrap()]);
         assert_eq!((v4("nonsense\n\n"), v6("a b c d e")), (vec![], vec![]));
     }
+
+    #[test]
+    fn t20_a_gateway_of_a_private_network_is_one_and_no_other_is() {
+        for (ip, private) in [
+            ("10.0.0.1", true),
+            ("172.17.0.1", true),
+            ("172.31.255.254", true),
+            ("192.168.1.1", true),
+            ("fd00::1", true),
+            ("fc00::1", true),
+            ("172.32.0.1", false),
+            ("192.0.2.1", false),
+            ("100.64.0.1", false),
+            ("fe80::1", false),
+            ("2001:db8::1", false),
+        ] {
+            assert_eq!(is_private(ip.parse().unwrap()), private, "{ip}");
+        }
+    }
 }

@@ -6,6 +6,7 @@ use std::sync::{Mutex, OnceLock};
 use tokio::time::Instant;
 
 use crate::model::Rate;
+use crate::state::limits::Owed;
 use crate::state::{ClientKey, Rates, lock};
 
 /// How many shards the table has.
@@ -20,14 +21,32 @@ pub(super) struct RateTable {
 }
 
 impl RateTable {
+    /// Who has not paid off yet, on all routes.
+    pub fn owed(&self) -> Vec<Owed> {
+        let now = Instant::now().into_std();
+        let shards = self.shards.get().into_iter().flatten();
+        shards.flat_map(|shard| lock(shard).owed(now).collect::<Vec<_>>()).collect()
+    }
+
+    /// Notes what a client owes from before.
+    pub fn owe(&self, owed: Owed) {
+        let now = Instant::now().into_std();
+        if let Some(shard) = self.shards(now).get(owed.client.shard(SHARDS)) {
+            lock(shard).owe(owed, now);
+        }
+    }
+
+    fn shards(&self, now: std::time::Instant) -> &[Mutex<Rates>] {
+        self.shards.get_or_init(|| {
+            (0..SHARDS).map(|_| Mutex::new(Rates::new(REMEMBERED / SHARDS, fastrand::u64(..), now))).collect()
+        })
+    }
+
     /// Counts one more connection of a client, if the rate of the route allows it. Returns whether it does.
     pub fn enter(&self, route: u32, client: IpAddr, rate: Rate) -> bool {
         let now = Instant::now().into_std();
-        let shards = self.shards.get_or_init(|| {
-            (0..SHARDS).map(|_| Mutex::new(Rates::new(REMEMBERED / SHARDS, fastrand::u64(..), now))).collect()
-        });
         let client = ClientKey::of(client);
-        let Some(shard) = shards.get(client.shard(SHARDS)) else { return true };
+        let Some(shard) = self.shards(now).get(client.shard(SHARDS)) else { return true };
         lock(shard).enter(route, client, rate, now)
     }
 }

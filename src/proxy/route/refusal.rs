@@ -24,14 +24,16 @@ pub enum Refusal {
     Client,
     /// The client exceeds `rate_per_client`.
     Rate,
+    /// Few connections are left for the process, and the client has more of them than that.
+    Share,
 }
 
 impl Refusal {
     /// Every reason, in the order of the metrics.
-    pub const ALL: [Refusal; 5] =
-        [Refusal::Denied, Refusal::Untrusted, Refusal::Route, Refusal::Client, Refusal::Rate];
+    pub const ALL: [Refusal; 6] =
+        [Refusal::Denied, Refusal::Untrusted, Refusal::Route, Refusal::Client, Refusal::Rate, Refusal::Share];
 
-    /// The keys of the file that cause this refusal.
+    /// The keys of the file that cause this refusal, or what does without one.
     pub fn key(self) -> &'static str {
         match self {
             Refusal::Denied => "allow, deny",
@@ -39,6 +41,7 @@ impl Refusal {
             Refusal::Route => "max_connections",
             Refusal::Client => "max_connections_per_client",
             Refusal::Rate => "rate_per_client",
+            Refusal::Share => "fair share",
         }
     }
 }
@@ -60,6 +63,11 @@ impl LoggedCount {
             *logged = Some(Instant::now());
             all
         })
+    }
+
+    /// Counts those of another process.
+    pub fn add_all(&self, more: u64) {
+        self.all.fetch_add(more, Ordering::Relaxed);
     }
 
     pub fn get(&self) -> u64 {

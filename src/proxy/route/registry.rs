@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::access::Lists;
 use super::state::{RouteState, SharedByRoutes};
 use crate::proxy::upstream::TlsStore;
-use crate::state::Totals;
+use crate::state::limits::{Owed, SaidRate};
+use crate::state::{ClientKey, Totals};
 
 /// The state of every known route, and what routes read from files.
 #[derive(Debug, Default)]
@@ -43,15 +45,42 @@ impl RouteRegistry {
         self.states.values()
     }
 
+    /// Which clients of which routes have not paid off their rate yet.
+    pub fn owed(&self) -> Vec<SaidRate> {
+        let names: HashMap<u32, &String> =
+            self.states.iter().map(|(name, state)| (state.number, name)).collect();
+        let said = |owed: Owed| {
+            let ahead = u64::try_from(owed.ahead.as_nanos()).unwrap_or(u64::MAX);
+            Some(SaidRate { route: (*names.get(&owed.route)?).clone(), client: owed.client.ip(), ahead })
+        };
+        self.shared.rates.owed().into_iter().filter_map(said).collect()
+    }
+
+    /// Notes what clients owe from before, of routes that are known.
+    pub fn owe(&self, said: &[SaidRate]) {
+        for SaidRate { route, client, ahead } in said {
+            if let Some(state) = self.states.get(route) {
+                let (client, ahead) = (ClientKey::of(*client), Duration::from_nanos(*ahead));
+                self.shared.rates.owe(Owed { route: state.number, client, ahead });
+            }
+        }
+    }
+
     /// The totals of the routes that were forgotten.
     pub fn past(&self) -> Totals {
         self.past
     }
 
-    /// Forgets routes that were removed and have no connection left. Adds their totals to [`RouteRegistry::past`].
-    pub fn forget_unused(&mut self) {
-        self.states.retain(|_, state| {
-            let keep = Arc::strong_count(state) > 1;
+    /// Adds the totals of routes that another process has forgotten.
+    pub fn add_past(&mut self, more: Totals) {
+        self.past += more;
+    }
+
+    /// Forgets routes that were removed and have no connection left. Adds their totals to [`RouteRegistry::past`]. `is_held`:
+    /// whether the route of this name was only taken out, and may come back.
+    pub fn forget_unused(&mut self, is_held: impl Fn(&str) -> bool) {
+        self.states.retain(|name, state| {
+            let keep = Arc::strong_count(state) > 1 || is_held(name);
             if let (false, Some(meter)) = (keep, state.metered()) {
                 self.past += meter.tally.ended();
             }

@@ -9,8 +9,10 @@ use tracing::info;
 use super::origins::{Gateways, Origins};
 use super::rates::RateTable;
 use super::refusal::{LoggedCount, Refusal};
+use super::session_places::SessionPlaces;
 use crate::model::{Peer, UpstreamSpec};
-use crate::state::{ClientConnections, Meter, Tally, lock};
+use crate::state::probation::Results;
+use crate::state::{Bytes, ClientConnections, ClientKey, Meter, RouteCounted, Steering, Tally, lock};
 
 /// Counters and limits of one route, by its name.
 #[derive(Debug)]
@@ -29,7 +31,17 @@ pub struct RouteState {
     turned_away: OnceLock<Box<Rejections>>,
     /// Created by the first connection: few of ten thousand routes have one.
     meter: OnceLock<Box<Meter>>,
-    upstreams: Mutex<Vec<(UpstreamSpec, Arc<Tally>)>>,
+    upstreams: Mutex<Vec<UpstreamState>>,
+    /// Created by the first session of a route with `max_sessions`.
+    sessions: OnceLock<Arc<SessionPlaces>>,
+}
+
+/// What outlives edits of one upstream of the route.
+#[derive(Debug)]
+struct UpstreamState {
+    spec: UpstreamSpec,
+    tally: Arc<Tally>,
+    steering: Arc<Steering>,
 }
 
 /// What all routes share, for a new [`RouteState`].
@@ -61,6 +73,7 @@ impl RouteState {
             turned_away: OnceLock::new(),
             meter: OnceLock::new(),
             upstreams: Mutex::default(),
+            sessions: OnceLock::new(),
         }
     }
 
@@ -81,23 +94,44 @@ impl RouteState {
 
     /// The counters of one of its upstreams.
     pub fn tally(&self, upstream: &UpstreamSpec) -> Arc<Tally> {
-        let mut upstreams = lock(&self.upstreams);
-        if let Some((_, tally)) = upstreams.iter().find(|(spec, _)| spec == upstream) {
-            return tally.clone();
-        }
-        let tally = Arc::<Tally>::default();
-        upstreams.push((upstream.clone(), tally.clone()));
-        tally
+        self.upstream(upstream, |state| state.tally.clone())
     }
 
-    /// Forgets the counters of upstreams that nobody else uses.
+    /// What is decided about one of its upstreams while it runs.
+    pub fn steering(&self, upstream: &UpstreamSpec) -> Arc<Steering> {
+        self.upstream(upstream, |state| state.steering.clone())
+    }
+
+    fn upstream<T>(&self, upstream: &UpstreamSpec, of: impl FnOnce(&UpstreamState) -> T) -> T {
+        let mut upstreams = lock(&self.upstreams);
+        if let Some(state) = upstreams.iter().find(|state| state.spec == *upstream) {
+            return of(state);
+        }
+        let state = UpstreamState { spec: upstream.clone(), tally: Arc::default(), steering: Arc::default() };
+        let found = of(&state);
+        upstreams.push(state);
+        found
+    }
+
+    /// Forgets the state of upstreams that nobody else uses.
     pub(super) fn forget_unused_upstreams(&self) {
-        lock(&self.upstreams).retain(|(_, tally)| Arc::strong_count(tally) > 1);
+        lock(&self.upstreams)
+            .retain(|state| Arc::strong_count(&state.tally) > 1 || Arc::strong_count(&state.steering) > 1);
     }
 
     /// How many connections hold a permit now.
     pub fn open(&self) -> u32 {
         self.open.load(Ordering::Relaxed)
+    }
+
+    /// The places of its sessions.
+    pub(super) fn sessions(&self) -> &Arc<SessionPlaces> {
+        self.sessions.get_or_init(Arc::default)
+    }
+
+    /// How many connections a client has, if the route limits that.
+    pub(super) fn open_of(&self, client: ClientKey) -> u32 {
+        lock(&self.crowd).of(client)
     }
 
     /// Notified when a connection returns its permit.
@@ -119,6 +153,18 @@ impl RouteState {
         self.turned_away.get().map_or(0, |counts| counts.refused[refusal as usize].get())
     }
 
+    /// What has become of its clients, for a probation.
+    pub fn results(&self) -> Results {
+        // A route that is too narrow fails its clients. The others are turned away one by one, as in a flood.
+        let (one_by_one, full) = (
+            [Refusal::Denied, Refusal::Untrusted, Refusal::Client, Refusal::Rate],
+            self.count(Refusal::Route),
+        );
+        let turned_away = one_by_one.map(|refusal| self.count(refusal)).iter().sum();
+        let Results { tried, failed, .. } = self.metered().map(Meter::results).unwrap_or_default();
+        Results { tried: tried + full, failed: failed + full, turned_away }
+    }
+
     /// Counts a client that waits for a permit, and logs it now and then.
     pub fn waits(&self, client: &Peer, max_connections: u32) {
         if let Some(waited) = self.turned_away.get_or_init(Box::default).waited.add() {
@@ -136,8 +182,48 @@ impl RouteState {
             Refusal::Denied | Refusal::Untrusted => {
                 info!(route, %client, by, denied = count, "denied a client; the next ones are counted");
             }
-            Refusal::Route | Refusal::Client | Refusal::Rate => {
+            Refusal::Route | Refusal::Client | Refusal::Rate | Refusal::Share => {
                 info!(route, %client, by, limited = count, "limited a client; the next ones are counted");
+            }
+        }
+    }
+
+    /// From now on the counters may report less: see [`Tally::report_less`].
+    pub fn report_less(&self) {
+        self.metered().into_iter().for_each(|meter| meter.tally.report_less());
+        lock(&self.upstreams).iter().for_each(|upstream| upstream.tally.report_less());
+    }
+
+    /// All counters, as numbers. `open`: the bytes of open connections, by the id of their tally. `None`: it had no client.
+    pub fn counted(&self, open: impl Fn(&Tally) -> Bytes) -> Option<RouteCounted> {
+        let turned_away = self.turned_away.get().map(|_| {
+            let counts = self.turned_away().filter(|(_, count)| *count > 0);
+            counts.map(|(key, count)| (key.to_owned(), count)).collect()
+        });
+        let metered = self.metered().map(|meter| meter.counted(open(&meter.tally)));
+        if metered.is_none() && turned_away.is_none() {
+            return None;
+        }
+        let counted = |upstream: &UpstreamState| {
+            let tally = &upstream.tally;
+            (upstream.spec.to_string(), tally.counted(tally.ended().bytes, open(tally)))
+        };
+        let upstreams = lock(&self.upstreams).iter().map(counted).collect();
+        let turned_away = turned_away.unwrap_or_default();
+        Some(RouteCounted { turned_away, upstreams, ..metered.unwrap_or_default() })
+    }
+
+    /// Goes on from what another process has counted of these upstreams, and of the route.
+    pub fn add<'u>(&self, more: &RouteCounted, upstreams: impl Iterator<Item = &'u UpstreamSpec>) {
+        self.meter().add(more);
+        for refusal in Refusal::ALL {
+            if let Some(count) = more.turned_away.get(refusal.key()).filter(|count| **count > 0) {
+                self.turned_away.get_or_init(Box::default).refused[refusal as usize].add_all(*count);
+            }
+        }
+        for spec in upstreams {
+            if let Some(counted) = more.upstreams.get(&spec.to_string()) {
+                self.tally(spec).add(counted);
             }
         }
     }
@@ -145,7 +231,8 @@ impl RouteState {
     /// Logs how many clients were refused, if any were.
     pub fn log_turned_away(&self) {
         let counts = Refusal::ALL.map(|refusal| self.count(refusal));
-        let [denied, untrusted, max_connections, max_connections_per_client, rate_per_client] = counts;
+        let [denied, untrusted, max_connections, max_connections_per_client, rate_per_client, fair_share] =
+            counts;
         if counts.iter().any(|count| *count > 0) {
             info!(
                 route = self.route,
@@ -154,6 +241,7 @@ impl RouteState {
                 max_connections,
                 max_connections_per_client,
                 rate_per_client,
+                fair_share,
                 "turned away in all"
             );
         }

@@ -23,7 +23,7 @@ words! {
         Denied = "denied",
         /// Its client is over a limit of its own (`max_connections_per_client`, `rate_per_client`).
         Limited = "limited",
-        /// The limit of sessions is reached, and none of them can be evicted.
+        /// The limit of sessions is reached, and those that make way have not ended yet.
         Full = "full",
         /// It belongs to no session, and its listener is closing.
         Closing = "closing",
@@ -39,6 +39,8 @@ words! {
         Refused = "refused",
         /// Its receiver cannot be reached, or a filter forbids it.
         Unreachable = "unreachable",
+        /// The kernel's queue of the listener was full: they come faster than they are read.
+        Overflow = "overflow",
         /// An answer beyond those that the client has asked for (`max_replies`).
         Surplus = "surplus",
     }
@@ -72,6 +74,11 @@ struct LastWarning {
 impl Drops {
     pub(super) fn add(&self, reason: Reason, datagrams: u64) {
         self.counts[reason as usize].fetch_add(datagrams, Ordering::Relaxed);
+    }
+
+    /// Notes how many were dropped for this reason since the start.
+    pub(super) fn set(&self, reason: Reason, datagrams: u64) {
+        self.counts[reason as usize].fetch_max(datagrams, Ordering::Relaxed);
     }
 
     pub(super) fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {

@@ -7,6 +7,7 @@ use super::session::{self, Session};
 use super::sessions::{UdpSessions, now};
 use crate::model::Outcome;
 use crate::net::datagram;
+use crate::proxy::record::local_of;
 use crate::proxy::route::LiveRoute;
 use crate::state::flows::{Ended, FlowId};
 
@@ -50,11 +51,19 @@ impl UdpSessions {
         }
     }
 
-    /// Ends the sessions that were killed by hand.
-    pub(super) fn cut_killed(&mut self) {
+    /// Ends the sessions that were ended one by one: by hand, or by an edit.
+    pub(super) fn cut_ended(&mut self) {
         self.now = now();
-        for id in self.flows.of(|session| session.open.is_killed()) {
-            self.end(id, Outcome::Killed);
+        for id in self.flows.of(|session| session.open.is_ended()) {
+            let killed = self.flows.get_mut(id).is_some_and(|(session, ..)| session.open.is_killed());
+            self.end(id, if killed { Outcome::Killed } else { self.cut_short() });
+        }
+    }
+
+    /// Ends the sessions whose places others have taken.
+    pub(super) fn end_evicted(&mut self) {
+        for id in self.listener.evicted.take() {
+            self.end(id, Outcome::Evicted);
         }
     }
 
@@ -88,10 +97,13 @@ impl UdpSessions {
     /// Writes the record. The session belongs to its scope until then: whoever waits for the scope may end the process
     /// next.
     pub(super) fn record(&self, mut ended: Ended<Session>, outcome: Outcome) {
-        let record = session::record(&mut ended, outcome, self.now);
+        let mut record = session::record(&mut ended, outcome, self.now);
         let session = &ended.state;
+        if self.shared.access_log.is_on() {
+            record.local = session.upstream.as_ref().and_then(|upstream| local_of(&*upstream.socket));
+        }
         self.shared.open.remove(record.id);
-        self.shared.file(&record, &session.live.state, session.tally().as_deref());
+        self.shared.file(record, &session.live.state, session.tally().as_deref());
     }
 }
 
@@ -99,6 +111,7 @@ impl Drop for UdpSessions {
     /// However its task ends, each session gets its record.
     fn drop(&mut self) {
         self.cut_all();
+        self.listener.note_overflow();
         self.listener.drops.tell(&self.listener.addr, true);
     }
 }

@@ -46,12 +46,15 @@ impl UdpSessions {
         if live.is_some() {
             self.closing = Closing::No;
         }
+        let paused = self.listener.follows().paused;
+        self.pause(paused);
         self.live = live.clone();
         self.new_lives.extend(live);
         let (successors, told) = self.listener.successors();
         self.successors = successors;
         // What was handed to this listener goes on to the next as well.
         self.take_over();
+        self.hand_out();
         for successor in self.successors.clone() {
             self.hand_over(&successor);
         }
@@ -101,6 +104,7 @@ impl UdpSessions {
     fn watch(&mut self, id: FlowId) -> std::io::Result<()> {
         let Some((session, ..)) = self.flows.get_mut(id) else { return Ok(()) };
         session.open.is_served_by(&self.listener.signal);
+        session.permit().is_served_by(&self.listener.evicted, id);
         if !self.new_lives.iter().any(|live| Arc::ptr_eq(live, &session.live)) {
             self.new_lives.push(session.live.clone());
         }
@@ -116,7 +120,7 @@ impl UdpSessions {
         if self.live.is_some() || !self.flows.is_empty() {
             return false;
         }
-        if self.listener.socket.is_inherited() {
+        if self.listener.socket.is_inherited() || self.is_paused() {
             // What arrives waits for whoever serves the socket next.
             return true;
         }

@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
+use crate::model::source::Dscp;
 use crate::model::{HeaderOn, ProxyProtocol};
 use crate::net::datagram::{DatagramSocket, Segments, Sent};
 use crate::wire::proxy::{self, Addresses, Header, Notes};
@@ -33,8 +35,11 @@ impl ProxyHeader {
 /// The connected socket of a session to its upstream.
 #[derive(Debug)]
 pub(super) struct Upstream {
-    pub socket: OwnedFd,
+    /// The open table has a weak reference, and asks it for its address when somebody looks.
+    pub socket: Arc<OwnedFd>,
     pub addr: SocketAddr,
+    /// The class of service of its datagrams. `None`: that of the system.
+    pub dscp: Option<Dscp>,
     /// The header for the next datagram. `None`: none, or it was sent already.
     pub header: Option<ProxyHeader>,
 }
@@ -52,11 +57,12 @@ impl Upstream {
         let (mut sent, mut rest) = (Sent::default(), Some(*segments));
         while let Some(segments) = rest {
             let Some(ProxyHeader { header, on }) = &self.header else {
-                return sent.and(listener.send_through(&self.socket, &segments, self.addr));
+                return sent.and(listener.send_through(&self.socket, &segments, self.addr, self.dscp));
             };
             let together = *on == HeaderOn::Each && segments.has_room(header.len());
             let (now, later) = if together { (segments, None) } else { segments.split_first() };
-            let mut went = listener.send_through(&self.socket, &now.headed(header, buffer), self.addr);
+            let mut went =
+                listener.send_through(&self.socket, &now.headed(header, buffer), self.addr, self.dscp);
             went.sent.bytes -= went.sent.datagrams * header.len() as u64;
             if *on == HeaderOn::First && went.failed.is_none() {
                 self.header = None;

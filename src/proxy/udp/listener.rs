@@ -6,14 +6,16 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::oneshot;
 
-use super::drops::Drops;
+use super::drops::{Drops, Reason};
 use super::mailbox::Mailbox;
+use super::session::Session;
 use crate::model::ListenAddr;
 use crate::net::datagram::{DatagramSocket, Poller, Segments};
 use crate::proxy::record::SessionSignal;
-use crate::proxy::route::LiveRoute;
+use crate::proxy::route::{Evicted, LiveRoute};
+use crate::state::flows::Flow;
 use crate::state::lock;
-use crate::tasks::Worker;
+use crate::tasks::{Scope, Worker};
 
 /// The poller's number for the listener's own socket. No session gets it before its slot was reused four billion times.
 pub(super) const LISTENER: u64 = u64::MAX;
@@ -33,6 +35,8 @@ pub struct UdpListener {
     follows: Mutex<Follows>,
     /// Wakes its task after an edit, a close or a kill.
     pub(super) signal: Arc<SessionSignal>,
+    /// Its sessions whose places were taken.
+    pub(super) evicted: Arc<Evicted>,
     pub(super) drops: Drops,
     pub(super) mailbox: Mailbox,
 }
@@ -47,12 +51,24 @@ pub(super) struct Follows {
     handed_over: Option<oneshot::Sender<()>>,
     /// Its sessions must end as soon as they fall silent.
     pub hurry: bool,
+    /// Another process that has the socket too reads what clients send.
+    pub paused: bool,
+    /// Who wants its sessions.
+    wanted: Option<Wanted>,
     /// Whether its task has ended. The next route then needs a new one.
     ended: bool,
     /// Whether it ever had a route.
     served: bool,
     /// Whether it has no session any more, and is about to end.
     winds_up: bool,
+}
+
+/// A request for sessions.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    /// Of these owners.
+    pub owners: Vec<Scope>,
+    pub to: oneshot::Sender<Vec<Flow<Session>>>,
 }
 
 impl Follows {
@@ -76,17 +92,21 @@ impl UdpListener {
             successors: Vec::new(),
             handed_over: None,
             hurry: false,
+            paused: false,
+            wanted: None,
             ended: true,
             served: false,
             winds_up: false,
         };
+        let signal = Arc::<SessionSignal>::default();
         Ok(UdpListener {
             addr: Arc::new(addr),
             socket,
             worker,
             poller,
             follows: Mutex::new(follows),
-            signal: Arc::default(),
+            evicted: Evicted::none(signal.changed.clone()),
+            signal,
             drops: Drops::default(),
             mailbox: Mailbox::default(),
         })
@@ -124,6 +144,33 @@ impl UdpListener {
         self.signal.changed.notify_one();
     }
 
+    /// Reads no more of what clients send: another process that has the socket too reads it, or [`UdpListener::resume`] comes.
+    /// Answers still leave from it.
+    pub fn pause(&self) {
+        self.follows().paused = true;
+        self.signal.changed.notify_one();
+    }
+
+    /// Hands out its sessions of these owners, so that they can move. Resolves with an error if it has none.
+    pub(super) fn hand_out(&self, owners: Vec<Scope>) -> oneshot::Receiver<Vec<Flow<Session>>> {
+        let (to, flows) = oneshot::channel();
+        let mut follows = self.follows();
+        follows.wanted = Some(Wanted { owners, to }).filter(|_| !follows.ended);
+        self.signal.changed.notify_one();
+        flows
+    }
+
+    /// Who wants its sessions, asked once.
+    pub(super) fn wanted(&self) -> Option<Wanted> {
+        self.follows().wanted.take()
+    }
+
+    /// Reads again after [`UdpListener::pause`].
+    pub fn resume(&self) {
+        self.follows().paused = false;
+        self.signal.changed.notify_one();
+    }
+
     /// Takes a run of datagrams from another listener, sent to this address. Returns whether there was room for it. The next
     /// edit says whom to hand them to once this one has ended.
     pub fn hand(&self, segments: &Segments<'_>, to: IpAddr) -> bool {
@@ -149,7 +196,13 @@ impl UdpListener {
 
     /// Datagrams that were dropped since the start, by reason.
     pub fn dropped(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.note_overflow();
         self.drops.counts()
+    }
+
+    /// Asks the kernel how many datagrams it has dropped.
+    pub(super) fn note_overflow(&self) {
+        self.drops.set(Reason::Overflow, self.socket.overflowed());
     }
 
     /// The route of new sessions. `None` while it is closing.
@@ -189,7 +242,7 @@ impl UdpListener {
     pub(super) fn deafen(&self) -> bool {
         let follows = self.follows();
         let closing = follows.live.is_none();
-        if closing {
+        if closing && !follows.paused {
             self.socket.deafen();
         }
         closing

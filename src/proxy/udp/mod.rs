@@ -8,6 +8,7 @@ mod handover;
 mod header;
 mod listener;
 mod mailbox;
+mod moving;
 mod opening;
 mod serve;
 mod session;
@@ -15,4 +16,5 @@ mod sessions;
 
 pub use handover::give_back;
 pub use listener::UdpListener;
+pub use moving::{SessionOffer, hand_out, resume};
 pub use serve::serve;

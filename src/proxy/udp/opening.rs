@@ -11,16 +11,17 @@ use super::session::{Next, Permits, Session};
 use super::sessions::{UdpSessions, now};
 use crate::model::policy::UDP_IDLE;
 use crate::model::{Outcome, Peer};
+use crate::net::OfClient;
 use crate::net::datagram::{self, Segments};
 use crate::proxy::record::{OpenConnection, Shared};
 use crate::proxy::route::{ClientPermit, LiveRoute, SessionPermit};
-use crate::state::flows::{Ends, FlowId, Placement, Stage, Terms};
+use crate::state::flows::{Ends, FlowId, Stage, Terms};
 
 /// How many addresses of this host a listener knows. Few hosts have more.
 const ADDRESSES: usize = 64;
 
 impl UdpSessions {
-    /// Opens a session, if the limits allow it or another one can be evicted.
+    /// Opens a session, if the limits allow it. Another one may have to make way.
     pub(super) fn open(&mut self, ends: Ends, segments: &Segments<'_>) -> Result<FlowId, Reason> {
         let live = self.live.clone().ok_or(Reason::Closing)?;
         let client = Peer::from_ip(ends.client);
@@ -32,23 +33,21 @@ impl UdpSessions {
             live.state.refused(refusal, &client);
             Reason::Limited
         })?;
-        let sessions = &self.shared.sessions;
-        let mut permit = SessionPermit::take(sessions, &live);
-        match self.flows.admit(permit.is_some(), sessions.asking(&live)) {
-            Placement::Open(None) => {}
-            Placement::Open(Some(ended)) => {
-                self.record(ended, Outcome::Evicted);
-                permit = permit.or_else(|| SessionPermit::take(&self.shared.sessions, &live));
-            }
-            Placement::Full => return Err(Reason::Full),
-        }
-        let permits = Permits { _session: permit.ok_or(Reason::Full)?, _client: of_client };
-        let policy = &live.route.policy;
-        let terms = Terms { idle: policy.timeouts.idle.unwrap_or(UDP_IDLE), replies: policy.max_replies };
+        let permit = SessionPermit::take(&self.shared.sessions, &live, &client, self.now);
+        // Before another socket is opened.
+        self.end_evicted();
+        let permits = Permits { session: permit.ok_or(Reason::Full)?, _client: of_client };
+        let terms = terms(&live);
         let mut session = self.session(live, client, permits);
-        session.by_route = self.is_broadcast(ends.local);
+        session.open.set_session_local(ends.local);
+        session.wanted = Some(SocketAddr::new(ends.local, self.listener.socket.addr().port()));
+        // Where clients wanted to go is one host, or they go nowhere.
+        session.by_route = !session.live.route.is_original() && self.is_broadcast(ends.local);
         let id = self.flows.open(ends, terms, self.now, session);
         self.flows.ask(&ends, segments.datagrams, self.now);
+        if let Some((session, ..)) = self.flows.get_mut(id) {
+            session.permit().is_served_by(&self.listener.evicted, id);
+        }
         if self.connect(id) { Ok(id) } else { Err(Reason::NoUpstream) }
     }
 
@@ -87,12 +86,22 @@ impl UdpSessions {
                     return false;
                 }
                 Next::Try(addr) => {
-                    let connected = datagram::connect(addr)
-                        .and_then(|socket| self.listener.poller.add(&socket, id.into()).map(|()| socket));
+                    let source = session.source().cloned();
+                    let connected = datagram::connect(
+                        addr,
+                        source.as_deref(),
+                        OfClient { ip: Some(ends.client.ip()), original: None, offset: 0 },
+                    )
+                    .and_then(|socket| self.listener.poller.add(&socket, id.into()).map(|()| socket));
                     match connected {
                         Ok(socket) => {
                             let header = header(session, &ends, &self.listener, &self.shared);
-                            session.set_upstream(Upstream { socket, addr, header });
+                            let dscp = source.and_then(|source| source.dscp);
+                            session.set_upstream(Upstream { socket: Arc::new(socket), addr, dscp, header });
+                            if session.is_disabled() {
+                                session.leave();
+                                continue;
+                            }
                         }
                         Err(error) => {
                             session.failed(addr, &error);
@@ -160,8 +169,19 @@ impl UdpSessions {
     }
 }
 
+/// What a route grants its sessions.
+pub(super) fn terms(live: &LiveRoute) -> Terms {
+    let policy = &live.route.policy;
+    Terms { idle: policy.timeouts.idle.unwrap_or(UDP_IDLE), replies: policy.max_replies }
+}
+
 /// The header that names the client to the upstream of a session. `None`: the route sends none.
-fn header(session: &Session, ends: &Ends, listener: &UdpListener, shared: &Shared) -> Option<ProxyHeader> {
+pub(super) fn header(
+    session: &Session,
+    ends: &Ends,
+    listener: &UdpListener,
+    shared: &Shared,
+) -> Option<ProxyHeader> {
     let server = SocketAddr::new(ends.local, listener.socket.addr().port());
     let proxy_protocol = &session.live.route.policy.proxy_protocol;
     ProxyHeader::new(proxy_protocol, ends.client, server, || shared.unique_id(session.open.id))

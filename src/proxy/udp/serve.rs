@@ -21,6 +21,9 @@ use crate::proxy::route::LiveRoute;
 const GRAIN: Duration = Duration::from_millis(50);
 /// During a stop, a session ends after this much silence: its client has nothing in flight.
 const SILENCE: Duration = Duration::from_secs(2);
+/// After so much work others on this thread have their turn. A listener that is flooded always has something to read, and
+/// tokio's own budget allows it 128 turns in a row, of which each may read some hundred datagrams.
+const TURN: Duration = Duration::from_millis(1);
 /// How long serving pauses after the poller has failed.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -32,20 +35,23 @@ pub async fn serve(listener: Arc<UdpListener>, shared: Arc<Shared>) {
     let mut timer = pin!(sleep_until(Instant::now()));
     let mut route_ends: Vec<RouteEnd> = Vec::new();
     let mut changed = true;
+    let mut worked = Duration::ZERO;
     loop {
+        share(&mut worked).await;
         if std::mem::take(&mut changed) {
             let live = listener.live();
             // All routes share one channel. To subscribe anew would lose news that was sent meanwhile.
             news = news.or_else(|| live.as_ref().map(|live| live.news()));
             sessions.follow(live);
             let hurry = listener.follows().hurry;
-            if listener.signal.kills.swap(false, Ordering::SeqCst) {
-                sessions.cut_killed();
+            if listener.signal.ends.swap(false, Ordering::SeqCst) {
+                sessions.cut_ended();
             }
             if hurry {
                 sessions.hurry(SILENCE);
             }
         }
+        sessions.end_evicted();
         if sessions.winds_up() && listener.ends() {
             return;
         }
@@ -68,13 +74,31 @@ pub async fn serve(listener: Arc<UdpListener>, shared: Arc<Shared>) {
             () = heard(&mut news) => sessions.look_again(),
             () = timer.as_mut(), if waits => sessions.expire(&mut ready),
             event = listener.poller.wait(&mut ready) => match event {
-                Ok(()) => sessions.turn(&ready),
+                Ok(()) => {
+                    #[cfg(test)]
+                    crate::tasks::faults::here(&listener.addr.to_string());
+                    worked += timed(|| sessions.turn(&ready));
+                }
                 Err(_) => sleep(PAUSE).await,
             },
             () = yield_now(), if sessions.has_more() => sessions.go_on(),
         }
         route_ends.retain(|end| end.is_of_use());
     }
+}
+
+/// Gives others on this thread their turn, if it is over.
+async fn share(worked: &mut Duration) {
+    if *worked > TURN {
+        *worked = Duration::ZERO;
+        yield_now().await;
+    }
+}
+
+fn timed(work: impl FnOnce()) -> Duration {
+    let begun = Instant::now();
+    work();
+    begun.elapsed()
 }
 
 /// Resolves when there is news of upstreams.

@@ -2,16 +2,20 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::header::Upstream;
-use crate::model::{DataPath, OnVanish, Outcome, Peer, UpstreamAddr};
+use crate::model::{DataPath, OnVanish, Outcome, Peer, Source, UpstreamAddr};
 use crate::net::datagram::Segments;
 use crate::net::is_local;
 use crate::proxy::record::{Connected, Datagrams, OpenConnection, Record};
-use crate::proxy::route::{Candidate, Candidates, ClientPermit, LEADS_BACK, LiveRoute, SessionPermit};
+use crate::proxy::route::{
+    Astray, Candidate, Candidates, ClientPermit, LEADS_BACK, LiveRoute, SessionPermit,
+};
 use crate::state::flows::Ended;
+use crate::state::moved::MovedSession;
 use crate::state::{Attempt, Load, Tally, Walk};
 
 /// How many first datagrams of a session are kept, for a name that is being looked up or for another upstream.
@@ -31,6 +35,8 @@ pub(super) struct Session {
     /// Whether the kernel chooses the address that answers leave from, as it does for ipi_spec_dst: by its route to the client
     /// (fib_compute_spec_dst() in Linux). The client wrote to a broadcast address.
     pub by_route: bool,
+    /// The address and port that its client writes to. `None`: not set yet.
+    pub wanted: Option<SocketAddr>,
     /// Whether its address has left its name, and its time runs.
     pub leaves: bool,
     /// The first datagrams, until an answer came.
@@ -45,14 +51,23 @@ pub(super) struct Session {
     /// Its entry in the open table.
     pub open: Arc<OpenConnection>,
     errors: String,
-    _permits: Permits,
+    permits: Permits,
 }
 
 /// What a session holds of the limits.
 #[derive(Debug)]
 pub(super) struct Permits {
-    pub _session: SessionPermit,
+    pub session: SessionPermit,
     pub _client: ClientPermit,
+}
+
+/// Which upstream another process has chosen for a session.
+pub(super) struct Resumed {
+    pub candidates: Arc<Candidates>,
+    /// Its index.
+    pub candidate: usize,
+    /// It has answered.
+    pub answered: bool,
 }
 
 /// What a session does next.
@@ -80,6 +95,7 @@ impl Session {
             upstream: None,
             busy: false,
             by_route: false,
+            wanted: None,
             leaves: false,
             kept: Vec::new(),
             candidates: None,
@@ -88,8 +104,59 @@ impl Session {
             load: None,
             open,
             errors: String::new(),
-            _permits: permits,
+            permits,
         }
+    }
+
+    /// Goes on with the upstream that another process has chosen.
+    pub(super) fn resume(&mut self, resumed: Resumed, now: Instant) {
+        let Resumed { candidates, candidate, answered } = resumed;
+        let upstream = candidates.get(candidate).map(|candidate| &candidate.endpoint.state);
+        match upstream {
+            Some(upstream) if answered => self.load = Some(upstream.resume()),
+            Some(upstream) => self.attempt = upstream.begin(None, now),
+            None => {}
+        }
+        (self.candidates, self.candidate) = (Some(candidates), Some(candidate));
+    }
+
+    /// Notes what another process has counted, and has said of failed upstreams.
+    pub(super) fn note_past(&mut self, moved: &MovedSession) {
+        self.errors.clone_from(&moved.detail);
+        if moved.counted {
+            self.open.known().tally = self.candidate().map(|candidate| candidate.tally.clone());
+        }
+    }
+
+    /// Whether it has an upstream and goes on, and so can do that in another process.
+    pub(super) fn may_move(&self) -> bool {
+        let stays = !self.open.is_ended() && !self.open.is_leaving();
+        stays && self.upstream.is_some() && self.candidate().is_some()
+    }
+
+    /// What another process must know of it. `None`: it has no upstream.
+    pub(super) fn said(&self) -> Option<MovedSession> {
+        // Its permits and its place in the walk are taken anew; what was kept for another upstream is forgotten.
+        #[rustfmt::skip]
+        let Session {
+            live, upstream, by_route, open, errors,
+            busy: _, wanted: _, leaves: _, kept: _, walk: _, candidates: _, candidate: _, attempt: _, load: _, permits: _,
+        } = self;
+        let (upstream, candidate) = (upstream.as_ref()?, self.candidate()?);
+        Some(MovedSession {
+            id: open.id,
+            route: live.route.name.clone(),
+            listener: self.open.listener.to_string(),
+            upstream: candidate.written.to_string(),
+            address: upstream.addr.to_string(),
+            age: u64::try_from(self.open.age().as_micros()).unwrap_or(u64::MAX),
+            kept: self.open.is_kept(),
+            counted: self.open.known().tally.is_some(),
+            by_route: *by_route,
+            headed: upstream.header.is_some(),
+            detail: errors.clone(),
+            ..MovedSession::default()
+        })
     }
 
     /// Chooses the next address to try. [`Session::failed`] notes one that has failed.
@@ -105,7 +172,9 @@ impl Session {
                 return self.unresolved();
             }
             let Some(step) = candidates.pool.next(&mut self.walk, now) else {
+                candidates.closed().for_each(|why| self.note_error(&why));
                 return Next::Over(match (self.candidate, self.walk.full()) {
+                    (None, None) if !candidates.pool.takes_new() => Outcome::ConnectFailed,
                     (None, None) if candidates.pool.has_loop() => {
                         self.note_error(&format!("every upstream {LEADS_BACK}"));
                         Outcome::Loop
@@ -115,11 +184,24 @@ impl Session {
                 });
             };
             (self.candidate, self.attempt) = (Some(step.index), Some(step.attempt));
-            // No UDP route has a Unix socket, and names are resolved to addresses.
-            if let Some(UpstreamAddr::Ip(addr)) =
-                self.candidate().map(|candidate| candidate.endpoint.state.addr())
-            {
-                return Next::Try(*addr);
+            let addr = self.candidate().map(|candidate| candidate.endpoint.state.addr());
+            match addr {
+                Some(UpstreamAddr::Ip(addr)) => return Next::Try(*addr),
+                Some(UpstreamAddr::Original) => return self.go_to_original(),
+                // No UDP route has a Unix socket, and names are resolved to addresses.
+                None | Some(UpstreamAddr::Name(..) | UpstreamAddr::Unix(_)) => {}
+            }
+        }
+    }
+
+    /// Its client goes where it wanted to, if it may.
+    fn go_to_original(&mut self) -> Next {
+        match self.live.destination(|| self.open.known().client.clone(), || self.wanted) {
+            Ok(Some(addr)) => Next::Try(addr),
+            Ok(None) => Next::Over(Outcome::ConnectFailed),
+            Err(Astray { outcome, why }) => {
+                self.note_error(&why);
+                Next::Over(outcome)
             }
         }
     }
@@ -139,8 +221,19 @@ impl Session {
 
     /// Sets the socket to the address that is tried now.
     pub(super) fn set_upstream(&mut self, upstream: Upstream) {
+        self.open.set_session_socket(&upstream.socket);
         self.upstream = Some(upstream);
         self.open.known().upstream = self.connected();
+        if let Some(upstream) = self.upstream.as_ref().filter(|_| self.live.route.is_original()) {
+            let open: Weak<OwnedFd> = Arc::downgrade(&upstream.socket);
+            self.live.dialled(self.open.local(), upstream.addr, open);
+        }
+    }
+
+    /// Whether the upstream that it has just been connected to has become one that nobody may connect to.
+    pub(super) fn is_disabled(&self) -> bool {
+        let candidates = self.candidates.as_ref().zip(self.candidate);
+        candidates.is_some_and(|(candidates, index)| candidates.is_disabled(index))
     }
 
     /// The counters of its upstream, which include the session from now on. `None`: it has no upstream.
@@ -153,6 +246,22 @@ impl Session {
             known.tally = Some(tally);
         }
         known.tally.clone()
+    }
+
+    /// From where the candidate that it tries is reached. `None`: as the system says.
+    pub(super) fn source(&self) -> Option<&Arc<Source>> {
+        self.candidate()?.endpoint.key().source.as_ref()
+    }
+
+    /// Its place among all sessions.
+    pub(super) fn permit(&self) -> &SessionPermit {
+        &self.permits.session
+    }
+
+    /// Gives up the upstream that it has just been connected to, without a word against it.
+    pub(super) fn leave(&mut self) {
+        (self.upstream, self.attempt) = (None, None);
+        self.open.known().upstream = None;
     }
 
     /// Whether it waits for the address of a name.
@@ -274,6 +383,7 @@ pub(super) fn record(ended: &mut Ended<Session>, outcome: Outcome, now: Instant)
         client: Peer::from_ip(ends.client),
         path: if upstream.is_some() { DataPath::Datagram } else { DataPath::None },
         upstream,
+        local: None,
         outcome,
         detail: (!session.errors.is_empty()).then(|| std::mem::take(&mut session.errors)),
         bytes: counts.bytes(),

@@ -64,16 +64,22 @@ pub(super) struct UdpSessions {
     pub broadcasts: Vec<(Ipv4Addr, bool)>,
     /// Sockets that may have more than was read from them.
     more: Vec<u64>,
+    /// Those that are read now. Kept, so that a turn allocates nothing.
+    round: Vec<u64>,
     pub now: Instant,
     /// Since when the end of sessions waits for a flood to be read. `None`: it does not wait.
     pub flooded: Option<Instant>,
     /// Scratch space for datagrams with headers.
     pub headed: Vec<u8>,
+    /// Another process that has the listener's socket too reads it.
+    paused: bool,
 }
 
 impl UdpSessions {
     /// The state of a listener without sessions.
     pub(super) fn new(listener: Arc<UdpListener>, shared: Arc<Shared>) -> UdpSessions {
+        // They are of an earlier task, and new sessions may have the same ids.
+        drop(listener.evicted.take());
         UdpSessions {
             listener,
             shared,
@@ -86,9 +92,11 @@ impl UdpSessions {
             broadcasts: Vec::new(),
             // No event reports what arrived before the listener was served, so read it first.
             more: vec![LISTENER],
+            round: Vec::new(),
             now: now(),
             flooded: None,
             headed: Vec::new(),
+            paused: false,
         }
     }
 
@@ -97,11 +105,31 @@ impl UdpSessions {
         !self.more.is_empty()
     }
 
+    /// Leaves the listener's socket to another process that has it too, or reads it again.
+    pub(super) fn pause(&mut self, paused: bool) {
+        if std::mem::replace(&mut self.paused, paused) == paused {
+            return;
+        }
+        self.more.retain(|number| *number != LISTENER);
+        if paused {
+            self.listener.poller.remove(&self.listener.socket);
+        } else {
+            // Fails only without memory, and then what is there already is still read.
+            drop(self.listener.poller.add(&self.listener.socket, LISTENER));
+            self.more.push(LISTENER);
+        }
+    }
+
+    /// Whether what clients send is read by another process.
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused
+    }
+
     /// Reads from the sockets that are ready.
     pub(super) fn turn(&mut self, ready: &Ready) {
         let old = self.more.len();
         let known = |more: &[u64], number| more[..old].contains(&number);
-        for number in ready.numbers() {
+        for number in ready.numbers().filter(|number| *number != LISTENER || !self.paused) {
             if !known(&self.more, number) {
                 self.more.push(number);
             }
@@ -114,7 +142,12 @@ impl UdpSessions {
         self.now = now();
         BATCH.with_borrow_mut(|batch| {
             for _ in 0..ROUNDS {
-                for number in std::mem::take(&mut self.more) {
+                if self.live.is_some() && self.shared.sessions.is_behind() {
+                    break;
+                }
+                std::mem::swap(&mut self.more, &mut self.round);
+                for at in 0..self.round.len() {
+                    let number = self.round[at];
                     let more = match number {
                         LISTENER => self.take_in(batch),
                         number => self.take_back(FlowId::from(number), batch),
@@ -123,11 +156,16 @@ impl UdpSessions {
                         self.more.push(number);
                     }
                 }
+                self.round.clear();
                 if self.more.is_empty() {
                     break;
                 }
             }
         });
+        if self.has_more() {
+            // Only a flood leaves something, and only a flood fills the kernel's queue.
+            self.listener.note_overflow();
+        }
         self.listener.drops.tell(&self.listener.addr, false);
     }
 
@@ -144,6 +182,7 @@ impl UdpSessions {
 
     /// Reads what clients have sent. Returns whether there may be more.
     fn take_in(&mut self, batch: &mut Batch) -> bool {
+        self.end_evicted();
         match self.listener.socket.receive(batch, Batch::MOST) {
             Ok(calls) => {
                 batch.runs(|segments| self.ask(&segments));
@@ -176,6 +215,11 @@ impl UdpSessions {
             known = self.flows.ask(ends, datagrams, self.now);
         }
         let question = known?;
+        if question.proves
+            && let Some((session, ..)) = self.flows.get_mut(question.id)
+        {
+            session.permit().proves(self.now);
+        }
         let forsaken = question.forsaken && self.is_forsaken(question.id);
         (!forsaken).then_some(question.id)
     }
@@ -205,6 +249,7 @@ impl UdpSessions {
     fn send_on(&mut self, id: FlowId, segments: &Segments<'_>) {
         let asking = self.flows.stage(id) == Some(Stage::Asking);
         let Some((session, _, counts)) = self.flows.get_mut(id) else { return };
+        session.permit().hears(self.now);
         let Some(upstream) = &mut session.upstream else {
             let dropped = session.keep(segments);
             counts.dropped += dropped;

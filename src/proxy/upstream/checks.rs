@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use super::context::Context;
@@ -12,10 +12,11 @@ use super::endpoint::Endpoint;
 use super::own_header::OwnHeader;
 use crate::model::{HealthCheck, Protocol, units};
 use crate::net::{CheckError, Finding, PARTING};
+use crate::state::said_health::SaidHealth;
 use crate::state::{Checked, Turn};
 use crate::tasks::Scope;
 
-/// The first checks are spread over this time, or over the interval if that is shorter.
+/// The first checks are spread over this time, or over the interval if that is shorter; of several nodes, over so many times that.
 const SPREAD: Duration = Duration::from_secs(1);
 
 /// What the checks of one upstream find. It does not keep them going: a session may outlive its route by far.
@@ -48,12 +49,20 @@ impl Check {
 }
 
 impl RunningCheck {
-    pub(super) fn begin(endpoint: Arc<Endpoint>, how: How, context: &Arc<Context>) -> RunningCheck {
+    /// `said`: what another process has found.
+    pub(super) fn begin(
+        endpoint: Arc<Endpoint>,
+        how: How,
+        said: Option<SaidHealth>,
+        context: &Arc<Context>,
+    ) -> RunningCheck {
         let state = Arc::new(Checked::new(how.check.rise, how.check.fall));
-        let downs = watch::Sender::new(0);
+        said.iter().for_each(|said| state.go_on_from(said, Instant::now().into_std()));
+        let downs = watch::Sender::new(state.downs());
         let task = context.scope.child();
         let found = Check { state: state.clone(), downs: downs.subscribe() };
-        task.spawn(keep(endpoint, how, Found { state, downs }, context.clone()));
+        let (how, to, context) = (Arc::new(how), Arc::new(Found { state, downs }), context.clone());
+        task.keep(move || keep(endpoint.clone(), how.clone(), to.clone(), context.clone()));
         RunningCheck { found, task }
     }
 
@@ -78,15 +87,17 @@ struct Found {
 }
 
 /// Checks an upstream until the task is killed.
-async fn keep(endpoint: Arc<Endpoint>, how: How, found: Found, context: Arc<Context>) {
-    let How { check, header } = how;
-    sleep(SPREAD.min(check.interval).mul_f64(fastrand::f64())).await;
+async fn keep(endpoint: Arc<Endpoint>, how: Arc<How>, found: Arc<Found>, context: Arc<Context>) {
+    let How { check, header } = &*how;
+    let mut nodes = context.nodes.subscribe();
+    let first = SPREAD.min(check.interval).mul_f64(fastrand::f64());
+    pass_for_each(Instant::now(), first, &mut nodes).await;
     loop {
         let begun = Instant::now();
         {
             // Never closed. A check that waits for a permit is late, but no less valid.
             let _turn = context.check_slots.acquire().await;
-            let Finding { result, connection } = endpoint.check(&check, header).await;
+            let Finding { result, connection } = endpoint.check(check, *header).await;
             let result = match result {
                 Err(CheckError::Denied(_)) => None,
                 Err(CheckError::Failed(why)) => Some(Err(why)),
@@ -94,7 +105,7 @@ async fn keep(endpoint: Arc<Endpoint>, how: How, found: Found, context: Arc<Cont
             };
             if let Some(result) = result {
                 found.state.ended(begun.into_std(), Instant::now().into_std());
-                if result.is_ok() && proves(&endpoint, &check) {
+                if result.is_ok() && proves(&endpoint, check) {
                     endpoint.passed();
                 }
                 learn(&endpoint, result, &found, &context);
@@ -105,7 +116,21 @@ async fn keep(endpoint: Arc<Endpoint>, how: How, found: Found, context: Arc<Cont
             }
         }
         // 0.9 to 1.1 of the interval, so that checks that began together drift apart.
-        sleep_until(begun + check.interval.mul_f64(0.9 + 0.2 * fastrand::f64())).await;
+        let pause = check.interval.mul_f64(0.9 + 0.2 * fastrand::f64());
+        pass_for_each(begun, pause, &mut nodes).await;
+    }
+}
+
+/// Waits until this time has passed once for each node that shares the checks, so that an upstream sees no more of them than
+/// from one. If that number changes meanwhile, so does the wait.
+async fn pass_for_each(begun: Instant, time: Duration, nodes: &mut watch::Receiver<u32>) {
+    loop {
+        let due = begun + time * *nodes.borrow_and_update();
+        tokio::select! {
+            () = sleep_until(due) => return,
+            // On an error the process is stopping.
+            changed = nodes.changed() => if changed.is_err() { return },
+        }
     }
 }
 

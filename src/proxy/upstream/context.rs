@@ -1,6 +1,6 @@
 //! What the checks and look-ups of all upstreams share.
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use super::news::UpstreamNews;
 use super::resolver::Resolver;
@@ -22,6 +22,8 @@ pub(super) struct Context {
     pub resolver: Resolver,
     /// Bounds the checks in progress.
     pub check_slots: Semaphore,
+    /// How many nodes share the checks, this one counted: at least 1.
+    pub nodes: watch::Sender<u32>,
 }
 
 impl Context {
@@ -32,6 +34,7 @@ impl Context {
             names_changed: Notify::new(),
             resolver: Resolver::default(),
             check_slots: Semaphore::new(CHECKS_AT_ONCE),
+            nodes: watch::Sender::new(1),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! One upstream address of the running proxy, and attempts at it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -12,11 +13,11 @@ use tracing::{info, warn};
 use super::news::UpstreamNews;
 use super::own_header::OwnHeader;
 use super::tls::{TlsKey, TlsTo};
-use crate::model::{HealthCheck, Peer, Protocol, UpstreamAddr, units};
+use crate::model::{HealthCheck, Peer, Protocol, Source, UpstreamAddr, units};
 use crate::net::check::Opening;
-use crate::net::dial::{DialOptions, DialTls, dial_by};
+use crate::net::dial::{DialOptions, DialTls, Reach, dial_by};
 use crate::net::tls::TlsConnector;
-use crate::net::{Deadline, DialError, Finding, PARTING, Stream, check, is_gone, is_local};
+use crate::net::{Deadline, DialError, Finding, OfClient, PARTING, Stream, check, is_gone, is_local};
 use crate::state::health::{Change, Evidence, Standing};
 use crate::state::{Attempt, Failure, Load, LogOnce, Upstream};
 
@@ -36,6 +37,10 @@ pub struct EndpointKey {
     pub addr: UpstreamAddr,
     /// The TLS that is spoken to it. `None`: without TLS.
     pub tls: Option<TlsKey>,
+    /// From where it is reached: another way there may be broken. `None`: as the system says.
+    pub source: Option<Arc<Source>>,
+    /// Its address is the first of a range of ports, of which each client has one ([`OfClient::offset`]).
+    pub range: bool,
 }
 
 /// One upstream address of the running proxy.
@@ -116,7 +121,7 @@ impl Endpoint {
     pub async fn attempt(
         &self,
         attempt: Attempt,
-        options: DialOptions<'_>,
+        options: &DialOptions<'_>,
     ) -> Result<(Stream, Peer, Load), AttemptError> {
         match self.dial(attempt.is_trial(), options).await {
             Ok((stream, peer)) => Ok((stream, peer, self.succeeded(attempt))),
@@ -128,14 +133,14 @@ impl Endpoint {
     }
 
     /// Waits for a permit and dials, both within the timeout of one attempt. Does not update the health.
-    pub async fn dial(&self, trial: bool, options: DialOptions<'_>) -> Result<(Stream, Peer), AttemptError> {
+    pub async fn dial(&self, trial: bool, options: &DialOptions<'_>) -> Result<(Stream, Peer), AttemptError> {
         let begun = Instant::now();
         let mut limit = pin!(Deadline::after(options.timeout));
         let _permit = self.turn(trial, limit.as_mut()).await?;
         let waited = begun.elapsed();
         let connector = self.tls.as_ref().map(|tls| tls.connector.load_full());
-        let tls = self.tls(connector.as_deref());
-        match dial_by(limit, self.state.addr(), options, tls).await {
+        let reach = self.reach(connector.as_deref());
+        match dial_by(limit, &self.addr_for(options.client), options, reach).await {
             Ok(connected) => Ok(connected),
             // An attempt that had less than its full time says nothing about the upstream.
             Err(_) if waited > options.timeout / 8 && begun.elapsed() >= options.timeout => {
@@ -145,14 +150,15 @@ impl Endpoint {
         }
     }
 
-    fn tls<'t>(&'t self, connector: Option<&'t TlsConnector>) -> Option<DialTls<'t>> {
-        let (tls, connector) = self.tls.as_ref().zip(connector)?;
-        Some(DialTls { connector, name: &tls.name })
+    fn reach<'t>(&'t self, connector: Option<&'t TlsConnector>) -> Reach<'t> {
+        let tls = self.tls.as_ref().zip(connector);
+        let tls = tls.map(|(tls, connector)| DialTls { connector, name: &tls.name });
+        Reach { source: self.key.source.as_deref(), tls }
     }
 
     /// Makes an attempt for no client, and updates the health by its result. Its connection begins as one that serves a
     /// client (`options` have the header), and ends at once. Returns whether it connected.
-    pub async fn try_out(&self, attempt: Attempt, options: DialOptions<'_>) -> bool {
+    pub async fn try_out(&self, attempt: Attempt, options: &DialOptions<'_>) -> bool {
         match self.dial(attempt.is_trial(), options).await {
             Ok((stream, _)) => {
                 // First: the news of the result may end whoever waits for this.
@@ -171,23 +177,46 @@ impl Endpoint {
     pub async fn check(&self, how: &HealthCheck, header: OwnHeader) -> Finding {
         let connector = self.tls.as_ref().map(|tls| tls.connector.load_full());
         let bytes = header.bytes(self.key.protocol);
-        let tls = self.tls(connector.as_deref());
-        let opening = Opening { header: &bytes, on: header.on, tls };
+        let reach = self.reach(connector.as_deref());
+        let opening = Opening { header: &bytes, on: header.on, reach };
         check(self.state.addr(), self.key.protocol, how, opening).await
+    }
+
+    /// Its address for this client. Portway itself has that of the range's first port.
+    fn addr_for(&self, client: Option<OfClient>) -> Cow<'_, UpstreamAddr> {
+        match (self.state.addr(), client) {
+            (UpstreamAddr::Ip(addr), Some(client)) if self.key.range => {
+                let mut addr = *addr;
+                addr.set_port(addr.port().saturating_add(client.offset));
+                Cow::Owned(UpstreamAddr::Ip(addr))
+            }
+            (addr, _) => Cow::Borrowed(addr),
+        }
+    }
+
+    /// Whether it is another for each client: by its own address, which is the source, or by where it wanted to go. What fails for
+    /// one says nothing of the others, and nobody may take an upstream from them. (Checks begin at an address of this host.)
+    fn is_of_each_client(&self) -> bool {
+        let EndpointKey { addr, source, range, .. } = &self.key;
+        *range || *addr == UpstreamAddr::Original || source.as_ref().is_some_and(|source| source.client)
     }
 
     async fn turn(
         &self,
         trial: bool,
         limit: Pin<&mut Deadline>,
-    ) -> Result<SemaphorePermit<'_>, AttemptError> {
+    ) -> Result<Option<SemaphorePermit<'_>>, AttemptError> {
+        // Who wants to go where nobody answers must not keep others waiting.
+        if self.is_of_each_client() {
+            return Ok(None);
+        }
         let down = !trial && self.state.standing(Instant::now().into_std()) == Standing::Down;
         let slots = if down { &self.narrow } else { &self.wide };
         if let Ok(permit) = slots.try_acquire() {
-            return Ok(permit);
+            return Ok(Some(permit));
         }
         match limit.bound(slots.acquire()).await {
-            Ok(Ok(permit)) => Ok(permit),
+            Ok(Ok(permit)) => Ok(Some(permit)),
             // The semaphore is never closed.
             Ok(Err(_)) | Err(_) => Err(AttemptError::Queue),
         }
@@ -216,6 +245,9 @@ impl Endpoint {
     }
 
     fn count(&self, attempt: Attempt, evidence: Evidence, why: &dyn fmt::Display) {
+        if self.is_of_each_client() {
+            return;
+        }
         self.untold.fetch_add(1, Ordering::Relaxed);
         let failure = Failure { evidence, why, chance: fastrand::u64(..) };
         let change = attempt.failed(Instant::now().into_std(), failure);

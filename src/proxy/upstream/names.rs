@@ -57,18 +57,20 @@ impl Drop for Name {
 }
 
 impl Name {
-    /// Starts the look-ups of a name.
-    pub(super) fn watched(host: &str, context: &Arc<Context>) -> Name {
+    /// Starts the look-ups of a name. `said`: the answer of another process, which holds until there is another one.
+    pub(super) fn watched(host: &str, said: Option<Vec<IpAddr>>, context: &Arc<Context>) -> Name {
+        let begun = said.as_ref().map(|_| Instant::now());
         let known = Arc::new(Known {
             host: host.to_owned(),
-            addrs: watch::Sender::new(Arc::default()),
+            addrs: watch::Sender::new(said.unwrap_or_default().into()),
             version: AtomicU64::new(0),
-            last: Mutex::default(),
+            last: Mutex::new(Last { begun, error: None }),
             ask: Notify::new(),
             asked: AtomicBool::new(false),
         });
         let task = context.scope.child();
-        task.spawn(keep(known.clone(), context.clone()));
+        let (kept, context) = (known.clone(), context.clone());
+        task.keep(move || keep(kept.clone(), context.clone()));
         Name { known, task }
     }
 
@@ -121,7 +123,7 @@ impl Known {
 
 /// Looks a name up until the task is killed: one look-up at a time.
 async fn keep(known: Arc<Known>, context: Arc<Context>) {
-    let mut answers = Answers::default();
+    let mut answers = Answers::of(known.addrs.borrow().clone());
     loop {
         let begun = Instant::now();
         let found = look_up(&known, &context).await;

@@ -14,8 +14,10 @@ use super::names::Name;
 use super::news::UpstreamNews;
 use super::own_header::OwnHeader;
 use super::tls::LiveConnector;
-use crate::model::HealthCheck;
+use crate::model::fleet::MOST_REPLICAS;
+use crate::model::{HealthCheck, Replicas};
 use crate::state::lock;
+use crate::state::said_health::SaidUpstreams;
 use crate::tasks::Scope;
 
 /// What sets a check apart from others: routes that check an endpoint alike share one.
@@ -27,6 +29,10 @@ pub struct Upstreams {
     endpoints: Mutex<HashMap<EndpointKey, Arc<Endpoint>>>,
     names: Mutex<HashMap<String, Weak<Name>>>,
     checks: Mutex<HashMap<CheckKey, Weak<RunningCheck>>>,
+    /// What another process knew of them. Each is taken once.
+    said: Mutex<SaidUpstreams>,
+    /// Who shares the checks, and the task that counts them if they are the addresses of a name.
+    fleet: Mutex<(Replicas, Option<Scope>)>,
     context: Arc<Context>,
 }
 
@@ -38,9 +44,12 @@ impl Upstreams {
             endpoints: Mutex::default(),
             names: Mutex::default(),
             checks: Mutex::default(),
+            said: Mutex::default(),
+            fleet: Mutex::default(),
             context: context.clone(),
         });
-        context.scope.spawn(sweep(Arc::downgrade(&upstreams), context.clone()));
+        let (swept, of) = (Arc::downgrade(&upstreams), context.clone());
+        context.scope.keep(move || sweep(swept.clone(), of.clone()));
         upstreams
     }
 
@@ -49,14 +58,19 @@ impl Upstreams {
         let mut endpoints = lock(&self.endpoints);
         let new = |key: &EndpointKey| {
             let tls = key.tls.as_ref().zip(connector).map(|(tls, connector)| tls.with(connector));
-            Arc::new(Endpoint::new(key.clone(), tls, self.context.news.clone()))
+            let endpoint = Endpoint::new(key.clone(), tls, self.context.news.clone());
+            if let Some(said) = lock(&self.said).connects.remove(&format!("{key:?}")) {
+                endpoint.state.go_on_from(&said, Instant::now().into_std());
+            }
+            Arc::new(endpoint)
         };
         endpoints.entry(key).or_insert_with_key(new).clone()
     }
 
     /// The name. Its look-ups begin if nobody uses it yet.
     pub fn name(&self, host: &str) -> Arc<Name> {
-        shared(&self.names, host.to_owned(), || Name::watched(host, &self.context))
+        let said = || lock(&self.said).names.remove(host);
+        shared(&self.names, host.to_owned(), || Name::watched(host, said(), &self.context))
     }
 
     /// The check of this upstream, whose connections begin with this header. Begins if it does not run yet.
@@ -68,7 +82,36 @@ impl Upstreams {
     ) -> Arc<RunningCheck> {
         let key = (endpoint.key().clone(), check.clone(), header);
         let how = How { check: check.clone(), header };
-        shared(&self.checks, key, || RunningCheck::begin(endpoint.clone(), how, &self.context))
+        let said = lock(&self.said).checks.remove(&format!("{key:?}"));
+        shared(&self.checks, key, || RunningCheck::begin(endpoint.clone(), how, said, &self.context))
+    }
+
+    /// Sets among how many nodes the checks are shared, this one counted. The addresses of a name count as they change; until it
+    /// has some there is one node.
+    pub fn share_checks(&self, among: &Replicas) {
+        let mut fleet = lock(&self.fleet);
+        if fleet.0 == *among {
+            return;
+        }
+        fleet.1.take().iter().for_each(Scope::kill);
+        let counts = match among {
+            Replicas::Count(nodes) => {
+                set(&self.context, *nodes);
+                None
+            }
+            Replicas::Name(host) => {
+                let (scope, name, context) =
+                    (self.context.scope.child(), self.name(host), self.context.clone());
+                scope.keep(move || count(name.clone(), context.clone()));
+                Some(scope)
+            }
+        };
+        *fleet = (among.clone(), counts);
+    }
+
+    /// Among how many nodes the checks are shared, this one counted.
+    pub fn nodes(&self) -> u32 {
+        *self.context.nodes.borrow()
     }
 
     /// Forgets upstreams that no route uses and that have no connection, and names and checks that nobody uses.
@@ -82,6 +125,35 @@ impl Upstreams {
             .retain(|_, endpoint| Arc::strong_count(endpoint) > 1 || !endpoint.state.is_forgettable(now));
     }
 
+    /// What is known, to be said now to a process that takes over.
+    pub fn said(&self) -> SaidUpstreams {
+        let now = Instant::now().into_std();
+        let names = lock(&self.names);
+        let names = names.iter().filter_map(|(host, name)| Some((host.clone(), name.upgrade()?.addrs())));
+        let names = names.filter(|(_, addrs)| !addrs.is_empty()).map(|(host, addrs)| (host, addrs.to_vec()));
+        let connects = lock(&self.endpoints);
+        let connects = connects.iter().map(|(key, endpoint)| (format!("{key:?}"), endpoint.state.said(now)));
+        let checks = lock(&self.checks);
+        let checks = checks
+            .iter()
+            .filter_map(|(key, check)| Some((format!("{key:?}"), check.upgrade()?.found().state.said(now))));
+        SaidUpstreams {
+            names: names.collect(),
+            connects: connects.filter(|(_, said)| !said.is_new()).collect(),
+            checks: checks.filter(|(_, said)| !said.is_new()).collect(),
+        }
+    }
+
+    /// Goes on from what another process has said, of whatever is used from now on.
+    pub fn go_on_from(&self, said: SaidUpstreams) {
+        *lock(&self.said) = said;
+    }
+
+    /// Lets everybody who waits for an upstream look again: what is decided about upstreams has changed.
+    pub fn announce(&self) {
+        self.context.news.send();
+    }
+
     /// News of upstreams and names, to subscribe to.
     pub fn news(&self) -> &UpstreamNews {
         &self.context.news
@@ -91,6 +163,23 @@ impl Upstreams {
     pub fn scope(&self) -> &Scope {
         &self.context.scope
     }
+}
+
+/// Counts the addresses of the name of a fleet.
+async fn count(name: Arc<Name>, context: Arc<Context>) {
+    let mut addrs = name.subscribe();
+    loop {
+        let nodes = addrs.borrow_and_update().len().clamp(1, MOST_REPLICAS as usize);
+        set(&context, u32::try_from(nodes).unwrap_or(MOST_REPLICAS));
+        // The name lives as long as this task.
+        if addrs.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn set(context: &Context, nodes: u32) {
+    context.nodes.send_if_modified(|known| std::mem::replace(known, nodes) != nodes);
 }
 
 /// Forgets addresses that have left their name.

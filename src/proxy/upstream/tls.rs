@@ -64,7 +64,7 @@ impl TlsKey {
             UpstreamAddr::Name(name, _) => name.clone(),
             UpstreamAddr::Ip(addr) => addr.ip().to_string(),
             // Has a `server_name`.
-            UpstreamAddr::Unix(_) => String::new(),
+            UpstreamAddr::Unix(_) | UpstreamAddr::Original => String::new(),
         };
         let name = tls.server_name.clone().unwrap_or_else(of_address);
         TlsKey { tls: tls.clone(), name, send }

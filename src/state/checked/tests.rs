@@ -29,3 +29,20 @@ fn it_turns_after_fall_and_rise_and_says_why() {
     // The first check decides alone.
     assert_eq!(Checked::new(5, 5).learn(Err("no".into()), start), Some(Turn::Down(1)));
 }
+
+#[test]
+fn the_last_check_is_known_with_its_time() {
+    #[allow(clippy::disallowed_methods, reason = "any time will do as the first")]
+    let start = Instant::now();
+    let (checked, at) = (Checked::new(1, 1), |millis| start + Duration::from_millis(millis));
+    assert_eq!(checked.last(), None);
+    checked.ended(at(10), at(35));
+    assert_eq!(checked.last(), Some((at(35), Duration::from_millis(25))));
+    checked.ended(at(100), at(101));
+    assert_eq!(checked.last(), Some((at(101), Duration::from_millis(1))));
+    assert_eq!((checked.since(), checked.downs()), (None, 0));
+    checked.learn(Err("no".into()), at(200));
+    assert_eq!((checked.since(), checked.downs(), checked.back_since()), (Some(at(200)), 1, None));
+    checked.learn(Ok(()), at(300));
+    assert_eq!((checked.since(), checked.downs(), checked.back_since()), (Some(at(300)), 1, Some(at(300))));
+}

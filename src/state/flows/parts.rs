@@ -1,7 +1,7 @@
 //! What sessions are made of: their ends, terms, stages and counts.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::state::{Bytes, Volume};
 
@@ -39,15 +39,41 @@ impl From<u64> for FlowId {
     }
 }
 
-/// What a session has shown so far.
+/// How far a session is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// No answer yet.
     Asking,
     /// An answer came. It may have gone to somebody who never asked.
     Answered,
-    /// The client has sent again after an answer.
-    Settled,
+}
+
+/// After how many answers its client must have gone on for a session to be proven.
+const TURNS: u8 = 2;
+/// For how long it must have done so. A flood of made-up senders would have to keep each of them alive so long.
+const SPAN: Duration = Duration::from_millis(500);
+
+/// What speaks for a client that hears us. UDP has no handshake: anybody can write in anybody's name, and see no answer. Who
+/// goes on after an answer, and again, and not only in one burst, most likely hears them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Evidence {
+    pub began: Instant,
+    pub turns: u8,
+    pub proven: bool,
+}
+
+impl Evidence {
+    pub(super) fn none(now: Instant) -> Evidence {
+        Evidence { began: now, turns: 0, proven: false }
+    }
+
+    /// Notes that the client goes on after an answer. Returns whether that proves the session, which happens once.
+    pub(super) fn goes_on(&mut self, now: Instant) -> bool {
+        self.turns = self.turns.saturating_add(1);
+        let proves = !self.proven && self.turns >= TURNS && now.saturating_duration_since(self.began) >= SPAN;
+        self.proven |= proves;
+        proves
+    }
 }
 
 /// What a session's route grants it.
@@ -106,15 +132,6 @@ pub struct Ended<S> {
     pub counts: Counts,
 }
 
-/// Whether a new session may be opened.
-#[derive(Debug)]
-pub enum Placement<S> {
-    /// It may be opened. The session in here was evicted for it.
-    Open(Option<Ended<S>>),
-    /// The limit is reached, and no session may be evicted.
-    Full,
-}
-
 /// A question of a known session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Question {
@@ -122,6 +139,8 @@ pub struct Question {
     pub id: FlowId,
     /// The upstream has answered before, and since then the client has waited for the idle time or longer.
     pub forsaken: bool,
+    /// With it the client has shown for the first time that it hears us.
+    pub proves: bool,
 }
 
 /// What answers mean for their session.

@@ -3,6 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use super::*;
+use crate::state::moved::MovedSession;
+use crate::state::{Bytes, Volume};
 
 const TERMS: Terms = Terms { idle: Duration::from_secs(60), replies: None };
 
@@ -17,7 +19,7 @@ fn after(start: Instant, seconds: u64) -> Instant {
 const MORE: Option<Answer> = Some(Answer { passes: 1, last: false });
 
 fn known(id: FlowId) -> Option<Question> {
-    Some(Question { id, forsaken: false })
+    Some(Question { id, forsaken: false, proves: false })
 }
 
 #[test]
@@ -47,44 +49,47 @@ fn datagrams_of_either_direction_put_the_end_off() {
         let now = after(start, 10 + 50 * turn);
         assert!(flows.expire(now).is_none(), "turn {turn}");
         if turn % 2 == 0 {
-            assert_eq!(flows.ask(&ends(1), 1, now), known(id));
+            assert_eq!(flows.ask(&ends(1), 1, now).map(|question| question.id), Some(id));
         } else {
             assert_eq!(flows.answer(id, 1, now), MORE);
         }
     }
 }
 
-#[test]
-fn the_longest_silent_without_an_answer_makes_room_first_and_a_settled_one_never() {
+/// What `ask` says of each moment in milliseconds, where each datagram of the client has an answer at once.
+fn proves(moments: &[u64]) -> Vec<bool> {
     let (start, mut flows) = (Instant::now(), Flows::default());
-    let ids: Vec<FlowId> = (0..6).map(|n| flows.open(ends(n), TERMS, after(start, n.into()), ())).collect();
-    let now = after(start, 6);
-    flows.answer(ids[0], 1, now);
-    flows.answer(ids[1], 1, now);
-    // The client of 0 has seen its answer.
-    flows.ask(&ends(0), 1, now);
-    // 2 is the oldest, but has just asked again.
-    flows.ask(&ends(2), 1, now);
-    let mut evicted = Vec::new();
-    while let Placement::Open(Some(ended)) = flows.admit(false, 100) {
-        evicted.push((ended.ends.client.port(), ended.stage));
-    }
-    let expected = [(3, Stage::Asking), (4, Stage::Asking), (5, Stage::Asking), (2, Stage::Asking)];
-    assert_eq!(evicted, [&expected[..], &[(1, Stage::Answered)]].concat());
-    assert!(matches!(flows.admit(false, 100), Placement::Full));
-    assert!(matches!(flows.admit(true, 100), Placement::Open(None)));
-    assert_eq!(flows.stage(ids[0]), Some(Stage::Settled));
+    let id = flows.open(ends(1), TERMS, start, ());
+    let turn = |at: &u64| {
+        let now = start + Duration::from_millis(*at);
+        let proves = flows.ask(&ends(1), 1, now).unwrap().proves;
+        flows.answer(id, 1, now);
+        proves
+    };
+    moments.iter().map(turn).collect()
 }
 
 #[test]
-fn sessions_without_an_answer_have_a_bound_of_their_own() {
+fn s1_who_sends_twice_has_not_shown_that_it_hears_us_and_who_goes_on_has() {
+    assert_eq!(proves(&[0, 4, 5, 6]), [false; 4], "a burst");
+    assert_eq!(proves(&[0, 30_000]), [false; 2], "the same address again");
+    assert_eq!(proves(&[0, 4, 499, 500, 501]), [false, false, false, true, false]);
+    assert_eq!(proves(&[0, 25_000, 50_000, 75_000]), [false, false, true, false], "a keepalive");
+}
+
+#[test]
+fn who_gets_no_answers_shows_nothing() {
     let (start, mut flows) = (Instant::now(), Flows::default());
-    for n in 0..10 {
-        assert!(matches!(flows.admit(true, 10), Placement::Open(None)));
-        flows.open(ends(n), TERMS, start, ());
-    }
-    let Placement::Open(Some(ended)) = flows.admit(true, 10) else { panic!() };
-    assert_eq!((ended.ends, flows.asking()), (ends(0), 9));
+    let id = flows.open(ends(1), TERMS, start, ());
+    assert!((0..50).all(|turn| flows.ask(&ends(1), 1, after(start, turn)) == known(id)));
+    // One answer makes one turn, however much comes after it.
+    flows.answer(id, 1, after(start, 50));
+    assert!((51..99).all(|turn| flows.ask(&ends(1), 1, after(start, turn)) == known(id)));
+    flows.answer(id, 1, after(start, 99));
+    assert_eq!(
+        flows.ask(&ends(1), 1, after(start, 100)),
+        Some(Question { id, forsaken: false, proves: true })
+    );
 }
 
 #[test]
@@ -160,14 +165,55 @@ fn a_session_goes_on_in_another_table() {
     assert_eq!(old.at(|ip| ip == Ipv4Addr::LOCALHOST).len(), 3);
     assert!(old.at(|ip| ip != Ipv4Addr::LOCALHOST).is_empty());
     let taken = old.take(ids[0]).unwrap();
-    assert_eq!((*taken.state(), old.len(), old.asking()), (1, 2, 2));
+    assert_eq!((*taken.state(), old.len()), (1, 2));
     assert!(old.take(ids[0]).is_none());
     let id = new.put(taken, after(start, 30)).unwrap();
     assert_eq!(new.stage(id), Some(Stage::Answered));
     assert_eq!(new.next_deadline(), Some(after(start, 90)));
-    assert_eq!(new.ask(&ends(1), 1, after(start, 31)), Some(Question { id, forsaken: false }));
+    assert_eq!(new.ask(&ends(1), 1, after(start, 31)), known(id));
     // The place is taken.
     let again = old.open(ends(1), TERMS, start, 7);
     assert_eq!(new.put(old.take(again).unwrap(), start).unwrap_err().state, 7);
     assert_eq!((new.len(), old.len()), (1, 2));
+}
+
+#[test]
+fn an_id_is_a_number_and_back() {
+    for (index, turn, number) in
+        [(0, 0, 0), (7, 0, 7), (0, 3, 0x3_0000_0000), (7, 3, 0x3_0000_0007), (u32::MAX, u32::MAX, u64::MAX)]
+    {
+        let id = FlowId { index, turn };
+        assert_eq!((u64::from(id), FlowId::from(number)), (number, id));
+    }
+}
+
+#[test]
+fn a_table_is_empty_before_the_first_and_after_the_last() {
+    let (start, mut flows) = (Instant::now(), Flows::default());
+    assert_eq!((flows.len(), flows.is_empty()), (0, true));
+    let ids = [1, 2].map(|n| flows.open(ends(n), TERMS, start, ()));
+    assert_eq!((flows.len(), flows.is_empty()), (2, false));
+    ids.into_iter().for_each(|id| assert!(flows.end(id).is_some()));
+    assert_eq!((flows.len(), flows.is_empty()), (0, true));
+    let up = Volume { datagrams: 1, bytes: 20 };
+    let counts = Counts { up, down: Volume { datagrams: 3, bytes: 400 }, ..Counts::default() };
+    assert_eq!(counts.bytes(), Bytes { up: 20, down: 400 });
+}
+
+/// What one process says of a session is what the next one knows of it.
+#[test]
+fn a_session_on_its_way_keeps_its_stage_its_counts_and_its_times() {
+    let (start, mut flows) = (Instant::now(), Flows::default());
+    let id = flows.open(ends(1), TERMS, start, ());
+    assert_eq!(flows.answer(id, 2, start), Some(Answer { passes: 2, last: false }));
+    flows.ask(&ends(1), 5, after(start, 1));
+    let mut moved = MovedSession::default();
+    let flow = flows.take(id).unwrap();
+    flow.say(after(start, 3), &mut moved);
+    assert_eq!((moved.answered, moved.asked, moved.began), (true, Some(2000), 3000));
+    assert_eq!((moved.questions, moved.answers, moved.turns, moved.proven), (5, 2, 1, false));
+    let second = flows.open(ends(2), TERMS, start, ());
+    let mut asking = MovedSession::default();
+    flows.take(second).unwrap().say(start, &mut asking);
+    assert_eq!((asking.answered, asking.asked), (false, None));
 }

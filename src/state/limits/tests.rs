@@ -123,3 +123,81 @@ fn a_flood_that_comes_back_is_limited_where_it_is_remembered() {
     // 2 at once and one more in the minute, for each. A few sets of the table overflow.
     assert!((2000..3200).contains(&let_in), "{let_in}");
 }
+
+#[test]
+fn what_a_client_owes_goes_over_and_the_clock_is_another_one() {
+    let start = Clock::start().0;
+    let after = |millis| start + Duration::from_millis(millis);
+    let rate = rate("1/s burst 3");
+    let (one, other) =
+        (ClientKey::of("10.0.0.1".parse().unwrap()), ClientKey::of("2001:db8::7".parse().unwrap()));
+    let mut old = Rates::new(64, 1, start);
+    for client in [one, one, one, other] {
+        assert!(old.enter(5, client, rate, after(0)));
+    }
+    assert!(!old.enter(5, one, rate, after(500)));
+    let mut owed: Vec<Owed> = old.owed(after(500)).collect();
+    owed.sort_by_key(|owed| owed.ahead);
+    let of = |client, millis| Owed { route: 5, client, ahead: Duration::from_millis(millis) };
+    assert_eq!(owed, [of(other, 500), of(one, 2500)]);
+    assert_eq!(other.ip().to_string(), "2001:db8::");
+    assert_eq!(ClientKey::of(one.ip()), one);
+    let mut new = Rates::new(64, 2, after(90_000));
+    owed.into_iter().for_each(|owed| new.owe(owed, after(90_000)));
+    assert!(!new.enter(5, one, rate, after(90_400)));
+    assert!(new.enter(5, one, rate, after(90_600)));
+    assert!(new.enter(5, other, rate, after(90_000)));
+    // Who has paid off owes nothing.
+    assert_eq!(new.owed(after(190_000)).count(), 0);
+}
+
+#[test]
+fn what_a_client_has_open_is_its_own() {
+    let mut crowd = ClientConnections::default();
+    assert_eq!((crowd.of(v4(1)), crowd.len(), crowd.is_empty()), (0, 0, true));
+    crowd.enter(v4(1), 9);
+    crowd.enter(v4(1), 9);
+    crowd.enter(v4(2), 9);
+    assert_eq!((crowd.of(v4(1)), crowd.of(v4(2)), crowd.of(v4(3))), (2, 1, 0));
+    assert_eq!((crowd.len(), crowd.is_empty()), (2, false));
+    crowd.leave(v4(1));
+    crowd.leave(v4(3));
+    assert_eq!((crowd.of(v4(1)), crowd.len()), (1, 2));
+}
+
+/// What a crowd leaves behind is freed once it is more than eight times what is left; to twice that, so that it is not freed
+/// and taken again and again.
+#[test]
+fn a_table_shrinks_to_twice_what_is_left_of_a_crowd() {
+    let mut crowd = ClientConnections::default();
+    (0..10_000).for_each(|n| assert!(crowd.enter(v4(n), 1)));
+    let (mut before, mut shrunk) = (crowd.open.capacity(), Vec::new());
+    for n in 0..10_000 {
+        crowd.leave(v4(n));
+        let (left, room) = (crowd.len(), crowd.open.capacity());
+        assert!(left != 1000 || room <= 8 * left, "{room} places for {left}");
+        if room < before * 3 / 4 {
+            assert!(left * 8 <= before && room >= left * 2, "{before} places became {room} for {left}");
+            shrunk.push(left);
+        }
+        before = room;
+    }
+    assert!(shrunk.len() >= 3, "{shrunk:?}");
+}
+
+#[test]
+fn clients_are_spread_over_the_shards_of_a_table() {
+    let mut shards = [0; 16];
+    for n in 0..1600 {
+        shards[v4(0x0a00_0000 + n).shard(16)] += 1;
+        let v6 = ClientKey::of(format!("2001:db8:0:{n:x}::1").parse().unwrap());
+        shards[v6.shard(16)] += 1;
+    }
+    assert!(shards.iter().all(|count| (140..260).contains(count)), "{shards:?}");
+    assert_eq!(v4(7).shard(1), 0);
+    // Families count apart, and each bit.
+    let key = |text: &str| ClientKey::of(text.parse().unwrap()).hash(1);
+    let hashes =
+        [key("0.0.0.1"), key("0.0.0.2"), key("0.0.0.3"), key("0:0:0:1::"), key("0:0:0:2::"), key("0.0.0.0")];
+    assert_eq!(hashes.iter().collect::<std::collections::BTreeSet<_>>().len(), 6);
+}

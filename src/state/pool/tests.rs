@@ -327,3 +327,45 @@ fn r9_a_member_that_leads_back_is_never_tried() {
     let only = pool(Balance::First, vec![looped("a:80")]);
     assert_eq!((order(&only, 1, 7, now), only.has_left(&Walk::new(None, 7))), (vec![], false));
 }
+
+#[test]
+fn a_member_takes_connections_by_the_file_and_by_hand() {
+    let steered = |serves, weight| {
+        let steering = Arc::new(super::super::steering::Steering::default());
+        steering.set(serves, weight);
+        Member { steering: Some(steering), ..member("a:80", 1) }
+    };
+    for (member, takes) in [
+        (member("a:80", 1), true),
+        (member("a:80", 0), false),
+        (Member { drains: true, ..member("a:80", 1) }, false),
+        (steered(Serves::Ready, None), true),
+        (steered(Serves::Ready, Some(0)), false),
+        (steered(Serves::Drains, None), false),
+        (steered(Serves::Disabled, Some(5)), false),
+    ] {
+        assert_eq!(member.takes_new(), takes, "{member:?}");
+        assert_eq!(pool(Balance::First, vec![member]).takes_new(), takes);
+    }
+    assert!(pool(Balance::First, apps(&[0, 1])).takes_new());
+    assert!(!pool(Balance::First, apps(&[0, 0])).takes_new());
+}
+
+/// T18: the last one that was passed over is named.
+#[test]
+fn a_walk_names_the_last_that_was_full() {
+    let now = start();
+    let full = |text: &str| Member { most: Some(0), ..member(text, 1) };
+    let mut walk = Walk::new(None, 0);
+    let pool = pool(Balance::First, vec![member("a:80", 1), full("b:80"), full("c:80"), member("d:80", 1)]);
+    assert_eq!(walk.full(), None);
+    let mut steps = Vec::new();
+    while let Some(step) = pool.next(&mut walk, now) {
+        steps.push((step.index, walk.full()));
+    }
+    assert_eq!(steps, [(0, Some(2)), (3, Some(2))]);
+    let room = apps(&[1, 1]);
+    let (pool, mut walk) = (super::tests::pool(Balance::First, room), Walk::new(None, 0));
+    while pool.next(&mut walk, now).is_some() {}
+    assert_eq!(walk.full(), None);
+}

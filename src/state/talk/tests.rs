@@ -91,3 +91,10 @@ fn a_fault_names_its_step_unless_there_is_one_question_only() {
     while let Due::Send(_) = talk.due() {}
     assert_eq!(talk.fault(Silence::End), "step 3, expect \"221\": it closed without an answer");
 }
+
+#[test]
+fn an_answer_is_quoted_up_to_60_bytes() {
+    assert_eq!(shown(&[b'x'; 60]), format!("\"{}\"", "x".repeat(60)));
+    assert_eq!(shown(&[b'x'; 61]), format!("\"{}\"...", "x".repeat(60)));
+    assert_eq!(shown(b"a\r\n\xff"), "\"a\\r\\n\u{fffd}\"");
+}

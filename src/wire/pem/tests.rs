@@ -126,3 +126,19 @@ fn nothing_is_a_panic() {
         }
     }
 }
+
+#[test]
+fn a_block_is_whole_with_one_sequence_and_no_more() {
+    for (bytes, whole) in [
+        (&b"\x30\x03\x02\x01\x01"[..], true),
+        (b"\x30\0", true),
+        (b"\x30\x03\x02\x01\x01\0", false),
+        (b"\x30\x03\x02\x01", false),
+        (b"\x31\x03\x02\x01\x01", false),
+        (b"", false),
+    ] {
+        assert_eq!(is_der(bytes), whole, "{bytes:?}");
+    }
+    assert!(read(A.as_bytes()).unwrap()[0].is_whole());
+    assert!(!read(A.replace("MAMCAQE=", "MAMCAQEA").as_bytes()).unwrap()[0].is_whole());
+}

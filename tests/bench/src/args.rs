@@ -8,16 +8,21 @@ use crate::program::Variant;
 
 /// What `--help` prints.
 pub const HELP: &str = "\
-Compares Portway with HAProxy, nginx and realm, and a direct connection, on the same work, in alternating rounds.
+Compares Portway with HAProxy, nginx and realm, a direct connection, and the floor (the least that a proxy over epoll
+can do) on the same work, in alternating rounds. It runs in a network namespace of its own.
 
 tests/bench/compare [options]
   --short              less work, three rounds or as many as fit: under 3 minutes, for daily use
   --rounds N           rounds (default 5; --short: 3)
   --both-cores         all programs on both cores; without it the proxy is on one, load and backend on the other
   --rows A,B           only these rows: bulk-down, bulk-down-1, bulk-up, bulk-up-1, ping, ping-1, ping-16k, churn,
-                       churn-allow, churn-header, churn-names, tls-full, tls-resumed, tls-bulk, paced, hold, udp,
-                       udp-1000, udp-stream, mixed
-  --peers A,B          only these beside Portway: haproxy, haproxy-splice, nginx, realm, direct; or none
+                       churn-reset, churn-allow, churn-header, churn-names, tls-full, tls-resumed, tls-bulk, paced,
+                       hold, hold-tls, hold-header, hold-names, udp, udp-1000, udp-stream, mixed
+  --peers A,B          only these beside Portway: haproxy, haproxy-splice, nginx, nginx-half-close, realm, floor,
+                       direct; or none
+  --peer KIND=BIN      a build of haproxy, nginx (with the stream module built in) or realm, in place of the installed
+                       one; given again, one more column
+  --here               not in a namespace: the machine's own loopback, with what else is on it
   --portway [NAME=]BIN[,SETTING]...
                        a build of Portway; may be given several times, to compare builds or settings in one run.
                        SETTING is an argument (-x), an environment variable (NAME=value), or a key of the route
@@ -42,6 +47,10 @@ pub struct Options {
     pub rows: Option<Vec<String>>,
     /// Peers, if not all.
     pub peers: Option<Vec<String>>,
+    /// Builds of peers, by kind.
+    pub peer: Vec<(String, PathBuf)>,
+    /// Not in a namespace of its own.
+    pub here: bool,
     /// Builds of Portway, by name.
     pub portway: Vec<(String, Variant)>,
     /// Where the JSON goes.
@@ -58,9 +67,11 @@ impl Options {
             match option.as_str() {
                 "--short" => options.short = true,
                 "--both-cores" => options.both_cores = true,
+                "--here" => options.here = true,
                 "--rounds" => options.rounds = Some(value()?.parse().context("--rounds needs a number")?),
                 "--rows" => options.rows = Some(list(value()?)),
                 "--peers" => options.peers = Some(list(value()?)),
+                "--peer" => options.peer.push(peer(value()?)?),
                 "--json" => options.json = Some(PathBuf::from(value()?)),
                 "--portway" => options.portway.push(variant(value()?)?),
                 other => bail!("no such option: {other} (see --help)"),
@@ -79,6 +90,16 @@ impl Options {
 
 fn list(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+/// `KIND=BIN`
+fn peer(text: &str) -> Result<(String, PathBuf)> {
+    let (kind, bin) = text.split_once('=').with_context(|| format!("--peer KIND=BIN: `{text}`"))?;
+    ensure!(
+        ["haproxy", "nginx", "realm"].contains(&kind),
+        "--peer haproxy=BIN, nginx=BIN or realm=BIN: `{text}`"
+    );
+    Ok((kind.to_owned(), PathBuf::from(bin)))
 }
 
 /// `[NAME=]BIN[,SETTING]...`
@@ -131,6 +152,9 @@ mod tests {
         assert_eq!(options.rows, Some(vec!["ping".to_owned(), "churn".to_owned()]));
         assert_eq!(options.json, Some(PathBuf::from("/tmp/x.json")));
         assert_eq!(parse("").unwrap(), Options::default());
+        let options = parse("--here --peer haproxy=/a/b --peer nginx=/c").unwrap();
+        assert!(options.here);
+        assert_eq!(options.peer, [("haproxy".to_owned(), "/a/b".into()), ("nginx".to_owned(), "/c".into())]);
     }
 
     #[test]
@@ -154,6 +178,8 @@ mod tests {
             "--portway =x",
             "--portway a=/b,c",
             "--portway p --portway p",
+            "--peer squid=/x",
+            "--peer haproxy",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

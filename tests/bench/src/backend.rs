@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 
@@ -49,17 +49,23 @@ pub fn run() -> Result<()> {
     Backend { pattern: Arc::new(Pattern::new()), poll: sys::epoll()?, echoes: Vec::new() }.serve(&listener)
 }
 
-/// One port for both. Another program may have that of UDP: then another one.
+/// Where services have their ports: below the range that the kernel gives to sockets that connect (32768 up).
+const PORTS: std::ops::Range<u32> = 3_000..10_000;
+
+/// One port for both, another one in each process: no TIME-WAIT of an earlier run refers to it.
 fn sockets() -> Result<(TcpListener, UdpSocket)> {
-    let mut tries = 0;
-    loop {
-        let listener = TcpListener::bind("127.0.0.1:0").context("the backend cannot listen")?;
-        match UdpSocket::bind(listener.local_addr()?) {
-            Ok(datagrams) => return Ok((listener, datagrams)),
-            Err(error) if error.kind() == ErrorKind::AddrInUse && tries < 100 => tries += 1,
-            Err(error) => return Err(error).context("the backend cannot have its UDP port"),
+    let count = PORTS.end - PORTS.start;
+    let first = std::process::id() % count;
+    for turn in 0..count {
+        let port = u16::try_from(PORTS.start + (first + turn) % count)?;
+        let bound = TcpListener::bind(("127.0.0.1", port))
+            .and_then(|listener| Ok((listener, UdpSocket::bind(("127.0.0.1", port))?)));
+        match bound {
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {}
+            bound => return bound.context("the backend cannot listen"),
         }
     }
+    bail!("no port below 10,000 is free")
 }
 
 /// Echoes and counts datagrams. Returns with an error only: one was not what was sent.

@@ -22,6 +22,9 @@ use crate::table::{Missing, Results};
 /// Descriptors that a process of the benchmark needs beside its connections.
 const SPARE_DESCRIPTORS: u64 = 500;
 
+/// Rounds after which a row of times stays undecided.
+const DECIDED: usize = 15;
+
 /// How long `--short` may take, unless it is told how many rounds.
 const SHORT: Duration = Duration::from_secs(170);
 
@@ -29,6 +32,9 @@ const SHORT: Duration = Duration::from_secs(170);
 /// then is printed all the same.
 pub fn run(args: &[String]) -> Result<()> {
     let options = Options::parse(args)?;
+    if !options.here {
+        sys::in_a_namespace()?;
+    }
     let descriptors = sys::raise_descriptors()?;
     let (proxy, load) = split_cores(options.both_cores)?;
     let machine = Machine::look(sys::cores()?.len());
@@ -81,18 +87,43 @@ fn all_rounds(
         }
         eprintln!("round {} of {rounds} is done", round + 1);
     }
+    if budget.is_none() {
+        for row in 0..results.rows.len() {
+            decide(results, bench, (row, rounds))?;
+        }
+    }
+    Ok(())
+}
+
+/// Goes on with a row of times at a given rate until it tells who is faster, or for so many rounds.
+fn decide(results: &mut Results, bench: &mut Bench, (row, rounds): (usize, usize)) -> Result<()> {
+    for round in rounds..DECIDED {
+        if !results.rows[row].is_paced() || results.is_decided(row) {
+            break;
+        }
+        for turn in 0..results.programs.len() {
+            let program = (turn + round) % results.programs.len();
+            if takes_part(&results.programs[program], &results.rows[row]) {
+                one(results, bench, (row, program)).with_context(|| format!("round {}", round + 1))?;
+            }
+        }
+    }
     Ok(())
 }
 
 /// What some do not have, or not without a proxy, is compared with those that do. Forced splicing is for bulk; a direct connection has no proxy that could hold anything.
 fn takes_part(program: &Program, row: &Row) -> bool {
-    match program.kind {
-        Kind::Haproxy { splice: true } | Kind::Realm | Kind::Direct if row.work.extra() != Extra::None => {
+    match &program.kind {
+        Kind::Haproxy { splice: true, .. } | Kind::Realm { .. } | Kind::Floor | Kind::Direct
+            if row.work.extra() != Extra::None =>
+        {
             false
         }
-        Kind::Haproxy { .. } | Kind::Realm if row.is_udp() => false,
-        Kind::Haproxy { splice: true } => row.is_bulk(),
-        Kind::Direct => !matches!(row.work, Work::Hold { .. }),
+        Kind::Haproxy { .. } | Kind::Realm { .. } | Kind::Floor if row.is_udp() => false,
+        Kind::Haproxy { splice: true, .. } => row.is_bulk(),
+        // It differs only in how connections end.
+        Kind::Nginx { half_close: true, .. } => matches!(row.work, Work::Churn { extra: Extra::None, .. }),
+        Kind::Direct => !matches!(row.work, Work::Hold { .. } | Work::HoldMore { .. }),
         _ => true,
     }
 }
@@ -141,12 +172,13 @@ fn pick_rows(options: &Options, descriptors: u64) -> Result<Vec<Row>> {
         rows.retain(|row| wanted.iter().any(|name| name == row.name));
     }
     for row in &rows {
-        if let Work::Hold { connections, .. } = row.work {
+        if let Work::Hold { connections, .. } | Work::HoldMore { connections, .. } = row.work {
             let needed = 2 * connections + SPARE_DESCRIPTORS;
             ensure!(
                 needed <= descriptors,
-                "row `hold` needs {needed} descriptors, the hard limit is {descriptors}: raise it (ulimit -Hn), or \
-                 leave the row out with --rows"
+                "row `{}` needs {needed} descriptors, the hard limit is {descriptors}: raise it (ulimit -Hn), or \
+                 leave the row out with --rows",
+                row.name
             );
         }
     }
@@ -162,49 +194,81 @@ pub fn programs(options: &Options) -> Result<(Vec<Program>, Vec<Missing>)> {
     let mut missing = Vec::new();
     let wanted =
         |name: &str| options.peers.as_ref().is_none_or(|peers| peers.iter().any(|peer| peer == name));
-    let peers = [
-        ("haproxy", Kind::Haproxy { splice: false }, "-v"),
-        ("haproxy-splice", Kind::Haproxy { splice: true }, "-v"),
-        ("nginx", Kind::Nginx, "-v"),
-        ("realm", Kind::Realm, "--version"),
-        ("direct", Kind::Direct, ""),
-    ];
+    let known = peers(options);
     for name in options.peers.iter().flatten().filter(|name| *name != "none") {
-        ensure!(peers.iter().any(|(peer, _, _)| peer == name), "no peer `{name}`");
+        ensure!(known.iter().any(|peer| peer.name == *name), "no peer `{name}`");
     }
-    for (name, kind, flag) in peers {
-        if !wanted(name) {
+    for Peer { name, kind } in known {
+        if !wanted(&name) {
             continue;
         }
-        let version = match present(&kind) {
-            Ok(Some(path)) => first_line(&path, &[flag]),
-            Ok(None) => String::new(),
-            Err(error) => {
-                missing.push(Missing { name: name.to_owned(), why: error.to_string() });
-                continue;
-            }
-        };
-        programs.push(Program { name: name.to_owned(), kind, version });
+        match present(&kind) {
+            Ok(version) => programs.push(Program { name, kind, version }),
+            Err(error) => missing.push(Missing { name, why: error.to_string() }),
+        }
     }
     Ok((programs, missing))
 }
 
-/// Where a peer's program is; `None`: it needs none. Errors: it is not installed.
-fn present(kind: &Kind) -> Result<Option<PathBuf>> {
-    let name = match kind {
-        Kind::Haproxy { .. } => "haproxy",
-        Kind::Nginx => "nginx",
-        Kind::Realm => "realm",
-        Kind::Direct | Kind::Portway(_) => return Ok(None),
-    };
-    let path = find(name).with_context(|| format!("{name} is not installed"))?;
-    if *kind == Kind::Nginx && !Path::new(STREAM_MODULE).exists() {
-        let built = Command::new(&path).arg("-V").output()?;
-        let built_in =
-            String::from_utf8_lossy(&built.stderr).split_whitespace().any(|word| word == "--with-stream");
-        ensure!(built_in, "nginx has no stream module (Debian: libnginx-mod-stream)");
+/// A peer that may be here.
+struct Peer {
+    name: String,
+    kind: Kind,
+}
+
+/// All peers: the builds that were named, or else the installed ones.
+fn peers(options: &Options) -> Vec<Peer> {
+    let mut peers = Vec::new();
+    for kind in ["haproxy", "nginx", "realm"] {
+        let named = options.peer.iter().filter(|(other, _)| other == kind).map(|(_, bin)| bin.clone());
+        let mut bins: Vec<PathBuf> = named.collect();
+        if bins.is_empty() {
+            bins.push(find(kind).unwrap_or_default());
+        }
+        for (at, bin) in bins.into_iter().enumerate() {
+            let number = if at == 0 { String::new() } else { format!("-{}", at + 1) };
+            let mut add = |more: &str, kind_of| {
+                peers.push(Peer { name: format!("{kind}{number}{more}"), kind: kind_of });
+            };
+            match kind {
+                "haproxy" => {
+                    add("", Kind::Haproxy { bin: bin.clone(), splice: false });
+                    add("-splice", Kind::Haproxy { bin, splice: true });
+                }
+                "nginx" => {
+                    add("", Kind::Nginx { bin: bin.clone(), half_close: false });
+                    add("-half-close", Kind::Nginx { bin, half_close: true });
+                }
+                _ => add("", Kind::Realm { bin }),
+            }
+        }
     }
-    Ok(Some(path))
+    peers.push(Peer { name: "floor".to_owned(), kind: Kind::Floor });
+    peers.push(Peer { name: "direct".to_owned(), kind: Kind::Direct });
+    peers
+}
+
+/// What a peer says of its version. Errors: it is not installed, or cannot do this work.
+fn present(kind: &Kind) -> Result<String> {
+    let (bin, flag, name) = match kind {
+        Kind::Haproxy { bin, .. } => (bin, "-v", "haproxy"),
+        Kind::Nginx { bin, .. } => (bin, "-v", "nginx"),
+        Kind::Realm { bin } => (bin, "--version", "realm"),
+        Kind::Floor => return Ok("the least that a proxy over epoll can do".to_owned()),
+        Kind::Direct | Kind::Portway(_) => return Ok(String::new()),
+    };
+    ensure!(bin.is_file(), "{name} is not installed");
+    if let Kind::Nginx { .. } = kind {
+        let built = Command::new(bin).arg("-V").output()?;
+        let words = String::from_utf8_lossy(&built.stderr).into_owned();
+        let built_in = words.split_whitespace().any(|word| word == "--with-stream");
+        let is_installed = find("nginx").as_deref() == Some(bin);
+        ensure!(
+            built_in || (is_installed && Path::new(STREAM_MODULE).exists()),
+            "nginx has no stream module (Debian: libnginx-mod-stream)"
+        );
+    }
+    Ok(first_line(bin, &[flag]))
 }
 
 /// A build that has `run` is run with a file: then its access log can be off, as the peers' are.

@@ -17,19 +17,20 @@ pub const STREAM_MODULE: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
 pub fn command(kind: &Kind, listen: SocketAddr, setup: Setup) -> Result<Command> {
     match kind {
         Kind::Portway(variant) => portway(variant, listen, setup),
-        Kind::Haproxy { splice } => haproxy(*splice, listen, setup),
-        Kind::Nginx => nginx(listen, setup),
-        Kind::Realm => {
-            let mut command = Command::new(installed("realm")?);
+        Kind::Haproxy { bin, splice } => haproxy((bin, *splice), listen, setup),
+        Kind::Nginx { bin, half_close } => nginx((bin, *half_close), listen, setup),
+        Kind::Realm { bin } => {
+            let mut command = Command::new(bin);
             command.args(["-l", &listen.to_string(), "-r", &setup.upstream.to_string()]);
+            Ok(command)
+        }
+        Kind::Floor => {
+            let mut command = Command::new(std::env::current_exe()?);
+            command.args(["floor", &listen.to_string(), &setup.upstream.to_string()]);
             Ok(command)
         }
         Kind::Direct => bail!("a direct connection has no program"),
     }
-}
-
-fn installed(name: &str) -> Result<PathBuf> {
-    find(name).with_context(|| format!("{name} is not installed"))
 }
 
 /// A file of a program.
@@ -64,7 +65,7 @@ fn portway(variant: &Variant, listen: SocketAddr, setup: Setup) -> Result<Comman
     Ok(command)
 }
 
-fn haproxy(splice: bool, listen: SocketAddr, setup: Setup) -> Result<Command> {
+fn haproxy((bin, splice): (&Path, bool), listen: SocketAddr, setup: Setup) -> Result<Command> {
     let splice = if splice { "  option splice-request\n  option splice-response\n" } else { "" };
     let (lines, words) = extra::haproxy(setup)?;
     let bind = extra::haproxy_bind(setup)?;
@@ -79,31 +80,33 @@ fn haproxy(splice: bool, listen: SocketAddr, setup: Setup) -> Result<Command> {
         setup.connections + 500
     );
     let path = write(setup.dir, "haproxy.cfg", &text)?;
-    let mut command = Command::new(installed("haproxy")?);
+    let mut command = Command::new(bin);
     command.arg("-db").arg("-f").arg(path);
     Ok(command)
 }
 
-fn nginx(listen: SocketAddr, setup: Setup) -> Result<Command> {
+fn nginx((bin, half_close): (&Path, bool), listen: SocketAddr, setup: Setup) -> Result<Command> {
     let dir = setup.dir.display();
-    let module = if Path::new(STREAM_MODULE).exists() {
+    // A build of one's own has the module within.
+    let module = if find("nginx").as_deref() == Some(bin) && Path::new(STREAM_MODULE).exists() {
         format!("load_module {STREAM_MODULE};\n")
     } else {
         String::new()
     };
     let listen = if setup.udp { format!("{listen} udp rcvbuf=4m") } else { format!("{listen} backlog=4096") };
     let (lines, words, upstream) = extra::nginx(setup)?;
+    let half_close = if half_close && !setup.udp { "proxy_half_close on; " } else { "" };
     let listen = if extra::is_tls(setup) { format!("{listen} ssl") } else { listen };
     let text = format!(
         "{module}daemon off;\nworker_processes {};\npid {dir}/nginx.pid;\nerror_log stderr warn;\n\
          events {{ worker_connections {}; }}\n\
-         stream {{\n  access_log off;\n  {lines}  server {{\n    listen {listen};\n    {words}proxy_pass {upstream};\n    \
+         stream {{\n  access_log off;\n  {lines}  server {{\n    listen {listen};\n    {words}{half_close}proxy_pass {upstream};\n    \
          proxy_buffer_size 16k;\n    proxy_timeout 1h;\n  }}\n}}\n",
         setup.cores,
         2 * setup.connections + 1000
     );
     let path = write(setup.dir, "nginx.conf", &text)?;
-    let mut command = Command::new(installed("nginx")?);
+    let mut command = Command::new(bin);
     command.args(["-e", "stderr", "-p"]).arg(setup.dir).arg("-c").arg(path);
     Ok(command)
 }

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 /// A process that talks in lines. It is killed when this is dropped.
@@ -26,6 +26,16 @@ impl Helper {
         let stdin = child.stdin.take();
         let stdout = BufReader::new(child.stdout.take().context("no pipe")?);
         Ok(Helper { child, stdin, stdout })
+    }
+
+    /// Lets it run only while nobody else wants its cores (`SCHED_IDLE`): a program that an action of it wakes has done all
+    /// its work before the next action.
+    fn give_way(&self) -> Result<()> {
+        let pid = self.child.id().to_string();
+        let status = Command::new("chrt").args(["--all-tasks", "--idle", "--pid", "0", &pid]).status();
+        let status = status.context("cannot run chrt (Debian: util-linux)")?;
+        ensure!(status.success(), "chrt ended with {status}");
+        Ok(())
     }
 
     fn line(&mut self) -> Result<String> {
@@ -57,6 +67,11 @@ impl Backend {
         let mut helper = Helper::start(&["backend".to_owned()])?;
         let address = helper.line().context("the backend")?.parse()?;
         Ok(Backend { helper, address })
+    }
+
+    /// It runs only while nobody else wants its core.
+    pub fn give_way(&self) -> Result<()> {
+        self.helper.give_way()
     }
 
     /// Errors: it ended, because a byte was wrong.
@@ -96,6 +111,11 @@ impl Load {
             bail!("the load said `{line}` instead of `ready`");
         }
         Ok(Load { helper })
+    }
+
+    /// It runs only while nobody else wants its core.
+    pub fn give_way(&self) -> Result<()> {
+        self.helper.give_way()
     }
 
     /// Lets it work. Returns its result; its connections stay until it is dropped.

@@ -24,6 +24,8 @@ const LIMIT: u64 = 120;
 const TAIL: Duration = Duration::from_millis(20);
 /// Until a proxy that has just been busy is taken for idle.
 const SETTLE: Duration = Duration::from_secs(1);
+/// Connections that come and go before memory is looked at.
+const WARM_HELD: u64 = 64;
 /// Churn: connections at once.
 const SLOTS: u64 = 32;
 
@@ -51,7 +53,10 @@ impl Bench<'_> {
     pub fn measure(&mut self, program: &Program, work: Work) -> Result<Values> {
         sys::run_on(&self.load)?;
         let backend = Backend::start()?;
-        let connections = if let Work::Hold { connections, .. } = work { connections } else { 1000 };
+        let connections = match work {
+            Work::Hold { connections, .. } | Work::HoldMore { connections, .. } => connections,
+            _ => 1000,
+        };
         sys::run_on(&self.proxy)?;
         let setup = Setup {
             dir: self.dir,
@@ -69,9 +74,10 @@ impl Bench<'_> {
             Work::Bulk { connections, bytes, up } => run.bulk("bulk", (connections, bytes), up),
             Work::TlsBulk { connections, bytes } => run.bulk("tls-bulk", (connections, bytes), false),
             Work::Ping { .. } => run.ping(work),
-            Work::Churn { connections, extra } => run.churn(connections, extra),
+            Work::Churn { connections, extra, reset } => run.churn(connections, extra, reset),
             Work::Datagrams { .. } => run.datagrams(work),
             Work::Hold { connections, idle_ms, requests } => run.hold(connections, idle_ms, requests),
+            Work::HoldMore { connections, extra } => run.hold_more(connections, extra),
         };
         let measured = measured.and_then(|values| run.backend.is_well().map(|()| values));
         measured.with_context(|| format!("its last words: {:?}", run.program.last_words()))
@@ -167,7 +173,7 @@ impl Run<'_> {
         Ok(values)
     }
 
-    fn churn(&mut self, connections: u64, extra: Extra) -> Result<Values> {
+    fn churn(&mut self, connections: u64, extra: Extra, reset: bool) -> Result<Values> {
         let_time_wait_pass(2 * connections);
         let mut values = Values::new();
         let numbers = [
@@ -176,6 +182,7 @@ impl Run<'_> {
             ("warm", 500),
             ("hello", (extra == Extra::Names).into()),
             ("resume", (extra == Extra::Resumed).into()),
+            ("reset", reset.into()),
         ];
         let kind = if matches!(extra, Extra::Tls | Extra::Resumed) { "handshakes" } else { "churn" };
         let mut load = self.start(kind, &numbers)?;
@@ -195,7 +202,7 @@ impl Run<'_> {
         let pids = self.program.pids();
         let empty = proc::pss_kib(&pids)? as f64;
 
-        let mut load = self.start("hold", &[("connections", connections)])?;
+        let mut load = self.start("hold", &held(connections, Extra::None))?;
         thread::sleep(SETTLE);
         let full = proc::pss_kib(&pids)? as f64;
         let before = Cpu::of(&self.program.pids())?;
@@ -216,6 +223,26 @@ impl Run<'_> {
         }
         Ok(values)
     }
+
+    /// The memory of connections of which the proxy does more than pass them on.
+    fn hold_more(&mut self, connections: u64, extra: Extra) -> Result<Values> {
+        drop(self.start("hold", &held(WARM_HELD, extra))?);
+        thread::sleep(SETTLE);
+        let empty = proc::pss_kib(&self.program.pids())? as f64;
+        let mut load = self.start("hold", &held(connections, extra))?;
+        thread::sleep(SETTLE);
+        let full = proc::pss_kib(&self.program.pids())? as f64;
+        let alive = number(&load.work()?, "alive")?;
+        ensure!(alive == connections as f64, "{alive} of {connections} held connections answered");
+        let per_connection = (full - empty) / connections as f64;
+        Ok(Values::from([("kib_per_connection", per_connection), ("pss_mib", full / 1024.0)]))
+    }
+}
+
+/// The numbers of a load that holds connections.
+fn held(connections: u64, extra: Extra) -> [(&'static str, u64); 3] {
+    let (tls, hello) = (matches!(extra, Extra::Tls), matches!(extra, Extra::Names));
+    [("connections", connections), ("tls", tls.into()), ("hello", hello.into())]
 }
 
 fn latencies(result: &Value, values: &mut Values) -> Result<()> {

@@ -33,11 +33,13 @@ pub enum Kind {
     /// Portway; see [`Variant`].
     Portway(Variant),
     /// HAProxy; `splice`: forced.
-    Haproxy { splice: bool },
-    /// nginx with the stream module.
-    Nginx,
+    Haproxy { bin: PathBuf, splice: bool },
+    /// nginx with the stream module; `half_close`: it passes half-closes on, as the others do.
+    Nginx { bin: PathBuf, half_close: bool },
     /// realm.
-    Realm,
+    Realm { bin: PathBuf },
+    /// The least that a proxy over epoll can do ([`crate::floor`]).
+    Floor,
     /// No proxy at all.
     Direct,
 }
@@ -79,7 +81,7 @@ pub struct Setup<'a> {
 impl Program {
     /// Whether Portway is measured by it.
     pub fn is_peer(&self) -> bool {
-        matches!(self.kind, Kind::Haproxy { .. } | Kind::Nginx | Kind::Realm)
+        matches!(self.kind, Kind::Haproxy { .. } | Kind::Nginx { .. } | Kind::Realm { .. })
     }
 
     /// Whether this is Portway.

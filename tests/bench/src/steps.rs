@@ -1,6 +1,8 @@
-//! What one step costs, counted instead of timed: instructions in user space (callgrind) or system calls (strace).
+//! What one step costs, counted instead of timed: instructions in user space (callgrind), allocations (memcheck) or system
+//! calls (strace).
 //! Each count is the difference of two runs that differ in nothing but the number of steps, divided by that number:
-//! start and end fall out. One connection at a time, so that no two messages share a wake-up.
+//! start and end fall out. One connection at a time, and all on one core where backend and load give way to the program: it
+//! sleeps again before the next byte comes, so no two share a wake-up, and the count does not depend on time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -21,13 +23,16 @@ use crate::{machine, sys};
 pub enum Tool {
     /// valgrind's callgrind: instructions in user space.
     Callgrind,
+    /// valgrind's memcheck: allocations.
+    Memcheck,
     /// strace: system calls, by name.
     Strace,
 }
 
 /// A step that is counted.
-struct Step {
-    title: &'static str,
+pub struct Step {
+    /// What it is, for a person.
+    pub title: &'static str,
     /// The load that does it.
     load: &'static str,
     /// The number in the load that says how many.
@@ -39,27 +44,40 @@ struct Step {
 const PING: [(&str, u64); 5] = [("connections", 1), ("size", 64), ("warm", 10), ("rate", 0), ("flow", 0)];
 const PING_16K: [(&str, u64); 5] =
     [("connections", 1), ("size", 16 * 1024), ("warm", 10), ("rate", 0), ("flow", 0)];
-const STEPS: [Step; 3] = [
+const DATAGRAM: [(&str, u64); 4] = [("clients", 1), ("size", 200), ("warm", 10), ("rate", 0)];
+/// What is counted.
+pub const STEPS: [Step; 5] = [
     Step { title: "64 B there and back", load: "ping", count: "requests", numbers: &PING },
     Step { title: "16 KiB there and back", load: "ping", count: "requests", numbers: &PING_16K },
     Step {
         title: "connection, 1 byte each way",
         load: "churn",
         count: "connections",
-        numbers: &[("slots", 1), ("warm", 10), ("hello", 0)],
+        numbers: &[("slots", 1), ("warm", 10), ("hello", 0), ("reset", 0)],
+    },
+    Step {
+        title: "the same, ends with RST",
+        load: "churn",
+        count: "connections",
+        numbers: &[("slots", 1), ("warm", 10), ("hello", 0), ("reset", 1)],
+    },
+    Step {
+        title: "datagram, 200 B there and back",
+        load: "datagrams",
+        count: "requests",
+        numbers: &DATAGRAM,
     },
 ];
 
 /// Counts by name, of one run or of one step.
-type Counts = BTreeMap<String, f64>;
+pub type Counts = BTreeMap<String, f64>;
 
 impl Tool {
     /// Steps in the two runs.
     fn steps(self, step: &Step) -> (u64, u64) {
         match (self, step.load) {
-            (Tool::Callgrind, "churn") => (100, 1_100),
-            (Tool::Callgrind, _) => (1_000, 11_000),
-            (Tool::Strace, _) => (100, 1_100),
+            (Tool::Strace, _) | (_, "churn") => (100, 1_100),
+            (_, _) => (1_000, 11_000),
         }
     }
 
@@ -69,6 +87,10 @@ impl Tool {
             Tool::Callgrind => {
                 let out = format!("--callgrind-out-file={dir}/count.%p");
                 ("valgrind", vec!["--tool=callgrind".to_owned(), "--quiet".to_owned(), out])
+            }
+            Tool::Memcheck => {
+                let log = format!("--log-file={dir}/count.%p");
+                ("valgrind", vec!["--leak-check=no".to_owned(), log])
             }
             Tool::Strace => {
                 let words = "-f -c -U name,calls,errors -o".split(' ').map(str::to_owned);
@@ -87,6 +109,11 @@ impl Tool {
             match (self, words.first()) {
                 (Tool::Callgrind, Some(&"totals:")) => {
                     *counts.entry("instructions".to_owned()).or_default() += number(1).unwrap_or(0.0);
+                }
+                // ==PID==   total heap usage: 1,234 allocs, …
+                (Tool::Memcheck, Some(_)) if line.contains("total heap usage:") => {
+                    let allocs = words.get(4).and_then(|word| word.replace(',', "").parse::<f64>().ok());
+                    *counts.entry("allocations".to_owned()).or_default() += allocs.unwrap_or(0.0);
                 }
                 (Tool::Strace, Some(name)) if *name != "total" => {
                     let Some(calls) = number(1) else { continue };
@@ -117,7 +144,7 @@ pub fn run(tool: Tool, args: &[String]) -> Result<()> {
         let mut counts = Vec::new();
         for program in &programs {
             eprintln!("  {}, {}", step.title, program.name);
-            let one = per_step(tool, step, program, (&dir.path, &mut runs));
+            let one = per_step(tool, step, program, Place { dir: &dir.path, runs: &mut runs });
             counts.push(one.with_context(|| format!("{}, {}", step.title, program.name))?);
         }
         lines.extend(table_lines(step.title, &counts));
@@ -149,7 +176,15 @@ fn table_lines(title: &str, counts: &[Counts]) -> Vec<Vec<String>> {
     names.enumerate().map(line).collect()
 }
 
-fn per_step(tool: Tool, step: &Step, program: &Program, (dir, runs): (&Path, &mut u16)) -> Result<Counts> {
+/// Where the files of the runs go, and how many runs there were.
+pub struct Place<'a> {
+    pub dir: &'a Path,
+    pub runs: &'a mut u16,
+}
+
+/// What one step costs a program, by name.
+pub fn per_step(tool: Tool, step: &Step, program: &Program, place: Place<'_>) -> Result<Counts> {
+    let Place { dir, runs } = place;
     let (few, many) = tool.steps(step);
     let less = counted(tool, step, program, (dir, few, runs))?;
     let mut counts = counted(tool, step, program, (dir, many, runs))?;
@@ -166,14 +201,16 @@ fn counted(
     program: &Program,
     (dir, number, runs): (&Path, u64, &mut u16),
 ) -> Result<Counts> {
+    sys::run_on(sys::cores()?.get(..1).context("no core")?)?;
     let backend = Backend::start()?;
+    backend.give_way()?;
     let under = tool.command(dir)?;
     let setup = Setup {
         dir,
         upstream: backend.address,
         cores: 1,
         connections: 1000,
-        udp: false,
+        udp: step.load == "datagrams",
         extra: Extra::None,
         under: &under,
     };
@@ -182,6 +219,7 @@ fn counted(
     let numbers: Vec<(&str, u64)> = step.numbers.iter().copied().chain([(step.count, number)]).collect();
     let order = Order { kind: step.load, numbers: &numbers, limit: 300 };
     let mut load = Load::start(&order, running.address, *runs)?;
+    load.give_way()?;
     load.work()?;
     drop(load);
     running.stop(tool == Tool::Strace)?;
@@ -206,6 +244,14 @@ mod tests {
         let mut counts = Counts::new();
         Tool::Callgrind.read("events: Ir\nsummary: 12\n\nfn=(1)\n1 12\ntotals: 4711\n", &mut counts);
         assert_eq!(counts, Counts::from([("instructions".to_owned(), 4711.0)]));
+    }
+
+    #[test]
+    fn memchecks_allocations_are_read() {
+        let mut counts = Counts::new();
+        let text = "==7== HEAP SUMMARY:\n==7==   total heap usage: 1,234 allocs, 1,200 frees, 9,999 bytes allocated\n";
+        Tool::Memcheck.read(text, &mut counts);
+        assert_eq!(counts, Counts::from([("allocations".to_owned(), 1234.0)]));
     }
 
     #[test]

@@ -145,6 +145,11 @@ pub fn blocking(socket: &TcpStream, limit: Duration) -> Result<()> {
     Ok(())
 }
 
+/// Its close sends RST instead of FIN.
+pub fn reset_at_close(socket: &TcpStream) -> Result<()> {
+    rustix::net::sockopt::set_socket_linger(socket, Some(Duration::ZERO)).context("SO_LINGER")
+}
+
 /// The queue of connections that wait to be accepted, as long as the peers' (the standard library asks for 128).
 pub fn listen_long(listener: &TcpListener) -> Result<()> {
     rustix::net::listen(listener, 4096).context("listen")
@@ -180,6 +185,28 @@ pub fn raise_descriptors() -> Result<u64> {
     let limit = rustix::process::getrlimit(Resource::Nofile);
     rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
     Ok(limit.maximum.unwrap_or(u64::MAX))
+}
+
+/// Marks a process that is in the namespace already.
+const INSIDE: &str = "PORTWAY_BENCH_NAMESPACE";
+
+/// Begins anew in a network namespace of its own: its loopback has no ports and TIME-WAITs of others. Returns within it.
+/// Errors: there can be none.
+pub fn in_a_namespace() -> Result<()> {
+    if std::env::var_os(INSIDE).is_some() {
+        return Ok(());
+    }
+    let mut command = Command::new("unshare");
+    if !rustix::process::geteuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    let error = command
+        .args(["--net", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh"])
+        .arg(std::env::current_exe()?)
+        .args(std::env::args_os().skip(1))
+        .env(INSIDE, "1")
+        .exec();
+    Err(error).context("cannot run unshare (Debian: util-linux); with --here no namespace is needed")
 }
 
 /// Becomes another program, which is asked to end when the process that started it dies: a driver that is killed must

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::measure::Values;
 use crate::program::Program;
-use crate::rows::{Goal, Metric, Row};
+use crate::rows::{Beside, Goal, Metric, Row};
 use crate::stats::Summary;
 
 /// A peer that could not be compared.
@@ -126,6 +126,11 @@ impl Results {
                 text.push_str(&format!(
                     "{name}: the load itself sent late by {median:.0} µs (median of p99; at most {max:.0}).\n"
                 ));
+                if !self.is_decided(at) {
+                    text.push_str(&format!(
+                        "{name}: the rounds of Portway and the best peer overlap: undecided.\n"
+                    ));
+                }
             }
         }
         let lost: f64 = self.values.values().flatten().filter_map(|values| values.get("lost_threads")).sum();
@@ -153,10 +158,36 @@ impl Results {
             let ratio =
                 verdict.ratio.zip(best.as_ref()).map(|(ratio, best)| format!("{ratio:.2} {}", best.name));
             let met = verdict.met.map(|met| if met { "reached" } else { "MISSED" }.to_owned());
-            line.push(ratio.into_iter().chain(met).collect::<Vec<_>>().join(", "));
+            let beside =
+                metric.beside.iter().filter_map(|beside| self.beside(row, metric, (own.median, beside)));
+            line.push(ratio.into_iter().chain(met).chain(beside).collect::<Vec<_>>().join(", "));
         }
-        line.push(goal_text(metric.goal, metric.digits));
+        let beside = metric.beside.iter().map(|beside| format!("≤ {:.2} × {}", beside.ratio, beside.name));
+        let goals = [goal_text(metric.goal, metric.digits)].into_iter().filter(|text| !text.is_empty());
+        line.push(goals.chain(beside).collect::<Vec<_>>().join(", "));
         line
+    }
+
+    /// One program of ours beside one that the goal names, if that was measured.
+    fn beside(&self, row: usize, metric: &Metric, (own, beside): (f64, &Beside)) -> Option<String> {
+        let at = self.programs.iter().position(|program| program.name == beside.name)?;
+        let other = Summary::of(&self.rounds(row, at, metric))?.median;
+        let ratio = own / other;
+        let met = if ratio <= beside.ratio { "reached" } else { "MISSED" };
+        Some(format!("{ratio:.2} {} {met}", beside.name))
+    }
+
+    /// Whether a row of times tells who is faster: the middle halves of the rounds of ours and of the best peer do not
+    /// overlap. `true` too where there is nothing to tell.
+    pub fn is_decided(&self, row: usize) -> bool {
+        let Some(metric) = self.rows[row].metrics.iter().find(|metric| metric.goal.ratio.is_some()) else {
+            return true;
+        };
+        let Some(best) = self.best_peer(row, metric) else { return true };
+        let halves = |program: usize| middle_half(&self.rounds(row, program, metric));
+        let peer = self.programs.iter().position(|program| program.name == best.name).and_then(halves);
+        let ours = (0..self.programs.len()).filter(|at| self.programs[*at].is_portway());
+        ours.filter_map(halves).all(|(low, high)| peer.is_none_or(|(least, most)| high < least || most < low))
     }
 
     /// The same with every round.
@@ -198,6 +229,14 @@ impl Results {
             }).collect::<Vec<_>>(),
         })
     }
+}
+
+/// The first and the third quartile.
+fn middle_half(rounds: &[f64]) -> Option<(f64, f64)> {
+    let mut sorted = rounds.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let at = |part: usize| sorted.get((sorted.len().checked_sub(1)? * part + 2) / 4).copied();
+    Some((at(1)?, at(3)?))
 }
 
 fn cell(rounds: &[f64], digits: usize) -> String {

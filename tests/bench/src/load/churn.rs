@@ -1,4 +1,5 @@
-//! Churn: open, one byte each way, close; some slots at once. A connection counts once its FIN has been answered.
+//! Churn: open, one byte each way, close; some slots at once. A connection counts once its FIN has been answered, or
+//! once it was reset.
 
 use std::net::{Shutdown, TcpStream};
 use std::time::Instant;
@@ -14,12 +15,14 @@ use crate::stats::Latencies;
 use crate::sys::{self, Sources};
 use crate::wire::{self, ECHO};
 
-/// `connections` in all, `slots` at once, `warm` before them; `hello`: each begins with a ClientHello.
+/// `connections` in all, `slots` at once, `warm` before them; `hello`: each begins with a ClientHello; `reset`: each ends
+/// with RST.
 pub fn run(job: &Job) -> Result<()> {
     let (total, slots) = (job.count("connections")?, job.count("slots")?);
     let first = if job.number("hello")? == 1 { wire::client_hello(wire::NAME) } else { vec![ECHO] };
-    let mut churn =
-        Churn { job, sources: Sources::new(job.run), poll: sys::epoll()?, slots: Vec::new(), first };
+    let reset = job.number("reset")? == 1;
+    let (sources, poll) = (Sources::new(job.run), sys::epoll()?);
+    let mut churn = Churn { job, sources, poll, slots: Vec::new(), first, reset };
     churn.slots.resize_with(slots, || None);
     churn.turn(job.count("warm")?)?;
     ready()?;
@@ -37,6 +40,7 @@ struct Churn<'a> {
     slots: Vec<Option<Slot>>,
     /// What each connection begins with.
     first: Vec<u8>,
+    reset: bool,
 }
 
 struct Slot {
@@ -93,6 +97,10 @@ impl Churn<'_> {
             (Ok(1), false) if bytes[0] == ECHO => {
                 latencies.add(slot.began.elapsed());
                 slot.answered = true;
+                if self.reset {
+                    sys::reset_at_close(&slot.stream)?;
+                    return Ok(true);
+                }
                 slot.stream.shutdown(Shutdown::Write).context("sending FIN")?;
                 Ok(false)
             }

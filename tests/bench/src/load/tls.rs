@@ -28,7 +28,8 @@ const STUCK: Duration = Duration::from_secs(30);
 /// Bytes that go through before the measurement of bulk.
 const WARM: u64 = 4 << 20;
 
-type Session = StreamOwned<ClientConnection, TcpStream>;
+/// A client's end of TLS.
+pub(super) type Session = StreamOwned<ClientConnection, TcpStream>;
 
 /// `connections` in all, `slots` at once, `warm` before them; `resume`: all but the first of each slot resume a session.
 pub fn handshakes(job: &Job) -> Result<()> {
@@ -137,13 +138,15 @@ fn end(mut session: Session) -> Result<()> {
     }
 }
 
-fn session(stream: TcpStream, config: &Arc<ClientConfig>) -> Result<Session> {
+/// A session over a connected socket, whose reads and writes block for some seconds at most.
+pub(super) fn session(stream: TcpStream, config: &Arc<ClientConfig>) -> Result<Session> {
     sys::blocking(&stream, STUCK)?;
     let connection = ClientConnection::new(config.clone(), ServerName::try_from(NAME)?)?;
     Ok(StreamOwned::new(connection, stream))
 }
 
-fn config(resume: bool) -> Result<Arc<ClientConfig>> {
+/// The client's settings.
+pub(super) fn config(resume: bool) -> Result<Arc<ClientConfig>> {
     let provider = Arc::new(ring::default_provider());
     let config =
         ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS13])?;

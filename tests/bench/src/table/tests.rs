@@ -11,8 +11,8 @@ fn results(cpu: [&[f64]; 4]) -> Results {
     let programs = vec![
         program("portway", Kind::Portway(Variant::default())),
         program("new", Kind::Portway(Variant::default())),
-        program("haproxy", Kind::Haproxy { splice: false }),
-        program("nginx", Kind::Nginx),
+        program("haproxy", Kind::Haproxy { bin: "haproxy".into(), splice: false }),
+        program("nginx", Kind::Nginx { bin: "nginx".into(), half_close: false }),
         program("direct", Kind::Direct),
     ];
     let mut values = BTreeMap::new();
@@ -104,4 +104,24 @@ fn goals_are_shown() {
     assert_eq!(text(Some(1.0), Some(2.5), 2), "≤ 2.5, ≤ 1.00 ×");
     assert_eq!(text(None, Some(0.005), 2), "0");
     assert_eq!(text(None, None, 2), "");
+}
+
+#[test]
+fn a_goal_may_name_who_it_is_beside() {
+    let mut results = results([&[10.0], &[12.5], &[20.0], &[10.0]]);
+    results.rows = rows::all(true).into_iter().filter(|row| row.name == "churn").collect();
+    let text = results.text();
+    let line = text.lines().find(|line| line.contains("CPU µs per connection")).unwrap();
+    let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+    // Who is not there is left out.
+    assert_eq!(cells[9..11], ["1.00 nginx, 1.00 nginx reached", "1.25 nginx, 1.25 nginx MISSED"]);
+    assert_eq!(cells[11], "≤ 1.06 × floor, ≤ 1.02 × nginx, ≤ 0.97 × nginx-half-close");
+}
+
+#[test]
+fn rounds_decide_where_their_middle_halves_are_apart() {
+    let decided = |ours: &[f64], nginx: &[f64]| results([ours, &[5.0], &[50.0], nginx]).is_decided(0);
+    assert!(decided(&[1.0, 2.0, 3.0, 90.0], &[10.0, 11.0, 12.0, 13.0]));
+    assert!(decided(&[10.0, 11.0, 12.0, 13.0], &[7.0, 8.0, 9.0, 1.0]));
+    assert!(!decided(&[10.0, 11.0, 12.0, 13.0], &[10.5, 11.5, 12.5, 13.5]));
 }

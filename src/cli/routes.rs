@@ -1,0 +1,84 @@
+//! `portway routes`: every route, and what is the matter with it. `portway status` shows the same table.
+
+use std::io::stdout;
+use std::process::ExitCode;
+
+use super::admin;
+use super::output::say;
+use super::table::{self, Table};
+use crate::admin::api::{ByHand, Route, RouteState, Routes};
+
+/// Shows the routes of the running proxy: their state, why they are not up, what was done by hand, what went through them
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  portway routes
+  portway routes --json")]
+pub struct Args {
+    #[command(flatten)]
+    proxy: admin::Proxy,
+    /// As JSON: the answer of /v1/routes.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Asks once, and shows the answer.
+pub fn run(args: &Args) -> ExitCode {
+    match args.proxy.find().and_then(|proxy| proxy.get::<Routes>("/v1/routes")) {
+        Err(failure) => failure.exit(),
+        Ok(routes) if args.json => table::json(&routes),
+        Ok(routes) => say(&mut stdout().lock(), &of_routes(&routes.routes).render(table::width())),
+    }
+}
+
+/// The routes, each with the reason below it if it is not well.
+pub(super) fn of_routes(routes: &[Route]) -> Table {
+    let mut heading = vec!["ROUTE", "STATE", "OPEN", "TOTAL", "UP", "DOWN", "LISTEN", "UPSTREAM"];
+    let several = routes.iter().any(|route| route.file.is_some());
+    if several {
+        heading.push("FILE");
+    }
+    let mut table = Table::new(&heading);
+    table.right(&[2, 3, 4, 5]);
+    table.addresses(&[6, 7]);
+    for route in routes {
+        let state = match route.state {
+            RouteState::Up => "up",
+            RouteState::Degraded => "degraded",
+            RouteState::Down => "DOWN",
+            RouteState::Removed => "removed",
+            RouteState::Disabled => "disabled",
+            RouteState::Drained => "drained",
+        };
+        let file = several.then(|| route.file.clone().unwrap_or_default());
+        let cells = [
+            route.name.clone(),
+            state.to_owned(),
+            route.traffic.open.to_string(),
+            route.traffic.opened.to_string(),
+            table::bytes(route.traffic.bytes_up),
+            table::bytes(route.traffic.bytes_down),
+            route.listen.join(", "),
+            route.upstream.join(", "),
+        ];
+        table.row(cells.into_iter().chain(file));
+        if let Some(deed) = &route.by_hand {
+            table.note(&by_hand(deed));
+        } else if let Some(reason) = &route.reason {
+            table.note(reason);
+        }
+    }
+    table
+}
+
+/// What was done by hand, in one line that says so.
+pub(super) fn by_hand(deed: &ByHand) -> String {
+    format!("by hand: {}", done_by_hand(deed))
+}
+
+/// What was done by hand, in one line.
+pub(super) fn done_by_hand(deed: &ByHand) -> String {
+    let ByHand { act, weight, by, at, ends } = deed;
+    let weight = weight.map(|weight| format!(" {weight}")).unwrap_or_default();
+    let ends = ends.map(|ends| format!(", ends in {}", table::span(ends))).unwrap_or_default();
+    format!("{act}{weight}, by {by} at {at}{ends}")
+}

@@ -1,0 +1,203 @@
+//! `proxy_protocol`'s `send`: what an upstream hears of its client.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::peer::*;
+use super::proxy_protocol::*;
+use crate::harness::header::{self, Ends, Told};
+use crate::harness::instance::*;
+
+/// An upstream's first bytes, as a header and what follows it.
+fn received(mut stream: impl Read, rest: usize) -> (Told, Vec<u8>) {
+    let (mut bytes, mut piece) = (Vec::new(), [0; 1024]);
+    loop {
+        if let Some((header, length)) = header::read(&bytes)
+            && bytes.len() - length >= rest
+        {
+            return (header, bytes.split_off(length));
+        }
+        let read = stream.read(&mut piece).unwrap();
+        assert!(read > 0, "an end after {} bytes", bytes.len());
+        bytes.extend(&piece[..read]);
+    }
+}
+
+#[test]
+fn the_upstream_hears_who_the_client_is() {
+    let (port, upstream) = (Port::reserve(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let backend = Backend { addr: upstream.local_addr().unwrap() };
+    let place = Place::with(&with(&port, &backend, "proxy_protocol = { send = \"v1\" }\n"));
+    let mut portway = Portway::run(&place.file());
+    for version in ["v1", "v2"] {
+        let mut client = from("127.0.3.3", port.local().parse().unwrap()).unwrap();
+        let (stream, _) = upstream.accept().unwrap();
+        client.write_all(b"hello").unwrap();
+        let (header, rest) = received(&stream, 5);
+        let expected = Ends::Ip(client.local_addr().unwrap(), client.peer_addr().unwrap());
+        assert_eq!((header.ends, rest.as_slice()), (expected, b"hello".as_slice()));
+        assert_eq!(header.notes.contains_key(&header::UNIQUE_ID), version == "v2");
+        // Each side ends by itself, as without a header.
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!((&stream).read(&mut [0]).unwrap(), 0);
+        (&stream).write_all(b"bye").unwrap();
+        drop(stream);
+        let mut back = Vec::new();
+        client.read_to_end(&mut back).unwrap();
+        assert_eq!(back, b"bye");
+        let of = client.local_addr().unwrap().to_string();
+        let line = record(&mut portway, "the client is in the log", |line| line["client"] == of.as_str());
+        // The header is not the client's.
+        assert_eq!((&line["up"], &line["down"]), (&5.into(), &3.into()), "{line}");
+        if let Some(id) = header.notes.get(&header::UNIQUE_ID) {
+            assert!(String::from_utf8(id.clone()).unwrap().ends_with(&format!("-{}", line["id"])));
+        }
+        if version == "v1" {
+            place.save(&with(&port, &backend, "proxy_protocol = { send = \"v2\" }\n"));
+            portway.phase("reloaded");
+        }
+    }
+    portway.stop();
+}
+
+/// How many segments with data have come for this end of a connection.
+fn segments(stream: &TcpStream) -> u64 {
+    let (own, peer) = (stream.local_addr().unwrap(), stream.peer_addr().unwrap());
+    let ends = ["src", &own.to_string(), "dst", &peer.to_string()].map(str::to_owned);
+    let shown = Command::new("ss").arg("-tinH").args(ends).output().unwrap();
+    let text = String::from_utf8(shown.stdout).unwrap();
+    let count = text.split_whitespace().find_map(|word| word.strip_prefix("data_segs_in:"));
+    count.unwrap_or_else(|| panic!("{text}")).parse().unwrap()
+}
+
+#[test]
+fn what_a_client_has_sent_goes_with_the_header_and_who_is_silent_is_not_waited_for() {
+    let (port, upstream) = (Port::reserve(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let backend = Backend { addr: upstream.local_addr().unwrap() };
+    let place = Place::with(&with(&port, &backend, "proxy_protocol = { send = \"v2\" }\n"));
+    let portway = Portway::run(&place.file());
+    // What they send is there before they are accepted.
+    portway.signal(Signal::STOP);
+    let connect = || TcpStream::connect(("127.0.0.1", port.number)).unwrap();
+    let long: Vec<u8> = (0..50_000_u32).map(|n| (n % 251) as u8).collect();
+    let (mut short, mut ends, silent) = (connect(), connect(), connect());
+    short.write_all(b"hello").unwrap();
+    ends.write_all(&long).unwrap();
+    ends.shutdown(std::net::Shutdown::Write).unwrap();
+    portway.signal(Signal::CONT);
+    let mut of_client = std::collections::HashMap::new();
+    for _ in 0..3 {
+        let (mut stream, _) = upstream.accept().unwrap();
+        let mut bytes = vec![0; 1024];
+        let n = stream.read(&mut bytes).unwrap();
+        let (header, length) = header::read(&bytes[..n]).expect("the header comes in one piece");
+        let Ends::Ip(client, _) = header.ends else { panic!("{header:?}") };
+        of_client.insert(client, (stream, bytes[length..n].to_vec()));
+    }
+    let mut of = |client: &TcpStream| of_client.remove(&client.local_addr().unwrap()).unwrap();
+
+    let (short_stream, first) = of(&short);
+    assert_eq!(first, b"hello");
+    assert_eq!(segments(&short_stream), 1, "the header and what follows it come as one");
+    let (mut stream, mut got) = of(&ends);
+    assert!(!got.is_empty(), "the first bytes come with the header");
+    stream.read_to_end(&mut got).unwrap();
+    assert!(got == long, "{} bytes", got.len());
+    stream.write_all(b"bye").unwrap();
+    drop(stream);
+    let mut back = Vec::new();
+    ends.read_to_end(&mut back).unwrap();
+    assert_eq!(back, b"bye");
+    let (mut stream, first) = of(&silent);
+    assert_eq!(first, b"");
+    stream.write_all(b"220 ready").unwrap();
+    let mut greeting = [0; 9];
+    (&silent).read_exact(&mut greeting).unwrap();
+    assert_eq!(&greeting, b"220 ready");
+    drop((short_stream, stream, short, silent));
+    portway.stop();
+}
+
+#[test]
+fn a_header_is_passed_on_with_what_it_says() {
+    let (port, upstream) = (Port::reserve(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let backend = Backend { addr: upstream.local_addr().unwrap() };
+    let place = Place::with(&with(&port, &backend, &ACCEPT.replace("] }", "], send = \"v2\" }")));
+    let portway = Portway::run(&place.file());
+    let told: [(u8, &[u8]); 3] = [
+        (header::ALPN, b"h2"),
+        (header::AUTHORITY, b"app.example.com"),
+        (header::UNIQUE_ID, b"the first one's"),
+    ];
+    let sender = "[2001:db8::9]:9".parse().unwrap();
+    let mut client = from("127.0.1.1", port.local().parse().unwrap()).unwrap();
+    client.write_all(&[header::v2(sender, server(sender), &told), b"and this".to_vec()].concat()).unwrap();
+    let (stream, _) = upstream.accept().unwrap();
+    let (mut header, rest) = received(&stream, 8);
+    // The checksum is the header's own.
+    assert_eq!(header.notes.remove(&header::CRC32C).map(|sum| sum.len()), Some(4));
+    let notes = told.map(|(kind, value)| (kind, value.to_vec())).into();
+    assert_eq!(
+        (header, rest),
+        (Told { ends: Ends::Ip(sender, server(sender)), notes }, b"and this".to_vec())
+    );
+    drop((client, stream));
+    portway.stop();
+}
+
+#[test]
+fn unix_sockets_have_headers_too() {
+    let backend = tempfile::tempdir().unwrap();
+    let (inside, outside) = (backend.path().join("in.sock"), backend.path().join("out.sock"));
+    let upstream = UnixListener::bind(&outside).unwrap();
+    let text = |protocol: &str| {
+        format!(
+            "{LOGGED}[[route]]\nname = \"app\"\nlisten = \"unix:{}\"\nupstream = \"unix:{}\"\n\
+             proxy_protocol = {{ {protocol} }}\n",
+            inside.display(),
+            outside.display()
+        )
+    };
+    let place = Place::with(&text("send = \"v2\""));
+    let mut portway = Portway::run(&place.file());
+    let mut client = UnixStream::connect(&inside).unwrap();
+    client.write_all(b"hi").unwrap();
+    let (stream, _) = upstream.accept().unwrap();
+    let (header, rest) = received(&stream, 2);
+    let path = inside.as_os_str().as_encoded_bytes().to_vec();
+    assert_eq!((header.ends, rest.as_slice()), (Ends::Unix(Vec::new(), path), b"hi".as_slice()));
+    drop((client, stream));
+
+    place.save(&text("accept = true, trusted = \"unix:\", send = \"v1\""));
+    portway.phase("reloaded");
+    let mut client = UnixStream::connect(&inside).unwrap();
+    client.write_all(&v2("198.51.100.7:1111")).unwrap();
+    let (stream, _) = upstream.accept().unwrap();
+    let told = Ends::Ip("198.51.100.7:1111".parse().unwrap(), "192.0.2.1:443".parse().unwrap());
+    assert_eq!(received(&stream, 0).0.ends, told);
+    drop((client, stream));
+    record(&mut portway, "the client is in the log", |line| line["client"] == "198.51.100.7:1111");
+    portway.stop();
+}
+
+#[test]
+fn an_upstream_that_is_gone_before_its_header_ends_the_client() {
+    let (port, upstream) = (Port::reserve(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let backend = Backend { addr: upstream.local_addr().unwrap() };
+    let place = Place::with(&with(&port, &backend, "proxy_protocol = { send = \"v2\" }\n"));
+    let portway = Portway::run(&place.file());
+    for _ in 0..20 {
+        let client = TcpStream::connect(("127.0.0.1", port.number)).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        let (stream, _) = upstream.accept().unwrap();
+        socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(stream);
+        assert!(is_reset(client));
+    }
+    portway.stop();
+}
