@@ -23,8 +23,9 @@ def blocks():
 def build_command(engine):
     """The first line of all, which makes the image; for Podman as the sentence after the block has it."""
     command = blocks()[0][0]
-    expect("With Podman it is `podman build --format docker`" in (REPOSITORY / "README.md").read_text(), "no word of Podman")
-    return command if engine == "docker" else command.replace("docker build", "podman build --format docker")
+    podman = "podman build --format docker"
+    expect(f"`{podman}`" in (REPOSITORY / "README.md").read_text(), "the README does not say how Podman makes the image")
+    return command if engine == "docker" else command.replace("docker build", podman)
 
 
 def package_commands():
