@@ -75,7 +75,7 @@ pub(super) struct UnixSocket {
 pub(super) fn read(place: Place<'_>, typed: Option<Listeners>, faults: &mut Vec<Placed>) -> Listen {
     listed(place, "listen", typed.as_ref().map(|typed| typed.0.len()), faults);
     let typed = typed.map(|typed| typed.0).unwrap_or_default();
-    let mut listen = Listen::default();
+    let mut listen = Listen { addresses: Vec::with_capacity(typed.len()), ..Listen::default() };
     for (typed, value) in typed.iter().zip(place.items("listen")) {
         let address = match (&typed.0, value.get_ref()) {
             (Some(text), _) => address(place, "listen", text, value, faults),

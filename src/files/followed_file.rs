@@ -210,7 +210,11 @@ impl<T> FollowedFile<T> {
 
     fn judged(&mut self, reading: &Reading) {
         let now = Instant::now();
-        self.last = reading.text.clone();
+        // A text that runs is kept once.
+        self.last = match &reading.text {
+            Ok(text) if *text == self.running => Ok(self.running.clone()),
+            other => other.clone(),
+        };
         self.snatched = None;
         self.watch.judged(reading.state, reading.how, now);
         if reading.text.is_err() {

@@ -267,8 +267,10 @@ impl Server {
             );
         }
         let socket = ListenSocket::new(listener, socket, closable, &self.root, &self.shared);
-        // The file has it already; this is for the next time that the socket is opened.
-        drop(socket.allow(&Arc::new(binding.access().clone())));
+        if let Some(access) = &binding.access {
+            // The file has it already; this is for the next time that the socket is opened.
+            drop(socket.allow(access));
+        }
         socket.begin(acceptors);
         self.listeners.insert(addr.clone(), socket);
     }

@@ -109,7 +109,7 @@ impl Edits {
     }
 
     /// Follows the files from now on: the table of the start is in force.
-    pub fn begin(&mut self, compiled: Compiled, server: &Server) {
+    pub fn begun(mut self, compiled: Compiled, server: &Server) -> Edits {
         self.file.begin();
         self.list_edited = server.lists.edited();
         self.probation.set(server.table().edits, now(), server);
@@ -118,6 +118,7 @@ impl Edits {
             self.started.keep(&files);
             self.includes.begin(files, std::mem::take(&mut self.started), &server.root);
         }
+        self
     }
 
     /// Resolves with what there is to take in. Dropping the future loses nothing.

@@ -171,7 +171,8 @@ impl Process {
             (Some(old), Some(last)) => Some(self.taken_over(old, *last, &mut server, edits.as_mut()).await),
             _ => None,
         };
-        edits.iter_mut().for_each(|edits| edits.begin(compiled.clone(), &server));
+        // Moved, so that what the table was compiled from is not kept.
+        edits = edits.map(|edits| edits.begun(compiled, &server));
         manager.ready(status(&server));
         let (generation, routes) = (server.generation(), server.table().routes.len());
         info!(generation, routes, listeners = server.listeners(), "ready");

@@ -32,25 +32,30 @@ impl Scope {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let mut task = Some(Box::pin(begin()));
+        let first = Box::pin(begin());
         self.spawn(async move {
-            let mut pause = SHORTEST;
-            loop {
-                let begun = Instant::now();
-                if let Some(task) = task.take()
-                    && returns(task).await
-                {
-                    return;
-                }
-                RESTARTS.fetch_add(1, Ordering::Relaxed);
-                if begun.elapsed() >= CALM {
-                    pause = SHORTEST;
-                }
-                sleep(pause).await;
-                pause = (pause * 2).min(LONGEST);
-                task = catch_unwind(AssertUnwindSafe(|| Box::pin(begin()))).ok();
+            if !returns(first).await {
+                // Boxed, for it is rare: each of ten thousand listeners has such a task.
+                Box::pin(start_again(begin)).await;
             }
         })
+    }
+}
+
+/// Runs a task that has panicked again and again until it returns.
+async fn start_again<F: Future<Output = ()>>(mut begin: impl FnMut() -> F) {
+    let mut pause = SHORTEST;
+    loop {
+        RESTARTS.fetch_add(1, Ordering::Relaxed);
+        sleep(pause).await;
+        let begun = Instant::now();
+        let task = catch_unwind(AssertUnwindSafe(|| Box::pin(begin())));
+        if let Ok(task) = task
+            && returns(task).await
+        {
+            return;
+        }
+        pause = if begun.elapsed() >= CALM { SHORTEST } else { (pause * 2).min(LONGEST) };
     }
 }
 

@@ -23,9 +23,9 @@ pub(super) async fn until_back(
     guard: &mut RecordGuard,
 ) -> Result<Dialed, Outcome> {
     // Subscribe before the first try, so that nothing is missed.
-    let (mut served, mut news) = (live.held.subscribe(), live.news());
+    let (mut served, mut news) = (live.held().subscribe(), live.news());
     let route = &live.route.name;
-    let Some(place) = live.held.take(route, &guard.client()) else { return Err(failed) };
+    let Some(place) = live.held().take(route, &guard.client()) else { return Err(failed) };
     let mut came_back = async || {
         loop {
             tokio::select! {
@@ -39,7 +39,7 @@ pub(super) async fn until_back(
             let scout = tokio::select! {
                 biased;
                 () = came_back() => None,
-                scout = live.held.scout.acquire() => scout.ok(),
+                scout = live.held().scout.acquire() => scout.ok(),
             };
             if scout.is_some() {
                 tokio::select! {
@@ -47,7 +47,7 @@ pub(super) async fn until_back(
                     () = sleep(TRY_INTERVAL) => {}
                 }
             }
-            live.held.turn().await;
+            live.held().turn().await;
             match walk(client, live, guard).await {
                 Err(Outcome::ConnectFailed | Outcome::Limited | Outcome::Loop) => {}
                 ended => return ended,

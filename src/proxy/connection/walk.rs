@@ -111,7 +111,7 @@ async fn walk_once(
             stream.socket.reset();
             return Err(Outcome::Drained);
         }
-        live.held.wake();
+        live.wake_held();
         return Ok(Dialed { stream, load, cut });
     }
     if let Some(candidate) = walk.full().and_then(|index| candidates.get(index)) {

@@ -21,29 +21,28 @@ const PAUSE: Duration = Duration::from_millis(200);
 const ABORTED_IN_A_ROW: u32 = 64;
 
 /// Where connections are accepted, and by whom.
-#[derive(Clone)]
 pub(super) struct Accepts {
-    pub acceptor: Arc<Acceptor>,
+    pub acceptor: Acceptor,
     pub worker: Arc<Worker>,
     pub listener: Arc<Listener>,
     pub shared: Arc<Shared>,
 }
 
 /// Accepts connections. Whoever has been accepted is served, even if this is dropped.
-pub(super) async fn serve(accepts: Accepts) {
-    let Accepts { acceptor, worker, listener, shared } = accepts;
+pub(super) async fn serve(accepts: Arc<Accepts>) {
     let mut aborted = 0_u32;
     loop {
-        let accepted = acceptor.accept().await;
+        let accepted = accepts.acceptor.accept().await;
+        let Accepts { worker, listener, shared, .. } = &*accepts;
         #[cfg(test)]
         crate::tasks::faults::here(&listener.addr.to_string());
-        match accepted.and_then(|accepted| arrive(accepted, &shared.workers, &worker)) {
+        match accepted.and_then(|accepted| arrive(accepted, &shared.workers, worker)) {
             Ok(arrival) => {
                 aborted = 0;
                 if listener.failing.ends(Instant::now().into_std()) {
                     info!(listener = %listener.addr, "accepting again");
                 }
-                connection::serve(arrival, &listener, &shared).await;
+                connection::serve(arrival, listener, shared).await;
             }
             Err(error) if of_one_client(&error) => {
                 aborted = aborted.wrapping_add(1);

@@ -35,8 +35,8 @@ pub struct ListenSocket {
     socket: ArcSwapOption<StreamListener>,
     /// Whether the socket is ours alone, so that closing it closes the port. One that systemd holds as well stays open.
     closable: bool,
-    /// Who may connect, if it is a Unix socket.
-    access: Mutex<Arc<SocketAccess>>,
+    /// Who may connect, if it is a Unix socket. `None`: everybody.
+    access: Mutex<Option<Arc<SocketAccess>>>,
     tasks: Mutex<Tasks>,
     edited: Notify,
 }
@@ -85,7 +85,7 @@ impl ListenSocket {
             shared: shared.clone(),
             socket: ArcSwapOption::from_pointee(socket),
             closable,
-            access: Mutex::new(Arc::new(SocketAccess::EVERYBODY)),
+            access: Mutex::default(),
             tasks: Mutex::new(tasks),
             edited: Notify::new(),
         })
@@ -112,7 +112,7 @@ impl ListenSocket {
         if let Some(socket) = self.socket() {
             socket.allow(access)?;
         }
-        *lock(&self.access) = access.clone();
+        *lock(&self.access) = Some(access.clone());
         Ok(())
     }
 
@@ -211,7 +211,7 @@ impl ListenSocket {
             let on_its_thread = worker.clone();
             let _on_its_thread = on_its_thread.enter();
             let (listener, shared) = (self.listener.clone(), self.shared.clone());
-            let accepts = Accepts { acceptor: Arc::new(acceptor), worker, listener, shared };
+            let accepts = Arc::new(Accepts { acceptor, worker, listener, shared });
             tasks.accepting.keep(move || accept::serve(accepts.clone()));
         }
     }
@@ -325,7 +325,8 @@ impl ListenSocket {
             let options = self.listener.frontend().policy().socket_options();
             let open = || {
                 let access = lock(&self.access).clone();
-                let socket = bind(listener, false, &access)?.listen(options)?;
+                let access = access.as_deref().unwrap_or(&SocketAccess::EVERYBODY);
+                let socket = bind(listener, false, access)?.listen(options)?;
                 let acceptors = Acceptors::at(&socket, &self.shared.workers, 1)?;
                 Ok::<_, io::Error>((socket, acceptors))
             };

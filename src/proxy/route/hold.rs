@@ -25,9 +25,8 @@ const BATCH_INTERVAL: Duration = Duration::from_millis(25);
 /// The clients that wait, and the one that tries for all.
 #[derive(Debug)]
 pub struct HoldQueue {
-    /// A place for each client that waits, with what is notified when the client must give it up. Made for the first one:
-    /// few of ten thousand routes hold any.
-    places: Mutex<Option<Box<Places<Arc<Notify>>>>>,
+    /// A place for each client that waits, with what is notified when the client must give it up.
+    places: Mutex<Places<Arc<Notify>>>,
     full: LogOnce,
     /// Has one permit. Its holder tries the upstreams; the others wait for news.
     pub scout: Semaphore,
@@ -45,7 +44,7 @@ struct Batch {
 impl Default for HoldQueue {
     fn default() -> Self {
         HoldQueue {
-            places: Mutex::new(None),
+            places: Mutex::new(Places::new(PLACES)),
             full: LogOnce::default(),
             scout: Semaphore::new(1),
             served: watch::Sender::new(()),
@@ -62,7 +61,6 @@ impl HoldQueue {
         let gives_way = Arc::<Notify>::default();
         let id = {
             let mut places = lock(&self.places);
-            let places = places.get_or_insert_with(|| Box::new(Places::new(PLACES)));
             let id = places.enter(client.ip().map(ClientKey::of), gives_way.clone(), now, &mut ended)?;
             places.stand(id, Standing::Resting, now);
             id
@@ -131,7 +129,6 @@ impl HoldPlace<'_> {
     pub fn has_ended(&self, route: &str) {
         let ended = {
             let mut places = lock(&self.queue.places);
-            let Some(places) = places.as_mut() else { return };
             places.stand(self.id, Standing::Unproven, Instant::now().into_std());
             let too_many = places.share().held_as(Standing::Unproven) > ENDED;
             if too_many { places.give_way() } else { None }
@@ -149,8 +146,6 @@ impl HoldPlace<'_> {
 
 impl Drop for HoldPlace<'_> {
     fn drop(&mut self) {
-        if let Some(places) = lock(&self.queue.places).as_mut() {
-            places.leave(self.id);
-        }
+        lock(&self.queue.places).leave(self.id);
     }
 }

@@ -1,7 +1,7 @@
 //! A route as it runs: its policy, its upstreams and the owner of its connections.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -41,8 +41,8 @@ pub struct LiveRoute {
     pub acceptor: Option<Arc<LiveAcceptor>>,
     /// The TLS connector to its upstreams. `None`: no TLS is spoken to them.
     connector: Option<Arc<LiveConnector>>,
-    /// Clients that wait for an upstream to come back.
-    pub held: HoldQueue,
+    /// Clients that wait for an upstream to come back. Made for the first one: few of ten thousand routes hold any.
+    held: OnceLock<Box<HoldQueue>>,
     /// Its upstreams, and which of them lead back.
     hop: Arc<Hop>,
     upstreams: Arc<Upstreams>,
@@ -113,7 +113,7 @@ impl LiveRoute {
             acceptor: registry.tls.acceptor(&policy.tls),
             connector: registry.tls.connector(&policy.tls),
             connections,
-            held: HoldQueue::default(),
+            held: OnceLock::new(),
             upstreams: upstreams.clone(),
             now: ArcSwap::from_pointee(Gathered::none()),
             retired: AtomicBool::new(false),
@@ -146,6 +146,16 @@ impl LiveRoute {
     /// Whether clients wait for a permit while the route is full.
     pub fn may_keep_waiting(&self) -> bool {
         self.route.policy.limits.when_full == WhenFull::Wait
+    }
+
+    /// The clients that wait for an upstream to come back.
+    pub fn held(&self) -> &HoldQueue {
+        self.held.get_or_init(Box::default)
+    }
+
+    /// Wakes the clients that wait: an upstream was connected.
+    pub fn wake_held(&self) {
+        self.held.get().into_iter().for_each(|held| held.wake());
     }
 
     /// Retires the route: no listener serves it any more. Its checks end unless another route uses them.
@@ -187,7 +197,9 @@ impl LiveRoute {
     }
 
     fn gather(&self, version: u64) -> Gathered {
-        let (mut list, mut members, mut checks) = (Vec::new(), Vec::new(), Vec::new());
+        // Most have one address, of which a vector that grows would keep the room of four.
+        let (mut list, mut members) = (Vec::with_capacity(1), Vec::with_capacity(1));
+        let mut checks = Vec::new();
         let mut asked = Asked::default();
         let policy = &self.route.policy;
         let header = OwnHeader::of(&policy.proxy_protocol);

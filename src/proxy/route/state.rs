@@ -109,6 +109,8 @@ impl RouteState {
         }
         let state = UpstreamState { spec: upstream.clone(), tally: Arc::default(), steering: Arc::default() };
         let found = of(&state);
+        // Most routes have one, for which a push alone would make room for four.
+        upstreams.reserve_exact(1);
         upstreams.push(state);
         found
     }
