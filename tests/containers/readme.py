@@ -38,7 +38,7 @@ class Person:
 
     def __init__(self, stage):
         self.stage, self.folder = stage, stage.folder("readme")
-        compose.copy(self.folder)
+        compose.copy(self.folder, "deploy/compose.yaml")
         (self.folder / "bin").mkdir()
         shutil.copy(stage.program, self.folder / "bin/portway")
         self.environment = {**os.environ, "HOME": str(self.folder), "PWD": str(self.folder),
