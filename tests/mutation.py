@@ -1,22 +1,44 @@
 """Many changes of the code in one build: each function that is changed holds a copy of its body for each change, and the
-environment variable PORTWAY_MUTANT chooses. A change so costs the tests that notice it, and no build of its own.
+environment variable PORTWAY_MUTANT chooses. A change so costs no build of its own, and of the tests only those that reach it:
+each test is run once by itself, and what it reaches is written to the file that PORTWAY_MUTANTS_REACHED names.
 """
 
 import collections
+import concurrent.futures
 import json
 import os
 import re
 import signal
 import subprocess
 import threading
+import time
 
 CHOOSE = """
 #[doc(hidden)]
-pub fn mutant() -> u32 {
-    static CHOSEN: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
+pub fn mutant(here: &[u32]) -> u32 {
+    use std::collections::HashSet;
+    use std::fs::File;
+    use std::io::Write;
+    use std::sync::{Mutex, OnceLock};
+    static CHOSEN: OnceLock<u32> = OnceLock::new();
+    static REACHED: OnceLock<Option<Mutex<(File, HashSet<u32>)>>> = OnceLock::new();
+    let reached = REACHED.get_or_init(|| {
+        let path = std::env::var_os("PORTWAY_MUTANTS_REACHED")?;
+        Some(Mutex::new((File::options().append(true).open(path).ok()?, HashSet::new())))
+    });
+    if let Some(mut reached) = reached.as_ref().and_then(|reached| reached.lock().ok()) {
+        for number in here {
+            if reached.1.insert(*number) {
+                let _ = reached.0.write_all(format!("{number}\\n").as_bytes());
+            }
+        }
+    }
     *CHOSEN.get_or_init(|| std::env::var("PORTWAY_MUTANT").ok().and_then(|text| text.parse().ok()).unwrap_or(0))
 }
 """
+
+# The future of a connection is larger with several bodies in it.
+SMALL = re.compile(r"size_of::<F>\(\) <= \d+")
 
 
 class Tree:
@@ -50,11 +72,15 @@ class Tree:
             source = self.top / name
             if source.is_file():
                 content = texts[name].encode() if name in texts else source.read_bytes()
+                if texts and name.endswith("proxy/connection/mod.rs"):
+                    content = SMALL.sub("true", content.decode()).encode()
                 put(self.path / name, content + (CHOOSE.encode() if name == "src/lib.rs" else b""), source.stat().st_mode)
 
     def cargo(self, *args):
         """The messages of a build, and whether it went well."""
-        env = os.environ | {"CARGO_TARGET_DIR": str(self.target), "RUSTFLAGS": "--cap-lints allow"}
+        # Optimized a little: the tests run some four hundred times.
+        env = os.environ | {"CARGO_TARGET_DIR": str(self.target), "RUSTFLAGS": "--cap-lints allow",
+                            "CARGO_PROFILE_DEV_OPT_LEVEL": "1"}
         done = subprocess.run(["cargo", *args, "--locked", "--message-format=json"], cwd=self.path, env=env, text=True,
                               stdout=subprocess.PIPE, check=False)
         messages = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
@@ -121,7 +147,8 @@ def changed(text, mutants):
             alone += own
             continue
         begin, end = first + body, last - 1
-        pieces += [text[done:begin], "match crate::mutant() {\n"]
+        numbers = ", ".join(str(mutant["number"]) for mutant in own)
+        pieces += [text[done:begin], f"match crate::mutant(&[{numbers}]) {{\n"]
         for mutant in own:
             here, there = ends(mutant["span"])
             line = "".join(pieces).count("\n") + 1
@@ -146,11 +173,44 @@ def body_of(function):
     return None
 
 
-def noticed(stages, number, limit, cwd):
-    """The first test that fails with this change, twice, or none."""
+class Test:
+    """A test of the build without any change: how long it takes, and which changes it reaches."""
+
+    def __init__(self, program, name, cwd, place):
+        self.program, self.name = program, name
+        place.write_bytes(b"")
+        # The proxy may run as another user.
+        place.chmod(0o666)
+        began = time.monotonic()
+        self.fails = run(program, ["--exact", name], 0, 300, cwd, {"PORTWAY_MUTANTS_REACHED": str(place)})
+        self.seconds = time.monotonic() - began
+        self.reaches = {int(line) for line in place.read_text().split()}
+        place.unlink()
+
+
+def tests(stages, cwd, place, jobs):
+    """Every test of the stages. Those that fail without any change are named and left out."""
+    listed = []
     for program, filters in stages:
+        text = subprocess.run([program, "--list", *filters], cwd=cwd, capture_output=True, text=True, check=True).stdout
+        names = [line.removesuffix(": test") for line in text.splitlines() if line.endswith(": test")]
+        listed += [(program, name) for name in names if (program, name) not in listed]
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        found = list(pool.map(lambda at: Test(*at[1], cwd, place / f"reached-{at[0]}"), enumerate(listed)))
+    for test in found:
+        if test.fails:
+            print(f"  left out, it fails without any change: {test.name}", flush=True)
+    return [test for test in found if not test.fails]
+
+
+def noticed(found, number, cwd):
+    """The first test that fails with this change, twice, or none."""
+    reaching = [test for test in found if number in test.reaches]
+    for program in dict.fromkeys(test.program for test in reaching):
+        of = [test for test in reaching if test.program == program]
+        limit = 30 + 3 * sum(test.seconds for test in of)
         for _ in range(3):
-            failed = run(program, filters, number, limit, cwd)
+            failed = run(program, ["--exact", *(test.name for test in of)], number, limit, cwd)
             if failed is None:
                 break
             if failed.startswith("(") or run(program, ["--exact", failed], number, limit, cwd):
@@ -158,12 +218,21 @@ def noticed(stages, number, limit, cwd):
     return None
 
 
+def noticed_alone(stages, limit, cwd):
+    """The first test that fails in a build of one change, twice, or none."""
+    for program, filters in stages:
+        failed = run(program, filters, 0, limit, cwd)
+        if failed and (failed.startswith("(") or run(program, ["--exact", failed], 0, limit, cwd)):
+            return failed
+    return None
+
+
 TIMEOUT = "(out of time)"
 
 
-def run(program, filters, number, limit, cwd):
+def run(program, filters, number, limit, cwd, more=None):
     """Runs tests until one fails: its name, or none."""
-    env = os.environ | {"PORTWAY_MUTANT": str(number), "CARGO_MANIFEST_DIR": str(cwd)}
+    env = os.environ | {"PORTWAY_MUTANT": str(number), "CARGO_MANIFEST_DIR": str(cwd)} | (more or {})
     child = subprocess.Popen([program, *filters], cwd=cwd, env=env, text=True, errors="replace", stdin=subprocess.DEVNULL,
                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
     late = threading.Event()

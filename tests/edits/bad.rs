@@ -130,8 +130,8 @@ fn no_permission() {
     let place = Place::with(&text(&a));
     // Nothing is forbidden to root: then Portway runs as nobody, from where nobody can reach it.
     let program = place.root().join("portway");
-    fs::copy(PORTWAY, &program).unwrap();
-    for path in [place.root(), &place.folder(), &program] {
+    install(PORTWAY, &program);
+    for path in [place.root(), &place.folder()] {
         fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
     }
     let mut command = Command::new(program);

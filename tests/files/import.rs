@@ -232,3 +232,18 @@ fn what_cannot_stand_beside_the_others_is_switched_off() {
         found.text
     );
 }
+
+/// A comment has up to 300 characters.
+#[test]
+fn a_long_comment_is_cut_behind_its_300th_character() {
+    for (characters, cut) in [(300, false), (301, true)] {
+        let said = "line 4, not carried over: bogus ";
+        let text = format!(
+            "listen a\n bind :1\n server a 10.0.0.1:2\n bogus {}\n",
+            "a".repeat(characters - said.len())
+        );
+        let found = import("x.cfg", text.as_bytes(), None).unwrap().text;
+        assert!(found.contains(said.trim_end()), "{found}");
+        assert_eq!(found.contains("\n# ...\n"), cut, "{characters}: {found}");
+    }
+}

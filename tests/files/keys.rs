@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use portway::config::{compile, policy_entries, schema};
 use portway::model::Fault;
-use portway::model::{ListenAddr, ListenSpec, LogSettings, Policy, Protocol, Table};
+use portway::model::{ListenAddr, ListenSpec, LogSettings, Policy, Protocol, Table, TokenSource};
 use proptest::prelude::*;
 
 use super::misfits::misfits;
@@ -362,5 +362,22 @@ proptest! {
         bodies::leads(&new, &old);
         bodies::leads(&Table::default(), &new);
         bodies::leads(&new, &new);
+    }
+}
+
+#[test]
+fn a_token_comes_from_the_file_or_the_variable_that_is_named() {
+    for (said, source) in [
+        ("env = \"APP_1_token\"", TokenSource::Env("APP_1_token".to_owned())),
+        ("file = \"/run/secrets/app\"", TokenSource::File("/run/secrets/app".into())),
+    ] {
+        for key in ["token", "read_token"] {
+            let text = format!(
+                "[admin]\nlisten = \"127.0.0.1:9180\"\n{key} = {{ {said} }}\n\
+                 [[route]]\nlisten = \"1\"\nupstream = \"a:1\"\n"
+            );
+            let admin = table(&text).admin.unwrap();
+            assert_eq!(admin.token_sources().collect::<Vec<_>>(), [&source], "{key}");
+        }
     }
 }

@@ -13,7 +13,7 @@ use socket2::SockRef;
 
 pub use super::pass;
 pub use super::ports::Port;
-pub use super::proc::tool;
+pub use super::proc::{install, tool};
 use super::successor::Successor;
 pub use super::{Netns, PATIENCE, PORTWAY, can, has, is_root, lacks, lacks_root};
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -152,4 +153,10 @@ impl Process {
 pub fn tool<S: AsRef<OsStr>>(program: &str, args: impl IntoIterator<Item = S>) {
     let output = Command::new(program).args(args).stdin(Stdio::null()).output().unwrap();
     assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Makes a program of a file, by another process: a descriptor of ours that is open for writing goes to each child that another
+/// test starts just then, and until that child has become its own program, what we have written is busy (ETXTBSY).
+pub fn install(from: impl AsRef<Path>, to: &Path) {
+    tool("install", ["-m".as_ref(), "755".as_ref(), from.as_ref().as_os_str(), to.as_os_str()]);
 }

@@ -198,7 +198,8 @@ fn udp(number: u32, port: u16) -> io::Result<UdpSocket> {
 fn answered(socket: &UdpSocket, number: u32) -> io::Result<()> {
     let (question, begun) = (number.to_be_bytes(), Instant::now());
     let mut answer = [0; 64];
-    for wait in [300, 700, 1500] {
+    // As long as the others before it gives up.
+    for wait in [300, 700, 1500, 2500] {
         socket.send(&question)?;
         let until = Instant::now() + Duration::from_millis(wait);
         while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {

@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
+use crate::harness::proc::install;
 use crate::harness::{lacks, lacks_root};
 
 const PORTWAY: &str = env!("CARGO_BIN_EXE_portway");
@@ -97,7 +98,7 @@ fn m_status_as_another_user_says_who_may_ask() {
     mode(folder.path(), 0o755);
     // Where the tests are built, another user may have no way to the program.
     let program = folder.path().join("portway");
-    std::fs::copy(PORTWAY, &program).unwrap();
+    install(PORTWAY, &program);
     let socket = folder.path().join("admin.sock");
     let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
     mode(&socket, 0o600);

@@ -2,12 +2,11 @@
 //! nothing unless it is started as one.
 
 use std::os::fd::AsFd;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
-use crate::harness::instance::Place;
+use crate::harness::instance::{Place, install};
 use crate::harness::pass;
 
 /// Which step fails.
@@ -23,11 +22,9 @@ pub fn fails_at(place: &Place, step: &str) -> PathBuf {
 /// A program of these shell commands.
 pub fn script(place: &Place, commands: &str) -> PathBuf {
     let path = place.root().join("program");
-    // A file that is being executed cannot be written.
-    let new = place.root().join("program.new");
-    std::fs::write(&new, format!("#!/bin/sh\n{commands}\n")).unwrap();
-    std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o755)).unwrap();
-    std::fs::rename(new, &path).unwrap();
+    let text = place.root().join("program.text");
+    std::fs::write(&text, format!("#!/bin/sh\n{commands}\n")).unwrap();
+    install(text, &path);
     path
 }
 

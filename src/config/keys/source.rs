@@ -171,9 +171,10 @@ fn address(typed: &Text, value: &Spanned<DeValue<'_>>, faults: &mut Vec<Placed>)
             "write { interface = \"eth0\" }",
         ),
         Ok(ip) => return Some(ip),
-        Err(_) if text == CLIENT => {
-            Fault::new("packets have one address of each family", "write \"client\" alone, or remove it")
-        }
+        Err(_) if text == CLIENT => Fault::new(
+            "packets have one address of each family",
+            "write source = \"client\" for the client's own address, or remove it",
+        ),
         Err(_) if matches!(text, "clientip" | "transparent" | "usesrc" | "$remote_addr") => Fault::new(
             format!("`{text}` is no address"),
             format!("for the client's own address write \"{CLIENT}\""),

@@ -29,10 +29,15 @@ pub(super) async fn unanswered(
     sockets: Sockets<'_>,
     idle: Duration,
 ) -> Option<Ending> {
+    sleep(idle).await;
+    // Boxed: by now most have answered, and what each connection keeps until then is small.
+    Box::pin(owed(state, sockets, idle)).await
+}
+
+/// Looks at both sides from now on.
+async fn owed(state: &RelayState<'_>, sockets: Sockets<'_>, idle: Duration) -> Option<Ending> {
     let mut sides = [Side::Client, Side::Upstream].map(|side| Liveness::new(side, sockets));
-    let mut period = idle;
     loop {
-        sleep(period).await;
         let looks = sides.each_mut().map(|side| (side.look(state), side.side));
         if let Some((_, side)) = looks.iter().find(|(look, _)| *look == Sign::Dead) {
             return Some(Ending::Lost(*side));
@@ -41,7 +46,7 @@ pub(super) async fn unanswered(
             return None;
         }
         let suspected = looks.iter().any(|(look, _)| *look == Sign::Silent);
-        period = if suspected { keepalive_interval(idle) } else { idle };
+        sleep(if suspected { keepalive_interval(idle) } else { idle }).await;
     }
 }
 
