@@ -229,7 +229,15 @@ impl Portway {
 
     /// Waits for the next of these phases; returns its fields.
     pub fn phase_of(&mut self, wanted: &[&str]) -> Value {
-        let deadline = Instant::now() + PATIENCE;
+        self.phase_by(Instant::now() + PATIENCE, wanted)
+    }
+
+    /// Waits for what Portway does after a pause of up to `pause`.
+    pub fn phase_after(&mut self, pause: Duration, wanted: &str) -> Value {
+        self.phase_by(Instant::now() + pause + PATIENCE, &[wanted])
+    }
+
+    fn phase_by(&mut self, deadline: Instant, wanted: &[&str]) -> Value {
         loop {
             match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => {

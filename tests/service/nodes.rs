@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::ops::Range;
 use std::process::Stdio;
 use std::thread;
+use std::time::Duration;
 
 use rustix::process::Signal;
 use socket2::SockRef;
@@ -22,6 +23,8 @@ const LIMIT: usize = 2;
 /// Those that stay all the time, and those that come for a moment.
 const STAY: Range<u32> = 20_000..20_090;
 const ETCD: &str = "10.2.0.2:2379";
+/// The longest pause before a store that did not answer is asked again (`state::pull`).
+const ASKED_AGAIN: Duration = Duration::from_secs(60);
 
 /// The network of the backends and of the store.
 struct Behind {
@@ -251,7 +254,7 @@ fn a_node_that_is_cut_off_loses_its_clients_to_the_others_and_comes_back() {
             fleet.net.nodes[1].nft("delete table inet cut");
             fleet.has(&[1, 2, 3]);
         });
-        assert_eq!(fleet.node(2).phase("the file is written")["serial"], 2);
+        assert_eq!(fleet.node(2).phase_after(ASKED_AGAIN, "the file is written")["serial"], 2);
         fleet.router.shares_out();
         fleet.keeps(&before, &[1, 2, 3]);
     });
@@ -281,7 +284,7 @@ fn a_node_that_starts_while_the_store_is_away_serves_what_it_served() {
             fleet.behind.store_starts();
             fleet.behind.publish(2);
             for number in 1..=3 {
-                assert_eq!(fleet.node(number).phase("the file is written")["serial"], 2);
+                assert_eq!(fleet.node(number).phase_after(ASKED_AGAIN, "the file is written")["serial"], 2);
                 fleet.node(number).phase("reloaded");
             }
         });
