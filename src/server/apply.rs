@@ -267,9 +267,9 @@ impl Server {
             );
         }
         let socket = ListenSocket::new(listener, socket, closable, &self.root, &self.shared);
-        if let Some(access) = &binding.access {
+        if let ListenAddr::Unix(_) = addr {
             // The file has it already; this is for the next time that the socket is opened.
-            drop(socket.allow(access));
+            drop(socket.allow(&Arc::new(binding.access().clone())));
         }
         socket.begin(acceptors);
         self.listeners.insert(addr.clone(), socket);

@@ -14,7 +14,7 @@ fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
         (path.display().to_string(), std::fs::read(&path).unwrap())
     });
     let files: Vec<_> = files.collect();
-    assert!(files.len() >= 12, "only {} files for {target}", files.len());
+    assert!(files.len() >= 20, "only {} files for {target}", files.len());
     files
 }
 

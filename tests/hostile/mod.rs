@@ -26,7 +26,7 @@ const SERVED: f64 = 98.0;
 const SERVED_OF_ALL: f64 = 85.0;
 /// Half of those within this part of the attack: who is kept waiting waits for its end. On a machine that does twenty things at
 /// once an attack lasts longer, until enough have tried, and the 99th of a hundred says more of the machine.
-const PART: u32 = 4;
+const PART: u32 = 5;
 /// An attack of the short form goes on until so many of each kind have tried: fewer show nothing.
 const ENOUGH: usize = 30;
 /// But no longer than this.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use portway::model::{
     DataPath, ListenAddr, ListenSpec, LogFormat, Outcome, Peer, Policy, Route, UpstreamAddr, UpstreamSpec,
 };
-use portway::proxy::record::{Connected, Datagrams, Record, append};
+use portway::proxy::record::{Connected, Datagrams, Record, line};
 use portway::state::Bytes;
 
 const RULER: &str = "----------------------------------------\n";
@@ -106,8 +106,7 @@ fn every_golden_record_becomes_its_line() {
             let record = record(block.trim_end_matches('\n'));
             outcomes.push(record.outcome);
             for format in [LogFormat::Text, LogFormat::Json] {
-                let mut line = String::new();
-                append(&mut line, &record, format);
+                let line = line(&record, format);
                 let breaks =
                     |c: char| c < ' ' || (format == LogFormat::Text && (c.is_control() || c == '\u{2028}'));
                 assert!(line.ends_with('\n') && line.chars().filter(|c| breaks(*c)).count() == 1, "{line:?}");

@@ -1,6 +1,5 @@
 //! The access log: one line per [`Record`].
 
-use std::cell::RefCell;
 use std::fmt::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,63 +36,57 @@ impl AccessLog {
 
     /// Writes a record. Never blocks: a line that cannot be written is counted as lost.
     pub fn write(&self, record: &Record) {
-        let out = self.out.load();
-        let Some(out) = &*out else { return };
-        LINE.with_borrow_mut(|text| {
-            text.clear();
-            append(text, record, out.format);
-            out.sink.write(text.as_bytes());
-        });
+        if let Some(out) = &*self.out.load() {
+            out.sink.write(line(record, out.format).as_bytes());
+        }
     }
 }
 
-thread_local! {
-    /// The line that is being written: each connection has one, and a thread writes one at a time.
-    static LINE: RefCell<String> = const { RefCell::new(String::new()) };
-}
-
-/// Appends a record as one line, with its line feed.
-pub fn append(line: &mut String, record: &Record, format: LogFormat) {
-    match format {
-        LogFormat::Text => text(line, record),
+/// Formats a record as one line, with its line feed.
+pub fn line(record: &Record, format: LogFormat) -> String {
+    let mut line = match format {
+        LogFormat::Text => text(record),
         // None of these fields fails to serialize.
-        LogFormat::Json => line.push_str(&serde_json::to_string(&Json::of(record)).unwrap_or_default()),
-    }
+        LogFormat::Json => serde_json::to_string(&Json::of(record)).unwrap_or_default(),
+    };
     line.push('\n');
+    line
 }
 
-fn text(line: &mut String, record: &Record) {
+fn text(record: &Record) -> String {
+    let mut line = String::with_capacity(320);
     let _ = write!(line, "{} id={}", ended(record), record.id);
-    field(line, "route", &record.route.name);
-    field(line, "client", &record.client);
-    field(line, "listener", &record.listener);
+    field(&mut line, "route", &record.route.name);
+    field(&mut line, "client", &record.client);
+    field(&mut line, "listener", &record.listener);
     match &record.upstream {
-        Some(connected) => field(line, "upstream", &connected.written),
+        Some(connected) => field(&mut line, "upstream", &connected.written),
         None => line.push_str(" upstream=-"),
     }
     if let Some(peer) = peer(record) {
-        field(line, "peer", peer);
+        field(&mut line, "peer", peer);
     }
     if let Some(local) = &record.local {
-        field(line, "local", local);
+        field(&mut line, "local", local);
     }
-    field(line, "outcome", record.outcome);
-    field(line, "blame", record.outcome.blame());
-    field(line, "up", record.bytes.up);
-    field(line, "down", record.bytes.down);
+    field(&mut line, "outcome", record.outcome);
+    field(&mut line, "blame", record.outcome.blame());
+    field(&mut line, "up", record.bytes.up);
+    field(&mut line, "down", record.bytes.down);
     if let Some(datagrams) = record.datagrams {
-        field(line, "up_datagrams", datagrams.up);
-        field(line, "down_datagrams", datagrams.down);
+        field(&mut line, "up_datagrams", datagrams.up);
+        field(&mut line, "down_datagrams", datagrams.down);
     }
     match record.connect {
-        Some(connect) => field(line, "connect_ms", Millis(connect)),
+        Some(connect) => field(&mut line, "connect_ms", Millis(connect)),
         None => line.push_str(" connect_ms=-"),
     }
-    field(line, "duration_ms", Millis(record.duration));
-    field(line, "path", record.path.label());
+    field(&mut line, "duration_ms", Millis(record.duration));
+    field(&mut line, "path", record.path.label());
     if let Some(detail) = &record.detail {
-        field(line, "detail", detail);
+        field(&mut line, "detail", detail);
     }
+    line
 }
 
 /// Appends ` key=value`. The value is quoted unless it reads as one plain word.

@@ -16,7 +16,7 @@ mod shared;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-pub use access_log::{AccessLog, append};
+pub use access_log::{AccessLog, line};
 pub use guard::{ListenerEnd, RecordGuard};
 pub use local::local_of;
 pub use open::{Connected, Known, OpenConnection, SessionSignal};
