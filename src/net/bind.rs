@@ -2,12 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use socket2::{Domain, Protocol, SockAddr, SockFilter, SockRef, Socket as RawSocket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket as RawSocket, Type};
 
 use super::Acceptor;
 use super::options::{free_buffers, tune};
@@ -72,22 +73,14 @@ impl StreamListener {
         }
     }
 
-    /// Leaves new clients to other sockets at the same addresses, but for those of the loopback interface, whose handshakes
-    /// take no time. Handshakes in progress go on. (A socket of one interface is not looked at for the others.)
+    /// Leaves new clients to other sockets at the same addresses: the socket is of an interface that does not exist (the
+    /// kernel does not look for it: sock_bindtoindex_locked()), and so receives no SYN. Handshakes in progress go on.
     pub fn step_back(&self) {
+        const NO_INTERFACE: Option<NonZeroU32> = NonZeroU32::new(i32::MAX.unsigned_abs());
         if let StreamListener::Tcp(listener) = self {
-            // Where it fails, handshakes in progress at the close are lost, as they were before.
-            drop(SockRef::from(listener).bind_device(Some(b"lo")));
-        }
-    }
-
-    /// Drops whatever clients send to the socket, so that no handshake ends any more. A client sends again after a second,
-    /// and then finds another socket.
-    pub fn ignore_clients(&self) {
-        /// BPF_RET: takes 0 bytes of each packet.
-        const RETURN: u16 = 0x06;
-        if let StreamListener::Tcp(listener) = self {
-            drop(SockRef::from(listener).attach_filter(&[SockFilter::new(RETURN, 0, 0, 0)]));
+            // Where it fails, handshakes in progress at the close are lost: before Linux 5.0, and where the socket is of an
+            // interface and the process without CAP_NET_RAW.
+            drop(SockRef::from(listener).bind_device_by_index_v4(NO_INTERFACE));
         }
     }
 

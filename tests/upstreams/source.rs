@@ -323,7 +323,7 @@ fn what_is_no_source_has_its_cure() {
         ("\"fe80::1\"", "", "{ interface = "),
         ("\"eth0\"", "", "{ interface = \"eth0\" }"),
         ("\"transparent\"", "", "write \"client\""),
-        ("[\"client\", \"10.0.0.5\"]", "", "alone"),
+        ("[\"client\", \"10.0.0.5\"]", "", "write source = \"client\" for"),
         ("[\"10.0.0.5\", \"10.0.0.6\"]", "", "remove one of them"),
         ("[]", "", "empty list"),
         ("{}", "", "the table says nothing"),

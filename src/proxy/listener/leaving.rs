@@ -11,10 +11,9 @@ use crate::proxy::record::Shared;
 use crate::proxy::route::Listener;
 use crate::tasks::Worker;
 
-/// How long clients have for a handshake that they have begun with the old socket.
-const HANDSHAKES: Duration = Duration::from_secs(1);
-/// How long the queue is emptied once no handshake can end any more.
-const LAST: Duration = Duration::from_millis(20);
+/// How long clients have for a handshake that they have begun with the old socket: a lost segment of it is sent again after a
+/// second (RFC 6298, 2.1).
+const HANDSHAKES: Duration = Duration::from_secs(2);
 
 /// The old socket, with its acceptor on this worker.
 pub(super) struct Leaving {
@@ -24,12 +23,10 @@ pub(super) struct Leaving {
 }
 
 /// Accepts for the listeners in the socket's place, for a moment, and closes it. No client notices: who comes now reaches the
-/// others (or tries again after a second, where the kernel would still prefer this one), and who came before is accepted.
+/// others, and who came before is accepted.
 pub(super) async fn see_off(leaving: Leaving, successors: Vec<Arc<Listener>>, shared: Arc<Shared>) {
     leaving.socket.step_back();
     drop(within(HANDSHAKES, accept(&leaving, &successors, &shared)).await);
-    leaving.socket.ignore_clients();
-    drop(within(LAST, accept(&leaving, &successors, &shared)).await);
 }
 
 async fn accept(leaving: &Leaving, successors: &[Arc<Listener>], shared: &Arc<Shared>) {
