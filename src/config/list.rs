@@ -76,4 +76,14 @@ mod tests {
             assert!(report(text).contains(shown), "{}", report(text));
         }
     }
+
+    #[test]
+    fn a_comment_hides_nothing_behind_a_bare_return() {
+        let found = network_list("l", b"10.0.0.0/8 # ours\r192.0.2.0/24\r\n# more\r2001:db8::/32").unwrap();
+        for (ip, has) in
+            [("10.1.2.3", true), ("192.0.2.9", true), ("2001:db8::1", true), ("192.0.3.1", false)]
+        {
+            assert_eq!(found.contains(ip.parse().unwrap()), has, "{ip}");
+        }
+    }
 }

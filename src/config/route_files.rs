@@ -90,3 +90,24 @@ impl RouteFiles {
         all
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_taken_out_by_what_they_are() {
+        let file = |name: &str, port: u16| {
+            let text = format!("[[route]]\nlisten = \"{port}\"\nupstream = \"app:80\"\n");
+            Arc::new(RouteFile::included(name, text.as_bytes(), Path::new(name)).unwrap())
+        };
+        let main = RouteFile::main("main.toml", b"include = \"*.toml\"\n").unwrap();
+        let mut files = RouteFiles::new(main);
+        for (name, port) in [("/a.toml", 8001), ("/b.toml", 8002), ("/c.toml", 8003)] {
+            files.insert(name.into(), file(name, port));
+        }
+        files.remove_all(|file| file.name() == "/b.toml");
+        let left: Vec<&Path> = files.included().keys().map(PathBuf::as_path).collect();
+        assert_eq!(left, [Path::new("/a.toml"), Path::new("/c.toml")]);
+    }
+}

@@ -60,7 +60,7 @@ fn build() -> Value {
         [("/properties/defaults", keys::schema()), ("/properties/route/items", route_schema())]
     {
         if let Some(table) = root.pointer_mut(place) {
-            table["properties"] = Value::Object(keys.properties.clone());
+            table["properties"] = keys.properties();
         }
     }
     root["title"] = json!("Portway");

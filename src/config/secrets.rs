@@ -181,7 +181,10 @@ fn in_lines(text: &str, spans: &mut Vec<Span>) {
                 _ => line.find('=').map(|equals| equals + 1),
             };
             if !is_listen {
-                spans.push(Span { at: at + from.unwrap_or(0)..at + line.len(), certain });
+                spans.push(Span {
+                    at: at + from.unwrap_or(0)..at + line.trim_end_matches('\n').len(),
+                    certain,
+                });
             }
             // The rest of the text may be in the string that begins here.
             inside |= line.contains("\"\"\"") || line.contains("'''");
@@ -262,6 +265,33 @@ mod tests {
             let masked = masked(&text).unwrap();
             assert!(!masked.text.contains("s3cret"), "{text}\n{}", masked.text);
             assert_eq!(masked.text.len(), text.len());
+        }
+    }
+
+    #[test]
+    fn in_a_broken_text_each_line_is_masked_by_itself() {
+        let text = "[log]\nlevel = \"information\" # a long line\n\n[admin]\nlisten = \"[::1]:80\"\ntoken \"S3cret\"\nx = 1\n\
+                    [[route]]\nlisten = \"8080\"\n";
+        let masked = masked(text).unwrap();
+        assert_eq!(
+            masked.text,
+            "[log]\nlevel = \"information\" # a long line\n\n[admin]\nlisten = \"[::1]:80\"\n***** \"******\"\nx = *\n\
+             [[route]]\nlisten = \"8080\"\n"
+        );
+    }
+
+    #[test]
+    fn a_message_loses_whole_secrets_only() {
+        let masked = masked("[admin]\ntoken = \"s3cret\"\n").unwrap();
+        for (said, shown) in [
+            ("not `s3cret`", "not `***`"),
+            ("s3cret", "***"),
+            ("s3crets xs3cret s3cret1", "s3crets xs3cret s3cret1"),
+            ("s3cret and (s3cret)", "*** and (***)"),
+        ] {
+            let mut message = said.to_owned();
+            masked.scrub(&mut message);
+            assert_eq!(message, shown);
         }
     }
 }

@@ -1,19 +1,26 @@
 //! What the JSON Schema says of one table of the file: its keys, the words and the example of each.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-/// The keys of one table.
+/// The keys of one table, in the order of the alphabet. Those that several tables have are there once.
+#[derive(Debug, Default)]
+pub(super) struct TableSchema(BTreeMap<String, Arc<KeySchema>>);
+
+/// One key.
 #[derive(Debug)]
-pub(super) struct TableSchema {
-    /// As JSON Schema has them.
-    pub properties: Map<String, Value>,
-    /// In the order of the alphabet.
-    pub keys: BTreeSet<String>,
+struct KeySchema {
+    /// As JSON Schema has it.
+    json: Value,
+    /// The keys of the table that it takes, where it takes one.
+    table: Option<TableSchema>,
+    /// The keys of the tables in the list that it takes, where it takes one.
+    tables: Option<TableSchema>,
 }
 
 /// A table as it is typed. Which of its keys are wrong is found in the document.
@@ -41,66 +48,84 @@ pub(super) use typed_table;
 impl TableSchema {
     /// Of a type.
     pub fn of<T: JsonSchema>() -> Self {
-        let properties = match schema_of::<T>() {
-            Value::Object(mut schema) => match schema.remove("properties") {
-                Some(Value::Object(properties)) => properties,
-                _ => Map::new(),
-            },
-            _ => Map::new(),
-        };
-        TableSchema::with(properties)
+        match schema_of::<T>().get("properties") {
+            Some(Value::Object(properties)) => TableSchema::with(properties),
+            _ => TableSchema::default(),
+        }
     }
 
-    /// Of these properties.
-    pub fn with(properties: Map<String, Value>) -> Self {
-        let keys = properties.keys().cloned().collect();
-        TableSchema { properties, keys }
+    /// Of these words, which say nothing of their values.
+    pub fn of_words(words: &[&str]) -> Self {
+        TableSchema::with(&words.iter().map(|key| ((*key).to_owned(), Value::Null)).collect())
+    }
+
+    /// Of the keys of several.
+    pub fn join<'s>(several: impl IntoIterator<Item = &'s TableSchema>) -> Self {
+        let keys = several.into_iter().flat_map(|schema| &schema.0);
+        TableSchema(keys.map(|(key, schema)| (key.clone(), schema.clone())).collect())
+    }
+
+    fn with(properties: &Map<String, Value>) -> Self {
+        let key = |(key, json): (&String, &Value)| (key.clone(), Arc::new(KeySchema::new(json)));
+        TableSchema(properties.iter().map(key).collect())
+    }
+
+    /// As JSON Schema has them.
+    pub fn properties(&self) -> Value {
+        self.0.iter().map(|(key, schema)| (key.clone(), schema.json.clone())).collect::<Map<_, _>>().into()
     }
 
     /// Whether it has a key.
     pub fn has(&self, key: &str) -> bool {
-        self.keys.contains(key)
+        self.0.contains_key(key)
     }
 
     /// Its keys, for a person.
     pub fn known(&self) -> Vec<&str> {
-        self.keys.iter().map(String::as_str).collect()
+        self.0.keys().map(String::as_str).collect()
     }
 
     /// The words that the key takes, where it takes only certain ones.
     pub fn words(&self, key: &str) -> Vec<&str> {
-        let words = self.properties.get(key).and_then(|key| key.get("enum")?.as_array());
+        let words = self.0.get(key).and_then(|key| key.json.get("enum")?.as_array());
         words.into_iter().flatten().filter_map(Value::as_str).collect()
     }
 
     /// A value that the key takes. What JSON shows of it, TOML takes too.
     pub fn example(&self, key: &str) -> Option<&Value> {
-        self.properties.get(key)?.get("examples")?.get(0)
+        self.0.get(key)?.json.get("examples")?.get(0)
     }
 
     /// Whether the key takes a list.
     pub fn takes_list(&self, key: &str) -> bool {
-        self.properties.get(key).is_some_and(is_list)
+        self.0.get(key).is_some_and(|key| is_list(&key.json))
     }
 
     /// The keys of the table that a key takes, where it takes one.
-    pub fn table_of(&self, key: &str) -> Option<TableSchema> {
-        let choices = self.properties.get(key)?.get("anyOf")?.as_array()?;
-        let properties = choices.iter().find_map(|choice| choice.get("properties")?.as_object());
-        properties.map(|properties| TableSchema::with(properties.clone()))
+    pub fn table_of(&self, key: &str) -> Option<&TableSchema> {
+        self.0.get(key)?.table.as_ref()
     }
 
     /// The keys of the tables in the list that a key takes, where it takes one.
-    pub fn tables_of(&self, key: &str) -> Option<TableSchema> {
-        let schema = self.properties.get(key)?;
-        let choices = schema.get("anyOf").and_then(Value::as_array);
-        let mut lists = choices.into_iter().flatten().chain([schema]).filter_map(|list| list.get("items"));
-        lists.find_map(|items| {
+    pub fn tables_of(&self, key: &str) -> Option<&TableSchema> {
+        self.0.get(key)?.tables.as_ref()
+    }
+}
+
+impl KeySchema {
+    fn new(json: &Value) -> Self {
+        let choices = || json.get("anyOf").and_then(Value::as_array).into_iter().flatten();
+        let table = choices().find_map(|choice| choice.get("properties")?.as_object());
+        let tables = choices().chain([json]).filter_map(|list| list.get("items")).find_map(|items| {
             let choices = items.get("anyOf").and_then(Value::as_array);
             let mut tables = choices.into_iter().flatten().chain([items]);
-            let properties = tables.find_map(|table| table.get("properties")?.as_object());
-            properties.map(|properties| TableSchema::with(properties.clone()))
-        })
+            tables.find_map(|table| table.get("properties")?.as_object())
+        });
+        KeySchema {
+            table: table.map(TableSchema::with),
+            tables: tables.map(TableSchema::with),
+            json: json.clone(),
+        }
     }
 }
 

@@ -35,11 +35,8 @@ pub(super) enum Table {
 
 /// All keys of a route: its own, and the policy keys.
 pub(super) fn route_schema() -> &'static TableSchema {
-    static SCHEMA: LazyLock<TableSchema> = LazyLock::new(|| {
-        let mut properties = Own::schema().properties.clone();
-        properties.extend(keys::schema().properties.clone());
-        TableSchema::with(properties)
-    });
+    static SCHEMA: LazyLock<TableSchema> =
+        LazyLock::new(|| TableSchema::join([Own::schema(), keys::schema()]));
     &SCHEMA
 }
 
@@ -80,8 +77,8 @@ fn within(table: &DeTable<'_>, schema: &TableSchema, of: Within<'_>, faults: &mu
         let path = format!("{}{gap}{}", of.path, key.get_ref());
         let of = Within { path: &path, ..of };
         for table in tables {
-            unknown(table, &schema, of, faults);
-            within(table, &schema, of, faults);
+            unknown(table, schema, of, faults);
+            within(table, schema, of, faults);
         }
     }
 }
@@ -209,7 +206,7 @@ fn help(schema: &TableSchema, of: Within<'_>, key: &str, shown: impl Fn(&str) ->
 pub(super) fn schema_of(table: Table) -> &'static TableSchema {
     static ROOT: LazyLock<TableSchema> = LazyLock::new(|| {
         let keys = ["include", "process", "log", "limits", "fleet", "edits", "admin", "defaults", "route"];
-        TableSchema::with(keys.into_iter().map(|key| (key.to_owned(), serde_json::Value::Null)).collect())
+        TableSchema::of_words(&keys)
     });
     match table {
         Table::Root => &ROOT,

@@ -287,4 +287,13 @@ mod tests {
         assert_eq!(options.keepalive, Some(Duration::from_secs(5)));
         assert_eq!(options.buffers.map(SocketBuffers::bytes), Some(65_536));
     }
+
+    #[test]
+    fn every_file_that_it_names_begins_at_the_folder() {
+        use crate::model::NetworkList;
+        let mut policy = Policy::default();
+        policy.access.deny = Some(NetworkList::File("deny.txt".into()));
+        policy.begin_at(Path::new("/etc/portway"));
+        assert_eq!(policy.access.deny, Some(NetworkList::File("/etc/portway/deny.txt".into())));
+    }
 }

@@ -27,7 +27,7 @@ pub enum StreamListener {
     /// TCP over IPv4, IPv6 or both.
     Tcp(Arc<OwnedFd>),
     /// A Unix socket and its file. `None`: Portway did not create the file.
-    Unix(Arc<OwnedFd>, Option<SocketFile>),
+    Unix(Arc<OwnedFd>, Option<Box<SocketFile>>),
 }
 
 impl AsFd for StreamListener {
@@ -143,7 +143,7 @@ impl Bound {
         let Bound { socket, file } = self;
         socket.listen(BACKLOG)?;
         let listener = match file {
-            Some(file) => StreamListener::Unix(Arc::new(socket.into()), Some(file)),
+            Some(file) => StreamListener::Unix(Arc::new(socket.into()), Some(Box::new(file))),
             None => {
                 socket.set_reuse_port(false)?;
                 StreamListener::Tcp(Arc::new(socket.into()))

@@ -234,7 +234,7 @@ impl InheritedSocket {
                 socket.set_nonblocking(true)?;
                 // The file belongs to whoever created the socket.
                 let file = self.file().transpose()?;
-                Ok(StreamListener::Unix(Arc::new(socket.into()), file))
+                Ok(StreamListener::Unix(Arc::new(socket.into()), file.map(Box::new)))
             }),
             Passed::Udp(_) => return None,
         })

@@ -162,6 +162,12 @@ mod tests {
             until: seconds.map(|seconds| now + Duration::from_secs(seconds)),
         };
         let (web, one, two) = (target("web", None), target("web", Some("a:1")), target("web", Some("b:1")));
+        for act in [Act::Weight(3), Act::Drain] {
+            let mut hand = ByHand::default();
+            assert!(hand.is_empty());
+            hand.put(one.clone(), deed(act, None));
+            assert!(!hand.is_empty() && hand.undo(&one) && hand.is_empty());
+        }
         let mut hand = ByHand::default();
         hand.put(web.clone(), deed(Act::Drain, Some(9)));
         hand.put(one.clone(), deed(Act::Disable, None));

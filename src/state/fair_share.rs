@@ -33,7 +33,8 @@
 //! | the kernel's queues of a connection | the kernel |
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::time::Instant;
 
@@ -84,7 +85,7 @@ pub struct FairShare {
     /// One place in so many is spared for the unproven. `None`: they give way before all others.
     spared: Option<usize>,
     next: u64,
-    places: HashMap<PlaceId, Place>,
+    places: BTreeMap<PlaceId, Place>,
     ranks: [Rank; YIELDING],
     gave_way: [u64; YIELDING],
 }
@@ -117,7 +118,7 @@ struct Held {
 #[derive(Debug, Default)]
 struct Rank {
     places: BTreeSet<(Client, Silent)>,
-    clients: HashMap<Client, Held>,
+    clients: BTreeMap<Client, Held>,
     order: BTreeSet<Held>,
 }
 
@@ -125,40 +126,53 @@ impl Rank {
     /// `free`: how many places of a client do not count.
     fn add(&mut self, client: Client, silent: Silent, free: usize) {
         self.places.insert((client, silent));
-        let (places, longest) = match self.clients.get(&client) {
-            Some(held) => (held.places + 1, held.longest.max(Reverse(silent))),
-            None => (1, Reverse(silent)),
-        };
-        self.hold(Held { excess: places.saturating_sub(free), longest, client, places });
+        match self.clients.entry(client) {
+            Entry::Occupied(mut of) => {
+                let before = *of.get();
+                let held = before.with(before.places + 1, before.longest.max(Reverse(silent)), free);
+                self.order.remove(&before);
+                self.order.insert(held);
+                of.insert(held);
+            }
+            Entry::Vacant(of) => {
+                let held = Held {
+                    excess: 1_usize.saturating_sub(free),
+                    longest: Reverse(silent),
+                    client,
+                    places: 1,
+                };
+                self.order.insert(*of.insert(held));
+            }
+        }
     }
 
     fn remove(&mut self, client: Client, silent: Silent, free: usize) {
         self.places.remove(&(client, silent));
-        let Some(held) = self.clients.get(&client).copied() else { return };
+        let Entry::Occupied(mut of) = self.clients.entry(client) else { return };
+        let before = *of.get();
         let after = (Bound::Excluded((client, silent)), Bound::Unbounded);
-        let longest = match held.longest.0 == silent {
+        let longest = match before.longest.0 == silent {
             true => {
                 self.places.range(after).next().filter(|(next, _)| *next == client).map(|(_, next)| *next)
             }
-            false => Some(held.longest.0),
+            false => Some(before.longest.0),
         };
+        self.order.remove(&before);
         match longest {
             Some(longest) => {
-                let (places, longest) = (held.places - 1, Reverse(longest));
-                self.hold(Held { excess: places.saturating_sub(free), longest, client, places });
+                let held = before.with(before.places - 1, Reverse(longest), free);
+                self.order.insert(held);
+                of.insert(held);
             }
-            None => {
-                self.clients.remove(&client);
-                self.order.remove(&held);
-            }
+            None => drop(of.remove()),
         }
     }
+}
 
-    fn hold(&mut self, held: Held) {
-        if let Some(before) = self.clients.insert(held.client, held) {
-            self.order.remove(&before);
-        }
-        self.order.insert(held);
+impl Held {
+    /// The same client with so many places. `free`: how many of them do not count.
+    fn with(self, places: usize, longest: Reverse<Silent>, free: usize) -> Held {
+        Held { excess: places.saturating_sub(free), longest, places, ..self }
     }
 }
 
@@ -166,7 +180,7 @@ impl FairShare {
     /// So many places, all free. At least 1.
     pub fn new(most: usize) -> Self {
         let ranks = std::array::from_fn(|_| Rank::default());
-        let (most, places, gave_way) = (most.max(1), HashMap::new(), [0; YIELDING]);
+        let (most, places, gave_way) = (most.max(1), BTreeMap::new(), [0; YIELDING]);
         FairShare { most, spared: None, next: 0, places, ranks, gave_way }
     }
 

@@ -13,7 +13,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -47,7 +47,19 @@ impl Scope {
         let task = self.tracker.track_future(Scoped { kill: self.kill.clone().cancelled_owned(), task });
         #[allow(clippy::disallowed_methods, reason = "the one place")]
         let task = tokio::spawn(task);
-        Task(task.abort_handle())
+        Task(task)
+    }
+
+    /// Like [`Scope::spawn`], for a task whose second part belongs to the scope that the first one names: from there on that
+    /// scope kills it and waits for it.
+    pub fn spawn_in_turn<A, B>(&self, first: A) -> Task
+    where
+        A: Future<Output = Option<(Scope, B)>> + Send + 'static,
+        B: Future<Output = ()> + Send + 'static,
+    {
+        #[allow(clippy::disallowed_methods, reason = "the other place")]
+        let task = tokio::spawn(InTurn { part: Part::First { task: first }, owned: Owned::by(self) });
+        Task(task)
     }
 
     /// Ends every task of the scope where it stands.
@@ -108,12 +120,17 @@ impl Scope {
 
 /// A handle that can kill one task of a scope. Dropping it ends nothing.
 #[derive(Debug)]
-pub struct Task(AbortHandle);
+pub struct Task(JoinHandle<()>);
 
 impl Task {
     /// Ends it where it stands.
     pub fn kill(&self) {
         self.0.abort();
+    }
+
+    /// Whether it has ended: nothing of it is left. Once it has, it must not be asked again.
+    pub fn poll_ended(&mut self, cx: &mut Context<'_>) -> bool {
+        Pin::new(&mut self.0).poll(cx).is_ready()
     }
 }
 
@@ -151,6 +168,75 @@ impl<F: Future<Output = ()>> Future for Scoped<F> {
     }
 }
 
+pin_project! {
+    /// A task of two parts. It ends with the scope that it belongs to, which counts it until its parts are dropped: their order
+    /// here is that of drops.
+    struct InTurn<A, B> {
+        #[pin]
+        part: Part<A, B>,
+        #[pin]
+        owned: Owned,
+    }
+}
+
+pin_project! {
+    #[project = Parts]
+    enum Part<A, B> {
+        First { #[pin] task: A },
+        Second { #[pin] task: B },
+    }
+}
+
+pin_project! {
+    /// What a task has of its scope.
+    struct Owned {
+        #[pin]
+        kill: WaitForCancellationFutureOwned,
+        token: TaskTrackerToken,
+    }
+}
+
+impl Owned {
+    fn by(scope: &Scope) -> Owned {
+        Owned { kill: scope.kill.clone().cancelled_owned(), token: scope.tracker.token() }
+    }
+
+    fn is_by(&self, scope: &Scope) -> bool {
+        TaskTracker::ptr_eq(self.token.task_tracker(), &scope.tracker)
+    }
+}
+
+impl<A, B> Future for InTurn<A, B>
+where
+    A: Future<Output = Option<(Scope, B)>>,
+    B: Future<Output = ()>,
+{
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        loop {
+            if this.owned.as_mut().project().kill.poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            let first = match this.part.as_mut().project() {
+                Parts::First { task } => task.poll(cx),
+                Parts::Second { task } => return task.poll(cx),
+            };
+            match first {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) => return Poll::Ready(()),
+                Poll::Ready(Some((scope, task))) => {
+                    if !this.owned.is_by(&scope) {
+                        this.owned.set(Owned::by(&scope));
+                    }
+                    this.part.set(Part::Second { task });
+                }
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -184,5 +270,49 @@ mod tests {
         go_on.notify_one();
         scope.finished().await;
         assert_eq!(permits.available_permits(), 2);
+    }
+
+    #[tokio::test]
+    async fn the_second_part_of_a_task_is_of_the_scope_that_the_first_has_named() {
+        let (first, second) = (Scope::new(), Scope::new());
+        let (go_on, held) = (Arc::new(Notify::new()), Arc::new(()));
+        let (wait, named, holds) = (go_on.clone(), second.clone(), held.clone());
+        let mut task = first.spawn_in_turn(async move {
+            wait.notified().await;
+            Some((named, async move {
+                let _holds = holds;
+                std::future::pending::<()>().await;
+            }))
+        });
+        assert_eq!((first.len(), second.len()), (1, 0));
+        go_on.notify_one();
+        first.finished().await;
+        assert_eq!((first.len(), second.len()), (0, 1));
+        first.kill();
+        tokio::task::yield_now().await;
+        assert_eq!(Arc::strong_count(&held), 2, "the scope that it has left has ended it");
+        second.kill();
+        second.finished().await;
+        assert_eq!(Arc::strong_count(&held), 1, "what it held is not dropped when its scope has finished");
+        std::future::poll_fn(|cx| if task.poll_ended(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
+
+    #[tokio::test]
+    async fn a_task_without_a_second_part_or_of_a_scope_that_is_killed_ends() {
+        let (first, second) = (Scope::new(), Scope::new());
+        first.spawn_in_turn(async { None::<(Scope, std::future::Ready<()>)> });
+        first.finished().await;
+        second.kill();
+        let (named, ran) = (second.clone(), Arc::new(()));
+        let runs = ran.clone();
+        first.spawn_in_turn(async move {
+            Some((named, async move {
+                let _runs = runs;
+                std::future::pending::<()>().await;
+            }))
+        });
+        first.finished().await;
+        second.finished().await;
+        assert_eq!(Arc::strong_count(&ran), 1);
     }
 }

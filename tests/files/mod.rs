@@ -1,5 +1,6 @@
 //! What a file says: by the compiler, by `check`, by every byte string of the corpora.
 
+mod bindings;
 mod bombs;
 mod bounds;
 mod check;
@@ -12,6 +13,7 @@ mod header;
 mod hello;
 mod import;
 mod import_counts;
+mod import_exact;
 mod includes;
 mod keys;
 mod misfits;

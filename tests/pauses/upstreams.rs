@@ -4,8 +4,9 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
-use super::{DEADLINE, has_sockets, paused, sockets};
+use super::{DEADLINE, has_sockets, paused, paused_for, sockets};
 use crate::harness::instance::*;
 use crate::harness::proc::SYN_SENT;
 use crate::harness::tls::Tls;
@@ -15,14 +16,14 @@ use crate::upstreams::server::{Server, entry, leads};
 #[test]
 fn r7_an_upstream_that_accepted_during_a_pause_is_connected() {
     let (upstream, filler) = Upstream::deaf(Family::V4);
-    let options = format!("--set connect_timeout={DEADLINE}");
-    let proxy = Proxy::in_front_of(&upstream.addr).with(&[&options]).start();
+    // On a busy machine it takes seconds to see in the kernel's table of sockets that it dials.
+    let proxy = Proxy::in_front_of(&upstream.addr).with(&["--set connect_timeout=10s"]).start();
     let mut client = proxy.connect();
     until("it dials", || proxy.process.count(SYN_SENT) > 0);
     let fill = filler.len();
     // The next SYN comes a second after the first, or three, or seven: within the pause.
     let mut accepted = None;
-    paused(proxy.process.0, || {
+    paused_for(Duration::from_secs(11), proxy.process.0, || {
         (0..fill).for_each(|_| drop(upstream.accept()));
         accepted = Some(upstream.accept());
     });

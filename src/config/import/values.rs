@@ -150,6 +150,8 @@ mod tests {
         {
             assert_eq!(shown(nginx_time(text)), expected);
         }
+        let days = |text: &str| nginx_time(text).map(|time| time.as_secs() / 86_400);
+        assert_eq!([days("2w"), days("1M"), days("1y")], [Some(14), Some(30), Some(365)]);
         for (text, expected) in [("5000", "\"5s\""), ("1m", "\"1m\""), ("0", "\"off\""), ("50us", "\"50us\"")]
         {
             assert_eq!(shown(haproxy_time(text)), expected);

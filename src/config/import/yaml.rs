@@ -144,6 +144,8 @@ mod tests {
         assert_eq!(web.get("image").unwrap().text(), Some("b"));
         assert_eq!(web.get("ports").unwrap().items()[0].text(), Some("80:80"));
         assert_eq!((web.line, web.get("ports").unwrap().line), (6, 3));
+        let alias = parse("a: &one\n  b: 1\nc:\n- *one\n").unwrap();
+        assert_eq!(alias.get("c").unwrap().items()[0].line, 4, "where it is used, not where it stands");
         let json = parse("{\"a\": [1, {\"b\": true}]}").unwrap();
         assert_eq!(json.get("a").unwrap().items()[1].get("b").unwrap().text(), Some("true"));
     }
@@ -158,5 +160,19 @@ mod tests {
         }
         assert!(parse(&bomb).unwrap_err().fault.message.contains("too many"));
         assert!(parse(&"[".repeat(10_000)).is_err());
+    }
+
+    #[test]
+    fn only_the_first_document_counts() {
+        let first = parse("a: one\n---\na: two\n").unwrap();
+        assert_eq!(first.get("a").unwrap().text(), Some("one"));
+    }
+
+    #[test]
+    fn a_text_may_be_so_deep_and_no_deeper() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(parse(&nested(64)).is_ok());
+        assert!(parse(&nested(65)).is_err());
+        assert!(parse(&nested(70)).is_err());
     }
 }

@@ -46,10 +46,8 @@ const FAMILIES: [&Family; 13] = [
 
 /// Every policy key.
 pub(super) fn schema() -> &'static TableSchema {
-    static SCHEMA: LazyLock<TableSchema> = LazyLock::new(|| {
-        let families = FAMILIES.iter().map(|family| (family.schema)());
-        TableSchema::with(families.flat_map(|schema| schema.properties.clone()).collect())
-    });
+    static SCHEMA: LazyLock<TableSchema> =
+        LazyLock::new(|| TableSchema::join(FAMILIES.iter().map(|family| (family.schema)())));
     &SCHEMA
 }
 

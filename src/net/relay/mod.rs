@@ -23,6 +23,10 @@ mod supervise;
 mod traffic;
 mod watches;
 
+use std::pin::Pin;
+
+use tokio_util::either::Either;
+
 use crate::model::RelayMode;
 pub use ending::Ending;
 pub use halfway::Halfway;
@@ -46,18 +50,18 @@ pub fn relay<'a>(
 ) -> impl Future<Output = Result<Ending, Box<Halfway>>> + Send + 'a {
     let (sockets, timeouts) = (streams.sockets(), rules.timeouts);
     // All branches but the usual one are boxed: a task is as large as its largest branch.
-    async move {
-        match rules.mode {
-            _ if streams.has_tls() || !rules.bandwidth.is_free() => {
-                Box::pin(buffered::run(streams, rules, traffic, from)).await
-            }
-            // An edit may have changed its path meanwhile: a copy begins with nothing.
-            RelayMode::Copy if from.as_ref().is_none_or(|half| half.holds_nothing()) => {
-                Box::pin(copy::run(sockets, timeouts, traffic, from)).await
-            }
-            RelayMode::Auto | RelayMode::Splice | RelayMode::Copy => {
-                plain::run(sockets, timeouts, traffic, rules.mode == RelayMode::Splice, from).await
-            }
+    let boxed: Pin<Box<dyn Future<Output = _> + Send>> = match rules.mode {
+        _ if streams.has_tls() || !rules.bandwidth.is_free() => {
+            Box::pin(buffered::run(streams, rules, traffic, from))
         }
-    }
+        // An edit may have changed its path meanwhile: a copy begins with nothing.
+        RelayMode::Copy if from.as_ref().is_none_or(|half| half.holds_nothing()) => {
+            Box::pin(copy::run(sockets, timeouts, traffic, from))
+        }
+        RelayMode::Auto | RelayMode::Splice | RelayMode::Copy => {
+            let splice_first = rules.mode == RelayMode::Splice;
+            return Either::Right(plain::run(sockets, timeouts, traffic, splice_first, from));
+        }
+    };
+    Either::Left(boxed)
 }

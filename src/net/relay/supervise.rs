@@ -11,19 +11,22 @@ use crate::model::Timeouts;
 
 /// Calls `turn`, which moves what can be moved, and polls the watches, until the connection has ended. `None`: it is to pause,
 /// and `turn` has said that nothing is under way.
-pub(super) async fn supervise(
-    state: &RelayState<'_>,
-    sockets: Sockets<'_>,
-    timeouts: &Timeouts,
+///
+/// No `async fn`, which would keep each argument twice in the task of every connection.
+pub(super) fn supervise<'a>(
+    state: &'a RelayState<'a>,
+    sockets: Sockets<'a>,
+    timeouts: &'a Timeouts,
     mut turn: impl FnMut(&mut Context<'_>) -> bool,
-) -> Option<Ending> {
+) -> impl Future<Output = Option<Ending>> {
     let mut watches = Watches::new(state, sockets, timeouts);
     let mut is_new = true;
-    poll_fn(|cx| {
+    poll_fn(move |cx| {
         let settled = turn(cx);
+        let state = watches.state;
         // Who has nothing to send waits for an upstream that may be the first to speak.
         if std::mem::take(&mut is_new) && state.has_sent_nothing_up() {
-            sockets.upstream.acknowledge();
+            watches.sockets.upstream.acknowledge();
         }
         match state.verdict() {
             Some(ending) => Poll::Ready(Some(ending)),
@@ -31,5 +34,4 @@ pub(super) async fn supervise(
             None => watches.poll(cx).map(Some),
         }
     })
-    .await
 }

@@ -16,8 +16,8 @@ type Watch<'a> = Option<Pin<Box<dyn Future<Output = Option<Ending>> + Send + 'a>
 
 /// The watches over one relay.
 pub(super) struct Watches<'a> {
-    state: &'a RelayState<'a>,
-    sockets: Sockets<'a>,
+    pub state: &'a RelayState<'a>,
+    pub sockets: Sockets<'a>,
     timeouts: &'a Timeouts,
     /// For a failure of the client, and of the upstream. Set once nobody reads from that side, or it is dead.
     ends: [Watch<'a>; 2],

@@ -28,53 +28,53 @@ use admit::{Admitted, Waiting};
 use client::Client;
 use preamble::Preamble;
 
+/// A client that must wait for a permit.
+pub(super) struct Wait {
+    /// Whether it has its permit from the limit of the process's connections.
+    pub is_counted: bool,
+    decided: oneshot::Receiver<()>,
+}
+
+impl Wait {
+    /// Resolves once the client is admitted or refused.
+    pub async fn decided(self) {
+        // An error says that it is decided.
+        drop(self.decided.await);
+    }
+}
+
 /// The whole life of one connection: admit → preamble → route → connect → relay → record.
 ///
-/// The accept loop awaits admission, which may wait for a permit but never for the client. The rest is a task of the
-/// first route of the address, and of the route that serves the client once that is known.
-pub(super) async fn serve(arrival: Arrival, listener: &Arc<Listener>, shared: &Arc<Shared>) {
+/// The accept loop awaits admission, which may wait for a permit (returned here) but never for the client. The rest is a task of
+/// the first route of the address, and of the route that serves the client once that is known.
+pub(super) fn serve(arrival: Arrival, listener: &Arc<Listener>, shared: &Arc<Shared>) -> Option<Wait> {
     match admit::admit(arrival, listener, shared) {
         Admitted::Client(client) => begin(client),
-        // An error says that it is decided.
-        Admitted::Waits(waiting) => drop(wait(*waiting, listener.clone(), shared.clone()).await),
+        Admitted::Waits(waiting) => return Some(wait(*waiting, listener.clone(), shared.clone())),
         Admitted::Refused => {}
     }
+    None
 }
 
-/// Like [`serve`], for a socket that is about to close: clients behind one that waits for a permit of the route would be reset.
-/// What bounds them is the limit of the process.
-pub(super) async fn serve_last(arrival: Arrival, listener: &Arc<Listener>, shared: &Arc<Shared>) {
-    match admit::admit(arrival, listener, shared) {
-        Admitted::Waits(waiting) if waiting.is_counted() => {
-            drop(wait(*waiting, listener.clone(), shared.clone()));
-        }
-        Admitted::Waits(waiting) => drop(wait(*waiting, listener.clone(), shared.clone()).await),
-        Admitted::Client(client) => begin(client),
-        Admitted::Refused => {}
-    }
-}
-
-/// Admits a client once there is a permit for it, in a task of its own: the accept loop may end, and the client stays. Resolves
-/// once that is decided.
-fn wait(waiting: Waiting, listener: Arc<Listener>, shared: Arc<Shared>) -> oneshot::Receiver<()> {
+/// Admits a client once there is a permit for it, in a task of its own: the accept loop may end, and the client stays.
+fn wait(waiting: Waiting, listener: Arc<Listener>, shared: Arc<Shared>) -> Wait {
     let (is_decided, decided) = oneshot::channel();
-    let owner = waiting.frontend.first().clone();
+    let (is_counted, owner) = (waiting.is_counted(), waiting.frontend.first().clone());
     owner.connections.spawn(async move {
         if let Some(client) = admit::in_turn(waiting, &listener, &shared).await {
             begin(client);
         }
         drop(is_decided);
     });
-    decided
+    Wait { is_counted, decided }
 }
 
 fn begin(mut client: Client) {
     let worker = client.permits.slot.worker().clone();
     let _on_its_thread = worker.enter();
     let (open, first) = (client.guard.opened().clone(), client.frontend.first().clone());
-    let owner = first.clone();
 
-    open.runs_as(owner.connections.spawn(small(async move {
+    open.runs_as(first.connections.spawn_in_turn(small(async move {
         let found = async {
             let mut preamble = preamble::read(&mut client).await?;
             admit::admit_named(&mut client, preamble.as_deref())?;
@@ -83,29 +83,31 @@ fn begin(mut client: Client) {
             Ok((live, preamble))
         };
         match found.await {
-            Ok((live, preamble)) if Arc::ptr_eq(&live, &first) => {
-                converse(&mut client, &live, preamble).await
+            Ok((live, preamble)) => Some((live.connections.clone(), small(converse(client, live, preamble)))),
+            Err(outcome) => {
+                client.guard.ended(outcome);
+                None
             }
-            Ok((live, preamble)) => {
-                let (open, owner) = (client.guard.opened().clone(), live.clone());
-                open.runs_as(
-                    owner.connections.spawn(async move { converse(&mut client, &live, preamble).await }),
-                );
-            }
-            Err(outcome) => client.guard.ended(outcome),
         }
     })));
 
-    async fn converse(client: &mut Client, live: &LiveRoute, mut preamble: Option<Box<Preamble>>) {
-        let ended = async {
-            handshake::accept(client, live, preamble.as_deref_mut()).await?;
-            client.heard(preamble.as_ref().map_or(0, |preamble| preamble.first.len()));
-            client.guard.admitted();
-            let mut upstream = connect::connect(client, live, preamble).await?;
-            relay::run(client, live, &mut upstream, None).await
-        };
-        let outcome = ended.await.unwrap_or_else(|outcome| outcome);
-        client.guard.ended(outcome);
+    // Not an `async fn`: that would have room for its arguments twice.
+    fn converse(
+        mut client: Client,
+        live: Arc<LiveRoute>,
+        mut preamble: Option<Box<Preamble>>,
+    ) -> impl Future<Output = ()> + Send {
+        async move {
+            let ended = async {
+                handshake::accept(&mut client, &live, preamble.as_deref_mut()).await?;
+                client.heard(preamble.as_ref().map_or(0, |preamble| preamble.first.len()));
+                client.guard.admitted();
+                let mut upstream = connect::connect(&mut client, &live, preamble).await?;
+                relay::run(&mut client, &live, &mut upstream, None).await
+            };
+            let outcome = ended.await.unwrap_or_else(|outcome| outcome);
+            client.guard.ended(outcome);
+        }
     }
 }
 

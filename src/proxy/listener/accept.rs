@@ -42,7 +42,9 @@ pub(super) async fn serve(accepts: Arc<Accepts>) {
                 if listener.failing.ends(Instant::now().into_std()) {
                     info!(listener = %listener.addr, "accepting again");
                 }
-                connection::serve(arrival, listener, shared).await;
+                if let Some(wait) = connection::serve(arrival, listener, shared) {
+                    wait.decided().await;
+                }
             }
             Err(error) if of_one_client(&error) => {
                 aborted = aborted.wrapping_add(1);

@@ -38,8 +38,13 @@ async fn accept(leaving: &Leaving, successors: &[Arc<Listener>], shared: &Arc<Sh
                 let receives =
                     |listener: &&Arc<Listener>| to.is_some_and(|ip: IpAddr| listener.addr.receives(ip));
                 // Without one it is reset: nobody listens at its address any more.
-                if let Some(listener) = successors.iter().find(receives) {
-                    connection::serve_last(arrival, listener, shared).await;
+                let Some(listener) = successors.iter().find(receives) else { continue };
+                // Clients behind one that waits for a permit of the route would be reset at the close. What bounds them is the
+                // limit of the process.
+                if let Some(wait) =
+                    connection::serve(arrival, listener, shared).filter(|wait| !wait.is_counted)
+                {
+                    wait.decided().await;
                 }
             }
             Err(_) => pause().await,

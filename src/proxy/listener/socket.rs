@@ -1,8 +1,9 @@
 //! The listening socket of a listener. With `when_down = "refuse"` it is closed while no upstream is up.
 
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -19,7 +20,7 @@ use crate::proxy::record::Shared;
 use crate::proxy::route::{Frontend, Listener, LiveRoute};
 use crate::proxy::upstream::OwnHeader;
 use crate::state::{LogOnce, Walk, lock};
-use crate::tasks::{Scope, Worker, WorkerPool};
+use crate::tasks::{Scope, Task, Worker, WorkerPool};
 
 /// How often the upstreams of a closed listener are tried, if no check does that.
 const TRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -45,8 +46,8 @@ pub struct ListenSocket {
 #[derive(Debug)]
 struct Tasks {
     owner: Scope,
-    /// Owns the accept loops, while the socket is open.
-    accepting: Scope,
+    /// The accept loops, while the socket is open. (A scope for each of ten thousand sockets would take more memory.)
+    accepting: Vec<Task>,
     /// Owns the task that closes and reopens the socket. `None` until a route has `when_down = "refuse"`.
     closing: Option<Scope>,
 }
@@ -79,7 +80,7 @@ impl ListenSocket {
         owner: &Scope,
         shared: &Arc<Shared>,
     ) -> Arc<Self> {
-        let tasks = Tasks { owner: owner.clone(), accepting: owner.child(), closing: None };
+        let tasks = Tasks { owner: owner.clone(), accepting: Vec::new(), closing: None };
         Arc::new(ListenSocket {
             listener: Arc::new(listener),
             shared: shared.clone(),
@@ -138,15 +139,14 @@ impl ListenSocket {
     pub fn stop(&self) {
         let tasks = lock(&self.tasks);
         tasks.closing.iter().for_each(Scope::kill);
-        tasks.accepting.kill();
+        tasks.accepting.iter().for_each(Task::kill);
     }
 
     /// Waits until nothing is accepted any more after [`ListenSocket::stop`]: clients wait in the queue, for
     /// [`ListenSocket::resume`] or for another process that has the socket too.
     pub async fn paused(&self) {
         self.end_closing().await;
-        let accepting = lock(&self.tasks).accepting.clone();
-        accepting.finished().await;
+        self.accept_loops_end().await;
     }
 
     /// Leaves the paused socket, its queue and its file to another process that has the socket too.
@@ -158,7 +158,6 @@ impl ListenSocket {
 
     /// Accepts again after [`ListenSocket::paused`]. Fails as epoll_ctl(2) does.
     pub fn resume(self: &Arc<Self>) -> io::Result<()> {
-        self.begin_anew();
         if let Some(socket) = self.socket() {
             self.accept(Acceptors::at(&socket, &self.shared.workers, 1)?);
         }
@@ -206,27 +205,32 @@ impl ListenSocket {
     }
 
     fn accept(&self, acceptors: Acceptors) {
-        let tasks = lock(&self.tasks);
+        let mut tasks = lock(&self.tasks);
+        tasks.accepting.reserve_exact(acceptors.0.len());
         for (worker, acceptor) in acceptors.0 {
             let on_its_thread = worker.clone();
             let _on_its_thread = on_its_thread.enter();
             let (listener, shared) = (self.listener.clone(), self.shared.clone());
             let accepts = Arc::new(Accepts { acceptor, worker, listener, shared });
-            tasks.accepting.keep(move || accept::serve(accepts.clone()));
+            let task = tasks.owner.keep(move || accept::serve(accepts.clone()));
+            tasks.accepting.push(task);
         }
     }
 
-    /// For accept loops after those that have ended.
-    fn begin_anew(&self) {
-        let mut tasks = lock(&self.tasks);
-        tasks.accepting = tasks.owner.child();
+    /// Waits until the accept loops, which were killed, have ended.
+    async fn accept_loops_end(&self) {
+        poll_fn(|cx| {
+            let mut tasks = lock(&self.tasks);
+            tasks.accepting.retain_mut(|task| !task.poll_ended(cx));
+            if tasks.accepting.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 
     /// Ends the accept loops, and closes the socket with the last of them.
     async fn shut(&self) {
-        let accepting = lock(&self.tasks).accepting.clone();
-        accepting.kill();
-        accepting.finished().await;
+        lock(&self.tasks).accepting.iter().for_each(Task::kill);
+        self.accept_loops_end().await;
         self.socket.store(None);
     }
 
@@ -249,7 +253,6 @@ impl ListenSocket {
         let closed = Instant::now();
         self.may_open().await;
         let (socket, acceptors) = self.open().await;
-        self.begin_anew();
         self.socket.store(Some(Arc::new(socket)));
         self.accept(acceptors);
         info!(%listener, closed_for = %units::show_millis(closed.elapsed()), "listening again");

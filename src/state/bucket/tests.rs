@@ -52,3 +52,11 @@ fn a_rest_fills_it_no_further_than_its_depth() {
     // A clock that goes back does no harm.
     assert!(bucket.ready(begin).is_err());
 }
+
+#[test]
+fn what_is_left_is_told_in_bytes() {
+    let mut bucket = Bucket::new("1 MiB/s".parse().unwrap(), start()).with(5000);
+    assert_eq!(bucket.left(), 5000);
+    bucket.take(1200);
+    assert_eq!(bucket.left(), 3800);
+}

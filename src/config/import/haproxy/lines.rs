@@ -177,6 +177,7 @@ mod tests {
         assert_eq!(of("tcp-check send PING\\r\\n"), ["tcp-check", "send", "PING\r\n"]);
         assert_eq!(of("a b\\ c 'd e' \"f # g\" h\\#"), ["a", "b c", "d e", "f # g", "h#"]);
         assert_eq!(of("x '' y"), ["x", "", "y"]);
+        assert_eq!(of(r#"a "b\"c\\" 'd\e'"#), ["a", r#"b"c\"#, r"d\e"]);
         let help = "add ' where they should end, in the same line";
         assert_eq!(
             words("a 'b", 10),
