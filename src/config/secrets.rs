@@ -181,10 +181,8 @@ fn in_lines(text: &str, spans: &mut Vec<Span>) {
                 _ => line.find('=').map(|equals| equals + 1),
             };
             if !is_listen {
-                spans.push(Span {
-                    at: at + from.unwrap_or(0)..at + line.trim_end_matches('\n').len(),
-                    certain,
-                });
+                // With the end of the line: what stands in the next one may be the value, and is masked, too.
+                spans.push(Span { at: at + from.unwrap_or(0)..at + line.len(), certain });
             }
             // The rest of the text may be in the string that begins here.
             inside |= line.contains("\"\"\"") || line.contains("'''");
@@ -259,6 +257,11 @@ mod tests {
             "[admin] tokn = \"S\"\n",
             "[admin]\nread_token = { \"S\" = 1 }\n",
             "{ \"admin\": { \"secret\": \"S\" } }\n",
+            "{ \"admin\": {\n \"secret\": \"S\" } }\n",
+            "admin:\n  password: \"S\"\n",
+            "admin.token =\n\"S\"\n",
+            "admin.token = \"\nS\"\n",
+            "  token: |\n    S\n",
             "admin:\n  tokn: \"S\"\n",
         ] {
             let text = text.replace('S', SECRET);
@@ -275,8 +278,8 @@ mod tests {
         let masked = masked(text).unwrap();
         assert_eq!(
             masked.text,
-            "[log]\nlevel = \"information\" # a long line\n\n[admin]\nlisten = \"[::1]:80\"\n***** \"******\"\nx = *\n\
-             [[route]]\nlisten = \"8080\"\n"
+            "[log]\nlevel = \"information\" # a long line\n\n[admin]\nlisten = \"[::1]:80\"\n***** \"******\"\n* = *\n\
+             [[*****]]\nlisten = \"8080\"\n"
         );
     }
 

@@ -78,8 +78,7 @@ impl StreamListener {
     pub fn step_back(&self) {
         const NO_INTERFACE: Option<NonZeroU32> = NonZeroU32::new(i32::MAX.unsigned_abs());
         if let StreamListener::Tcp(listener) = self {
-            // Where it fails, handshakes in progress at the close are lost: before Linux 5.0, and where the socket is of an
-            // interface and the process without CAP_NET_RAW.
+            // Where it fails, handshakes in progress at the close are lost: before Linux 5.7 without CAP_NET_RAW.
             drop(SockRef::from(listener).bind_device_by_index_v4(NO_INTERFACE));
         }
     }

@@ -48,7 +48,7 @@ pub(super) struct Server {
     pub tokens: TokenFiles,
     /// The connections of each route that follow its current text, and its sessions.
     pub serving: BTreeMap<(String, Protocol), Scope>,
-    /// Owns the sockets that an edit has replaced by others at their addresses. They close within a second.
+    /// Owns the sockets that an edit has replaced by others at their addresses. They close within two seconds.
     pub leaving: Scope,
     /// Connections that follow a text which an edit has replaced or removed.
     pub retired: Vec<Retired>,

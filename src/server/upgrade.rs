@@ -126,7 +126,7 @@ async fn relieve<'s>(
         new.judge(Told::Check).await?;
         return Ok(Relief::Possible(upgraded));
     }
-    // Sockets that an edit has replaced close within a second. Until then clients may be on their way to them.
+    // Sockets that an edit has replaced close within two seconds. Until then clients may be on their way to them.
     server.leaving.finished().await;
     new.hand(&server.to_hand()?).await?;
     new.judge(Told::Prepare(server.early_state(no_way_back))).await?;

@@ -91,7 +91,7 @@ fn begin(mut client: Client) {
         }
     })));
 
-    // Not an `async fn`: that would have room for its arguments twice.
+    #[expect(clippy::manual_async_fn, reason = "an `async fn` would keep each argument twice in the task")]
     fn converse(
         mut client: Client,
         live: Arc<LiveRoute>,
