@@ -20,16 +20,22 @@ pub struct Attack {
     pub memory: u64,
     /// The kinds of honest clients that are not judged.
     pub but: &'static str,
+    /// More comes than the kernel's queue holds: a client of UDP may have to send again, a second later.
+    pub overflows: bool,
 }
 
 const fn row(name: &'static str, run: fn(&Stop), memory: u64) -> Attack {
-    Attack { name, run, memory, but: "none" }
+    Attack { name, run, memory, but: "none", overflows: false }
 }
 
 impl Attack {
     /// Without this kind of honest clients.
     const fn but(self, but: &'static str) -> Attack {
         Attack { but, ..self }
+    }
+
+    const fn overflowing(self) -> Attack {
+        Attack { overflows: true, ..self }
     }
 }
 
@@ -60,7 +66,7 @@ pub const ATTACKS: &[Attack] = &[
     row("datagrams, more than can be read", overflow, 48).but("udp"),
     row("s2 four flooded listeners at once", |stop| flood(stop, 4, false, 1), 48),
     row("empty and oversized datagrams", |stop| raw::sizes(stop, UDP[1], false), 32),
-    row("batches of datagrams (UDP_SEGMENT)", |stop| raw::sizes(stop, UDP[1], true), 32),
+    row("batches of datagrams (UDP_SEGMENT)", |stop| raw::sizes(stop, UDP[1], true), 32).overflowing(),
     row("ICMP errors that somebody makes up", |stop| raw::errors(stop, TCP, UDP[0]), 16),
     row("s6 silent clients of the admin endpoint", |stop| silent(stop, ADMIN, From::One), 8),
     row("s6 answers that nobody reads", slow_reads, 8),

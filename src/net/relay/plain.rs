@@ -52,19 +52,20 @@ pub(super) fn run<'a>(
 ) -> impl Future<Output = Result<Ending, Box<Halfway>>> + Send + 'a {
     async move {
         let state = RelayState::new(traffic, timeouts, from.as_deref());
-        let flow = |side: Side, from: HalfFlow| Flow {
-            side,
-            from: sockets.of(side),
-            to: sockets.of(side.other()),
-            pipe_user: matches!(from.held, Held::Piped(_)).then(User::begin),
-            held: from.held,
-            bulk: if splice_first { ALWAYS } else { from.bulk.min(2 * BULK_AFTER) },
-            can_splice: !from.no_splice,
-            state: &state,
+        let (mut up, mut down) = {
+            let flow = |side: Side, from: HalfFlow| Flow {
+                side,
+                from: sockets.of(side),
+                to: sockets.of(side.other()),
+                pipe_user: matches!(from.held, Held::Piped(_)).then(User::begin),
+                held: from.held,
+                bulk: if splice_first { ALWAYS } else { from.bulk.min(2 * BULK_AFTER) },
+                can_splice: !from.no_splice,
+                state: &state,
+            };
+            let [client, upstream] = from.map(|half| half.flows).unwrap_or_default();
+            (flow(Side::Client, client), flow(Side::Upstream, upstream))
         };
-        let [client, upstream] = from.map(|half| half.flows).unwrap_or_default();
-        let mut up = flow(Side::Client, client);
-        let mut down = flow(Side::Upstream, upstream);
         let ended = supervise(&state, sockets, timeouts, |cx| {
             up.turn(cx);
             down.turn(cx);

@@ -114,6 +114,6 @@ fn begin(mut client: Client) {
 /// Bounds the size of a connection's task. A task is as large as the largest branch of its future, and every idle
 /// connection has one.
 fn small<F: Future>(task: F) -> F {
-    const { assert!(size_of::<F>() <= 840, "the task of a connection is too large") };
+    const { assert!(size_of::<F>() <= 600, "the task of a connection is too large") };
     task
 }

@@ -260,4 +260,22 @@ mod tests {
         assert!(of("{ path_beg /x }").is_err());
         assert!(of("unknown").is_err());
     }
+
+    #[test]
+    fn definitions_of_one_name_are_one_list_if_they_ask_for_the_same() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let networks = |list: &[&str]| list.iter().map(|one| one.parse().unwrap()).collect::<Vec<_>>();
+        for (asks, whole) in [
+            ([Ask::Sni(names(&["a"])), Ask::Sni(names(&["b", "c"]))], Ask::Sni(names(&["a", "b", "c"]))),
+            ([Ask::Alpn(names(&["h2"])), Ask::Alpn(names(&["mqtt"]))], Ask::Alpn(names(&["h2", "mqtt"]))),
+            (
+                [Ask::Source(networks(&["10.0.0.0/8"])), Ask::Source(networks(&["::1"]))],
+                Ask::Source(networks(&["10.0.0.0/8", "::1"])),
+            ),
+        ] {
+            assert_eq!(merged(asks.into()), Ok(whole));
+        }
+        let mixed = merged(vec![Ask::Sni(names(&["a"])), Ask::Alpn(names(&["h2"]))]);
+        assert_eq!(mixed, Err("its lines ask for different things".to_owned()));
+    }
 }
