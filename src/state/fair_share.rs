@@ -31,6 +31,7 @@
 //! | calls of the admin endpoint | `CALLS`, `UNPROVEN`, `TURN`, `Handle::requests`, `Handle::alive` |
 //! | log lines | `Sink::queue` |
 //! | the kernel's queues of a connection | the kernel |
+//! | the kernel's queue of a UDP listener | the kernel |
 
 use std::cmp::Reverse;
 use std::collections::btree_map::Entry;
