@@ -14,7 +14,7 @@ use crate::proxy::record::Shared;
 /// How long to wait until the rest of a crowd has gone as well, and the start is over.
 const CALM: Duration = Duration::from_secs(2);
 
-/// Gives memory back: what the start has left (of 10,000 routes 5 MB), and each crowd of connections that were read. Never
+/// Gives memory back: what the start has left (of 5,000 routes 2.5 MB), and each crowd of connections that were read. Never
 /// returns.
 pub(super) async fn give_back(shared: Arc<Shared>) {
     loop {

@@ -34,7 +34,6 @@
 //! | the kernel's queue of a UDP listener | the kernel |
 
 use std::cmp::Reverse;
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::time::Instant;
@@ -127,53 +126,40 @@ impl Rank {
     /// `free`: how many places of a client do not count.
     fn add(&mut self, client: Client, silent: Silent, free: usize) {
         self.places.insert((client, silent));
-        match self.clients.entry(client) {
-            Entry::Occupied(mut of) => {
-                let before = *of.get();
-                let held = before.with(before.places + 1, before.longest.max(Reverse(silent)), free);
-                self.order.remove(&before);
-                self.order.insert(held);
-                of.insert(held);
-            }
-            Entry::Vacant(of) => {
-                let held = Held {
-                    excess: 1_usize.saturating_sub(free),
-                    longest: Reverse(silent),
-                    client,
-                    places: 1,
-                };
-                self.order.insert(*of.insert(held));
-            }
-        }
+        let (places, longest) = match self.clients.get(&client) {
+            Some(held) => (held.places + 1, held.longest.max(Reverse(silent))),
+            None => (1, Reverse(silent)),
+        };
+        self.hold(Held { excess: places.saturating_sub(free), longest, client, places });
     }
 
     fn remove(&mut self, client: Client, silent: Silent, free: usize) {
         self.places.remove(&(client, silent));
-        let Entry::Occupied(mut of) = self.clients.entry(client) else { return };
-        let before = *of.get();
+        let Some(held) = self.clients.get(&client).copied() else { return };
         let after = (Bound::Excluded((client, silent)), Bound::Unbounded);
-        let longest = match before.longest.0 == silent {
+        let longest = match held.longest.0 == silent {
             true => {
                 self.places.range(after).next().filter(|(next, _)| *next == client).map(|(_, next)| *next)
             }
-            false => Some(before.longest.0),
+            false => Some(held.longest.0),
         };
-        self.order.remove(&before);
         match longest {
             Some(longest) => {
-                let held = before.with(before.places - 1, Reverse(longest), free);
-                self.order.insert(held);
-                of.insert(held);
+                let (places, longest) = (held.places - 1, Reverse(longest));
+                self.hold(Held { excess: places.saturating_sub(free), longest, client, places });
             }
-            None => drop(of.remove()),
+            None => {
+                self.clients.remove(&client);
+                self.order.remove(&held);
+            }
         }
     }
-}
 
-impl Held {
-    /// The same client with so many places. `free`: how many of them do not count.
-    fn with(self, places: usize, longest: Reverse<Silent>, free: usize) -> Held {
-        Held { excess: places.saturating_sub(free), longest, places, ..self }
+    fn hold(&mut self, held: Held) {
+        if let Some(before) = self.clients.insert(held.client, held) {
+            self.order.remove(&before);
+        }
+        self.order.insert(held);
     }
 }
 

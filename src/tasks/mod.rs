@@ -8,7 +8,7 @@ mod lasting;
 mod tick;
 mod workers;
 
-use std::future::Future;
+use std::future::{Future, Pending};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -44,10 +44,7 @@ impl Scope {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let task = self.tracker.track_future(Scoped { kill: self.kill.clone().cancelled_owned(), task });
-        #[allow(clippy::disallowed_methods, reason = "the one place")]
-        let task = tokio::spawn(task);
-        Task(task)
+        self.run::<Pending<_>, _>(Part::Second { task })
     }
 
     /// Like [`Scope::spawn`], for a task whose second part belongs to the scope that the first one names: from there on that
@@ -57,8 +54,16 @@ impl Scope {
         A: Future<Output = Option<(Scope, B)>> + Send + 'static,
         B: Future<Output = ()> + Send + 'static,
     {
-        #[allow(clippy::disallowed_methods, reason = "the other place")]
-        let task = tokio::spawn(InTurn { part: Part::First { task: first }, owned: Owned::by(self) });
+        self.run(Part::First { task: first })
+    }
+
+    fn run<A, B>(&self, part: Part<A, B>) -> Task
+    where
+        A: Future<Output = Option<(Scope, B)>> + Send + 'static,
+        B: Future<Output = ()> + Send + 'static,
+    {
+        #[allow(clippy::disallowed_methods, reason = "the one place")]
+        let task = tokio::spawn(InTurn { part, owned: Owned::by(self) });
         Task(task)
     }
 
@@ -149,28 +154,9 @@ impl Drop for KillOnDrop {
 pub struct ScopeToken(#[expect(dead_code, reason = "it is its drop that counts")] TaskTrackerToken);
 
 pin_project! {
-    /// A task that ends with its scope. Written by hand: an async block stores `task` twice, as it is captured and as
-    /// it is awaited, and each connection has one (1.3 KiB).
-    struct Scoped<F> {
-        #[pin]
-        kill: WaitForCancellationFutureOwned,
-        #[pin]
-        task: F,
-    }
-}
-
-impl<F: Future<Output = ()>> Future for Scoped<F> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = self.project();
-        if this.kill.poll(cx).is_ready() { Poll::Ready(()) } else { this.task.poll(cx) }
-    }
-}
-
-pin_project! {
-    /// A task of two parts. It ends with the scope that it belongs to, which counts it until its parts are dropped: their order
-    /// here is that of drops.
+    /// A task, of two parts or only the second. It ends with the scope that it belongs to, which counts it until its parts are
+    /// dropped: their order here is that of drops. Written by hand: an async block stores `task` twice, as it is captured and
+    /// as it is awaited, and each connection has one.
     struct InTurn<A, B> {
         #[pin]
         part: Part<A, B>,
