@@ -25,21 +25,19 @@
 //! * the copy of bytes, half-close and resets: [`net::relay`]
 //!
 //! # Glossary
-//! The words of the code are those of HAProxy's and nginx's manuals. These are its own:
+//! The words of the code are those of HAProxy's and nginx's manuals (`preread` is nginx's: the time before a preamble or handshake
+//! is over). A *scope* owns tasks, as in structured concurrency; a *table* is all that a file says, valid. Ten words are its own:
 //!
-//! * **table**: all that a file says, valid. **plan**: the way from one table to the next.
+//! * **plan**: the way from one table to the next.
 //! * **live route**: a route as it runs, with the connections that it has; an edit replaces it.
 //! * **preamble**: what is read of a client before its route is known (PROXY header, TLS ClientHello).
-//! * **preread**: a connection whose preamble or handshake is not over yet (nginx's word).
 //! * **record**: what is known of a connection at its end. Access log, metrics and status read this one value.
 //! * **blame**: who caused the end: the client, the upstream, the operator or Portway.
 //! * **cut**: to reset connections at once, where a drain would wait for them.
 //! * **proven**: a client that has shown a right, or that it hears us. Who is not gives way first ([`state::fair_share`]).
 //! * **concerned**: of the open connections of a route, those that an edit names. `on_change` acts on them.
-//! * **by hand**: done by a person to what runs, without the file. **held**: a route that was taken out so.
-//! * **scope**: the owner of tasks. What ends a scope ends its tasks.
+//! * **held**: a route that a person took out of what runs, by hand, without the file.
 //! * **pending**: a file that has changed and is not in force, with the reason.
-//! * **placed**: with its place in the text of the file.
 //!
 //! # Decisions
 //! * **The file's types are plain serde structs, with a span index beside them.** `toml::Spanned` fails inside untagged

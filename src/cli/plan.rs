@@ -199,7 +199,7 @@ fn probes(text: &mut String, plan: &Plan) {
     );
 }
 
-/// Whether the new addresses can be had. Neighbouring ports are one line: a range may have tens of thousands.
+/// Whether the new addresses are free to open. Neighbouring ports are one line: a range may have tens of thousands.
 fn listeners(text: &mut String, all: &[ListenerProbe]) {
     let (mut told, mut rest) = (BTreeSet::new(), all);
     while let Some(first) = rest.first() {
@@ -223,7 +223,7 @@ fn listeners(text: &mut String, all: &[ListenerProbe]) {
     }
 }
 
-/// Whether both addresses can be had, and the second has the next port of the same host.
+/// Whether both addresses are free to open, and the second has the next port of the same host.
 fn follows(one: &ListenerProbe, next: &ListenerProbe) -> bool {
     let fine = one.error.is_none() && next.error.is_none() && one.protocol == next.protocol;
     let ends = host_and_port(&one.address).zip(host_and_port(&next.address));

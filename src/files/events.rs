@@ -62,7 +62,7 @@ impl FsEvents {
         while self.hints.try_recv().is_ok() {}
     }
 
-    /// What the last event told of the file's writer, since this was called last.
+    /// What the last event since the previous call says about the file's writer.
     pub fn writer(&mut self) -> Option<Writer> {
         self.events.table().writer(self.watcher_id)
     }

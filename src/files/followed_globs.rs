@@ -56,7 +56,11 @@ impl Look {
         let literal = parts.iter().take_while(|part| !glob::is_pattern(part)).count();
         let (names, parts) = parts.split_at(literal);
         let path = names.iter().fold(path, |path, name| path.join(name));
-        let here = folder.join(&path);
+        let mut here = folder.join(&path);
+        if here.as_os_str().is_empty() {
+            // The folder of a bare file name: the working directory.
+            here.push(".");
+        }
         let Some((pattern, parts)) = parts.split_first() else {
             folders::note_way(&here, &mut self.places);
             return self.note(&here, path);

@@ -28,7 +28,7 @@ pub enum How {
 /// What is known of the one who wrote a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Writer {
-    /// No event told of it, and the file has changed lately.
+    /// No event named it, and the file has changed lately.
     Unknown,
     /// The file is open for writing.
     Busy,

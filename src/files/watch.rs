@@ -32,7 +32,7 @@ pub struct Watch {
     /// When to look if no hint comes before.
     wake: Instant,
     asked: bool,
-    /// What the events have told of the writer since the last text was judged.
+    /// What the events since the last judged text say about the writer.
     writer: Writer,
     /// The writer of the text that was read last: of the same text, when it is tried again.
     last_writer: Writer,

@@ -25,7 +25,7 @@ pub(super) struct WatchTable {
 struct Watcher {
     places: Vec<Place>,
     hints: Sender<()>,
-    /// What the last event told of the writer, since [`WatchTable::writer`] was called last.
+    /// What the last event since the previous [`WatchTable::writer`] says about the writer.
     writer: Option<Writer>,
 }
 
@@ -36,7 +36,7 @@ impl WatchTable {
         self.next
     }
 
-    /// What the last event told of the writer, since this was called last.
+    /// What the last event since the previous call says about the writer.
     pub fn writer(&mut self, id: u64) -> Option<Writer> {
         self.watchers.get_mut(&id)?.writer.take()
     }

@@ -165,6 +165,11 @@ impl ListenSpec {
             Split::Unix(path) => Ok(ListenSpec::Unix(path)),
             Split::Ports(ports) => Ok(ListenSpec::Any(ports)),
             Split::HostPorts(host, ports) => match host.parse::<IpAddr>() {
+                // A listener of an IPv6 address takes IPv6 only, and the kernel refuses this one (ipv6(7), IPV6_V6ONLY).
+                Ok(ip) if ip.is_ipv6() && ip.to_canonical().is_ipv4() => Err(Fault::new(
+                    format!("`{host}` is an IPv4 address written as IPv6, and no socket can listen there"),
+                    format!("write \"{}:{ports}\"", ip.to_canonical()),
+                )),
                 Ok(ip) => Ok(ListenSpec::Ip(ip, ports)),
                 Err(_) if host == "localhost" => Err(Fault::new(
                     "a listener needs an address, not the name `localhost`",

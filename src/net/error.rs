@@ -32,7 +32,7 @@ pub fn is_gone(error: &io::Error) -> bool {
 }
 
 /// The text of the error in lower case, without Rust's `(os error 111)`.
-pub(super) fn plain(error: &io::Error) -> String {
+pub fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }

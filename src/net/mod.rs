@@ -35,7 +35,7 @@ pub use carrier::{Carrier, CarrierError};
 pub use check::{CheckError, Finding, check};
 pub use deadline::{Deadline, Late, within};
 pub use dial::{DialError, dial};
-pub use error::{is_gone, is_local};
+pub use error::{is_gone, is_local, plain};
 pub use exchange::MOST_READ;
 pub use inherit::Inherited;
 pub use low_ports::use_low_ports;

@@ -132,7 +132,8 @@ pub(super) fn texts(path: &Path, text: Vec<u8>) -> Vec<Vec<u8>> {
 
 /// The path of an included file from the folder of the main one, if the patterns mean it; whether it runs or not.
 pub fn path_in(files: &RouteFiles, at: &Path) -> Option<PathBuf> {
-    let folder = std::path::absolute(files.folder()).ok()?;
+    // Of a bare file name it is the working directory, and "" has no absolute path.
+    let folder = std::path::absolute(files.folder().join(".")).ok()?;
     let at = std::path::absolute(at).ok()?;
     let globs = files.main().include();
     let from_folder = at.strip_prefix(&folder).map(Path::to_owned).ok();

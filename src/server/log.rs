@@ -1,7 +1,7 @@
 //! Portway's own messages (to standard error) and the access log: set up once, changed by edits.
 
 use std::io::{self, IsTerminal};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
@@ -119,14 +119,18 @@ impl Logs {
     }
 
     fn open(&self, target: &LogTarget) -> io::Result<Option<Arc<Sink>>> {
-        let (target, path) = match target {
+        let (target, name) = match target {
             LogTarget::Off => return Ok(None),
             // One sink: lines of both logs stay whole.
             LogTarget::Stderr => return Ok(Some(self.messages.clone())),
-            LogTarget::Stdout => (Target::Stdout, Path::new("standard output")),
-            LogTarget::File(path) => (Target::File(path.clone()), path.as_path()),
+            LogTarget::Stdout => (Target::Stdout, PathBuf::from("standard output")),
+            LogTarget::File(path) => {
+                // It begins in the working directory, which a service's messages do not show.
+                let path = std::path::absolute(path)?;
+                (Target::File(path.clone()), path)
+            }
         };
-        Ok(Some(Arc::new(Sink::open(target, self.look.notices(Some(path)))?)))
+        Ok(Some(Arc::new(Sink::open(target, self.look.notices(Some(&name)))?)))
     }
 }
 

@@ -93,7 +93,7 @@ impl Server {
             udp: UdpListeners::default(),
             upstreams: Upstreams::new(root.child()),
             loops: Loops::new(&root),
-            registry: RouteRegistry::default(),
+            registry: RouteRegistry::new(&root),
             lists: ListFiles::new(events.clone()),
             tokens: TokenFiles::new(events.clone()),
             credentials: CredentialFiles::new(events),

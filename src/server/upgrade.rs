@@ -181,7 +181,7 @@ impl Process {
                 let help = why.help();
                 match why.report() {
                     Some(report) => {
-                        warn!(error = %why, help, report, "not upgraded: what runs goes on as before")
+                        warn!(error = %why, help, %report, "not upgraded: what runs goes on as before")
                     }
                     None => warn!(error = %why, help, "not upgraded: what runs goes on as before"),
                 }

@@ -11,8 +11,8 @@ use crate::files;
 use crate::model::{Fault, User};
 use crate::net::user::{Account, is_root};
 
-/// Becomes the user that the file names. Before the first thread, and before anything is opened: what can be had then can be
-/// had at each edit too. A fault of the file is left to those who report it.
+/// Becomes the user that the file names. Before the first thread, and before anything is opened: what that user may open
+/// then, an edit may open too. A fault of the file is left to those who report it.
 pub(super) fn become_user(path: &Path) -> io::Result<()> {
     if !is_root() {
         return Ok(());

@@ -10,6 +10,8 @@ mod workers;
 
 use std::future::{Future, Pending};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
@@ -25,7 +27,22 @@ pub use workers::{Worker, WorkerPool, WorkerSlot, WorkerThreads, most_acceptors}
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
     kill: CancellationToken,
+    killed: Arc<Killed>,
     tracker: TaskTracker,
+}
+
+/// Whether a scope was killed, for a task to read at each turn: the token of tokio-util takes two mutexes for its answer, which
+/// all tasks of a scope would share, on all threads.
+#[derive(Debug, Default)]
+struct Killed {
+    itself: AtomicBool,
+    parent: Option<Arc<Killed>>,
+}
+
+impl Killed {
+    fn is(&self) -> bool {
+        self.itself.load(Ordering::Acquire) || self.parent.as_ref().is_some_and(|parent| parent.is())
+    }
 }
 
 impl Scope {
@@ -36,7 +53,8 @@ impl Scope {
 
     /// A scope that is killed with its parent. Its tasks are its own: the parent does not count them.
     pub fn child(&self) -> Scope {
-        Scope { kill: self.kill.child_token(), tracker: TaskTracker::new() }
+        let killed = Killed { itself: AtomicBool::new(false), parent: Some(self.killed.clone()) };
+        Scope { kill: self.kill.child_token(), killed: Arc::new(killed), tracker: TaskTracker::new() }
     }
 
     /// Runs a task until it ends, or until the scope is killed, which drops it where it stands.
@@ -69,6 +87,8 @@ impl Scope {
 
     /// Ends every task of the scope where it stands.
     pub fn kill(&self) {
+        // First what its tasks read, then what wakes them.
+        self.killed.itself.store(true, Ordering::Release);
         self.kill.cancel();
     }
 
@@ -178,13 +198,23 @@ pin_project! {
     struct Owned {
         #[pin]
         kill: WaitForCancellationFutureOwned,
+        // Whether `kill` wakes the task. Once is enough: a task that was spawned has one waker for its life.
+        is_woken: bool,
+        killed: Arc<Killed>,
         token: TaskTrackerToken,
     }
 }
 
 impl Owned {
     fn by(scope: &Scope) -> Owned {
-        Owned { kill: scope.kill.clone().cancelled_owned(), token: scope.tracker.token() }
+        let kill = scope.kill.clone().cancelled_owned();
+        Owned { kill, is_woken: false, killed: scope.killed.clone(), token: scope.tracker.token() }
+    }
+
+    /// Whether its scope was killed. If not, the task is woken when it is.
+    fn is_killed(self: Pin<&mut Self>, cx: &mut Context<'_>) -> bool {
+        let this = self.project();
+        if std::mem::replace(this.is_woken, true) { this.killed.is() } else { this.kill.poll(cx).is_ready() }
     }
 
     fn is_by(&self, scope: &Scope) -> bool {
@@ -202,7 +232,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
         loop {
-            if this.owned.as_mut().project().kill.poll(cx).is_ready() {
+            if this.owned.as_mut().is_killed(cx) {
                 return Poll::Ready(());
             }
             let first = match this.part.as_mut().project() {
@@ -225,8 +255,8 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
+    use std::time::Duration;
 
     use tokio::io::AsyncReadExt;
     use tokio::net::UnixStream;
@@ -257,6 +287,31 @@ mod tests {
         go_on.notify_one();
         scope.finished().await;
         assert_eq!(permits.available_permits(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_task_that_has_had_several_turns_ends_with_its_scope_or_one_above() {
+        for kills_above in [false, true] {
+            let above = Scope::new();
+            let scope = above.child().child();
+            let (go_on, turns) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
+            let (wait, counts) = (go_on.clone(), turns.clone());
+            scope.spawn(async move {
+                loop {
+                    wait.notified().await;
+                    counts.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+            for turn in 1..=3 {
+                go_on.notify_one();
+                while turns.load(Ordering::SeqCst) < turn {
+                    tokio::task::yield_now().await;
+                }
+            }
+            assert_eq!(scope.len(), 1);
+            if kills_above { &above } else { &scope }.kill();
+            tokio::time::timeout(Duration::from_secs(60), scope.finished()).await.unwrap();
+        }
     }
 
     /// Notes how many tasks the scope had when it was dropped.

@@ -48,7 +48,7 @@ impl Tick {
 
     /// Whether a connection has come since the last call.
     fn is_wanted(&self) -> bool {
-        // LAST becomes QUIET here and in no other place, so `begins` is told of the next connection.
+        // LAST becomes QUIET here and in no other place, so the next connection calls `begins`.
         self.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |state| state.checked_sub(1))
             == Ok(BUSY)
     }

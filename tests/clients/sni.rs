@@ -131,6 +131,8 @@ fn who_is_served_by_none_is_reset_and_the_log_says_what_it_asked_for() {
     for (bytes, why) in [
         (hello("other.example.com", &[]), "asks for other.example.com"),
         (b"SSH-2.0-x\r\n".to_vec(), "does not begin TLS"),
+        // A handshake record whose message is no ClientHello.
+        (b"\x16\x03\x01\x00\x05\x02\x00\x00\x01\x00".to_vec(), "begins TLS with a malformed hello"),
         (hello("app.example.com", &[])[..900].to_vec(), "in time"),
         (records(&message(None, &[], 300), &[]), "asks for no server name"),
     ] {

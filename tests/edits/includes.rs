@@ -323,3 +323,22 @@ fn an_edit_reads_only_its_own_file() {
     assert!(!read.is_empty() && read.iter().all(|line| line.contains("07.toml\"")), "{read:#?}");
     several.portway.stop();
 }
+
+#[test]
+fn a_bare_name_of_the_main_file_includes_what_is_beside_it() {
+    let (port, app) = (Port::reserve(), Backend::named("app"));
+    let place = Place::with(&format!("include = [\"x-*.toml\"]\n{HEAD}"));
+    fs::write(place.folder().join("x-app.toml"), route("app", &port.local(), &app, "")).unwrap();
+    let name = place.file().file_name().unwrap().to_owned();
+    let run = |args: &[&str]| {
+        let done = std::process::Command::new(env!("CARGO_BIN_EXE_portway"))
+            .current_dir(place.folder())
+            .args(args)
+            .arg(&name)
+            .output()
+            .unwrap();
+        (done.status.code(), String::from_utf8_lossy(&done.stdout).into_owned())
+    };
+    let (code, said) = run(&["check"]);
+    assert!(code == Some(0) && said.contains("1 route"), "{code:?}: {said}");
+}

@@ -20,7 +20,10 @@ fn a_session_without_an_answer_moves_on_with_what_it_has_asked() {
     for _ in 0..3 {
         assert_eq!(Client::of(port).says("again"), "spare again");
     }
-    portway.phase("upstream is down");
+    for _ in 0..2 {
+        let down = portway.phase("upstream is down");
+        assert_eq!(down["error"], "connection refused", "of this upstream alone: {down}");
+    }
     portway.stop();
 }
 

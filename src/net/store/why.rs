@@ -4,6 +4,7 @@ use std::io;
 
 use ureq::{Error, Timeout};
 
+use crate::net::plain;
 use crate::net::tls::TlsError;
 
 /// What came instead of an answer.
@@ -45,12 +46,6 @@ pub(super) fn trouble(error: Error, largest: u64) -> Trouble {
 fn tls(error: &io::Error) -> Option<String> {
     let cause = error.get_ref()?.downcast_ref::<rustls::Error>()?;
     Some(format!("TLS of the store: {}", TlsError::from(cause.clone())))
-}
-
-/// What the system says, without its number.
-fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split_once(" (os error").map_or(text.as_str(), |(text, _)| text).to_lowercase()
 }
 
 pub(super) fn too_large(largest: u64) -> String {

@@ -96,7 +96,7 @@ async fn choose(
                 preamble.hello = Some(hello);
                 break (live, "the client asks for no server name");
             }
-            Progress::Other => break (router.rest(), "the client does not begin TLS"),
+            Progress::Other => break (router.rest(), no_hello(&preamble.first)),
             Progress::More => {}
         }
         match reader.more(&mut preamble.first, limit.as_mut()).await {
@@ -117,6 +117,15 @@ async fn choose(
     };
     guard.routed(live);
     Ok(live.clone())
+}
+
+/// Why bytes are no ClientHello.
+fn no_hello(first: &[u8]) -> &'static str {
+    // A record of a handshake, of TLS 1.0 or later (RFC 8446, 5.1).
+    match first.starts_with(&[22, 3]) {
+        true => "the client begins TLS with a malformed hello",
+        false => "the client does not begin TLS",
+    }
 }
 
 /// Reads the hello of a client that must begin TLS. `None`: it sends something else, ends, or is late.

@@ -18,7 +18,7 @@ pub struct Astray {
 
 impl LiveRoute {
     /// Where this client goes, which wanted to go to `wanted`. `None`: its route leads elsewhere. Never to Portway itself: whoever
-    /// connects there without a rule, or is led there by a rule that does not leave Portway out, would go round for ever.
+    /// connects there without a rule, or by a rule that does not except Portway, would go round for ever.
     pub fn destination(
         &self,
         client: impl FnOnce() -> Peer,

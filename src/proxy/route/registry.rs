@@ -9,6 +9,7 @@ use super::state::{RouteState, SharedByRoutes};
 use crate::proxy::upstream::TlsStore;
 use crate::state::limits::{Owed, SaidRate};
 use crate::state::{ClientKey, Totals};
+use crate::tasks::Scope;
 
 /// The state of every known route, and what routes read from files.
 #[derive(Debug, Default)]
@@ -24,6 +25,14 @@ pub struct RouteRegistry {
 }
 
 impl RouteRegistry {
+    /// No route yet. `scope` owns the task that logs how many clients were refused.
+    pub fn new(scope: &Scope) -> Self {
+        let registry = RouteRegistry::default();
+        let log = registry.shared.refusal_log.clone();
+        scope.keep(move || log.clone().run());
+        registry
+    }
+
     /// The state of a route. Created if the route is not known yet.
     pub fn state(&mut self, route: &str) -> Arc<RouteState> {
         if let Some(state) = self.states.get(route) {

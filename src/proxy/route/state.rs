@@ -8,7 +8,7 @@ use tracing::info;
 
 use super::origins::{Gateways, Origins};
 use super::rates::RateTable;
-use super::refusal::{LoggedCount, Refusal};
+use super::refusal::{Refusal, RefusalLog, Refusals};
 use super::session_places::SessionPlaces;
 use crate::model::{Peer, UpstreamSpec};
 use crate::state::probation::Results;
@@ -28,7 +28,8 @@ pub struct RouteState {
     /// Notified when a connection returns its permit.
     pub(super) freed: Notify,
     /// Created by the first client that is refused or must wait.
-    turned_away: OnceLock<Box<Rejections>>,
+    turned_away: OnceLock<Arc<Refusals>>,
+    refusal_log: Arc<RefusalLog>,
     /// Created by the first connection: few of ten thousand routes have one.
     meter: OnceLock<Box<Meter>>,
     upstreams: Mutex<Vec<UpstreamState>>,
@@ -49,13 +50,7 @@ struct UpstreamState {
 pub(super) struct SharedByRoutes {
     pub rates: Arc<RateTable>,
     pub gateways: Arc<Gateways>,
-}
-
-/// Counts of clients that were refused or had to wait.
-#[derive(Debug, Default)]
-struct Rejections {
-    waited: LoggedCount,
-    refused: [LoggedCount; Refusal::ALL.len()],
+    pub refusal_log: Arc<RefusalLog>,
 }
 
 impl RouteState {
@@ -71,6 +66,7 @@ impl RouteState {
             origins: Origins::default(),
             freed: Notify::new(),
             turned_away: OnceLock::new(),
+            refusal_log: shared.refusal_log.clone(),
             meter: OnceLock::new(),
             upstreams: Mutex::default(),
             sessions: OnceLock::new(),
@@ -152,7 +148,7 @@ impl RouteState {
     }
 
     fn count(&self, refusal: Refusal) -> u64 {
-        self.turned_away.get().map_or(0, |counts| counts.refused[refusal as usize].get())
+        self.turned_away.get().map_or(0, |counts| counts.of(refusal).get())
     }
 
     /// What has become of its clients, for a probation.
@@ -169,25 +165,16 @@ impl RouteState {
 
     /// Counts a client that waits for a permit, and logs it now and then.
     pub fn waits(&self, client: &Peer, max_connections: u32) {
-        if let Some(waited) = self.turned_away.get_or_init(Box::default).waited.add() {
-            let route = &self.route;
-            info!(route, max_connections, %client, waited, "the route is full: its clients wait");
-        }
+        self.refusals().waits(client, max_connections, &self.refusal_log);
     }
 
     /// Counts a refused client, and logs it now and then.
     pub fn refused(&self, refusal: Refusal, client: &Peer) {
-        let counts = self.turned_away.get_or_init(Box::default);
-        let Some(count) = counts.refused[refusal as usize].add() else { return };
-        let (route, by) = (&self.route, refusal.key());
-        match refusal {
-            Refusal::Denied | Refusal::Untrusted => {
-                info!(route, %client, by, denied = count, "denied a client; the next ones are counted");
-            }
-            Refusal::Route | Refusal::Client | Refusal::Rate | Refusal::Share => {
-                info!(route, %client, by, limited = count, "limited a client; the next ones are counted");
-            }
-        }
+        self.refusals().refused(refusal, client, &self.refusal_log);
+    }
+
+    fn refusals(&self) -> &Arc<Refusals> {
+        self.turned_away.get_or_init(|| Arc::new(Refusals::new(&self.route, self.number)))
     }
 
     /// From now on the counters may report less: see [`Tally::report_less`].
@@ -220,7 +207,7 @@ impl RouteState {
         self.meter().add(more);
         for refusal in Refusal::ALL {
             if let Some(count) = more.turned_away.get(refusal.key()).filter(|count| **count > 0) {
-                self.turned_away.get_or_init(Box::default).refused[refusal as usize].add_all(*count);
+                self.refusals().of(refusal).add_all(*count);
             }
         }
         for spec in upstreams {

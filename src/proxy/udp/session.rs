@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::header::Upstream;
 use crate::model::{DataPath, OnVanish, Outcome, Peer, Source, UpstreamAddr};
 use crate::net::datagram::Segments;
-use crate::net::is_local;
+use crate::net::{is_local, plain};
 use crate::proxy::record::{Connected, Datagrams, OpenConnection, Record};
 use crate::proxy::route::{
     Astray, Candidate, Candidates, ClientPermit, LEADS_BACK, LiveRoute, SessionPermit,
@@ -161,10 +161,6 @@ impl Session {
 
     /// Chooses the next address to try. [`Session::failed`] notes one that has failed.
     pub(super) fn next(&mut self, now: Instant) -> Next {
-        if let (Some(attempt), Some(candidate)) = (self.attempt.take(), self.candidate()) {
-            candidate.endpoint.refused(attempt, &self.errors);
-            candidate.tally.failed();
-        }
         loop {
             let candidates = self.candidates.get_or_insert_with(|| self.live.candidates()).clone();
             if candidates.list().is_empty() {
@@ -301,12 +297,14 @@ impl Session {
 
     /// Notes that an address has failed, and asks for an earlier look-up of its name.
     pub(super) fn failed(&mut self, addr: SocketAddr, error: &io::Error) {
-        let text = error.to_string();
-        let plain = text.split(" (os error").next().unwrap_or_default().to_lowercase();
-        self.note_error(&format!("{}: {plain}", Peer::from_ip(addr)));
-        if is_local(error) {
-            // It says nothing about the upstream.
-            self.attempt = None;
+        let why = plain(error);
+        self.note_error(&format!("{}: {why}", Peer::from_ip(addr)));
+        // A local error says nothing about the upstream.
+        if let (Some(attempt), Some(candidate)) =
+            (self.attempt.take().filter(|_| !is_local(error)), self.candidate())
+        {
+            candidate.endpoint.refused(attempt, &why);
+            candidate.tally.failed();
         }
         self.ask_name();
         self.upstream = None;
@@ -353,7 +351,7 @@ impl Session {
     /// Notes that the upstream refuses datagrams after it had answered.
     pub(super) fn lost(&self, error: &io::Error) {
         if let Some(candidate) = self.candidate() {
-            candidate.endpoint.lost(error);
+            candidate.endpoint.lost(&plain(error));
         }
     }
 

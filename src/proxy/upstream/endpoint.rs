@@ -257,9 +257,9 @@ impl Endpoint {
     }
 
     /// Counts a refusal against the upstream: it refuses datagrams of a session that it had answered.
-    pub fn lost(&self, error: &std::io::Error) {
+    pub fn lost(&self, error: &str) {
         if let Some(attempt) = self.state.begin(None, Instant::now().into_std()) {
-            self.refused(attempt, error);
+            self.refused(attempt, &error);
         }
     }
 
