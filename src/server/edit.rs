@@ -20,6 +20,7 @@ use super::named_file::NamedFile;
 use super::probation::{EditProbation, Former};
 use super::running::Server;
 use super::summary::summary;
+use super::upgrade_order::NotUpgraded;
 use crate::config::{Compiled, Plan, Report, RouteFile, RouteFiles};
 use crate::files::{FollowedFile, FsEventSource, How, Pending, Reading, Refused, Seen, look, read_and_look};
 use crate::model::Fault;
@@ -55,10 +56,12 @@ pub(super) enum News {
 
 impl Edits {
     /// Reads and compiles the file at the start, with those that it includes. Nothing runs yet. An included file with a
-    /// fault stays out: who follows it reports it. `from_store`: whether the texts of the file come from a store.
+    /// fault stays out: who follows it reports it. But if another process serves (`takes_over`), what has faults must not take its
+    /// place. `from_store`: whether the texts of the file come from a store.
     pub async fn open(
         path: &Path,
         from_store: bool,
+        takes_over: bool,
         events: &FsEventSource,
     ) -> Result<(Edits, Compiled), Report> {
         let (name, state) = (path.display().to_string(), look(path));
@@ -69,7 +72,10 @@ impl Edits {
         // A thousand files, and a disk that may be slow.
         let set = tokio::task::spawn_blocking(move || include_set::read(main)).await;
         let set = set.unwrap_or_else(|_| Err(Report::about_file(&name, gone)))?;
-        let (started, compiled) = Started::of(set);
+        let (started, compiled, faults) = Started::of(set);
+        if let Some(report) = faults.filter(|_| takes_over) {
+            return Err(report);
+        }
         let file = FollowedFile::new(path, text, state, events, History::new());
         let includes = Includes::new(events);
         let probation = EditProbation::new(from_store);
@@ -215,6 +221,20 @@ impl Edits {
         self.includes.pending()
     }
 
+    /// Whether another process that reads the files now serves what runs here.
+    pub fn settled(&self) -> Result<(), NotUpgraded> {
+        if let Some(report) = self.faults() {
+            return Err(NotUpgraded::Pending(report.render(false)));
+        }
+        if self.probation.is_watching() { Err(NotUpgraded::OnProbation) } else { Ok(()) }
+    }
+
+    /// Every fault of a file that is not what runs.
+    fn faults(&self) -> Option<Report> {
+        let main = self.file.pending().map(|pending| pending.report.clone());
+        main.into_iter().chain(self.includes.faults()).reduce(Report::and)
+    }
+
     /// Answers those who wait, once all that was asked for is read.
     pub fn answer(&mut self, generation: u64) {
         if self.waiting.is_empty() || self.asked || !self.includes.have_answered() {
@@ -252,8 +272,7 @@ impl Edits {
         };
         let changed: Vec<&str> = main.into_iter().chain(&self.includes.changes).map(String::as_str).collect();
         let changed = (!changed.is_empty()).then(|| changed.join("; "));
-        let main = self.file.pending().map(|pending| pending.report.clone());
-        match main.into_iter().chain(self.includes.faults()).reduce(Report::and) {
+        match self.faults() {
             Some(report) => Reloaded::Refused(generation, report, changed),
             None => Reloaded::Taken(generation, changed),
         }

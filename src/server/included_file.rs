@@ -155,7 +155,7 @@ impl Follower {
             #[cfg(test)]
             crate::tasks::faults::here(self.file.name());
             let asked = reading.how == How::Asked;
-            if is_gone(&reading) {
+            if is_gone(&reading) && (asked || self.is_removed().await) {
                 if asked && self.leave().await {
                     return;
                 }
@@ -174,6 +174,17 @@ impl Follower {
     async fn tell(&self, told: Told) {
         // Nobody listens any more: the process is stopping.
         drop(self.of.tell.send(told).await);
+    }
+
+    /// Whether somebody has removed the file. If its folder is gone too, or it is a link that leads nowhere, more has happened than
+    /// that: like the main file it is refused, and its routes go on.
+    async fn is_removed(&self) -> bool {
+        let path = self.of.at.clone();
+        let removed = blocking(move || {
+            let folder = path.parent().is_none_or(|folder| folder.join(".").exists());
+            folder && path.symlink_metadata().is_err()
+        });
+        removed.await.unwrap_or(true)
     }
 
     /// Lets the routes go, if the file is still gone. Returns whether they are.

@@ -282,9 +282,10 @@ pub(super) struct Started {
 }
 
 impl Started {
-    /// Takes a set apart.
-    pub fn of(set: IncludeSet) -> (Started, Compiled) {
-        (Started { found: set.found, texts: set.texts }, set.compiled)
+    /// Takes a set apart, with the faults of the files that are not in it.
+    pub fn of(set: IncludeSet) -> (Started, Compiled, Option<Report>) {
+        let IncludeSet { compiled, found, texts, faults } = set;
+        (Started { found, texts }, compiled, faults.into_iter().reduce(Report::and))
     }
 
     /// Forgets the texts of files that do not run after all.

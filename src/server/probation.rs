@@ -58,6 +58,11 @@ impl EditProbation {
         self.lists = if self.state.is_some() { server.lists.in_force() } else { BTreeMap::new() };
     }
 
+    /// Whether an edit is on probation.
+    pub fn is_watching(&self) -> bool {
+        self.state.as_ref().is_some_and(Probation::is_watching)
+    }
+
     /// When there is something to do. `None`: never.
     pub fn next(&self) -> Option<Instant> {
         self.state.as_ref().map(Probation::next)

@@ -79,14 +79,15 @@ impl Process {
     pub(super) async fn open(
         &mut self,
         source: Source,
+        takes_over: bool,
         events: &FsEventSource,
     ) -> Result<(Option<Edits>, Compiled), Failure> {
         let path = match source {
             Source::Fixed(compiled) => return Ok((None, *compiled)),
             Source::File(path, _) | Source::TakeOver(path, _) => path,
         };
-        let (edits, compiled) =
-            Edits::open(&path, self.pulling.plan.is_some(), events).await.map_err(Failure::File)?;
+        let opened = Edits::open(&path, self.pulling.plan.is_some(), takes_over, events).await;
+        let (edits, compiled) = opened.map_err(Failure::File)?;
         user::check(&compiled).map_err(Failure::Sockets)?;
         user::verify(&compiled)?;
         self.user.clone_from(&compiled.table.process.user);
@@ -131,7 +132,7 @@ impl Process {
         source: &Source,
         events: &FsEventSource,
     ) -> Result<(Option<Edits>, Compiled), Failure> {
-        until_fine(old, async || self.open(source.clone(), events).await).await
+        until_fine(old, async || self.open(source.clone(), old.is_some(), events).await).await
     }
 
     /// Prepares what was read first, or else what the file says by then, in the same way.
@@ -144,7 +145,7 @@ impl Process {
         until_fine(old, async || {
             let (edits, compiled) = match first.take() {
                 Some(first) => first,
-                None => self.open(source.clone(), events).await?,
+                None => self.open(source.clone(), old.is_some(), events).await?,
             };
             let (compiled, prepared) = prepare(edits.as_ref(), compiled, server).await?;
             Ok((edits, compiled, prepared))

@@ -175,7 +175,7 @@ async fn s12_tasks_of_included_files_that_panic_lose_no_edit_and_no_answer() {
     fs::create_dir(&routes).unwrap();
     fs::write(&main, "include = \"routes.d/*.toml\"\n").unwrap();
     fs::write(file("a.toml"), route("a", a, "127.0.0.1:9")).unwrap();
-    let (edits, compiled) = Edits::open(&main, false, &FsEventSource::default()).await.unwrap();
+    let (edits, compiled) = Edits::open(&main, false, false, &FsEventSource::default()).await.unwrap();
     let (compiled, prepared) = edits.prepare(compiled, &server).await.unwrap();
     server.put_in(prepared, &compiled).await;
     let mut edits = edits.begun(compiled, &server);

@@ -64,6 +64,12 @@ pub enum NotUpgraded {
     /// It ends.
     #[error("Portway is stopping")]
     Stopping,
+    /// A file was edited, and is not what runs: a new process would serve it all the same. With every fault, as a picture.
+    #[error("a file is not what runs, and a new process would serve it")]
+    Pending(String),
+    /// A new process would know nothing of what was before the edit.
+    #[error("an edit is on probation")]
+    OnProbation,
     /// It is not known which program runs.
     #[error("the program that runs cannot be found: {0}")]
     NoProgram(io::Error),
@@ -82,6 +88,12 @@ impl NotUpgraded {
             NotUpgraded::NoFile => "start the new version instead of this one",
             NotUpgraded::UnderWay => "wait until it is done",
             NotUpgraded::Stopping => "start the new version",
+            NotUpgraded::Pending(_) => {
+                "mend the file, or put back what runs; `portway reload` takes what was rolled back"
+            }
+            NotUpgraded::OnProbation => {
+                "wait until `portway status` says that it has passed, or keep it: `portway reload`"
+            }
             NotUpgraded::NoProgram(_) => "give its path",
             NotUpgraded::Sockets(_) => "raise the limit of descriptors (LimitNOFILE=, `ulimit -Hn`)",
             NotUpgraded::NotTakenOver(why) => return why.help(),
@@ -92,7 +104,8 @@ impl NotUpgraded {
     /// Every fault of the file, as a picture, if it has faults.
     pub fn report(&self) -> Option<&str> {
         match self {
-            NotUpgraded::NotTakenOver(NotTakenOver::Refused { report, .. }) => Some(report),
+            NotUpgraded::NotTakenOver(NotTakenOver::Refused { report, .. })
+            | NotUpgraded::Pending(report) => Some(report),
             _ => None,
         }
     }

@@ -226,3 +226,33 @@ fn files_that_are_too_large_together_are_refused() {
     assert_eq!(reached(web.number), "a");
     several.portway.stop();
 }
+
+#[test]
+fn routes_go_on_while_their_folder_is_away_or_a_link_leads_nowhere() {
+    let ([one, two], app) = (ports(), Backend::named("app"));
+    let mut several = Several::run(
+        "",
+        &[
+            ("one.toml", &route("one", &one.local(), &app, "")),
+            ("two.toml", &route("two", &two.local(), &app, "")),
+        ],
+    );
+    let (folder, away) = (several.place.folder().join("routes.d"), several.place.folder().join("away"));
+    fs::rename(&folder, &away).unwrap();
+    several.portway.refused();
+    several.portway.refused();
+    assert_eq!([&one, &two].map(|port| reached(port.number)), ["app", "app"]);
+    fs::rename(&away, &folder).unwrap();
+    several.portway.phase("fault healed");
+    several.portway.phase("fault healed");
+    // A link whose target is gone.
+    fs::rename(folder.join("two.toml"), several.place.folder().join("target")).unwrap();
+    std::os::unix::fs::symlink("../nowhere", several.path("two.toml")).unwrap();
+    several.portway.refused();
+    assert_eq!([&one, &two].map(|port| reached(port.number)), ["app", "app"]);
+    // Whoever says so takes it as it is.
+    several.portway.hang_up();
+    assert_eq!(several.reloaded(), "removed two");
+    assert_eq!(reached(one.number), "app");
+    several.portway.stop();
+}

@@ -10,6 +10,7 @@ mod meanwhile;
 mod memory;
 mod service;
 mod serving;
+mod settled;
 
 use serde_json::{Value, json};
 
