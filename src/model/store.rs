@@ -241,6 +241,8 @@ mod tests {
             ("etcd://a,/k", "has no host"),
             ("https://a,b/c", "several hosts"),
             ("https://a/b c", "cannot stand in one"),
+            ("https://a/b\u{7}", "cannot stand in one"),
+            ("https://a/\u{e4}", "cannot stand in one"),
             ("https://a/b#c", "fragment"),
             ("https://ann:secret@a/b", "has a user in it"),
         ] {

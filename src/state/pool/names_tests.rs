@@ -132,3 +132,11 @@ fn a_source_comes_back_to_its_upstream_at_once_whatever_its_slow_start() {
     let _ = pool.members()[2].upstream.begin(None, now).unwrap().connected(now);
     assert_eq!(chosen(), before);
 }
+
+/// Replicas have the same list: they choose the same of two that are alike.
+#[test]
+fn of_two_that_are_alike_a_source_has_the_first() {
+    let now = start();
+    let pool = pool(Balance::SourceHash, vec![member("a:80", 2), member("a:80", 2)]);
+    assert!((0..100).all(|client| first(&pool, client, 0, now) == 0));
+}
