@@ -245,7 +245,7 @@ fn zone(text: &str, side: Side) -> Option<Meant> {
 
 /// `app:3000/path`, `10.0.0.1/24`.
 fn path_behind(text: &str, side: Side) -> Option<Meant> {
-    let (address, rest) = text.split_once('/')?;
+    let (address, rest) = text.split_once('/').filter(|(address, _)| !address.is_empty())?;
     if address.parse::<IpAddr>().is_ok() && rest.bytes().all(|byte| byte.is_ascii_digit()) {
         let note = ", with the port that is meant";
         return Meant::new(format!("`{text}` is a network"), side.address(address, "8080"), note);

@@ -202,6 +202,8 @@ const LISTENED: &[(&str, &str, &str)] = &[
     ("0.0.0.0", "`0.0.0.0` has no port", "write \"0.0.0.0:8080\", with the port that is meant"),
     ("localhost", "`localhost` has no port", "write \"127.0.0.1:8080\", with the port that is meant"),
     ("app", "`app` has no port", FORM),
+    // As HAProxy has it.
+    ("/run/app.sock mode 660", "`/run/app.sock mode 660` has no port", FORM),
     (
         "run/app.sock",
         "`run/app.sock` is a path: that of a Unix socket begins with `unix:`",
@@ -262,6 +264,8 @@ const FORWARDED: &[(&str, &str, &str)] = &[
         "`127.0.0.1:8080:app:81` is two addresses in one, as Docker and ssh write them",
         "write \"app:81\", or the host that has this port; `listen` has the other one: \"8080\"",
     ),
+    // As socat has it.
+    ("/run/app.sock,mode=660", "`/run/app.sock,mode=660` has no port", FORM),
     ("app:x:80", "`app:x:80` is not one address", FORM),
     ("a:b:c:80", "`a:b:c:80` is not one address", FORM),
     ("a:80 b:80", "`a:80 b:80` is not one address", FORM),
