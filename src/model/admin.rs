@@ -125,6 +125,8 @@ mod tests {
         for offered in ["", "c", "correct-horse-batterx", "correct-horse-battery ", "xorrect-horse-battery"] {
             assert!(!secret.is(offered), "{offered}");
         }
+        // Two letters that differ in the same bit: one fault does not make up for the other.
+        assert!(!secret.is("bnrrect-horse-battery") && !secret.is("correct-horse-bauuery"));
         assert_eq!(format!("{secret:?}"), "Secret");
     }
 

@@ -144,6 +144,7 @@ mod tests {
             ("routes.d/[ab].toml", "more than `*` and `?`"),
             ("~/routes.toml", "only a shell"),
             ("${DIR}/*.toml", "nothing is filled in"),
+            ("$(pwd)/*.toml", "nothing is filled in"),
             ("{{ dir }}/*.toml", "nothing is filled in"),
             ("a\nb", "control character"),
         ] {

@@ -304,6 +304,14 @@ mod tests {
         assert!(hash("regex:a") != hash("regex:b") && hash("regex:a") == hash("regex:a"));
     }
 
+    /// A pattern of some kilobytes is read, one that would take the memory of many is not.
+    #[test]
+    fn a_pattern_has_a_bound() {
+        for (pattern, fits) in [("regex:x{500}", true), ("regex:x{50000}", false)] {
+            assert_eq!(pattern.parse::<Expect>().is_ok(), fits, "{pattern}");
+        }
+    }
+
     #[test]
     fn the_longest_text_is_in_it() {
         assert_eq!("x".repeat(4096).parse::<Payload>().unwrap().bytes().len(), 4096);

@@ -259,6 +259,9 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Network>().unwrap_err().help, cure, "{text}");
         }
+        for text in ["!a", " ::1"] {
+            assert_eq!(text.parse::<Network>().unwrap_err().message, format!("`{text}` is not a network"));
+        }
         for text in
             ["10.0.0.1/255.0.255.0", "*", "10", "a-b", "10.0.0.1-::1", "10.0.0.5-4", "", "-", "10.*.1"]
         {

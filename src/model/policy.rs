@@ -199,7 +199,7 @@ words! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ByteRate, WhenFull};
+    use crate::model::{ByteRate, HeaderOn, ProxyVersion, WhenFull};
 
     /// One with another value than the default for each key that a protocol may have no use for.
     fn odd() -> Policy {
@@ -231,6 +231,12 @@ mod tests {
                 rate_per_client: "13/s".parse().ok(),
             },
             bandwidth: Bandwidth { up: "1 MB/s".parse::<ByteRate>().ok(), down: None },
+            proxy_protocol: ProxyProtocol {
+                send: Some(ProxyVersion::V1),
+                datagrams: HeaderOn::First,
+                ..ProxyProtocol::default()
+            },
+            tls: Tls { upstream: Some(Arc::default()), ..Tls::default() },
             ..Policy::default()
         }
     }
@@ -239,7 +245,9 @@ mod tests {
     fn udp_has_the_keys_of_sessions_and_tcp_those_of_connections() {
         assert_eq!(odd().of(Protocol::TcpUdp), odd());
         let tcp = odd().of(Protocol::Tcp);
-        assert_eq!(tcp, Policy { protocol: Protocol::Tcp, max_sessions: None, max_replies: None, ..odd() });
+        let proxy_protocol = ProxyProtocol { send: Some(ProxyVersion::V1), ..ProxyProtocol::default() };
+        let wanted = Policy { protocol: Protocol::Tcp, max_sessions: None, max_replies: None, ..odd() };
+        assert_eq!(tcp, Policy { proxy_protocol, ..wanted });
         let udp = odd().of(Protocol::Udp);
         let timeouts = Timeouts {
             connect: Duration::from_secs(1),
@@ -260,6 +268,7 @@ mod tests {
             on_vanish: Some(OnVanish::Drain),
             max_sessions: Some(9),
             max_replies: Some(10),
+            proxy_protocol: ProxyProtocol { datagrams: HeaderOn::First, ..ProxyProtocol::default() },
             ..Policy::default()
         };
         assert_eq!(udp, wanted);
@@ -290,10 +299,14 @@ mod tests {
 
     #[test]
     fn every_file_that_it_names_begins_at_the_folder() {
-        use crate::model::NetworkList;
+        use crate::model::{NetworkList, UpstreamTls};
         let mut policy = Policy::default();
         policy.access.deny = Some(NetworkList::File("deny.txt".into()));
+        policy.tls.upstream =
+            Some(Arc::new(UpstreamTls { ca: Some("ca.pem".into()), ..UpstreamTls::default() }));
         policy.begin_at(Path::new("/etc/portway"));
         assert_eq!(policy.access.deny, Some(NetworkList::File("/etc/portway/deny.txt".into())));
+        let ca = policy.tls.upstream.and_then(|upstream| upstream.ca.clone());
+        assert_eq!(ca, Some("/etc/portway/ca.pem".into()));
     }
 }

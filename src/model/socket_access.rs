@@ -130,7 +130,7 @@ mod tests {
         assert_eq!("33".parse(), Ok(Group::Number(33)));
         assert_eq!("www-data".parse(), Ok(Group::Name("www-data".to_owned())));
         assert_eq!("4294967294".parse(), Ok(Group::Number(4_294_967_294)));
-        for wrong in ["", "4294967295", "99999999999", "a b", "a:b", "a,b", "a\n"] {
+        for wrong in ["", "4294967295", "99999999999", "+33", "a b", "a:b", "a,b", "a\n", "a\u{7}"] {
             assert!(wrong.parse::<Group>().is_err(), "{wrong}");
         }
     }

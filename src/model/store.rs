@@ -211,6 +211,8 @@ mod tests {
         assert_eq!(etcd.endpoints, ["a:2379", "b:1", "[::1]:2379"]);
         assert_eq!(etcd.of(StorePart::Signature), "/edge/routes.minisig");
         assert_eq!(etcd.call(&etcd.endpoints[0], "/v3/kv/range"), "https://a:2379/v3/kv/range");
+        let StoreUrl::Etcd(etcd) = url("etcd://[::1]:1,10.0.0.1/k") else { panic!() };
+        assert_eq!(etcd.endpoints, ["[::1]:1", "10.0.0.1:2379"]);
         for text in ["https://a.example/t.toml", "etcd://a:2379,b:2379/edge"] {
             assert_eq!(url(text).to_string(), text);
         }
@@ -218,9 +220,14 @@ mod tests {
 
     #[test]
     fn what_somebody_on_the_way_could_change_is_told_apart() {
-        for text in
-            ["https://a/b", "http://localhost:1/", "http://[::1]:1/", "http://127.9.9.9/", "etcd://[::1]/k"]
-        {
+        for text in [
+            "https://a/b",
+            "http://localhost:1/",
+            "http://[::1]:1/",
+            "http://127.9.9.9/",
+            "etcd://[::1]/k",
+            "etcds://a/k",
+        ] {
             assert!(url(text).is_private(), "{text}");
         }
         for text in ["http://a/b", "http://10.0.0.1/", "etcd://127.0.0.1,a/k", "http://localhost.example/"] {
@@ -241,6 +248,8 @@ mod tests {
             ("etcd://a,/k", "has no host"),
             ("https://a,b/c", "several hosts"),
             ("https://a/b c", "cannot stand in one"),
+            ("https://a/b\u{7}", "cannot stand in one"),
+            ("https://a/\u{e4}", "cannot stand in one"),
             ("https://a/b#c", "fragment"),
             ("https://ann:secret@a/b", "has a user in it"),
         ] {

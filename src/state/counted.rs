@@ -100,3 +100,41 @@ pub fn counts_since(now: &Counts, earlier: &Counts) -> Counts {
     let before = |name: &String| earlier.get(name).copied().unwrap_or_default();
     now.iter().map(|(name, count)| (name.clone(), count.saturating_sub(before(name)))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(all: &[(&str, u64)]) -> Counts {
+        all.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+    }
+
+    #[test]
+    fn what_came_in_between_is_counted_by_its_name() {
+        let one = |opened, failed| Counted { opened, closed: 1, up: 10, down: 20, failed };
+        let of = |upstreams: &[(&str, Counted)], turned_away: &[(&str, u64)]| RouteCounted {
+            upstreams: upstreams
+                .iter()
+                .map(|(name, counted)| ((*name).to_owned(), counted.clone()))
+                .collect(),
+            turned_away: counts(turned_away),
+            ..RouteCounted::default()
+        };
+        let earlier = of(&[("a:80", one(5, 2)), ("gone:80", one(9, 9))], &[("denied", 3)]);
+        let now = of(&[("a:80", one(7, 2)), ("new:80", one(4, 0))], &[("denied", 8), ("limited", 1)]);
+        let since = now.since(&earlier);
+        let a = Counted { opened: 2, ..Counted::default() };
+        assert_eq!(since, of(&[("a:80", a), ("new:80", one(4, 0))], &[("denied", 5), ("limited", 1)]));
+        // One that began anew has counted nothing.
+        let none = of(&[("a:80", Counted::default()), ("gone:80", Counted::default())], &[("denied", 0)]);
+        let restarted = of(&[("a:80", one(0, 0)), ("gone:80", one(0, 0))], &[("denied", 1)]);
+        assert_eq!(restarted.since(&earlier), none);
+    }
+
+    #[test]
+    fn times_are_counted_by_their_bounds() {
+        let of = |counts: &[u64], micros| TimesCounted { counts: counts.to_vec(), micros };
+        assert_eq!(of(&[5, 1, 7], 90).since(&of(&[2, 1], 30)), of(&[3, 0, 7], 60));
+        assert_eq!(of(&[1], 10).since(&of(&[2, 9], 30)), of(&[0], 0));
+    }
+}

@@ -106,4 +106,29 @@ mod tests {
         assert_eq!(end(Outcome::ConnectFailed, 0, 0), (9, 5));
         assert_eq!(end(Outcome::ConnectFailed, 0, 0), (10, 6));
     }
+
+    /// Of one that has moved bytes to its client, of one whose client has only asked, and of one that moved nothing.
+    #[test]
+    fn each_outcome_says_what_it_says_about_its_route() {
+        let says = |outcome, (up, down)| {
+            let (id, connect, duration) = (1, None, Duration::ZERO);
+            End { id, outcome, bytes: Bytes { up, down }, connect, duration }.says()
+        };
+        let of = |outcome| [(9, 9), (9, 0), (0, 0)].map(|bytes| says(outcome, bytes));
+        let (ok, failed, empty) = (Says::Nothing, Says::Failed, Says::Empty);
+        for outcome in Outcome::ALL {
+            let wanted = match outcome.label() {
+                "connect-failed" | "loop" | "bad-header" | "bad-tls" | "no-route" | "unanswered"
+                | "limited" | "internal" => [failed, failed, failed],
+                "upstream-closed" | "upstream-reset" | "upstream-lost" | "upstream-refused" => {
+                    [ok, failed, failed]
+                }
+                "client-closed" | "client-reset" | "client-lost" | "idle" | "half-close-timeout" => {
+                    [ok, failed, empty]
+                }
+                _ => [ok, ok, ok],
+            };
+            assert_eq!(of(outcome), wanted, "{outcome}");
+        }
+    }
 }

@@ -96,6 +96,7 @@ mod tests {
         let said = old.said(after(300));
         let down = SaidDown { since: 300, again_in: 700, times: 1, why: Some("refused".to_owned()) };
         assert_eq!(said, SaidHealth { downs: 1, down: Some(down) });
+        assert!(!said.is_new() && !SaidHealth { downs: 1, down: None }.is_new());
         // The clock of the other process is another one.
         new.go_on_from(&said, after(90_000));
         assert_eq!(new.standing(after(90_699)), Standing::Down);

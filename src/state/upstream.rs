@@ -335,4 +335,25 @@ mod tests {
             now += second;
         }
     }
+
+    /// What began before a recovery, and what runs beside a trial.
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "any time will do as the first")]
+    fn an_attempt_counts_for_the_time_in_which_it_began() {
+        let (now, second) = (Instant::now(), std::time::Duration::from_secs(1));
+        let upstream = Arc::new(Upstream::new("127.0.0.1:80".parse::<UpstreamSpec>().unwrap().at(0)));
+        assert_eq!(after(&upstream, &[Evidence::Gone; 3], now), (1, 1));
+        let early = [(); 3].map(|()| upstream.begin(None, now).unwrap());
+        assert!(early.iter().all(|attempt| !attempt.is_trial()), "its time is not over");
+        let later = now + second;
+        let trial = upstream.begin(None, later).unwrap();
+        assert!(trial.is_trial() && !upstream.begin(None, later).unwrap().is_trial(), "one at a time");
+        assert!(matches!(trial.connected(later).1, Change::Up(_)));
+        for attempt in early {
+            let failure = Failure { evidence: Evidence::Gone, why: &"why", chance: 256 };
+            assert_eq!(attempt.failed(later + second, failure), Change::None);
+        }
+        assert_eq!((upstream.losses(), upstream.downs()), (1, 1));
+        assert!(!upstream.begin(None, later).unwrap().is_trial(), "it is up");
+    }
 }

@@ -142,6 +142,11 @@ mod tests {
         assert_eq!(days(1970, 1, 1), 0);
         assert_eq!(days(2000, 2, 29) + 1, days(2000, 3, 1));
         assert_eq!(days(2026, 11, 25), 20_782);
+        // Every fourth year has a day more, every hundredth has not, every four hundredth has.
+        assert_eq!(
+            [(1900, 3), (2100, 2), (2100, 3)].map(|(year, month)| days(year, month, 1)),
+            [-25_508, 47_513, 47_541]
+        );
     }
 
     /// A value in DER: its tag, its length in one byte, and its bytes.

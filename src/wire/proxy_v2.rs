@@ -326,6 +326,32 @@ mod tests {
         assert!(parse(&header(0x21, 0x44, b"")).is_err() && parse(&header(0x22, 0x11, v4)).is_err());
     }
 
+    /// A note of a size that its kind cannot have is passed over, and a longer one than a note may be is cut.
+    #[test]
+    fn notes_have_the_sizes_of_their_kinds() {
+        let v4 = &b"\xc0\0\x02\x07\xc63d\x09\xc3\xcb\x01\xbb"[..];
+        let reads = |kind: u8, size: usize| {
+            let length = u16::try_from(size).unwrap().to_be_bytes();
+            let notes = [&[kind], &length[..], &vec![7; size]].concat();
+            let header = parse(&header(0x21, 0x11, &[v4, &notes].concat())).unwrap().unwrap().0;
+            let Notes { alpn, authority, unique_id, ssl } = header.notes;
+            [alpn, authority, unique_id, ssl].map(|note| note.map(|note| note.len()))
+        };
+        for (kind, at, least, most) in [(1, 0, 1, 255), (2, 1, 1, 255), (5, 2, 1, 128), (0x20, 3, 5, 255)] {
+            for size in [least, most] {
+                let mut wanted = [None; 4];
+                wanted[at] = Some(size);
+                assert_eq!(reads(kind, size), wanted, "{size} bytes of {kind}");
+            }
+            for size in [least - 1, most + 1] {
+                assert_eq!(reads(kind, size), [None; 4], "{size} bytes of {kind}");
+            }
+        }
+        let notes = Notes { authority: Some(vec![b'a'; 300]), ..Notes::default() };
+        let bytes = write(&Header { addresses: ends("192.0.2.7:1", "192.0.2.9:2"), notes }, false);
+        assert_eq!((bytes.len(), &bytes[28..32]), (16 + 12 + 3 + 255 + 7, &b"\x02\0\xffa"[..]));
+    }
+
     #[test]
     fn a_checksum_has_four_bytes_wherever_it_stands_and_fits() {
         let v4 = &b"\xc0\0\x02\x07\xc63d\x09\xc3\xcb\x01\xbb"[..];

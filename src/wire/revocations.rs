@@ -62,10 +62,20 @@ mod tests {
         let list = list.signed_by(&authority).unwrap();
         let read = Revocations::read(list.der()).unwrap();
         assert_eq!(read.common_name.as_deref(), Some("devices"));
-        assert_eq!(read.next_update, Some(20_782 * 86_400));
+        assert_eq!((read.this_update, read.next_update), (20_454 * 86_400, Some(20_782 * 86_400)));
+        assert!(!read.is_version_1);
         assert_eq!(Some(read.issuer), super::super::certificate::subject(authority.der()));
         for end in 0..list.der().len() {
             assert_eq!(Revocations::read(&list.der()[..end]), None);
         }
+    }
+
+    #[test]
+    fn a_list_of_version_1_names_no_version_and_may_not_say_when_the_next_one_is_due() {
+        // The list: algorithm, issuer and one date.
+        let list = b"\x30\x18\x30\x16\x30\x03\x06\x01\x2a\x30\x00\x17\x0d260101000000Z";
+        let read = Revocations::read(list).unwrap();
+        assert_eq!((read.is_version_1, read.issuer, &read.common_name), (true, &b""[..], &None));
+        assert_eq!((read.this_update, read.next_update), (1_767_225_600, None));
     }
 }

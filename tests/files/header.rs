@@ -190,6 +190,8 @@ fn lines_that_others_let_pass() {
     ] {
         assert!(parse(line.as_bytes()).is_err(), "{line:?}");
     }
+    let (zero, _) = parse(b"PROXY TCP4 1.2.3.4 5.6.7.8 0 443\r\n").unwrap().unwrap();
+    assert_eq!(zero.addresses, Addresses::Ip(([1, 2, 3, 4], 0).into(), ([5, 6, 7, 8], 443).into()));
     let long = format!("PROXY UNKNOWN {}", "x".repeat(200));
     let long = long.as_bytes();
     assert!(parse(&long[..106]) == Ok(None) && parse(&long[..107]).is_err());

@@ -85,6 +85,12 @@ fn the_bounds_of_a_hello_are_in_it() {
     let last = most / 6;
     assert_eq!(look(&single(last), usize::MAX).0, Progress::More, "{} bytes", 6 * last);
     assert_eq!(look(&single(last + 1), usize::MAX).0, Progress::Other, "{} bytes", 6 * (last + 1));
+    let ends_with = |record: &[u8]| {
+        let bytes = [single(last - 1), records(record, &[])].concat();
+        (bytes.len(), look(&bytes, usize::MAX).0)
+    };
+    assert_eq!(ends_with(&[0; 3]), (most, Progress::More));
+    assert_eq!(ends_with(&[0; 4]), (most + 1, Progress::Other));
     // The last record is not whole: its beginning counts.
     let begun = |bytes: usize| {
         let whole = single(last - 1);

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use crate::model::fault::Fault;
 use crate::model::spec::{ListenSpec, Ports, UpstreamSpec};
+use crate::model::upstream::LARGEST_WEIGHT;
 
 /// Where an address stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +132,9 @@ pub(super) fn path(text: &str, _: Side) -> Option<Meant> {
 /// `app:80 weight=2 backup` and `443 ssl http2`, as nginx and HAProxy have it; `127.0.0.1 8080`.
 fn parameters(text: &str, side: Side) -> Option<Meant> {
     let (first, rest) = text.split_once(char::is_whitespace)?;
-    if side.address(first, rest.trim()).is_some_and(|_| rest.trim().parse::<Ports>().is_ok()) {
+    let is_split = side.address(first, rest.trim()).is_some_and(|_| rest.trim().parse::<Ports>().is_ok());
+    // Of two addresses none is meant more than the other.
+    if is_split && !side.reads(first) {
         let message = "between host and port stands a colon";
         return Meant::new(message, side.address(first, rest.trim()), "");
     }
@@ -155,10 +158,12 @@ fn parameters(text: &str, side: Side) -> Option<Meant> {
     let keys = words.iter().enumerate().filter_map(|(index, word)| {
         let (key, value) =
             word.split_once('=').unwrap_or((word, words.get(index + 1).copied().unwrap_or("")));
-        let number = value.parse::<u32>().ok().filter(|number| (1..=1000).contains(number));
+        let number = value.parse::<u32>().ok().filter(|number| *number > 0);
         match key {
             "backup" => Some("backup = true".to_owned()),
-            "weight" => Some(format!("weight = {}", number?)),
+            "weight" => {
+                number.filter(|weight| *weight <= LARGEST_WEIGHT).map(|weight| format!("weight = {weight}"))
+            }
             "max_conns" | "maxconn" => Some(format!("max_connections = {}", number?)),
             _ => None,
         }
@@ -240,7 +245,7 @@ fn zone(text: &str, side: Side) -> Option<Meant> {
 
 /// `app:3000/path`, `10.0.0.1/24`.
 fn path_behind(text: &str, side: Side) -> Option<Meant> {
-    let (address, rest) = text.split_once('/')?;
+    let (address, rest) = text.split_once('/').filter(|(address, _)| !address.is_empty())?;
     if address.parse::<IpAddr>().is_ok() && rest.bytes().all(|byte| byte.is_ascii_digit()) {
         let note = ", with the port that is meant";
         return Meant::new(format!("`{text}` is a network"), side.address(address, "8080"), note);

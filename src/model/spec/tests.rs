@@ -148,6 +148,7 @@ fn what_is_no_address_has_its_cure() {
         ("::1:80", "`::1:80` is ambiguous: an IPv6 address stands in brackets", "write \"[::1]:80\""),
         ("::1", "`::1` has no brackets and no port", "write \"[::1]:8080\", with the port that is meant"),
         ("a:b:80", "`a:b:80` is not one address", "an address is \"host:port\" or \"unix:/path\""),
+        ("::1:http", "`::1:http` is not one address", "an address is \"host:port\" or \"unix:/path\""),
         ("app", "`app` has no port", "an address is \"host:port\" or \"unix:/path\""),
     ] {
         let wanted = (message.to_owned(), cure.to_owned());

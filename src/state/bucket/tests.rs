@@ -59,4 +59,19 @@ fn what_is_left_is_told_in_bytes() {
     assert_eq!(bucket.left(), 5000);
     bucket.take(1200);
     assert_eq!(bucket.left(), 3800);
+    // No more than it holds: a tenth of a second, and 64 bytes at least.
+    for (rate, depth) in [("100 B/s", 64), ("640 B/s", 64), ("650 B/s", 65), ("1 MB/s", 100_000)] {
+        let bucket = Bucket::new(rate.parse().unwrap(), start());
+        assert_eq!((bucket.left(), bucket.with(u64::MAX).left()), (depth, depth), "{rate}");
+    }
+}
+
+#[test]
+fn a_sixteenth_of_it_passes_at_once_and_for_less_it_waits_until_half_is_there() {
+    let begin = start();
+    let with = |bytes| Bucket::new("10 kB/s".parse().unwrap(), begin).with(bytes).ready(begin);
+    assert_eq!((with(63), with(62)), (Ok(63), Ok(62)));
+    // 439 and 500 bytes at 10 kB/s.
+    assert_eq!(with(61), Err(begin + Duration::from_micros(43_900)));
+    assert_eq!(with(0), Err(begin + Duration::from_millis(50)));
 }

@@ -261,3 +261,20 @@ fn a_client_that_is_known_late_counts_with_its_other_places() {
     story.places.identify(late, key("192.0.2.9"));
     assert_eq!(story.all_give_way(), [known, honest, late]);
 }
+
+#[test]
+fn a_newcomer_stands_in_the_place_of_the_one_that_gave_way() {
+    let mut story = Story::begin();
+    let ids = ["192.0.2.1"; 4].map(|client| story.enter(client));
+    story.stand(ids[0], Standing::Resting);
+    let now = story.later();
+    let newcomer = story.places.enter_for(ids[0], key("192.0.2.9"), now);
+    assert_eq!((story.places.len(), story.places.gave_way()), (4, [0, 1, 0]));
+    assert_eq!(
+        (story.places.standing(ids[0]), story.places.standing(newcomer)),
+        (None, Some(Standing::Unproven))
+    );
+    let second = story.places.enter_for(ids[1], None, now);
+    assert_eq!(story.places.gave_way(), [1, 1, 0]);
+    assert_eq!(story.all_give_way(), [ids[2], ids[3], newcomer, second]);
+}

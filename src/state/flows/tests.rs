@@ -217,3 +217,30 @@ fn a_session_on_its_way_keeps_its_stage_its_counts_and_its_times() {
     flows.take(second).unwrap().say(start, &mut asking);
     assert_eq!((asking.answered, asking.asked), (false, None));
 }
+
+#[test]
+fn a_session_that_was_heard_of_goes_on_from_there() {
+    let (start, mut flows) = (Instant::now(), Flows::default());
+    let mut moved =
+        MovedSession { answered: true, asked: Some(50_000), began: 400, turns: 1, ..MovedSession::default() };
+    (moved.questions, moved.answers, moved.dropped) = (5, 2, 1);
+    (moved.up.datagrams, moved.up.bytes, moved.down.datagrams, moved.down.bytes) = (5, 500, 2, 20);
+    let id = flows.put(Flow::heard(&moved, ends(1), TERMS, start, 'x'), start).unwrap();
+    assert_eq!((flows.stage(id), flows.next_deadline()), (Some(Stage::Answered), Some(after(start, 60))));
+    let (state, found, counts) = flows.get_mut(id).unwrap();
+    let (up, down) = (Volume { datagrams: 5, bytes: 500 }, Volume { datagrams: 2, bytes: 20 });
+    let wanted = Counts { questions: 5, answers: 2, up, down, dropped: 1 };
+    assert_eq!((*state, found, *counts), ('x', ends(1), wanted));
+    // It has asked for 50 seconds, and of two turns it has one.
+    assert!(!flows.ask(&ends(1), 1, after(start, 9)).unwrap().forsaken);
+    assert!(flows.ask(&ends(1), 1, after(start, 10)).unwrap().forsaken);
+    flows.answer(id, 1, after(start, 10));
+    assert!(flows.ask(&ends(1), 1, after(start, 11)).unwrap().proves);
+    // One that was proven is so no second time, and one without an answer lives shorter.
+    let proven = MovedSession { answered: true, proven: true, turns: 2, ..MovedSession::default() };
+    flows.put(Flow::heard(&proven, ends(2), TERMS, start, 'y'), start).unwrap();
+    assert!(!flows.ask(&ends(2), 1, after(start, 20)).unwrap().proves);
+    let asking = Flow::heard(&MovedSession::default(), ends(3), TERMS, start, 'z');
+    flows.put(asking, after(start, 20)).unwrap();
+    assert_eq!(flows.next_deadline(), Some(after(start, 35)));
+}

@@ -201,3 +201,29 @@ fn clients_are_spread_over_the_shards_of_a_table() {
         [key("0.0.0.1"), key("0.0.0.2"), key("0.0.0.3"), key("0:0:0:1::"), key("0:0:0:2::"), key("0.0.0.0")];
     assert_eq!(hashes.iter().collect::<std::collections::BTreeSet<_>>().len(), 6);
 }
+
+/// Who could choose addresses that collide would make a table forget a client: each bit of the seed counts, for each route.
+#[test]
+fn where_a_client_stands_depends_on_the_seed_the_route_and_the_family() {
+    let different = |hashes: Vec<u64>| hashes.into_iter().collect::<std::collections::BTreeSet<_>>().len();
+    for keys in [[v4(1), v4(2)], [ClientKey::V6(1), ClientKey::V6(2)]] {
+        assert_eq!(different((0..16).flat_map(|seed| keys.map(|key| key.hash(seed))).collect()), 32);
+    }
+    let each = [v4(1), v4(2), ClientKey::V6(1), ClientKey::V6(2)];
+    assert!((0..16).all(|seed| different(each.map(|key| key.hash(seed)).to_vec()) == 4));
+    let now = Clock::start().0;
+    let stand = |seed, route| -> Vec<usize> {
+        let mut rates = Rates::new(1024, seed, now);
+        let at = |client: u32| {
+            rates.enter(route, v4(client), rate("1/h"), now);
+            rates.places.iter().position(|place| place.client == v4(client) && place.paid > 0).unwrap() / WAYS
+        };
+        (1..200).map(at).collect()
+    };
+    let all = [(1, 0), (2, 0), (1, 1), (1, 2)].map(|(seed, route)| stand(seed, route));
+    for (index, sets) in all.iter().enumerate() {
+        let different: std::collections::BTreeSet<&usize> = sets.iter().collect();
+        assert!(different.len() > 80, "of 128: {}", different.len());
+        assert!(!all[..index].contains(sets), "{index}");
+    }
+}

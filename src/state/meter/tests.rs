@@ -106,3 +106,19 @@ fn less_is_reported_only_once_connections_have_moved() {
     tally.report_less();
     assert_eq!(tally.all(none, none).bytes, none);
 }
+
+/// Another build may have other bounds.
+#[test]
+fn times_by_other_bounds_are_left_out() {
+    let meter = Meter::default();
+    for counts in [vec![], vec![1; 12], vec![1; 14]] {
+        meter.add(&RouteCounted {
+            duration: TimesCounted { counts, micros: 7_000_000 },
+            ..RouteCounted::default()
+        });
+    }
+    assert_eq!((meter.duration.read().count, meter.duration.read().sum), (0, 0.0));
+    let duration = TimesCounted { counts: vec![1; 13], micros: 7_000_000 };
+    meter.add(&RouteCounted { duration, ..RouteCounted::default() });
+    assert_eq!((meter.duration.read().count, meter.duration.read().sum), (13, 7.0));
+}

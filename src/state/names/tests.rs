@@ -38,3 +38,14 @@ fn look_ups_of_many_names_spread() {
     assert!(pauses.clone().all(|pause| pause >= INTERVAL * 3 / 4 && pause <= INTERVAL * 5 / 4));
     assert!(pauses.clone().max() > Some(INTERVAL * 6 / 5) && pauses.min() < Some(INTERVAL * 4 / 5));
 }
+
+#[test]
+fn answers_of_another_process_are_no_news() {
+    #[allow(clippy::disallowed_methods, reason = "any time will do as the first")]
+    let now = Instant::now();
+    let mut answers = Answers::of(ips("10.0.0.1 10.0.0.2").into());
+    assert_eq!(answers.addrs()[..], ips("10.0.0.1 10.0.0.2"));
+    assert_eq!(answers.learn(Some(ips("10.0.0.2 10.0.0.1")), now), News::default());
+    let gone = News { gone: ips("10.0.0.1"), ..News::default() };
+    assert_eq!(answers.learn(Some(ips("10.0.0.2")), now), gone);
+}

@@ -94,3 +94,49 @@ fn what_a_check_finds_down_is_passed_over_tried_last_and_begins_slowly() {
     put_down(&pool.members()[1].upstream, later);
     assert_eq!(first(&pool, 1, 0, later), 0);
 }
+
+#[test]
+fn an_address_that_leads_back_is_no_other_of_its_name() {
+    let of = |leads_back| {
+        let mut members = addresses(0, &["192.0.2.1:80", "192.0.2.2:80"]);
+        members[1].leads_back = leads_back;
+        pool(Balance::First, members).has_others(0)
+    };
+    assert_eq!([of(false), of(true)], [true, false]);
+}
+
+/// The time of the backup is over: whoever is up is still before it.
+#[test]
+fn a_backup_that_was_down_is_not_tried_before_those_that_are_up() {
+    let now = start();
+    let backup = Member { backup: true, ..member("spare:80", 1) };
+    let pool = pool(Balance::First, vec![backup, member("a:80", 1), member("b:80", 1)]);
+    put_down(&pool.members()[0].upstream, now);
+    let later = now + Duration::from_secs(1);
+    assert_eq!(pool.members()[0].upstream.standing(later), Standing::Trial);
+    assert_eq!(order(&pool, 1, 0, later), [1, 2, 0]);
+    // One that is no backup stands where it stood.
+    put_down(&pool.members()[1].upstream, now);
+    assert_eq!(order(&pool, 1, 0, later), [1, 2, 0]);
+}
+
+#[test]
+fn a_source_comes_back_to_its_upstream_at_once_whatever_its_slow_start() {
+    let now = start();
+    let members = (0..4).map(|i| member(&format!("app-{i}:80"), 1)).collect();
+    let pool = Pool::new(members, Balance::SourceHash, Duration::from_secs(10));
+    let chosen = || (0..1000).map(|client| first(&pool, client, 0, now)).collect::<Vec<_>>();
+    let before = chosen();
+    put_down(&pool.members()[2].upstream, now);
+    assert!(chosen() != before && !chosen().contains(&2));
+    let _ = pool.members()[2].upstream.begin(None, now).unwrap().connected(now);
+    assert_eq!(chosen(), before);
+}
+
+/// Replicas have the same list: they choose the same of two that are alike.
+#[test]
+fn of_two_that_are_alike_a_source_has_the_first() {
+    let now = start();
+    let pool = pool(Balance::SourceHash, vec![member("a:80", 2), member("a:80", 2)]);
+    assert!((0..100).all(|client| first(&pool, client, 0, now) == 0));
+}

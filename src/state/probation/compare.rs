@@ -167,10 +167,10 @@ pub(super) fn silent(route: &str, before: Period, after: Period) -> Option<Worse
 fn by_chance(old: Count, new: Count) -> f64 {
     let (all, bad, good) = (old.all + new.all, old.bad + new.bad, old.all + new.all - old.bad - new.bad);
     let ways = |n: u64, k: u64| ln_factorial(n) - ln_factorial(k) - ln_factorial(n - k);
-    // Of the new ones so many are bad: then one more, and so on.
+    // Of the new ones so many are bad: then one more, and so on. Where there cannot be one more, the term is zero.
     let mut term = (ways(bad, new.bad) + ways(good, new.all - new.bad) - ways(all, new.all)).exp();
     let (mut sum, mut now) = (term, new.bad);
-    while now < bad.min(new.all) && term > sum * 1e-12 {
+    while term > sum * 1e-12 {
         let (left, good_of_new) = ((bad - now) as f64, (new.all - now) as f64);
         let good_of_old = (good + now + 1 - new.all) as f64;
         term *= left * good_of_new / ((now + 1) as f64 * good_of_old);
@@ -255,6 +255,15 @@ mod tests {
         // All of them.
         assert_eq!(is_worse(period(1000, 0, 1, 10), period(0, 0, 100, 10)), Some(Wrong::TurnedAway));
         assert_eq!(is_worse(period(1000, 0, 1, 10), period(1, 0, 99, 10)), None);
+    }
+
+    /// A thousandth for all thirty looks together: 1 / C(25, 5) is less than a thirtieth of it, 1 / C(24, 4) is more.
+    #[test]
+    fn what_chance_may_have_done_is_not_worse() {
+        for (before, found) in [(5, Some(Wrong::Failed)), (4, None), (3, None)] {
+            let worse = worse("web", period(before, 0, 0, 10), period(20, 20, 0, 10));
+            assert_eq!(worse.map(|worse| worse.wrong), found, "{before} before");
+        }
     }
 
     #[test]

@@ -70,5 +70,10 @@ mod tests {
         near(of(|pace| pace.backoff(1)), (0.1, 2.5, 5.0));
         near(of(|pace| pace.backoff(3)), (0.1, 10.0, 20.0));
         near(of(|pace| pace.backoff(1_000_000)), (0.1, 30.0, 60.0));
+        // A longer interval is its own bound.
+        pace = Pace::new(Duration::from_secs(300), 1);
+        let drawn: Vec<Duration> = (1..2_000).map(|failures| pace.backoff(failures)).collect();
+        assert!(drawn.iter().all(|pause| pause.as_secs() < 300));
+        assert!(drawn.iter().any(|pause| pause.as_secs() > 290));
     }
 }

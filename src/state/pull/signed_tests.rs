@@ -213,3 +213,52 @@ fn what_was_undone_is_not_taken_again_whatever_its_stage() {
     node.takes("c", 10);
     assert_eq!(node.why(), None);
 }
+
+#[test]
+fn the_store_is_waited_for_once_the_text_of_its_signature_is_there() {
+    let signer = Signer::new();
+    let mut node = Node::with(&signer, Some("a"), Some(7));
+    let gets = |node: &mut Node, content: Arc<[u8]>| {
+        let mark = Mark { etag: None, index: Some(3) };
+        node.pull.fetched(Fetched::Content(content, mark), node.now)
+    };
+    let asks = |node: &mut Node| {
+        node.fetches();
+        let Todo::Fetch(fetch) = node.pull.next(node.now) else { panic!("nothing to fetch") };
+        (fetch.part, fetch.wait.map(|time| time.as_secs()))
+    };
+    assert_eq!(asks(&mut node), (StorePart::Signature, None), "nothing is known of the store");
+    let signature = signer.sign("b", "serial=8");
+    assert!(gets(&mut node, signature.clone()).is_empty());
+    // All nodes see a signature at the same moment.
+    let Todo::Wait(time) = node.pull.next(node.now) else { panic!("no wait") };
+    assert!(time < Duration::from_secs(5), "{time:?}");
+    assert_eq!(asks(&mut node), (StorePart::Text, None));
+    assert!(gets(&mut node, bytes("a")).is_empty());
+    assert_eq!(asks(&mut node), (StorePart::Signature, None), "its text has not come");
+    assert!(gets(&mut node, signature).is_empty());
+    assert_eq!(asks(&mut node), (StorePart::Text, None));
+    assert!(gets(&mut node, bytes("b")).is_empty());
+    node.takes("b", 8);
+    assert_eq!(asks(&mut node), (StorePart::Signature, Some(60)));
+}
+
+#[test]
+fn a_signature_that_was_gone_counts_once_it_is_back() {
+    let signer = Signer::new();
+    let mut node = Node::with(&signer, Some("a"), Some(7));
+    let signature = signer.sign("a", "serial=7");
+    assert!(node.signature(&signature).is_empty());
+    assert_eq!(node.fetches(), StorePart::Signature);
+    refuses(&node.pull.fetched(Fetched::Missing, node.now), "there is no signature beside the text");
+    assert_eq!(node.signature(&signature), [News::Healed]);
+    assert_eq!(node.why(), None);
+}
+
+#[test]
+fn the_same_text_is_taken_under_a_higher_serial() {
+    let signer = Signer::new();
+    let mut node = Node::with(&signer, Some("a"), Some(7));
+    assert!(node.signature(&signer.sign("a", "serial=8")).is_empty() && node.text("a").is_empty());
+    node.takes("a", 8);
+}

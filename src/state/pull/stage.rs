@@ -57,4 +57,17 @@ mod tests {
         assert_eq!(first(7, "50%"), [3, 6, 8, 9, 13, 15, 16, 17, 18, 23]);
         assert_eq!(first(8, "25%"), [5, 9, 12, 17, 18, 19]);
     }
+
+    /// Serials that were computed so that `edge-1` stands at the beginning, in the middle and at the end of all nodes.
+    #[test]
+    fn a_share_ends_before_the_node_that_stands_at_its_end() {
+        for (serial, not_yet, takes_it) in [
+            (17_426_582_775_073_063_702, "0%", "0.0001%"),
+            (17_224_450_385_663_435_988, "50%", "50.0001%"),
+            (16_851_940_165_000_008_527, "99.9999%", "100%"),
+        ] {
+            let taken = [not_yet, takes_it].map(|stage| takes("edge-1", release(serial, stage)));
+            assert_eq!(taken, [false, true], "{serial}");
+        }
+    }
 }

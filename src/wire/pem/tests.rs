@@ -100,8 +100,11 @@ fn r3_what_looks_like_a_block_and_is_none_is_an_error_in_its_line() {
     ] {
         assert_eq!(fault(&text), (line, kind), "{text}");
     }
-    let utf16: Vec<u8> = format!("\u{feff}{A}").encode_utf16().flat_map(u16::to_le_bytes).collect();
-    assert_eq!(fault(utf16), (1, Utf16));
+    let utf16: Vec<u16> = format!("\u{feff}{A}").encode_utf16().collect();
+    for to_bytes in [u16::to_le_bytes, u16::to_be_bytes] {
+        let bytes: Vec<u8> = utf16.iter().copied().flat_map(to_bytes).collect();
+        assert_eq!(fault(bytes), (1, Utf16));
+    }
     // Latin-1 in an explanation does no harm, in a block it does.
     assert_eq!(blocks([b"f\xfcr alle\n", A.as_bytes()].concat()).len(), 1);
     assert_eq!(fault(A.replace("MAMC", "MA\u{e4}C")).1, Letter(0xc3));
@@ -111,7 +114,10 @@ fn r3_what_looks_like_a_block_and_is_none_is_an_error_in_its_line() {
 fn headers_tell_of_a_password() {
     let headers = "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nMAMC";
     assert!(read(A.replacen("MAMC", headers, 1).as_bytes()).unwrap()[0].is_encrypted);
-    assert!(!read(A.replacen("MAMC", "Comment: ENCRYPTED\n\nMAMC", 1).as_bytes()).unwrap()[0].is_encrypted);
+    for headers in ["Comment: ENCRYPTED", "Proc-Type: 4,MIC-ONLY", "Proc-Type: 4,ENCRYPTED\nDEK-Info: x"] {
+        let text = A.replacen("MAMC", &format!("{headers}\n\nMAMC"), 1);
+        assert_eq!(read(text.as_bytes()).unwrap()[0].is_encrypted, headers.contains("DEK"), "{headers}");
+    }
 }
 
 #[test]
@@ -141,4 +147,29 @@ fn a_block_is_whole_with_one_sequence_and_no_more() {
     }
     assert!(read(A.as_bytes()).unwrap()[0].is_whole());
     assert!(!read(A.replace("MAMCAQE=", "MAMCAQEA").as_bytes()).unwrap()[0].is_whole());
+}
+
+#[test]
+fn what_stands_in_a_block_is_read_to_its_letter() {
+    let block = |inside: &str| A.replace("MAMCAQE=", inside);
+    for inside in ["Zg==", "Zg=\n=", "Z\x0bg = =", "Zg", "Zg="] {
+        assert_eq!(blocks(block(inside)), [("CERTIFICATE".to_owned(), b"f".to_vec(), 1)], "{inside:?}");
+    }
+    for (inside, line, kind) in [
+        ("Zg==Zg==", 2, PemErrorKind::Letter(b'=')),
+        ("Zg==\nZg", 3, PemErrorKind::Letter(b'=')),
+        ("Zg===", 3, PemErrorKind::Length),
+        // Headers stand before the base64.
+        ("Zg==\nComment: x", 3, PemErrorKind::Letter(b'=')),
+        ("Zm9v\nA: x", 3, PemErrorKind::Letter(b':')),
+        // The label of the other block.
+        ("Zg==\n-----BEGIN CERTIFICATE-----\nZg==", 1, PemErrorKind::NoEnd),
+    ] {
+        assert_eq!(fault(block(inside)), (line, kind), "{inside:?}");
+    }
+    // Between blocks: a line of 60 letters is the inside of one, a shorter one is a word.
+    for (letters, is_lost) in [(59, false), (60, true)] {
+        let text = format!("{A}{}\n{B}", "a".repeat(letters));
+        assert_eq!(read(text.as_bytes()).is_err(), is_lost, "{letters}");
+    }
 }
