@@ -151,7 +151,7 @@ pub struct Address {
 /// What the checks of an address have found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Check {
-    /// Whether they consider it up.
+    /// Whether they consider it up. One check does not change that, but `needed` in a row.
     pub up: bool,
     /// How often they have put it down.
     pub downs: u64,
@@ -159,6 +159,15 @@ pub struct Check {
     pub last: Option<f64>,
     /// How long the last one took, in seconds.
     pub took: Option<f64>,
+    /// Whether the last one passed; none: none has ended yet.
+    #[serde(default)]
+    pub last_ok: Option<bool>,
     /// Why the last one failed; none: it passed.
     pub reason: Option<String>,
+    /// How many in a row contradict `up`.
+    #[serde(default)]
+    pub against: u64,
+    /// How many in a row change `up`: `fall` while it is up, `rise` while it is down.
+    #[serde(default)]
+    pub needed: u64,
 }

@@ -230,9 +230,14 @@ const connections = table("connections", [
 ], { at: 0, down: false });
 
 function check(upstream) {
-  const checks = upstream.addresses.map(a => a.check).filter(Boolean), bad = checks.filter(c => !c.up).length;
-  if (!checks.length) return "none";
-  return bad ? `${bad} of ${checks.length} fail` : (Math.max(...checks.map(c => c.took || 0)) * 1000).toFixed(1) + " ms";
+  // The worst of all: down, on the way up, on the way down, the slowest.
+  const rank = c => (c.up ? 0 : 2) + (c.last_ok === false ? 1 : 0) || -1 / (c.took || 1e-9);
+  const worst = upstream.addresses.map(a => a.check).filter(Boolean).sort((a, b) => rank(b) - rank(a))[0];
+  if (!worst) return "none";
+  if (worst.last_ok == null) return "not yet";
+  const far = `${worst.against} of ${worst.needed}`;
+  if (worst.up) return worst.last_ok ? `ok ${((worst.took || 0) * 1000).toFixed(1)} ms` : `fails ${far}`;
+  return worst.last_ok ? `passes ${far}` : "FAILS";
 }
 function ofSource(source) {
   if (!source) return [];

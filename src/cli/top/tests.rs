@@ -26,8 +26,9 @@ fn view(second: u64, open: bool) -> View {
         json!({ "route": route, "upstream": name, "weight": 1, "backup": name == "spare:3000",
                 "max_connections": null, "state": state, "reason": reason, "more_addresses": 0, "addresses_up": 1,
                 "addresses": [{ "address": "10.0.0.7:3000", "up": state == "up", "reason": reason, "load": 2,
-                                "downs": 1, "check": { "up": state == "up", "downs": 1, "last": 0.5,
-                                                       "took": 0.0123, "reason": reason } }],
+                                "downs": 1, "check": { "up": state == "up", "downs": 1, "last": 0.5, "took": 0.0123,
+                                                       "last_ok": reason.is_none(), "reason": reason,
+                                                       "against": 0, "needed": 3 } }],
                 "traffic": traffic(4, 1000, 20_000), "failed": 7 })
     };
     let connection = |id: u64, client: &str, speed: u64| {
