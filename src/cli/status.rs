@@ -106,7 +106,12 @@ fn summary(status: &Status) -> String {
     }
     care(&mut text, status);
     if let Some(pending) = &status.pending {
-        let _ = writeln!(text, "\nsince {}:\n{}", pending.since, pending.report.trim_end());
+        let _ = writeln!(
+            text,
+            "\nSince {} the file is not what runs:\n{}",
+            pending.since,
+            pending.report.trim_end()
+        );
     }
     for PendingFile { file, pending } in &status.pending_files {
         let (since, report) = (&pending.since, pending.report.trim_end());
@@ -184,7 +189,7 @@ fn last(status: &Status) -> String {
     match status.reload.outcome {
         ReloadOutcome::Started | ReloadOutcome::NoFile => format!("read {ago} ago"),
         ReloadOutcome::Reloaded => format!("reloaded {ago} ago"),
-        ReloadOutcome::Unchanged => format!("checked {ago} ago, nothing changed"),
+        ReloadOutcome::Unchanged => format!("is what runs; last read {ago} ago, nothing changed"),
         ReloadOutcome::Refused => format!("refused {ago} ago"),
         ReloadOutcome::RolledBack => format!("an edit was rolled back {ago} ago"),
     }
