@@ -11,7 +11,7 @@ use super::output::say;
 use super::routes::{done_by_hand, of_routes};
 use super::table;
 use crate::admin::api::{
-    Limits, PendingFile, Phase, ReloadOutcome, Routes, Source, Status, SteeredByHand, Warning,
+    Limits, PendingFile, Phase, Reload, ReloadOutcome, Routes, Source, Status, SteeredByHand, Warning,
 };
 
 /// Shows what the running proxy does: its routes, what went through them, and whether its file is what runs
@@ -73,11 +73,16 @@ fn summary(status: &Status) -> String {
     let _ = writeln!(text, "Portway {version}, {phase} for {up}, process {pid}, generation {generation}");
     let _ = match (&status.file, &status.pending) {
         (None, _) => writeln!(text, "file         none: its routes were given on the command line"),
-        (Some(file), None) => writeln!(text, "file         {file}: {}", last(status)),
+        (Some(file), None) => {
+            writeln!(text, "file         {file}: {}{}", last(status), probation(&status.reload))
+        }
         (Some(file), Some(_)) if status.reload.outcome == ReloadOutcome::RolledBack => {
             writeln!(text, "file         {file}: ROLLED BACK, what ran before runs again")
         }
-        (Some(file), Some(_)) => writeln!(text, "file         {file}: REFUSED, what runs goes on as before"),
+        (Some(file), Some(_)) => {
+            let probation = probation(&status.reload);
+            writeln!(text, "file         {file}: REFUSED, what runs goes on as before{probation}")
+        }
     };
     if status.reload.stale {
         let _ = writeln!(
@@ -182,6 +187,12 @@ fn care(text: &mut String, status: &Status) {
     for Warning { file, message, help } in &status.warnings {
         let _ = writeln!(text, "warning      {file}: {message}: {help}");
     }
+}
+
+/// For how long the last edits are still on probation, if they are.
+fn probation(reload: &Reload) -> String {
+    let left = reload.probation.map(|left| format!(", on probation for {} more", table::span(left)));
+    left.unwrap_or_default()
 }
 
 fn last(status: &Status) -> String {

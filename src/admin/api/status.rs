@@ -108,6 +108,9 @@ pub struct Reload {
     pub rolled_back: u64,
     /// The file was replaced outside of a mount that holds it alone: edits do not arrive (mount its folder).
     pub stale: bool,
+    /// For how long the last edits are still on probation, in seconds; none: none is.
+    #[serde(default)]
+    pub probation: Option<f64>,
 }
 
 /// What became of an edit.

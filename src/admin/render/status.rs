@@ -93,6 +93,7 @@ fn reload(file: Option<&FileView>, started: std::time::SystemTime) -> Reload {
             refused: 0,
             rolled_back: 0,
             stale: false,
+            probation: None,
         };
     };
     let history = &file.history;
@@ -110,6 +111,9 @@ fn reload(file: Option<&FileView>, started: std::time::SystemTime) -> Reload {
         refused: history.refused,
         rolled_back: history.rolled_back,
         stale: file.stale,
+        probation: file
+            .probation
+            .map(|ends| seconds(ends.saturating_duration_since(Instant::now().into_std()))),
     }
 }
 
