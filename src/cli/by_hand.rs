@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::admin::{self, Failure};
+use super::admin::{self, Admin, Failure};
 use super::output::say;
+use super::routes::state_of;
 use super::table;
-use crate::admin::api::{Disable, Enable, Steered, Weight};
+use crate::admin::api::{Disable, Enable, Status, Steered, SteeredByHand, Weight};
 
 /// Takes a route, or one upstream of it, out at once: its connections are reset
 #[derive(Debug, clap::Args)]
@@ -111,9 +112,13 @@ pub fn enable(args: &EnableArgs) -> ExitCode {
     let EnableArgs { route, upstream, how } = args;
     let body = Enable { route: route.clone(), upstream: upstream.clone() };
     let what = upstream.as_ref().unwrap_or(route);
-    how.ask("/v1/enable", &body, |done| match done.changed {
-        true => format!("{what} follows the file again"),
-        false => format!("nothing was done by hand to {what}"),
+    how.ask_with("/v1/enable", &body, |proxy, done| match done.changed {
+        true => Ok(format!("{what} follows the file again")),
+        false => {
+            let mut steered = proxy.get::<Status>("/v1/status")?.by_hand;
+            steered.retain(|other| other.route == *route && other.upstream.is_some() != upstream.is_some());
+            Ok(nothing_done(what, &steered))
+        }
     })
 }
 
@@ -130,13 +135,42 @@ pub fn weight(args: &WeightArgs) -> ExitCode {
     how.ask("/v1/weight", &body, |_| format!("{upstream} has the weight {weight}"))
 }
 
+/// Says that nothing was done to a route, or to an upstream, itself. `others`: what was done to its upstreams, or to its route.
+fn nothing_done(what: &str, others: &[SteeredByHand]) -> String {
+    if others.is_empty() {
+        return format!("nothing was done by hand to {what}");
+    }
+    let others = others.iter().map(|SteeredByHand { route, upstream, deed }| {
+        let state = state_of(deed);
+        match upstream {
+            Some(upstream) => format!("; {upstream} is {state}: `--upstream {upstream}`"),
+            None => format!("; the route is {state}: `portway enable {route}`"),
+        }
+    });
+    format!("nothing was done by hand to {what} itself{}", others.collect::<String>())
+}
+
 impl How {
     fn ask(&self, path: &str, body: &impl Serialize, shown: impl Fn(&Steered) -> String) -> ExitCode {
-        let done: Result<Steered, Failure> = self.proxy.find().and_then(|proxy| proxy.post(path, body));
+        self.ask_with(path, body, |_, done| Ok(shown(done)))
+    }
+
+    /// The same, where the proxy is asked once more for what is shown.
+    fn ask_with(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        shown: impl Fn(&Admin, &Steered) -> Result<String, Failure>,
+    ) -> ExitCode {
+        let done = self.proxy.find().and_then(|proxy| {
+            let done: Steered = proxy.post(path, body)?;
+            let shown = if self.json { None } else { Some(shown(&proxy, &done)?) };
+            Ok((done, shown))
+        });
         match done {
             Err(failure) => failure.exit(),
-            Ok(done) if self.json => table::json(&done),
-            Ok(done) => say(&mut stdout().lock(), &format!("{}\n", shown(&done))),
+            Ok((done, None)) => table::json(&done),
+            Ok((_, Some(shown))) => say(&mut stdout().lock(), &format!("{shown}\n")),
         }
     }
 }

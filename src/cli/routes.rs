@@ -58,7 +58,7 @@ pub(super) fn of_routes(routes: &[Route]) -> Table {
             table::bytes(route.traffic.bytes_up),
             table::bytes(route.traffic.bytes_down),
             route.listen.join(", "),
-            route.upstream.join(", "),
+            upstreams(route),
         ];
         table.row(cells.into_iter().chain(file));
         if let Some(deed) = &route.by_hand {
@@ -68,6 +68,30 @@ pub(super) fn of_routes(routes: &[Route]) -> Table {
         }
     }
     table
+}
+
+/// The upstreams of a route, with what was done to them by hand.
+pub(super) fn upstreams(route: &Route) -> String {
+    let of = |written: &String| {
+        let steered = route.steered.iter().filter(|steered| {
+            // What the file says of it follows: "a:1 (weight 2)".
+            let rest = steered.upstream.as_ref().and_then(|upstream| written.strip_prefix(&**upstream));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(" ("))
+        });
+        let marks: String =
+            steered.map(|steered| format!(" ({} by hand)", state_of(&steered.deed))).collect();
+        format!("{written}{marks}")
+    };
+    route.upstream.iter().map(of).collect::<Vec<_>>().join(", ")
+}
+
+/// What was made of something by hand: `drained`, `disabled`, `weight 3`.
+pub(super) fn state_of(ByHand { act, weight, .. }: &ByHand) -> String {
+    match (act.as_str(), weight) {
+        (_, Some(weight)) => format!("weight {weight}"),
+        ("drain", _) => "drained".to_owned(),
+        _ => "disabled".to_owned(),
+    }
 }
 
 /// What was done by hand, in one line that says so.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ByHand, Traffic};
+use super::{ByHand, SteeredByHand, Traffic};
 
 /// Every route.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -36,6 +36,9 @@ pub struct Route {
     pub reason: Option<String>,
     /// What was done to it by hand.
     pub by_hand: Option<ByHand>,
+    /// What was done by hand to upstreams of it.
+    #[serde(default)]
+    pub steered: Vec<SteeredByHand>,
     /// Its connections and bytes.
     pub traffic: Traffic,
     /// How its connections have ended, by the label of the access log. Labels that never occurred are left out.

@@ -35,7 +35,7 @@ pub(in super::super) fn status(snapshot: &Snapshot) -> Status {
         pending_files: view.files.iter().filter_map(pending_file).collect(),
         warnings: view.files.iter().flat_map(|file| &file.notices).map(warning).collect(),
         routes: states(snapshot),
-        by_hand: snapshot.all_by_hand(),
+        by_hand: snapshot.steered(|_| true),
         listeners: count(view.listeners),
         traffic: snapshot.total(),
         turned_away: snapshot

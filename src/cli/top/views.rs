@@ -6,7 +6,7 @@ use super::View;
 use super::rates::{Rates, Track, bars};
 use super::view::{Cell, Column, Mark, Row, TableView, number, text};
 use crate::admin::api::{Address, Check, Connection, Route, RouteState, Upstream, UpstreamState};
-use crate::cli::routes::by_hand;
+use crate::cli::routes::{by_hand, upstreams as upstreams_of};
 use crate::cli::table::{bytes, span, tidy};
 use crate::cli::upstreams::check_word;
 
@@ -79,7 +79,7 @@ pub(super) fn routes(view: &View, rates: &Rates, plain: bool) -> TableView {
                 Cell::text(route.listen.join(", ")),
             ],
             mark,
-            note: format!("{} -> {}{more}", route.listen.join(", "), route.upstream.join(", ")),
+            note: format!("{} -> {}{more}", route.listen.join(", "), upstreams_of(route)),
         }
     };
     TableView { columns: ROUTES, rows: view.routes.routes.iter().map(row).collect() }
