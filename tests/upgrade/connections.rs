@@ -9,7 +9,7 @@ use socket2::SockRef;
 
 use super::fake::fails_at;
 use super::{refused, upgrade};
-use crate::admin::asker::{Asker, head};
+use crate::admin::asker::{Asker, head, portway as command};
 use crate::harness::instance::{LONG_QUEUE, Place, Port, Portway};
 use crate::harness::peer::{End, push_until_blocked};
 use crate::harness::{Peer, until};
@@ -329,6 +329,21 @@ fn u27_a_connection_that_is_no_relay_yet_moves_once_it_is_one() {
     assert_eq!(moved(&upgrade(&mut portway, &asker)), (1, 0));
     pair.talk();
     pair.end();
+    portway.old_ones_have_ended();
+    portway.stop();
+}
+
+#[test]
+fn what_stays_in_the_old_process_is_said_with_what_becomes_of_it() {
+    let (place, mut portway, asker, lines) = lines_of(&["relay = \"copy\"\ndrain_timeout = \"20s\""]);
+    let mut pair = lines[0].open();
+    pair.client.push_until_blocked(MUCH);
+    let done = command(&place.file(), &["upgrade"]);
+    let fate = "; 1 open connection goes on in the old process (0 with TLS, which cannot move; 0 UDP sessions) for its \
+                `drain_timeout`, 20s at most, and is then reset\n";
+    assert!(done.code == 0 && done.out.ends_with(fate), "{done:?}");
+    portway.follow(u32::try_from(asker.get("/v1/status")["pid"].as_u64().unwrap()).unwrap());
+    drop(pair);
     portway.old_ones_have_ended();
     portway.stop();
 }
