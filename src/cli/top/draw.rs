@@ -19,7 +19,8 @@ r                          the other way round
 /                          show only rows with these letters; Esc: all
 x                          reset the chosen connection (asks first)
 X                          reset all that the filter leaves (asks first)
-d D e                      drain, disable, enable a route or an upstream (asks first)
+d D e                      drain, disable, enable a route or an
+                           upstream (asks first)
 + -                        give an upstream another weight (asks first)
 p, space                   hold the picture
 q, Ctrl-C                  leave
@@ -59,7 +60,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, screen: &mut Screen, colour: bool) {
     frame.render_widget(foot_line(screen, paint), foot);
     if screen.mode == Mode::Help {
         let lines = HELP.lines().count() as u16;
-        over(frame, HELP, Size::new(70, lines), " keys ");
+        let longest = HELP.lines().map(|line| line.chars().count()).max().unwrap_or_default();
+        over(frame, HELP, Size::new(longest as u16, lines), " keys ");
     }
     if let Mode::Confirm(_, question) = &screen.mode {
         let text = format!("{question}\n\ny: yes    n: no");
