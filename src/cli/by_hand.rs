@@ -14,7 +14,7 @@ use crate::admin::api::{Disable, Enable, Status, Steered, SteeredByHand, Weight}
 /// Takes a route, or one upstream of it, out at once: its connections are reset
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "It stays so over edits of the file: until `portway enable`, until the time of --for is over, or until the proxy starts
+    after_help = "It stays so over edits of the file: until `portway enable`, until the time of --for is over, or until the proxy starts \
 anew. For good write `enabled = false` into the route, or take the upstream out of the file.
 
 Exit codes: 0 it is out; 1 nobody answers, or it is the last upstream; 2 there is no such route or upstream.
@@ -32,8 +32,8 @@ pub struct DisableArgs {
     /// After how long it ends by itself: "30m".
     #[arg(long = "for", value_name = "TIME")]
     lasts: Option<String>,
-    /// Also the last upstream of the route that is up.
-    #[arg(long, requires = "upstream")]
+    /// Also the last upstream of the route that is up. (The route itself goes without it.)
+    #[arg(long)]
     force: bool,
     #[command(flatten)]
     how: How,
@@ -42,7 +42,7 @@ pub struct DisableArgs {
 /// Undoes what was done by hand to a route, or to one upstream of it: drain, disable, weight
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 it is undone, or there was nothing; 1 nobody answers, or the route cannot listen; 2 there is no such
+    after_help = "Exit codes: 0 it is undone, or there was nothing; 1 nobody answers, or the route cannot listen; 2 there is no such \
 route or upstream.
 
 Example:

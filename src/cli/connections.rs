@@ -44,7 +44,7 @@ pub struct Args {
 /// Resets open connections of the running proxy: by their ids, or all that match a filter
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 all were reset; 1 an id is that of no open connection; 2 nothing was said, or no route
+    after_help = "Exit codes: 0 all were reset; 1 an id is that of no open connection; 2 nothing was said, or no route \
 or upstream has the name.
 
 Example:

@@ -17,7 +17,7 @@ use crate::admin::api::{
 /// Shows what the running proxy does: its routes, what went through them, and whether its file is what runs
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 it runs (--ready: and takes new clients), 1 nobody answers (--ready: or it is stopping), 2 no admin
+    after_help = "Exit codes: 0 it runs (--ready: and takes new clients), 1 nobody answers (--ready: or it is stopping), 2 no admin \
 address is known.
 
 Example:

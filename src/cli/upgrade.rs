@@ -13,9 +13,9 @@ use crate::admin::api::{Upgrade, Upgraded};
 /// Lets another program take over from the running one: a new version, without a client that is refused
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "The new process reads the same file, gets every listening socket and serves all new clients. Open connections move to it,
-and notice nothing. Those with TLS cannot: they go on in the old process, and what is left of them after the `drain_timeout` of
-their route is reset. Where the new one cannot start, cannot read the file, dies or does not answer within 5 s, what runs goes
+    after_help = "The new process reads the same file, gets every listening socket and serves all new clients. Open connections move to it, \
+and notice nothing. Those with TLS cannot: they go on in the old process, and what is left of them after the `drain_timeout` of \
+their route is reset. Where the new one cannot start, cannot read the file, dies or does not answer within 5 s, what runs goes \
 on as before: only connections of which it had moved bytes are reset. SIGUSR2 does the same.
 The first process of a container stays: another one stands in while it becomes the new version (as with --in-place).
 
