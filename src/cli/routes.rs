@@ -8,6 +8,9 @@ use super::output::say;
 use super::table::{self, Table};
 use crate::admin::api::{ByHand, Route, RouteState, Routes};
 
+/// How many upstreams that are not available are shown below a route, besides the first.
+const REASONS: usize = 3;
+
 /// Shows the routes of the running proxy: their state, why they are not up, what was done by hand, what went through them
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
@@ -63,8 +66,13 @@ pub(super) fn of_routes(routes: &[Route]) -> Table {
         table.row(cells.into_iter().chain(file));
         if let Some(deed) = &route.by_hand {
             table.note(&by_hand(deed));
-        } else if let Some(reason) = &route.reason {
-            table.note(reason);
+        } else {
+            let shown = route.reason.iter().chain(route.more_reasons.iter().take(REASONS));
+            shown.for_each(|reason| table.note(reason));
+            let more = route.more_reasons.len().saturating_sub(REASONS);
+            if more > 0 {
+                table.note(&format!("and {more} more: `portway upstreams --route {}`", route.name));
+            }
         }
     }
     table

@@ -141,6 +141,26 @@ fn o5_the_shell_shows_what_is_the_matter() {
     proxy.stop();
 }
 
+#[test]
+fn a_route_names_each_upstream_that_is_down_and_counts_the_rest() {
+    let (port, dead) = (Port::reserve(), [(); 5].map(|()| Port::reserve()));
+    let list: Vec<String> = dead.iter().map(|port| format!("\"{}\"", port.local())).collect();
+    let text = format!(
+        "[[route]]\nname = \"web\"\nlisten = \"{}\"\nupstream = [{}]\nhealth = {{ interval = \"100ms\", fall = 1 }}\n",
+        port.local(),
+        list.join(", ")
+    );
+    let (place, proxy, asker) = start(&text);
+    let all = || asker.route("web")["more_reasons"].as_array().unwrap().len() == 4;
+    until("all of them are down", all);
+    let routes = fine(portway(&place.file(), &["routes"]));
+    let notes: Vec<&str> = routes.lines().skip(2).map(str::trim).collect();
+    let named = dead[..4].iter().map(|port| format!("{}: connection refused", port.local()));
+    let rest = "and 1 more: `portway upstreams --route web`".to_owned();
+    assert_eq!(notes, named.chain([rest]).collect::<Vec<_>>(), "{routes}");
+    proxy.stop();
+}
+
 /// The state is that of several checks in a row: what the last one has found may be the opposite.
 #[test]
 fn an_upstream_shows_what_its_last_check_has_found_and_how_far_it_is() {

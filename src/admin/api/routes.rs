@@ -34,6 +34,9 @@ pub struct Route {
     pub state: RouteState,
     /// Why it is not up: what is known about the first upstream that is not available.
     pub reason: Option<String>,
+    /// What is known about the others that are not.
+    #[serde(default)]
+    pub more_reasons: Vec<String>,
     /// What was done to it by hand.
     pub by_hand: Option<ByHand>,
     /// What was done by hand to upstreams of it.

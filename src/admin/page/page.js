@@ -292,7 +292,7 @@ function show(status, allRoutes, allUpstreams, open) {
   overview(status);
   choices(allRoutes.routes);
   charts();
-  routes(allRoutes.routes.map(r => ({ key: r.name, name: r.name, route: r.name, file: r.file, state: r.state, reason: r.reason, by_hand: r.by_hand ? [r.by_hand] : [], open: r.traffic.open,
+  routes(allRoutes.routes.map(r => ({ key: r.name, name: r.name, route: r.name, file: r.file, state: r.state, reason: [r.reason, ...r.more_reasons || []].filter(Boolean).join("; "), by_hand: r.by_hand ? [r.by_hand] : [], open: r.traffic.open,
     opened: r.traffic.opened, opened_rate: now(r.name).opened, up_rate: now(r.name).up, down_rate: now(r.name).down,
     listen: r.listen, forwards: r.upstream })));
   put($("routes-count"), `${shownOf(allRoutes.routes.length)}, ${status.routes.down} down, ${status.routes.degraded} degraded`);

@@ -62,7 +62,12 @@ pub(super) fn routes(view: &View, rates: &Rates, plain: bool) -> TableView {
         let samples = track.map(|track| &track.samples);
         let moved = samples.into_iter().flatten().map(|sample| sample.up + sample.down);
         let moved: Vec<f64> = moved.collect();
-        let reason = route.by_hand.as_ref().map(by_hand).or_else(|| route.reason.clone());
+        let others = match route.more_reasons.len() {
+            0 => String::new(),
+            more => format!(", and {more} more: see 2"),
+        };
+        let reason = route.reason.as_ref().map(|reason| format!("{reason}{others}"));
+        let reason = route.by_hand.as_ref().map(by_hand).or(reason);
         let file = route.file.as_ref().map(|file| format!("in {}", beside(view, file)));
         let more = reason.into_iter().chain(file).map(|more| format!("; {more}")).collect::<String>();
         Row {
