@@ -60,8 +60,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, screen: &mut Screen, colour: bool) {
     frame.render_widget(foot_line(screen, paint), foot);
     if screen.mode == Mode::Help {
         let lines = HELP.lines().count() as u16;
-        let longest = HELP.lines().map(|line| line.chars().count()).max().unwrap_or_default();
-        over(frame, HELP, Size::new(longest as u16, lines), " keys ");
+        over(frame, HELP, Size::new(70, lines), " keys ");
     }
     if let Mode::Confirm(_, question) = &screen.mode {
         let text = format!("{question}\n\ny: yes    n: no");
