@@ -8,7 +8,7 @@ use super::admin::{self, Admin, Failure};
 use super::groups::{By, Sort, grouped, sort};
 use super::output::say;
 use super::table::{self, Table};
-use crate::admin::api::{Connection, Connections, Filter, Kill, Killed};
+use crate::admin::api::{Connection, Connections, Filter, Kill, Killed, OldProcess, Status};
 use crate::admin::encoded;
 
 /// Shows the open connections and UDP sessions of the running proxy, the oldest first
@@ -113,7 +113,8 @@ pub fn run(args: &Args) -> ExitCode {
                     None => listed(&all, args.tcp),
                 };
                 let shown = table.render(table::width());
-                say(&mut stdout().lock(), &format!("{clear}{shown}"))
+                let elsewhere = elsewhere(&proxy, &args.filter.filter());
+                say(&mut stdout().lock(), &format!("{clear}{shown}{elsewhere}"))
             }
         };
         match args.watch {
@@ -142,6 +143,15 @@ fn all(proxy: &Admin, filter: &Filter, tcp: bool) -> Result<Vec<Connection>, Fai
             None => return Ok(found),
         }
     }
+}
+
+/// How many are open in a process that this one has taken over from, in one line: it does not say which.
+fn elsewhere(proxy: &Admin, filter: &Filter) -> String {
+    let old = || proxy.get::<Status>("/v1/status").ok()?.old_process.filter(|_| filter.is_empty());
+    let more = old().map(|OldProcess { pid, open }| {
+        format!("{open} more in the old process {pid}, for their `drain_timeout` at most\n")
+    });
+    more.unwrap_or_default()
 }
 
 fn listed(connections: &[Connection], tcp: bool) -> Table {

@@ -36,8 +36,7 @@ use crate::net::user::forgo_new_rights;
 use crate::net::{Inherited, use_low_ports, within};
 use crate::tasks::{Scope, WorkerPool};
 
-/// How long the answers of the admin endpoint that are under way at the end of the process may take. No longer: a stranger who
-/// stops in the middle of a request holds up the end for so long.
+/// How long the end of the process waits for answers under way: also for a stranger who stops in the middle of a request.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// Runs until a signal or a request stops it. That is a success even if connections were cut, or a second signal came.
@@ -230,7 +229,7 @@ impl Process {
             std::process::exit(1)
         });
         adopt_pipes(false);
-        server.go_on_counting(&counts);
+        server.go_on_counting(old.hello.pid, &counts);
         FromOld::begin(old, &server.root)
     }
 
@@ -310,6 +309,7 @@ impl Process {
         match heard {
             Heard::Counts(counts) => {
                 server.add_counts(&counts);
+                server.old = server.old.filter(|_| outside.old.is_some()).map(|old| old.after(&counts));
                 NextStep::GoOn
             }
             Heard::TakesBack(carrier) => {

@@ -3,8 +3,8 @@
 use tokio::time::Instant;
 
 use super::super::api::{
-    Limits, Memory, Pending, PendingFile, Phase, Reload, ReloadOutcome, RouteCounts, RouteState, Source,
-    SourceTrouble, Status, Use, Warning,
+    Limits, Memory, OldProcess, Pending, PendingFile, Phase, Reload, ReloadOutcome, RouteCounts, RouteState,
+    Source, SourceTrouble, Status, Use, Warning,
 };
 use super::super::snapshot::Snapshot;
 use super::super::units::{ago, count, moment, seconds};
@@ -45,6 +45,7 @@ pub(in super::super) fn status(snapshot: &Snapshot) -> Status {
             .sum(),
         limits: limits(snapshot),
         log_lines_lost: view.log_lines_lost,
+        old_process: view.old.map(|old| OldProcess { pid: old.pid, open: old.open }),
     }
 }
 
