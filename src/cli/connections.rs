@@ -147,11 +147,13 @@ fn all(proxy: &Admin, filter: &Filter, tcp: bool) -> Result<Vec<Connection>, Fai
 
 /// How many are open in a process that this one has taken over from, in one line: it does not say which.
 fn elsewhere(proxy: &Admin, filter: &Filter) -> String {
-    let old = || proxy.get::<Status>("/v1/status").ok()?.old_process.filter(|_| filter.is_empty());
-    let more = old().map(|OldProcess { pid, open }| {
-        format!("{open} more in the old process {pid}, for their `drain_timeout` at most\n")
-    });
-    more.unwrap_or_default()
+    let old = || proxy.get::<Status>("/v1/status").ok()?.old_process;
+    match filter.is_empty().then(old).flatten() {
+        None => String::new(),
+        Some(OldProcess { pid, open }) => {
+            format!("{open} more in the old process {pid}, for their `drain_timeout` at most\n")
+        }
+    }
 }
 
 fn listed(connections: &[Connection], tcp: bool) -> Table {

@@ -72,19 +72,7 @@ fn summary(status: &Status) -> String {
     let up = table::span(status.uptime);
     // Writing to a string cannot fail.
     let _ = writeln!(text, "Portway {version}, {phase} for {up}, process {pid}, generation {generation}");
-    let _ = match (&status.file, &status.pending) {
-        (None, _) => writeln!(text, "file         none: its routes were given on the command line"),
-        (Some(file), None) => {
-            writeln!(text, "file         {file}: {}{}", last(status), probation(&status.reload))
-        }
-        (Some(file), Some(_)) if status.reload.outcome == ReloadOutcome::RolledBack => {
-            writeln!(text, "file         {file}: ROLLED BACK, what ran before runs again")
-        }
-        (Some(file), Some(_)) => {
-            let probation = probation(&status.reload);
-            writeln!(text, "file         {file}: REFUSED, what runs goes on as before{probation}")
-        }
-    };
+    let _ = writeln!(text, "file         {}", of_file(status));
     if status.reload.stale {
         let _ = writeln!(
             text,
@@ -131,6 +119,19 @@ fn summary(status: &Status) -> String {
     }
     text.push('\n');
     text
+}
+
+/// The file, and whether it is what runs.
+fn of_file(status: &Status) -> String {
+    let probation = probation(&status.reload);
+    match (&status.file, &status.pending) {
+        (None, _) => "none: its routes were given on the command line".to_owned(),
+        (Some(file), None) => format!("{file}: {}{probation}", last(status)),
+        (Some(file), Some(_)) if status.reload.outcome == ReloadOutcome::RolledBack => {
+            format!("{file}: ROLLED BACK, what ran before runs again")
+        }
+        (Some(file), Some(_)) => format!("{file}: REFUSED, what runs goes on as before{probation}"),
+    }
 }
 
 /// The store that the file comes from.
