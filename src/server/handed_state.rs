@@ -133,6 +133,8 @@ impl Server {
             generation,
             // The new process runs since it runs.
             since: _,
+            // That one tells this process, which tells the new one.
+            old: _,
         } = self;
         let nonce = Some(shared.nonce());
         LastState {
