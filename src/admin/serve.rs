@@ -56,6 +56,8 @@ pub async fn serve(handle: Handle) {
         let endpoint =
             Endpoint { handle: handle.clone(), guests: guests.clone(), scope: handle.scope.child() };
         let moved = watch::Sender::new(false);
+        // Whoever waits for the last answers may do so before this task has heard of the end.
+        let unanswered = handle.scope.hold();
         tokio::select! {
             () = endpoint.accept(&listener, &moved) => {}
             () = replaced(&mut admin, &listener) => {}
@@ -64,6 +66,7 @@ pub async fn serve(handle: Handle) {
         handle.scope.spawn(async move {
             moved.send_replace(true);
             endpoint.scope.drain(Deadline::after(LAST_ANSWERS)).await;
+            drop(unanswered);
         });
     }
 }

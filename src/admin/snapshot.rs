@@ -84,9 +84,10 @@ impl Snapshot {
         self.view.by_hand.of(&target).map(by_hand).collect()
     }
 
-    /// All that was done by hand.
-    pub fn all_by_hand(&self) -> Vec<SteeredByHand> {
-        let steered = self.view.by_hand.all().map(|(target, deed)| SteeredByHand {
+    /// All that was done by hand to what is meant.
+    pub fn steered(&self, is_meant: impl Fn(&Target) -> bool) -> Vec<SteeredByHand> {
+        let meant = self.view.by_hand.all().filter(|(target, _)| is_meant(target));
+        let steered = meant.map(|(target, deed)| SteeredByHand {
             route: target.route.clone(),
             upstream: target.upstream.clone(),
             deed: by_hand(deed),

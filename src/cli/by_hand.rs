@@ -5,15 +5,16 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::admin::{self, Failure};
+use super::admin::{self, Admin, Failure};
 use super::output::say;
+use super::routes::state_of;
 use super::table;
-use crate::admin::api::{Disable, Enable, Steered, Weight};
+use crate::admin::api::{Disable, Enable, Status, Steered, SteeredByHand, Weight};
 
 /// Takes a route, or one upstream of it, out at once: its connections are reset
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "It stays so over edits of the file: until `portway enable`, until the time of --for is over, or until the proxy starts
+    after_help = "It stays so over edits of the file: until `portway enable`, until the time of --for is over, or until the proxy starts \
 anew. For good write `enabled = false` into the route, or take the upstream out of the file.
 
 Exit codes: 0 it is out; 1 nobody answers, or it is the last upstream; 2 there is no such route or upstream.
@@ -31,8 +32,8 @@ pub struct DisableArgs {
     /// After how long it ends by itself: "30m".
     #[arg(long = "for", value_name = "TIME")]
     lasts: Option<String>,
-    /// Also the last upstream of the route that is up.
-    #[arg(long, requires = "upstream")]
+    /// Also the last upstream of the route that is up. (The route itself goes without it.)
+    #[arg(long)]
     force: bool,
     #[command(flatten)]
     how: How,
@@ -41,7 +42,7 @@ pub struct DisableArgs {
 /// Undoes what was done by hand to a route, or to one upstream of it: drain, disable, weight
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 it is undone, or there was nothing; 1 nobody answers, or the route cannot listen; 2 there is no such
+    after_help = "Exit codes: 0 it is undone, or there was nothing; 1 nobody answers, or the route cannot listen; 2 there is no such \
 route or upstream.
 
 Example:
@@ -111,9 +112,13 @@ pub fn enable(args: &EnableArgs) -> ExitCode {
     let EnableArgs { route, upstream, how } = args;
     let body = Enable { route: route.clone(), upstream: upstream.clone() };
     let what = upstream.as_ref().unwrap_or(route);
-    how.ask("/v1/enable", &body, |done| match done.changed {
-        true => format!("{what} follows the file again"),
-        false => format!("nothing was done by hand to {what}"),
+    how.ask_with("/v1/enable", &body, |proxy, done| match done.changed {
+        true => Ok(format!("{what} follows the file again")),
+        false => {
+            let mut steered = proxy.get::<Status>("/v1/status")?.by_hand;
+            steered.retain(|other| other.route == *route && other.upstream.is_some() != upstream.is_some());
+            Ok(nothing_done(what, &steered))
+        }
     })
 }
 
@@ -130,13 +135,42 @@ pub fn weight(args: &WeightArgs) -> ExitCode {
     how.ask("/v1/weight", &body, |_| format!("{upstream} has the weight {weight}"))
 }
 
+/// Says that nothing was done to a route, or to an upstream, itself. `others`: what was done to its upstreams, or to its route.
+fn nothing_done(what: &str, others: &[SteeredByHand]) -> String {
+    if others.is_empty() {
+        return format!("nothing was done by hand to {what}");
+    }
+    let others = others.iter().map(|SteeredByHand { route, upstream, deed }| {
+        let state = state_of(deed);
+        match upstream {
+            Some(upstream) => format!("; {upstream} is {state}: `--upstream {upstream}`"),
+            None => format!("; the route is {state}: `portway enable {route}`"),
+        }
+    });
+    format!("nothing was done by hand to {what} itself{}", others.collect::<String>())
+}
+
 impl How {
     fn ask(&self, path: &str, body: &impl Serialize, shown: impl Fn(&Steered) -> String) -> ExitCode {
-        let done: Result<Steered, Failure> = self.proxy.find().and_then(|proxy| proxy.post(path, body));
+        self.ask_with(path, body, |_, done| Ok(shown(done)))
+    }
+
+    /// The same, where the proxy is asked once more for what is shown.
+    fn ask_with(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        shown: impl Fn(&Admin, &Steered) -> Result<String, Failure>,
+    ) -> ExitCode {
+        let done = self.proxy.find().and_then(|proxy| {
+            let done: Steered = proxy.post(path, body)?;
+            let shown = if self.json { None } else { Some(shown(&proxy, &done)?) };
+            Ok((done, shown))
+        });
         match done {
             Err(failure) => failure.exit(),
-            Ok(done) if self.json => table::json(&done),
-            Ok(done) => say(&mut stdout().lock(), &format!("{}\n", shown(&done))),
+            Ok((done, None)) => table::json(&done),
+            Ok((_, Some(shown))) => say(&mut stdout().lock(), &format!("{shown}\n")),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::server::check::{Checked, check};
 
 /// Reads a file, or with `-` standard input, and all that it includes, and shows every fault; nothing is started.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: portway check /etc/portway/portway.toml")]
+#[command(after_help = "Example:\n  portway check /etc/portway/portway.toml")]
 pub struct Args {
     #[command(flatten)]
     file: ConfigFile,

@@ -8,7 +8,7 @@ use super::admin::{self, Admin, Failure};
 use super::groups::{By, Sort, grouped, sort};
 use super::output::say;
 use super::table::{self, Table};
-use crate::admin::api::{Connection, Connections, Filter, Kill, Killed};
+use crate::admin::api::{Connection, Connections, Filter, Kill, Killed, OldProcess, Status};
 use crate::admin::encoded;
 
 /// Shows the open connections and UDP sessions of the running proxy, the oldest first
@@ -44,7 +44,7 @@ pub struct Args {
 /// Resets open connections of the running proxy: by their ids, or all that match a filter
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 all were reset; 1 an id is that of no open connection; 2 nothing was said, or no route
+    after_help = "Exit codes: 0 all were reset; 1 an id is that of no open connection; 2 nothing was said, or no route \
 or upstream has the name.
 
 Example:
@@ -113,7 +113,8 @@ pub fn run(args: &Args) -> ExitCode {
                     None => listed(&all, args.tcp),
                 };
                 let shown = table.render(table::width());
-                say(&mut stdout().lock(), &format!("{clear}{shown}"))
+                let elsewhere = elsewhere(&proxy, &args.filter.filter());
+                say(&mut stdout().lock(), &format!("{clear}{shown}{elsewhere}"))
             }
         };
         match args.watch {
@@ -140,6 +141,17 @@ fn all(proxy: &Admin, filter: &Filter, tcp: bool) -> Result<Vec<Connection>, Fai
         match page.next {
             Some(next) => after = next,
             None => return Ok(found),
+        }
+    }
+}
+
+/// How many are open in a process that this one has taken over from, in one line: it does not say which.
+fn elsewhere(proxy: &Admin, filter: &Filter) -> String {
+    let old = || proxy.get::<Status>("/v1/status").ok()?.old_process;
+    match filter.is_empty().then(old).flatten() {
+        None => String::new(),
+        Some(OldProcess { pid, open }) => {
+            format!("{open} more in the old process {pid}, for their `drain_timeout` at most\n")
         }
     }
 }

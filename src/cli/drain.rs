@@ -19,7 +19,7 @@ const PACE: Duration = Duration::from_millis(250);
 /// on a route have its `drain_timeout` to end; those of an upstream go on
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "What was drained stays so over edits of the file: until `portway enable`, until the time of --for is over, or until
+    after_help = "What was drained stays so over edits of the file: until `portway enable`, until the time of --for is over, or until \
 the proxy starts anew. Without a route it is the same as SIGTERM.
 
 Exit codes: 0 it is drained; 1 nobody answers, or it is the last upstream; 2 there is no such route or upstream.
@@ -39,8 +39,8 @@ pub struct Args {
     /// After how long it ends by itself: "30m".
     #[arg(long = "for", value_name = "TIME", requires = "route")]
     lasts: Option<String>,
-    /// Also the last upstream of the route that is up.
-    #[arg(long, requires = "upstream")]
+    /// Also the last upstream of the route that is up. (The route itself goes without it.)
+    #[arg(long, requires = "route")]
     force: bool,
     #[command(flatten)]
     proxy: admin::Proxy,

@@ -11,7 +11,7 @@ use crate::server::start::Source;
 /// Forward one address to one or several upstreams, without a file.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Signals: SIGTERM or SIGINT stops it once its connections have ended (at most 30 s later; exit code 0),
+Signals: SIGTERM or SIGINT stops it once its connections have ended (at most 30 s later; exit code 0), \
 a second one at once; SIGUSR1 opens the access log again.
 
 Example:
@@ -151,6 +151,8 @@ pub fn run(args: Args) -> ExitCode {
             super::run::exit(run::main(Source::Fixed(Box::new(compiled)), None, crate::admin::serve))
         }
         Err(report) => {
+            // Of the command line, no line can be removed.
+            let report = report.to_string().replace("remove the line", "leave it out");
             // If standard error is gone, the exit code is all that can be said.
             writeln!(io::stderr().lock(), "{report}").ok();
             ExitCode::from(2)

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Error, builder::StyledStr};
+use clap::{Command, Error, builder::StyledStr};
 use serde_json::Value;
 
 use crate::config;
@@ -38,6 +38,17 @@ pub(super) fn with_hint(mut error: Error, arguments: &[String]) -> Error {
         error.remove(ContextKind::SuggestedArg);
         error.remove(ContextKind::SuggestedSubcommand);
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(hint)]));
+    }
+    error
+}
+
+/// Shows the usage of the command as `--help` does. clap lists instead what was given, also by an environment variable, as if
+/// it was required. `whole`: the definition of the command line.
+pub(super) fn with_usage(mut error: Error, mut whole: Command, arguments: &[String]) -> Error {
+    whole.build();
+    let command = arguments.get(1).and_then(|name| whole.find_subcommand_mut(name));
+    if let Some(command) = command.filter(|_| error.get(ContextKind::Usage).is_some()) {
+        error.insert(ContextKind::Usage, ContextValue::StyledStr(command.render_usage()));
     }
     error
 }

@@ -1,6 +1,6 @@
 //! `portway man`: the manual, from the same definitions as `--help`; of the file, from those of the schema.
 
-use std::io;
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap_mangen::Man;
@@ -9,7 +9,7 @@ use clap_mangen::roff::{Roff, roman};
 use super::man_file;
 use super::output::say;
 
-/// Prints a page of the manual
+/// Prints a page of the manual, for man(1): `portway man | man -l -`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -86,7 +86,7 @@ impl Args {
     /// command.
     pub fn run(&self, whole: clap::Command) -> ExitCode {
         if self.command.as_deref() == Some(FILE) {
-            return say(&mut io::stdout().lock(), &man_file::page());
+            return print(&man_file::page());
         }
         let mut whole = whole.disable_help_subcommand(true);
         whole.build();
@@ -100,11 +100,21 @@ impl Args {
             whole.error(clap::error::ErrorKind::InvalidSubcommand, message).exit()
         };
         match page(command, self.command.is_none()) {
-            Ok(text) => say(&mut io::stdout().lock(), &String::from_utf8_lossy(&text)),
+            Ok(text) => print(&String::from_utf8_lossy(&text)),
             // Writing to a vector does not fail.
             Err(_) => ExitCode::FAILURE,
         }
     }
+}
+
+/// Prints a page, and to whom it is shown how to read it.
+fn print(page: &str) -> ExitCode {
+    let printed = say(&mut io::stdout().lock(), page);
+    if io::stdout().is_terminal() {
+        // If standard error is gone, nobody reads.
+        drop(writeln!(io::stderr().lock(), "this is the source of the page; to read it, add: | man -l -"));
+    }
+    printed
 }
 
 /// The page of a command. `whole`: it is that of Portway as a whole, and has [`MORE`].
@@ -123,12 +133,14 @@ fn page(command: &clap::Command, whole: bool) -> io::Result<Vec<u8>> {
     let mut roff = Roff::new();
     if let Some(notes) = command.get_after_help() {
         roff.control("SH", ["NOTES"]);
-        // Examples: keep their lines as they are.
-        roff.control("nf", []);
-        notes.to_string().lines().for_each(|line| {
-            roff.text([roman(line)]);
-        });
-        roff.control("fi", []);
+        for line in notes.to_string().lines() {
+            match line {
+                "" => roff.control("PP", []),
+                // An example stays as it is.
+                line if line.starts_with(' ') => roff.control("nf", []).text([roman(line)]).control("fi", []),
+                line => roff.text([roman(line)]).control("br", []),
+            };
+        }
     }
     for (heading, lines) in MORE.iter().filter(|_| whole) {
         roff.control("SH", [*heading]);

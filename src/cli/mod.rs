@@ -84,7 +84,10 @@ pub fn main() -> ExitCode {
     // As clap does: an argument that is not UTF-8 is shown as far as it can be.
     let arguments: Vec<String> =
         std::env::args_os().map(|argument| argument.to_string_lossy().into()).collect();
-    let cli = Cli::try_parse().unwrap_or_else(|error| hints::with_hint(error, &arguments).exit());
+    let cli = Cli::try_parse().unwrap_or_else(|error| {
+        let error = hints::with_usage(error, Cli::command(), &arguments);
+        hints::with_hint(error, &arguments).exit()
+    });
     match cli.command {
         Command::Run(args) => run::run(*args),
         Command::Status(args) => status::run(&args),
@@ -113,5 +116,21 @@ pub fn main() -> ExitCode {
         Command::Completions(args) => args.run(Cli::command()),
         Command::Man(args) => args.run(Cli::command()),
         Command::Version => output::say(&mut std::io::stdout().lock(), &Cli::command().render_version()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// clap breaks lines where the terminal ends: a line end in the text would be a second break.
+    #[test]
+    fn no_line_of_a_help_ends_in_the_middle_of_a_sentence() {
+        for command in Cli::command().get_subcommands() {
+            let notes = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for line in notes.lines().filter(|line| !line.is_empty() && !line.starts_with(' ')) {
+                assert!(line.ends_with(['.', ':']), "{}: {line}", command.get_name());
+            }
+        }
     }
 }

@@ -18,7 +18,7 @@ use crate::admin::encoded;
 /// names and upstreams are available. Changes nothing
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 nothing to do; 3 it would change something; 2 the file has faults, or a port cannot be opened;
+    after_help = "Exit codes: 0 nothing to do; 3 it would change something; 2 the file has faults, or a port cannot be opened; \
 1 nobody answers.
 
 Example:

@@ -11,7 +11,7 @@ use crate::server::start::Failure;
 /// Keeps a file as a store has it, for a `portway run` that follows the file.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-What comes is compiled as `portway check` does; with a fault, or without the signature of --key, it is not written. While the
+What comes is compiled as `portway check` does; with a fault, or without the signature of --key, it is not written. While the \
 store is away the file stays. Exit codes of --once: 0 the file is as the store has it, 1 it is not, 2 the command line is wrong.
 
 Examples:

@@ -8,6 +8,9 @@ use super::output::say;
 use super::table::{self, Table};
 use crate::admin::api::{ByHand, Route, RouteState, Routes};
 
+/// How many upstreams that are not available are shown below a route, besides the first.
+const REASONS: usize = 3;
+
 /// Shows the routes of the running proxy: their state, why they are not up, what was done by hand, what went through them
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
@@ -58,16 +61,45 @@ pub(super) fn of_routes(routes: &[Route]) -> Table {
             table::bytes(route.traffic.bytes_up),
             table::bytes(route.traffic.bytes_down),
             route.listen.join(", "),
-            route.upstream.join(", "),
+            upstreams(route),
         ];
         table.row(cells.into_iter().chain(file));
         if let Some(deed) = &route.by_hand {
             table.note(&by_hand(deed));
-        } else if let Some(reason) = &route.reason {
-            table.note(reason);
+        } else {
+            let shown = route.reason.iter().chain(route.more_reasons.iter().take(REASONS));
+            shown.for_each(|reason| table.note(reason));
+            let more = route.more_reasons.len().saturating_sub(REASONS);
+            if more > 0 {
+                table.note(&format!("and {more} more: `portway upstreams --route {}`", route.name));
+            }
         }
     }
     table
+}
+
+/// The upstreams of a route, with what was done to them by hand.
+pub(super) fn upstreams(route: &Route) -> String {
+    let of = |written: &String| {
+        let steered = route.steered.iter().filter(|steered| {
+            // What the file says of it follows: "a:1 (weight 2)".
+            let rest = steered.upstream.as_ref().and_then(|upstream| written.strip_prefix(&**upstream));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(" ("))
+        });
+        let marks: String =
+            steered.map(|steered| format!(" ({} by hand)", state_of(&steered.deed))).collect();
+        format!("{written}{marks}")
+    };
+    route.upstream.iter().map(of).collect::<Vec<_>>().join(", ")
+}
+
+/// What was made of something by hand: `drained`, `disabled`, `weight 3`.
+pub(super) fn state_of(ByHand { act, weight, .. }: &ByHand) -> String {
+    match (act.as_str(), weight) {
+        (_, Some(weight)) => format!("weight {weight}"),
+        ("drain", _) => "drained".to_owned(),
+        _ => "disabled".to_owned(),
+    }
 }
 
 /// What was done by hand, in one line that says so.

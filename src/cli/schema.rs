@@ -7,8 +7,11 @@ use crate::config;
 
 /// Prints the JSON Schema of the file, for editors.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: portway schema > portway.schema.json
-In the first line of the TOML file: #:schema ./portway.schema.json")]
+#[command(after_help = "Example:
+  portway schema > portway.schema.json
+
+The first line of the TOML file then names it:
+  #:schema ./portway.schema.json")]
 pub struct Args {}
 
 impl Args {

@@ -11,13 +11,14 @@ use super::output::say;
 use super::routes::{done_by_hand, of_routes};
 use super::table;
 use crate::admin::api::{
-    Limits, PendingFile, Phase, ReloadOutcome, Routes, Source, Status, SteeredByHand, Warning,
+    Limits, OldProcess, PendingFile, Phase, Reload, ReloadOutcome, Routes, Source, Status, SteeredByHand,
+    Warning,
 };
 
 /// Shows what the running proxy does: its routes, what went through them, and whether its file is what runs
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 it runs (--ready: and takes new clients), 1 nobody answers (--ready: or it is stopping), 2 no admin
+    after_help = "Exit codes: 0 it runs (--ready: and takes new clients), 1 nobody answers (--ready: or it is stopping), 2 no admin \
 address is known.
 
 Example:
@@ -71,14 +72,7 @@ fn summary(status: &Status) -> String {
     let up = table::span(status.uptime);
     // Writing to a string cannot fail.
     let _ = writeln!(text, "Portway {version}, {phase} for {up}, process {pid}, generation {generation}");
-    let _ = match (&status.file, &status.pending) {
-        (None, _) => writeln!(text, "file         none: its routes were given on the command line"),
-        (Some(file), None) => writeln!(text, "file         {file}: {}", last(status)),
-        (Some(file), Some(_)) if status.reload.outcome == ReloadOutcome::RolledBack => {
-            writeln!(text, "file         {file}: ROLLED BACK, what ran before runs again")
-        }
-        (Some(file), Some(_)) => writeln!(text, "file         {file}: REFUSED, what runs goes on as before"),
-    };
+    let _ = writeln!(text, "file         {}", of_file(status));
     if status.reload.stale {
         let _ = writeln!(
             text,
@@ -98,6 +92,12 @@ fn summary(status: &Status) -> String {
         table::bytes(traffic.bytes_up),
         table::bytes(traffic.bytes_down),
     );
+    if let Some(OldProcess { pid, open }) = status.old_process {
+        let _ = writeln!(
+            text,
+            "             {open} of them in the old process {pid}, for their `drain_timeout` at most"
+        );
+    }
     used(&mut text, limits);
     for (what, number) in [("turned away", status.turned_away), ("lost lines", status.log_lines_lost)] {
         if number > 0 {
@@ -106,7 +106,12 @@ fn summary(status: &Status) -> String {
     }
     care(&mut text, status);
     if let Some(pending) = &status.pending {
-        let _ = writeln!(text, "\nsince {}:\n{}", pending.since, pending.report.trim_end());
+        let _ = writeln!(
+            text,
+            "\nSince {} the file is not what runs:\n{}",
+            pending.since,
+            pending.report.trim_end()
+        );
     }
     for PendingFile { file, pending } in &status.pending_files {
         let (since, report) = (&pending.since, pending.report.trim_end());
@@ -114,6 +119,19 @@ fn summary(status: &Status) -> String {
     }
     text.push('\n');
     text
+}
+
+/// The file, and whether it is what runs.
+fn of_file(status: &Status) -> String {
+    let probation = probation(&status.reload);
+    match (&status.file, &status.pending) {
+        (None, _) => "none: its routes were given on the command line".to_owned(),
+        (Some(file), None) => format!("{file}: {}{probation}", last(status)),
+        (Some(file), Some(_)) if status.reload.outcome == ReloadOutcome::RolledBack => {
+            format!("{file}: ROLLED BACK, what ran before runs again")
+        }
+        (Some(file), Some(_)) => format!("{file}: REFUSED, what runs goes on as before{probation}"),
+    }
 }
 
 /// The store that the file comes from.
@@ -179,12 +197,18 @@ fn care(text: &mut String, status: &Status) {
     }
 }
 
+/// For how long the last edits are still on probation, if they are.
+fn probation(reload: &Reload) -> String {
+    let left = reload.probation.map(|left| format!(", on probation for {} more", table::span(left)));
+    left.unwrap_or_default()
+}
+
 fn last(status: &Status) -> String {
     let ago = table::span(status.reload.age);
     match status.reload.outcome {
         ReloadOutcome::Started | ReloadOutcome::NoFile => format!("read {ago} ago"),
         ReloadOutcome::Reloaded => format!("reloaded {ago} ago"),
-        ReloadOutcome::Unchanged => format!("checked {ago} ago, nothing changed"),
+        ReloadOutcome::Unchanged => format!("is what runs; last read {ago} ago, nothing changed"),
         ReloadOutcome::Refused => format!("refused {ago} ago"),
         ReloadOutcome::RolledBack => format!("an edit was rolled back {ago} ago"),
     }

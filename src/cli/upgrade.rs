@@ -13,8 +13,9 @@ use crate::admin::api::{Upgrade, Upgraded};
 /// Lets another program take over from the running one: a new version, without a client that is refused
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "The new process reads the same file, gets every listening socket and serves all new clients. Open connections move to it,
-and notice nothing. Those with TLS go on in the old process, for the `drain_timeout` of their route at most. Where the new one cannot start, cannot read the file, dies or does not answer within 5 s, what runs goes
+    after_help = "The new process reads the same file, gets every listening socket and serves all new clients. Open connections move to it, \
+and notice nothing. Those with TLS cannot: they go on in the old process, and what is left of them after the `drain_timeout` of \
+their route is reset. Where the new one cannot start, cannot read the file, dies or does not answer within 5 s, what runs goes \
 on as before: only connections of which it had moved bytes are reset. SIGUSR2 does the same.
 The first process of a container stays: another one stands in while it becomes the new version (as with --in-place).
 
@@ -83,13 +84,17 @@ pub fn run(args: &Args) -> ExitCode {
         (false, 0) => {
             format!("upgraded: {was} to {build}, process {pid}; {moved}; the old process has ended\n")
         }
-        (false, open) => format!(
-            "upgraded: {was} to {build}, process {pid}; {moved}; {} end in the old process ({} with TLS, {}), in {} at most{stays}\n",
-            table::count(*open, "open connection"),
-            done.draining_tls,
-            table::count(done.draining_sessions, "UDP session"),
-            table::span(done.at_most)
-        ),
+        (false, open) => {
+            let (goes, its, is) = if *open == 1 { ("goes", "its", "is") } else { ("go", "their", "are") };
+            format!(
+                "upgraded: {was} to {build}, process {pid}; {moved}; {} {goes} on in the old process ({} with TLS, which cannot \
+                 move; {}) for {its} `drain_timeout`, {} at most, and {is} then reset{stays}\n",
+                table::count(*open, "open connection"),
+                done.draining_tls,
+                table::count(done.draining_sessions, "UDP session"),
+                table::span(done.at_most)
+            )
+        }
     };
     say(&mut stdout().lock(), &said)
 }

@@ -139,15 +139,24 @@ fn since(address: &Address) -> String {
     address.since.map_or_else(|| "start".to_owned(), table::span)
 }
 
-/// What its check says.
+/// What its last check has found, and when.
 fn checked(address: &Address) -> String {
-    match &address.check {
-        None => "none".to_owned(),
-        Some(Check { last: None, .. }) => "not yet".to_owned(),
-        Some(Check { up, took, last, .. }) => {
-            let took = took.map(|took| format!("{:.1} ms", took * 1e3)).unwrap_or_default();
-            let ago = last.map(table::span).unwrap_or_default();
-            format!("{} {took}, {ago} ago", if *up { "ok" } else { "FAILS" })
-        }
+    let Some(check) = &address.check else { return "none".to_owned() };
+    let word = check_word(check);
+    let Some(last) = check.last.map(table::span) else { return word };
+    let why = check.reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    format!("{word}{why}, {last} ago")
+}
+
+/// What the last check has found, and how far it is from changing the state: `ok 0.1 ms`, `fails 1 of 3`, `FAILS`,
+/// `passes 1 of 2`.
+pub(super) fn check_word(check: &Check) -> String {
+    let Check { up, took, last_ok, against, needed, .. } = check;
+    match (up, last_ok) {
+        (_, None) => "not yet".to_owned(),
+        (true, Some(true)) => format!("ok {:.1} ms", took.unwrap_or_default() * 1e3),
+        (true, Some(false)) => format!("fails {against} of {needed}"),
+        (false, Some(true)) => format!("passes {against} of {needed}"),
+        (false, Some(false)) => "FAILS".to_owned(),
     }
 }

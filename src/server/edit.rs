@@ -261,6 +261,7 @@ impl Edits {
             history: self.file.target.clone(),
             pending: self.file.pending().cloned(),
             stale: self.file.is_stale(),
+            probation: self.probation.ends(),
         }
     }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use super::old_process::OldProcess;
 use super::running::Server;
 use crate::proxy::record::OpenConnection;
 use crate::state::limits::SaidRate;
@@ -69,6 +70,24 @@ impl Counts {
         });
         Counts { routes: routes.collect(), past: self.past.since(&earlier.past) }
     }
+
+    /// How many connections are open now, of which so many were before this was counted.
+    fn open_after(&self, before: u64) -> u64 {
+        let sum = |of: fn(&Counted) -> u64| self.routes.values().map(|route| of(&route.all)).sum::<u64>();
+        (before + sum(|all| all.opened)).saturating_sub(sum(|all| all.closed))
+    }
+}
+
+impl OldProcess {
+    /// One that has counted all this.
+    fn new(pid: u32, all: &Counts) -> OldProcess {
+        OldProcess { pid, open: all.open_after(all.past.opened.saturating_sub(all.past.closed)) }
+    }
+
+    /// The same after it has counted this.
+    pub(super) fn after(self, more: &Counts) -> OldProcess {
+        OldProcess { open: more.open_after(self.open), ..self }
+    }
 }
 
 impl Server {
@@ -114,6 +133,8 @@ impl Server {
             generation,
             // The new process runs since it runs.
             since: _,
+            // That one tells this process, which tells the new one.
+            old: _,
         } = self;
         let nonce = Some(shared.nonce());
         LastState {
@@ -175,7 +196,8 @@ impl Server {
     }
 
     /// Goes on from all that another process has counted.
-    pub fn go_on_counting(&mut self, counts: &Counts) {
+    pub fn go_on_counting(&mut self, pid: u32, counts: &Counts) {
+        self.old = Some(OldProcess::new(pid, counts));
         // Those of routes that this table does not have any more are among the totals of the past.
         counts.routes.keys().for_each(|name| drop(self.registry.state(name)));
         self.add_counts(counts);

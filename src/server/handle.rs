@@ -13,6 +13,7 @@ use super::descriptors::Shares;
 use super::history::{FileView, Reloaded};
 use super::memory::MemoryUse;
 use super::named_file::NamedFile;
+use super::old_process::OldProcess;
 use super::pull::SourceView;
 use super::upgrade_order::{NotUpgraded, UpgradeOrder, Upgraded};
 use crate::config::{Compiled, Plan, Report, RouteFiles};
@@ -224,6 +225,8 @@ pub struct View {
     pub descriptors: usize,
     /// The memory of the process.
     pub memory: MemoryUse,
+    /// The process that this one has taken over from. `None`: there is none, or nothing is open there any more.
+    pub old: Option<OldProcess>,
     /// Log lines that could not be written.
     pub log_lines_lost: u64,
 }

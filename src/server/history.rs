@@ -1,6 +1,6 @@
 //! The history of a file's edits.
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use crate::config::Report;
 use crate::files::Pending;
@@ -69,6 +69,8 @@ pub struct FileView {
     pub pending: Option<Pending>,
     /// It was replaced outside of its mount, where that cannot be seen.
     pub stale: bool,
+    /// When the probation of its last edits is over. `None`: none is on probation.
+    pub probation: Option<Instant>,
 }
 
 /// The outcome of a reload that somebody asked for, with the generation that runs.

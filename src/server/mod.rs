@@ -39,6 +39,7 @@ mod moving;
 pub mod named_file;
 mod next_process;
 pub mod notices;
+mod old_process;
 mod open;
 pub mod orphans;
 mod parts;

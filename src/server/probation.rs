@@ -68,6 +68,11 @@ impl EditProbation {
         self.state.as_ref().map(Probation::next)
     }
 
+    /// When the probation of the last edits is over. `None`: none is on probation.
+    pub fn ends(&self) -> Option<Instant> {
+        self.state.as_ref()?.ends()
+    }
+
     /// Puts on probation what an edit has changed. `former`: what ran before it.
     pub fn edited(&mut self, plan: &Plan, former: Former, now: Instant, server: &Server) {
         let Some(state) = &mut self.state else { return };

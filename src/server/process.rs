@@ -113,6 +113,7 @@ impl Process {
             nodes: server.upstreams.nodes(),
             descriptors: self.descriptors.limit(),
             memory: self.memory.measure(),
+            old: server.old.filter(|old| old.open > 0),
             log_lines_lost: self.logs.lost(),
         }
     }

@@ -36,8 +36,8 @@ use crate::net::user::forgo_new_rights;
 use crate::net::{Inherited, use_low_ports, within};
 use crate::tasks::{Scope, WorkerPool};
 
-/// How long whoever has asked for an upgrade has to take the answer.
-const LAST_ANSWERS: Duration = Duration::from_secs(5);
+/// How long the end of the process waits for answers under way: also for a stranger who stops in the middle of a request.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// Runs until a signal or a request stops it. That is a success even if connections were cut, or a second signal came.
 /// `handover`: where to take over from another process, and to wait for the next. `admin` makes the task that serves the admin
@@ -184,15 +184,14 @@ impl Process {
         self.pulling.end();
         self.stop(end, &mut server, edits.as_ref(), &mut outside).await;
         server.admin.send_replace(None);
-        let becomes = match outside.new.take() {
-            Some(to_new) => {
-                let stand_in = to_new.end(server.counts()).await;
-                // Who has asked for it is told first.
-                drop(within(LAST_ANSWERS, answers.finished()).await);
-                self.become_the_same(stand_in).await?
-            }
+        let stand_in = match outside.new.take() {
+            Some(to_new) => to_new.end(server.counts()).await,
             None => None,
         };
+        // Whoever has asked for this end is told first, and who asks for anything else, that it is too late.
+        drop(outside.inbox);
+        drop(within(LAST_ANSWERS, answers.finished()).await);
+        let becomes = self.become_the_same(stand_in).await?;
         endpoint.kill();
         endpoint.finished().await;
         Ok(becomes)
@@ -230,7 +229,7 @@ impl Process {
             std::process::exit(1)
         });
         adopt_pipes(false);
-        server.go_on_counting(&counts);
+        server.go_on_counting(old.hello.pid, &counts);
         FromOld::begin(old, &server.root)
     }
 
@@ -310,6 +309,7 @@ impl Process {
         match heard {
             Heard::Counts(counts) => {
                 server.add_counts(&counts);
+                server.old = server.old.filter(|_| outside.old.is_some()).map(|old| old.after(&counts));
                 NextStep::GoOn
             }
             Heard::TakesBack(carrier) => {

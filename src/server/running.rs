@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::admin_socket::AdminListener;
 use super::credentials::CredentialFiles;
 use super::lists::ListFiles;
+use super::old_process::OldProcess;
 use super::tokens::TokenFiles;
 use super::udp_listeners::UdpListeners;
 use crate::config::Binding;
@@ -54,6 +55,8 @@ pub(super) struct Server {
     pub retired: Vec<Retired>,
     /// What was done by hand, and stays over edits.
     pub by_hand: ByHand,
+    /// The process that this one has taken over from, while it lives.
+    pub old: Option<OldProcess>,
     /// The parent of every scope.
     pub root: Scope,
     pub generation: u64,
@@ -101,6 +104,7 @@ impl Server {
             leaving: root.child(),
             retired: Vec::new(),
             by_hand: ByHand::default(),
+            old: None,
             root,
             generation: 0,
             since: SystemTime::now(),

@@ -97,9 +97,7 @@ impl NotTakenOver {
                 "give the path of a Portway for this machine that this user may execute".to_owned()
             }
             NotTakenOver::Ended { .. } => {
-                "see what it has said on standard error; a Portway before 0.3 takes \
-                                           nothing over: start it instead of this one"
-                    .to_owned()
+                "see what it has said on standard error; is it a Portway, for this machine?".to_owned()
             }
             NotTakenOver::Carrier { .. } => {
                 "is it a Portway, and is this machine too busy? try again".to_owned()

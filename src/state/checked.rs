@@ -28,6 +28,23 @@ struct Findings {
     last: Option<(Instant, Duration)>,
 }
 
+/// Whether it is up, and what the last check found, which need not agree ([`Checks`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckState {
+    /// Whether it is up.
+    pub up: bool,
+    /// How often it went down.
+    pub downs: u64,
+    /// When the last check ended, and how long it took. `None`: none has ended yet.
+    pub last: Option<(Instant, Duration)>,
+    /// Why the last check failed; `None`: it passed, or there was none yet.
+    pub reason: Option<String>,
+    /// How many checks in a row contradict `up`.
+    pub against: u32,
+    /// How many of them change it.
+    pub needed: u32,
+}
+
 /// What a check has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
@@ -91,19 +108,23 @@ impl Checked {
         self.findings().reason.clone()
     }
 
-    /// When the last check ended, and how long it took.
-    pub fn last(&self) -> Option<(Instant, Duration)> {
-        self.findings().last
+    /// All of that at one moment.
+    pub fn state(&self) -> CheckState {
+        let Findings { checks, downs, reason, last, .. } = &*self.findings();
+        CheckState {
+            up: checks.is_up(),
+            downs: *downs,
+            last: *last,
+            reason: reason.clone(),
+            against: checks.against(),
+            needed: checks.needed(),
+        }
     }
 
-    /// Notes when a check has ended, and how long it took.
-    pub fn ended(&self, begun: Instant, now: Instant) {
-        self.findings().last = Some((now, now.saturating_duration_since(begun)));
-    }
-
-    /// Notes that a check has passed, or failed for this reason. Returns what it has changed.
-    pub fn learn(&self, result: Result<(), String>, now: Instant) -> Option<Turn> {
+    /// Notes that a check that began at `begun` has passed, or failed for this reason. Returns what it has changed.
+    pub fn learn(&self, result: Result<(), String>, begun: Instant, now: Instant) -> Option<Turn> {
         let mut findings = self.findings();
+        findings.last = Some((now, now.saturating_duration_since(begun)));
         let turned = findings.checks.result(result.is_ok());
         findings.reason = result.err();
         if !turned {

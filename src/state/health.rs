@@ -227,15 +227,25 @@ impl Checks {
         self.up != Some(false)
     }
 
+    /// How many results in a row contradict that.
+    pub fn against(&self) -> u32 {
+        self.against
+    }
+
+    /// How many of them change it.
+    pub fn needed(&self) -> u32 {
+        if self.is_up() { self.fall } else { self.rise }
+    }
+
     /// Notes a check that has passed or failed. Returns whether the upstream went up or down by it.
     pub fn result(&mut self, passed: bool) -> bool {
         let before = self.is_up();
         match self.up {
             None => self.up = Some(passed),
             Some(up) if up == passed => self.against = 0,
-            Some(up) => {
+            Some(_) => {
                 self.against += 1;
-                if self.against >= if up { self.fall } else { self.rise } {
+                if self.against >= self.needed() {
                     (self.up, self.against) = (Some(passed), 0);
                 }
             }

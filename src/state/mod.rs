@@ -36,7 +36,7 @@ mod upstream;
 
 pub use bucket::Bucket;
 pub use by_hand::{Act, ByHand, Deed, Target};
-pub use checked::{Checked, Turn};
+pub use checked::{CheckState, Checked, Turn};
 pub use counted::{Counted, RouteCounted};
 pub use limits::{ClientConnections, ClientKey, Rates};
 pub use line_limit::{Line, LineLimit};

@@ -79,6 +79,11 @@ impl Probation {
         !self.watched.is_empty()
     }
 
+    /// When the probation is over, unless another edit comes. `None`: no edit is on probation.
+    pub fn ends(&self) -> Option<Instant> {
+        self.is_watching().then(|| self.since + self.lasts)
+    }
+
     /// When [`Probation::note`] or [`Probation::look`] is due next.
     pub fn next(&self) -> Instant {
         let note = self.noted[1].0 + self.lasts;

@@ -110,13 +110,13 @@ mod tests {
     fn what_checks_have_found_down_stays_so_until_they_pass() {
         let start = Instant::now();
         let (old, new) = (Checked::new(2, 1), Checked::new(2, 1));
-        old.learn(Err("no answer".to_owned()), start);
+        old.learn(Err("no answer".to_owned()), start, start);
         let said = old.said(start + Duration::from_secs(5));
         new.go_on_from(&said, start);
         assert_eq!((new.is_up(), new.downs(), new.reason().as_deref()), (false, 1, Some("no answer")));
-        new.learn(Ok(()), start);
+        new.learn(Ok(()), start, start);
         assert!(!new.is_up(), "one is not enough");
-        new.learn(Ok(()), start);
+        new.learn(Ok(()), start, start);
         assert!(new.is_up());
         assert!(Checked::new(1, 1).said(start).is_new());
     }

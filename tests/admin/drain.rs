@@ -1,5 +1,6 @@
 //! `drain`: a route is taken out, and comes back by `enable`; the whole proxy ends.
 
+use std::io::{Read, Write};
 use std::sync::mpsc::channel;
 
 use serde_json::json;
@@ -53,6 +54,23 @@ fn out_of_time_they_are_cut() {
     assert_eq!(asker.get("/v1/status")["routes"]["all"], 0);
     assert_eq!(asker.get("/v1/status")["traffic"]["closed"], 1);
     proxy.stop();
+}
+
+/// Nothing else keeps the process: it has no connection.
+#[test]
+fn what_is_asked_when_the_process_ends_is_answered_first() {
+    let (port, backend) = (Port::reserve(), Backend::named("b"));
+    let (_place, mut proxy, asker) = start(&route("one", &port.local(), &backend, ""));
+    let (mut asked, body) = (asker.connect(), br#"{"route":"one"}"#);
+    let head = format!("POST /v1/enable HTTP/1.1\r\n{}Content-Length: {}\r\n\r\n", asker.head, body.len());
+    asked.write_all(head.as_bytes()).unwrap();
+    let draining = asker.post("/v1/drain", &json!({}));
+    assert_eq!(draining["open"], 0, "{draining}");
+    proxy.phase("stopped");
+    asked.write_all(body).unwrap();
+    let mut answer = String::new();
+    asked.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer:?}");
 }
 
 #[test]

@@ -15,6 +15,11 @@ fn a_reload_waits_for_the_outcome_and_shows_it() {
     let same = reload();
     assert_eq!((same.code, same.out.as_str()), (0, "nothing changed: the file is what runs; generation 1\n"));
     assert_eq!(asker.get("/v1/status")["reload"]["outcome"], "unchanged");
+    let shown = portway(&place.file(), &["status"]).out;
+    assert!(
+        shown.contains(": is what runs; last read ") && shown.contains(" ago, nothing changed\n"),
+        "{shown}"
+    );
 
     let more = head(&place) + &routes + &route("two", &two.local(), &backend, "");
     place.save(&more);
@@ -43,6 +48,7 @@ fn a_reload_waits_for_the_outcome_and_shows_it() {
     assert_eq!(pending["faults"], 2, "{pending}");
     let shown = portway(&place.file(), &["status"]);
     assert!(shown.out.contains("REFUSED") && shown.out.contains("^^^^^^"), "{}", shown.out);
+    assert!(shown.out.contains(" the file is not what runs:\nerror: "), "{}", shown.out);
     assert_eq!(reached(one.number), "b");
 
     place.save(&more);

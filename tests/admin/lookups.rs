@@ -1,6 +1,8 @@
 //! What a person looks for and finds: the client of a backend's connection (O1), the matter with a route (O5), a mistyped
 //! name (O10).
 
+use std::net::TcpListener;
+
 use serde_json::{Value, json};
 
 use super::asker::{Asker, head, portway, start};
@@ -136,6 +138,68 @@ fn o5_the_shell_shows_what_is_the_matter() {
     let groups = fine(portway(&file, &["connections", "--by", "client", "--sort", "up"]));
     assert!(groups.starts_with("CLIENT") && groups.contains("127.0.0.1     1"), "{groups}");
     drop(flow);
+    proxy.stop();
+}
+
+#[test]
+fn a_route_names_each_upstream_that_is_down_and_counts_the_rest() {
+    let (port, dead) = (Port::reserve(), [(); 5].map(|()| Port::reserve()));
+    let list: Vec<String> = dead.iter().map(|port| format!("\"{}\"", port.local())).collect();
+    let text = format!(
+        "[[route]]\nname = \"web\"\nlisten = \"{}\"\nupstream = [{}]\nhealth = {{ interval = \"100ms\", fall = 1 }}\n",
+        port.local(),
+        list.join(", ")
+    );
+    let (place, proxy, asker) = start(&text);
+    let all = || asker.route("web")["more_reasons"].as_array().unwrap().len() == 4;
+    until("all of them are down", all);
+    let routes = fine(portway(&place.file(), &["routes"]));
+    let notes: Vec<&str> = routes.lines().skip(2).map(str::trim).collect();
+    let named = dead[..4].iter().map(|port| format!("{}: connection refused", port.local()));
+    let rest = "and 1 more: `portway upstreams --route web`".to_owned();
+    assert_eq!(notes, named.chain([rest]).collect::<Vec<_>>(), "{routes}");
+    proxy.stop();
+}
+
+/// The state is that of several checks in a row: what the last one has found may be the opposite.
+#[test]
+fn an_upstream_shows_what_its_last_check_has_found_and_how_far_it_is() {
+    let (port, late, early) = (Port::reserve(), Port::reserve(), Port::reserve());
+    let listen = |port: &Port| TcpListener::bind(("127.0.0.1", port.number)).unwrap();
+    let gone = listen(&early);
+    let text = format!(
+        "[[route]]\nname = \"web\"\nlisten = \"{}\"\nupstream = [\"{}\", \"{}\"]\n\
+         health = {{ interval = \"100ms\", rise = 100, fall = 100 }}\n",
+        port.local(),
+        late.local(),
+        early.local()
+    );
+    let (place, proxy, asker) = start(&text);
+    let shows = |port: &Port, words: &[&str]| {
+        until(&format!("{words:?} is shown"), || {
+            let shown = fine(portway(&place.file(), &["upstreams"]));
+            let row = shown.lines().find(|line| line.contains(&port.local())).unwrap_or_default().to_owned();
+            words.iter().all(|word| row.contains(word))
+        });
+    };
+    let check = |port: &Port| upstream(&asker, &port.local())["addresses"][0]["check"].clone();
+    shows(&late, &["DOWN", "FAILS: connection refused, ", " ago"]);
+    shows(&early, &["up", "ok ", " ms, ", " ago"]);
+    let found = check(&late);
+    assert_eq!(
+        (&found["up"], &found["last_ok"], &found["against"]),
+        (&json!(false), &json!(false), &json!(0))
+    );
+    let _late = listen(&late);
+    drop(gone);
+    shows(&late, &["DOWN", "passes ", " of 100, ", " ago"]);
+    shows(&early, &["up", "fails ", " of 100: connection refused, ", " ago"]);
+    let found = check(&early);
+    assert_eq!(
+        (&found["up"], &found["last_ok"], &found["needed"]),
+        (&json!(true), &json!(false), &json!(100))
+    );
+    assert!(found["against"].as_u64() > Some(0) && found["reason"] == "connection refused", "{found}");
     proxy.stop();
 }
 

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::includes::ports;
 use crate::admin::asker::{Asker, head, portway as command};
@@ -89,6 +89,10 @@ fn an_edit_that_makes_things_worse_is_undone_and_waits_for_a_person() {
     let mut flow = Flow::open(web.number);
     scene.saves(&bad);
     scene.portway.phase("reloaded");
+    let shown = command(&scene.place.file(), &["status"]);
+    assert!(shown.out.contains(" ago, on probation for "), "{shown:?}");
+    let left = scene.status()["reload"]["probation"].as_f64();
+    assert!(left.is_some_and(|left| left < 3.0), "{left:?}");
     let told = scene.suffers(&web, 1);
     assert_eq!((told["route"].as_str(), told["generation"].as_u64()), (Some("web"), Some(3)), "{told}");
     // One may have been served before the edit was.
@@ -100,7 +104,7 @@ fn an_edit_that_makes_things_worse_is_undone_and_waits_for_a_person() {
     assert_eq!(std::fs::read_to_string(scene.place.file()).unwrap(), text(&scene.place, &bad));
     let status = scene.status();
     assert_eq!(status["reload"]["outcome"], "rolled-back", "{status}");
-    assert_eq!(status["reload"]["rolled_back"], 1, "{status}");
+    assert_eq!((&status["reload"]["rolled_back"], &status["reload"]["probation"]), (&json!(1), &json!(null)));
     let headline = status["pending"]["headline"].as_str().unwrap();
     let told = [
         "rolled back at ",

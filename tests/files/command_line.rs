@@ -131,6 +131,28 @@ fn m_a_text_of_digits_needs_no_quotes_on_the_command_line() {
     );
 }
 
+/// On the command line there is no line to remove.
+#[test]
+fn m_a_key_that_no_route_has_is_left_out() {
+    let unknown = forward(&["--set", "bogus=1"]);
+    assert!(unknown.code == 2 && unknown.err.contains("a route has no key `bogus`"), "{unknown:?}");
+    assert!(unknown.err.contains("help: leave it out: no key has such a name"), "{unknown:?}");
+    assert!(!unknown.err.contains("remove the line"), "{unknown:?}");
+}
+
+/// What the environment gives is nothing that must be typed.
+#[test]
+fn m_an_error_shows_the_usage_of_the_command_as_its_help_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| run_in(folder.path(), args, "", Some("nowhere.toml"));
+    let missing = run(&["weight", "web", "5"]);
+    let usage = "\n\nUsage: portway weight [OPTIONS] --upstream <UPSTREAM> <ROUTE> <WEIGHT>\n\n";
+    assert!(missing.code == 2 && missing.err.contains(usage), "{missing:?}");
+    // A route goes without it, but it may be said.
+    let route = run(&["disable", "web", "--force"]);
+    assert!(route.code == 2 && route.err.contains("nowhere.toml does not say whom to ask"), "{route:?}");
+}
+
 /// An option that does not exist, and what does it: pasted, it is a command line that is read.
 #[test]
 fn m_a_key_as_an_option_leads_to_set() {

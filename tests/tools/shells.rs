@@ -231,6 +231,21 @@ fn every_command_has_a_page_that_the_reader_takes() {
 }
 
 #[test]
+fn on_a_terminal_a_page_says_how_to_read_it() {
+    if lacks(&["script"]) {
+        return;
+    }
+    let command = format!("{PORTWAY} man run");
+    let shown = Command::new("script")
+        .args(["--quiet", "--command", &command, "/dev/null"])
+        .stdin(Stdio::null())
+        .output();
+    let text = String::from_utf8(shown.unwrap().stdout).unwrap();
+    assert!(text.contains(".TH portway-run"), "{text}");
+    assert!(text.ends_with("this is the source of the page; to read it, add: | man -l -\r\n"), "{text}");
+}
+
+#[test]
 fn a_page_or_a_shell_that_there_is_not_is_a_wrong_command_line() {
     for (args, says) in [(["man", "rum"], "no command `rum`"), (["completions", "tcsh"], "'tcsh'")] {
         let Output { status, stdout, stderr } = portway(&args);

@@ -4,12 +4,12 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use socket2::SockRef;
 
 use super::fake::fails_at;
 use super::{refused, upgrade};
-use crate::admin::asker::{Asker, head};
+use crate::admin::asker::{Asker, head, portway as command};
 use crate::harness::instance::{LONG_QUEUE, Place, Port, Portway};
 use crate::harness::peer::{End, push_until_blocked};
 use crate::harness::{Peer, until};
@@ -330,5 +330,30 @@ fn u27_a_connection_that_is_no_relay_yet_moves_once_it_is_one() {
     pair.talk();
     pair.end();
     portway.old_ones_have_ended();
+    portway.stop();
+}
+
+#[test]
+fn what_stays_in_the_old_process_is_said_with_what_becomes_of_it() {
+    let (place, mut portway, asker, lines) = lines_of(&["relay = \"copy\"\ndrain_timeout = \"20s\""]);
+    let mut pair = lines[0].open();
+    pair.client.push_until_blocked(MUCH);
+    let done = command(&place.file(), &["upgrade"]);
+    let fate = "; 1 open connection goes on in the old process (0 with TLS, which cannot move; 0 UDP sessions) for its \
+                `drain_timeout`, 20s at most, and is then reset\n";
+    assert!(done.code == 0 && done.out.ends_with(fate), "{done:?}");
+    // It is known where it is, while it is there.
+    let (old, status) = (portway.pid(), asker.get("/v1/status"));
+    assert_eq!(status["old_process"], json!({ "pid": old, "open": 1 }));
+    let listed = command(&place.file(), &["connections"]).out;
+    let line = format!("1 more in the old process {old}, for their `drain_timeout` at most\n");
+    assert!(listed.starts_with("ID ") && listed.ends_with(&line), "{listed}");
+    let shown = command(&place.file(), &["status"]).out;
+    assert!(shown.contains(&format!("\n             1 of them in the old process {old}, for ")), "{shown}");
+    portway.follow(u32::try_from(status["pid"].as_u64().unwrap()).unwrap());
+    drop(pair);
+    portway.old_ones_have_ended();
+    until("nothing is open there", || asker.get("/v1/status")["old_process"].is_null());
+    assert_eq!(command(&place.file(), &["connections"]).out.lines().count(), 1);
     portway.stop();
 }

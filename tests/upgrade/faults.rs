@@ -53,6 +53,10 @@ fn u5_a_new_process_that_fails_at_any_step_goes_and_no_client_notices() {
             assert_eq!(reached(port.number), "b", "{way} at {step}");
         }
     }
+    let bad = command(&place.file(), &["upgrade", script(&place, "exit 3").to_str().unwrap()]);
+    let cure = "see what it has said on standard error; is it a Portway, for this machine?";
+    assert!(bad.code == 1 && bad.err.contains(cure), "{bad:?}");
+    portway.phase("not upgraded");
     let said = refused(&mut portway, &asker, &script(&place, "exit 3"));
     assert!(said.contains("(exit status: 3)"), "{said}");
     let said = refused(&mut portway, &asker, &fails_at(&place, "gap"));

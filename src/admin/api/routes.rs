@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ByHand, Traffic};
+use super::{ByHand, SteeredByHand, Traffic};
 
 /// Every route.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -34,8 +34,14 @@ pub struct Route {
     pub state: RouteState,
     /// Why it is not up: what is known about the first upstream that is not available.
     pub reason: Option<String>,
+    /// What is known about the others that are not.
+    #[serde(default)]
+    pub more_reasons: Vec<String>,
     /// What was done to it by hand.
     pub by_hand: Option<ByHand>,
+    /// What was done by hand to upstreams of it.
+    #[serde(default)]
+    pub steered: Vec<SteeredByHand>,
     /// Its connections and bytes.
     pub traffic: Traffic,
     /// How its connections have ended, by the label of the access log. Labels that never occurred are left out.
@@ -151,7 +157,7 @@ pub struct Address {
 /// What the checks of an address have found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Check {
-    /// Whether they consider it up.
+    /// Whether they consider it up. One check does not change that, but `needed` in a row.
     pub up: bool,
     /// How often they have put it down.
     pub downs: u64,
@@ -159,6 +165,15 @@ pub struct Check {
     pub last: Option<f64>,
     /// How long the last one took, in seconds.
     pub took: Option<f64>,
+    /// Whether the last one passed; none: none has ended yet.
+    #[serde(default)]
+    pub last_ok: Option<bool>,
     /// Why the last one failed; none: it passed.
     pub reason: Option<String>,
+    /// How many in a row contradict `up`.
+    #[serde(default)]
+    pub against: u64,
+    /// How many in a row change `up`: `fall` while it is up, `rise` while it is down.
+    #[serde(default)]
+    pub needed: u64,
 }

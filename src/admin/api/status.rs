@@ -50,6 +50,18 @@ pub struct Status {
     pub limits: Limits,
     /// Log lines that could not be written.
     pub log_lines_lost: u64,
+    /// The process that this one has taken over from; none: there is none, or nothing is open there any more.
+    #[serde(default)]
+    pub old_process: Option<OldProcess>,
+}
+
+/// A process that another one has taken over from. What could not move ends there: it has the `drain_timeout` of its route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OldProcess {
+    /// The id of the process.
+    pub pid: u32,
+    /// Connections and sessions that are open there. `traffic` has them too.
+    pub open: u64,
 }
 
 /// What the process is doing.
@@ -108,6 +120,9 @@ pub struct Reload {
     pub rolled_back: u64,
     /// The file was replaced outside of a mount that holds it alone: edits do not arrive (mount its folder).
     pub stale: bool,
+    /// For how long the last edits are still on probation, in seconds; none: none is.
+    #[serde(default)]
+    pub probation: Option<f64>,
 }
 
 /// What became of an edit.

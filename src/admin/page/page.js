@@ -230,9 +230,14 @@ const connections = table("connections", [
 ], { at: 0, down: false });
 
 function check(upstream) {
-  const checks = upstream.addresses.map(a => a.check).filter(Boolean), bad = checks.filter(c => !c.up).length;
-  if (!checks.length) return "none";
-  return bad ? `${bad} of ${checks.length} fail` : (Math.max(...checks.map(c => c.took || 0)) * 1000).toFixed(1) + " ms";
+  // The worst of all: down, on the way up, on the way down, the slowest.
+  const rank = c => (c.up ? 0 : 2) + (c.last_ok === false ? 1 : 0) || -1 / (c.took || 1e-9);
+  const worst = upstream.addresses.map(a => a.check).filter(Boolean).sort((a, b) => rank(b) - rank(a))[0];
+  if (!worst) return "none";
+  if (worst.last_ok == null) return "not yet";
+  const far = `${worst.against} of ${worst.needed}`;
+  if (worst.up) return worst.last_ok ? `ok ${((worst.took || 0) * 1000).toFixed(1)} ms` : `fails ${far}`;
+  return worst.last_ok ? `passes ${far}` : "FAILS";
 }
 function ofSource(source) {
   if (!source) return [];
@@ -287,7 +292,7 @@ function show(status, allRoutes, allUpstreams, open) {
   overview(status);
   choices(allRoutes.routes);
   charts();
-  routes(allRoutes.routes.map(r => ({ key: r.name, name: r.name, route: r.name, file: r.file, state: r.state, reason: r.reason, by_hand: r.by_hand ? [r.by_hand] : [], open: r.traffic.open,
+  routes(allRoutes.routes.map(r => ({ key: r.name, name: r.name, route: r.name, file: r.file, state: r.state, reason: [r.reason, ...r.more_reasons || []].filter(Boolean).join("; "), by_hand: r.by_hand ? [r.by_hand] : [], open: r.traffic.open,
     opened: r.traffic.opened, opened_rate: now(r.name).opened, up_rate: now(r.name).up, down_rate: now(r.name).down,
     listen: r.listen, forwards: r.upstream })));
   put($("routes-count"), `${shownOf(allRoutes.routes.length)}, ${status.routes.down} down, ${status.routes.degraded} degraded`);

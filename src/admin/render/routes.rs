@@ -1,6 +1,6 @@
 //! The routes, with their state and their counters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use tokio::time::Instant;
 
@@ -14,7 +14,8 @@ use crate::server::handle::RouteView;
 pub(in super::super) fn routes(snapshot: &Snapshot) -> Routes {
     let files = snapshot.view.included.as_ref().map(|files| files.by_route()).unwrap_or_default();
     let of = |view: &RouteView, gone: Option<RouteState>| {
-        let (state, reason) = gone.map_or_else(|| state(view), |state| (state, None));
+        let (state, reasons) = gone.map_or_else(|| state(view), |state| (state, Vec::new()));
+        let mut reasons = reasons.into_iter();
         Route {
             name: view.route.name.clone(),
             file: files.get(&view.route.name).cloned(),
@@ -22,8 +23,10 @@ pub(in super::super) fn routes(snapshot: &Snapshot) -> Routes {
             listen: view.route.listen.iter().map(ToString::to_string).collect(),
             upstream: view.route.upstream.iter().map(ToString::to_string).collect(),
             state,
-            reason,
+            reason: reasons.next(),
+            more_reasons: reasons.collect(),
             by_hand: snapshot.by_hand(&view.route.name, None).pop(),
+            steered: snapshot.steered(|of| of.route == view.route.name && of.upstream.is_some()),
             traffic: snapshot.of_route(view),
             outcomes: outcomes(view),
             turned_away: view.state.turned_away().map(|(key, clients)| (key.to_owned(), clients)).collect(),
@@ -61,7 +64,9 @@ fn disabled(route: &model::Route) -> Route {
         upstream: route.upstream.iter().map(ToString::to_string).collect(),
         state: RouteState::Disabled,
         reason: None,
+        more_reasons: Vec::new(),
         by_hand: None,
+        steered: Vec::new(),
         traffic: Traffic::default(),
         outcomes: BTreeMap::new(),
         turned_away: BTreeMap::new(),
@@ -85,10 +90,12 @@ fn dropped(view: &RouteView) -> BTreeMap<String, u64> {
     dropped
 }
 
-/// Whether the upstreams of a route are available, and the reason of the first that is not.
-pub(super) fn state(view: &RouteView) -> (RouteState, Option<String>) {
+/// Whether the upstreams of a route are available, and why each of those that are not is not.
+pub(super) fn state(view: &RouteView) -> (RouteState, Vec<String>) {
     let now = Instant::now().into_std();
-    let (mut up, mut down, mut reason) = (false, false, None);
+    let (mut up, mut down, mut reasons) = (false, false, Vec::new());
+    // An upstream stands for several addresses, and each listener has them all: one of them says enough.
+    let (mut entries, mut names) = (HashSet::new(), HashSet::new());
     for live in &view.at {
         let candidates = live.candidates();
         for (member, candidate) in candidates.pool.members().iter().zip(candidates.list()) {
@@ -99,21 +106,30 @@ pub(super) fn state(view: &RouteView) -> (RouteState, Option<String>) {
                 up = true;
             } else {
                 down = true;
-                reason = reason.or_else(|| upstreams::reason(candidate));
+                if !entries.contains(&candidate.entry)
+                    && let Some(reason) = upstreams::reason(candidate)
+                {
+                    entries.insert(candidate.entry);
+                    reasons.push(reason);
+                }
             }
         }
         if !candidates.list().is_empty() && !candidates.pool.takes_new() {
             down = true;
-            reason = reason.or_else(|| Some("none of its upstreams gets new connections".to_owned()));
+            if reasons.is_empty() {
+                reasons.push("none of its upstreams gets new connections".to_owned());
+            }
         }
         for (name, error) in live.unresolved() {
             down = true;
-            reason = reason.or_else(|| Some(format!("{name}: {error}")));
+            if names.insert(name.to_string()) {
+                reasons.push(format!("{name}: {error}"));
+            }
         }
     }
     match (up, down) {
-        (_, false) => (RouteState::Up, None),
-        (true, true) => (RouteState::Degraded, reason),
-        (false, true) => (RouteState::Down, reason),
+        (_, false) => (RouteState::Up, Vec::new()),
+        (true, true) => (RouteState::Degraded, reasons),
+        (false, true) => (RouteState::Down, reasons),
     }
 }

@@ -3,8 +3,8 @@
 use tokio::time::Instant;
 
 use super::super::api::{
-    Limits, Memory, Pending, PendingFile, Phase, Reload, ReloadOutcome, RouteCounts, RouteState, Source,
-    SourceTrouble, Status, Use, Warning,
+    Limits, Memory, OldProcess, Pending, PendingFile, Phase, Reload, ReloadOutcome, RouteCounts, RouteState,
+    Source, SourceTrouble, Status, Use, Warning,
 };
 use super::super::snapshot::Snapshot;
 use super::super::units::{ago, count, moment, seconds};
@@ -35,7 +35,7 @@ pub(in super::super) fn status(snapshot: &Snapshot) -> Status {
         pending_files: view.files.iter().filter_map(pending_file).collect(),
         warnings: view.files.iter().flat_map(|file| &file.notices).map(warning).collect(),
         routes: states(snapshot),
-        by_hand: snapshot.all_by_hand(),
+        by_hand: snapshot.steered(|_| true),
         listeners: count(view.listeners),
         traffic: snapshot.total(),
         turned_away: snapshot
@@ -45,6 +45,7 @@ pub(in super::super) fn status(snapshot: &Snapshot) -> Status {
             .sum(),
         limits: limits(snapshot),
         log_lines_lost: view.log_lines_lost,
+        old_process: view.old.map(|old| OldProcess { pid: old.pid, open: old.open }),
     }
 }
 
@@ -93,6 +94,7 @@ fn reload(file: Option<&FileView>, started: std::time::SystemTime) -> Reload {
             refused: 0,
             rolled_back: 0,
             stale: false,
+            probation: None,
         };
     };
     let history = &file.history;
@@ -110,6 +112,9 @@ fn reload(file: Option<&FileView>, started: std::time::SystemTime) -> Reload {
         refused: history.refused,
         rolled_back: history.rolled_back,
         stale: file.stale,
+        probation: file
+            .probation
+            .map(|ends| seconds(ends.saturating_duration_since(Instant::now().into_std()))),
     }
 }
 

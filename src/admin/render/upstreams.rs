@@ -10,7 +10,7 @@ use super::super::units::{count, seconds};
 use crate::model::{EntryState, Protocol, UpstreamAddr, UpstreamSpec};
 use crate::proxy::route::{Candidate, LEADS_BACK};
 use crate::server::handle::RouteView;
-use crate::state::Serves;
+use crate::state::{CheckState, Serves};
 
 /// The most addresses of one entry that are listed: a range of ports may have tens of thousands.
 const LISTED: usize = 64;
@@ -88,13 +88,16 @@ fn address(shown: &str, candidate: &Candidate, up: bool, now: std::time::Instant
         load: upstream.load(),
         downs: upstream.downs(),
         check: candidate.check.as_ref().map(|check| {
-            let (found, last) = (&check.state, check.state.last());
+            let CheckState { up, downs, last, reason, against, needed } = check.state.state();
             Check {
-                up: found.is_up(),
-                downs: found.downs(),
+                up,
+                downs,
                 last: last.map(|(ended, _)| seconds(now.saturating_duration_since(ended))),
                 took: last.map(|(_, took)| seconds(took)),
-                reason: found.reason().map(|why| without(upstream.addr(), why)),
+                last_ok: last.map(|_| reason.is_none()),
+                reason: reason.map(|why| without(upstream.addr(), why)),
+                against: against.into(),
+                needed: needed.into(),
             }
         }),
     }

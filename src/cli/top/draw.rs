@@ -19,7 +19,8 @@ r                          the other way round
 /                          show only rows with these letters; Esc: all
 x                          reset the chosen connection (asks first)
 X                          reset all that the filter leaves (asks first)
-d D e                      drain, disable, enable a route or an upstream (asks first)
+d D e                      drain, disable, enable a route or an
+                           upstream (asks first)
 + -                        give an upstream another weight (asks first)
 p, space                   hold the picture
 q, Ctrl-C                  leave
@@ -128,14 +129,17 @@ fn of_file(screen: &Screen, status: &Status, paint: Paint) -> Line<'static> {
         }
         (Some(file), None) => {
             let what = match status.reload.outcome {
-                ReloadOutcome::Started | ReloadOutcome::NoFile => "read",
-                ReloadOutcome::Reloaded => "reloaded",
-                ReloadOutcome::Unchanged => "unchanged, checked",
-                ReloadOutcome::Refused => "refused",
-                ReloadOutcome::RolledBack => "rolled back",
+                ReloadOutcome::Started | ReloadOutcome::NoFile => format!("read {ago} ago"),
+                ReloadOutcome::Reloaded => format!("reloaded {ago} ago"),
+                // It is followed, and read only where it may have changed.
+                ReloadOutcome::Unchanged => format!("is what runs (read {ago} ago, no change)"),
+                ReloadOutcome::Refused => format!("refused {ago} ago"),
+                ReloadOutcome::RolledBack => format!("rolled back {ago} ago"),
             };
+            let left = status.reload.probation;
+            let probation = left.map(|left| format!(", on probation for {}", span(left))).unwrap_or_default();
             let stale = if status.reload.stale { "; STALE: mount its folder" } else { "" };
-            Line::from(format!("generation {generation}, {file} {what} {ago} ago{stale}"))
+            Line::from(format!("generation {generation}, {file} {what}{probation}{stale}"))
         }
     }
 }

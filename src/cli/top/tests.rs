@@ -9,6 +9,7 @@ use serde_json::json;
 use super::deeds::{Deed, Of, Steer};
 use super::screen::{Act, Key, Screen};
 use super::{View, draw};
+use crate::admin::api::ReloadOutcome;
 
 /// What the proxy reports at one second of its life. Bytes and connections grow evenly, except for those of `db`, which
 /// pauses.
@@ -26,8 +27,9 @@ fn view(second: u64, open: bool) -> View {
         json!({ "route": route, "upstream": name, "weight": 1, "backup": name == "spare:3000",
                 "max_connections": null, "state": state, "reason": reason, "more_addresses": 0, "addresses_up": 1,
                 "addresses": [{ "address": "10.0.0.7:3000", "up": state == "up", "reason": reason, "load": 2,
-                                "downs": 1, "check": { "up": state == "up", "downs": 1, "last": 0.5,
-                                                       "took": 0.0123, "reason": reason } }],
+                                "downs": 1, "check": { "up": state == "up", "downs": 1, "last": 0.5, "took": 0.0123,
+                                                       "last_ok": reason.is_none(), "reason": reason,
+                                                       "against": 0, "needed": 3 } }],
                 "traffic": traffic(4, 1000, 20_000), "failed": 7 })
     };
     let connection = |id: u64, client: &str, speed: u64| {
@@ -160,6 +162,22 @@ fn a_fault_of_the_file_is_shown_with_its_picture_and_remembered() {
     golden("faults", &mut screen, (80, 24));
     screen.see(Ok(view(4, false)));
     golden("faults-past", &mut screen, (80, 24));
+}
+
+#[test]
+fn what_was_read_without_a_change_is_what_runs_and_a_probation_is_shown() {
+    let mut screen = Screen::new(false);
+    let mut shown = |outcome, probation| {
+        let mut view = view(1, false);
+        (view.status.reload.outcome, view.status.reload.age) = (outcome, 32.0);
+        view.status.reload.probation = probation;
+        screen.see(Ok(view));
+        text(&picture(&mut screen, (80, 8), false)).lines().nth(1).unwrap().to_owned()
+    };
+    let read = " generation 4, /etc/portway/portway.toml is what runs (read 32s ago, no change)";
+    assert_eq!(shown(ReloadOutcome::Unchanged, None), read);
+    let tried = " generation 4, /etc/portway/portway.toml reloaded 32s ago, on probation for 28s";
+    assert_eq!(shown(ReloadOutcome::Reloaded, Some(28.0)), tried);
 }
 
 #[test]

@@ -5,9 +5,10 @@ use std::path::Path;
 use super::View;
 use super::rates::{Rates, Track, bars};
 use super::view::{Cell, Column, Mark, Row, TableView, number, text};
-use crate::admin::api::{Address, Connection, Route, RouteState, Upstream, UpstreamState};
-use crate::cli::routes::by_hand;
+use crate::admin::api::{Address, Check, Connection, Route, RouteState, Upstream, UpstreamState};
+use crate::cli::routes::{by_hand, upstreams as upstreams_of};
 use crate::cli::table::{bytes, span, tidy};
+use crate::cli::upstreams::check_word;
 
 /// How many bars a row shows.
 const BARS: usize = 14;
@@ -30,7 +31,7 @@ const UPSTREAMS: &[Column] = &[
     number("OPEN", 6),
     number("NEW/s", 6),
     number("FAILED", 7),
-    text("CHECK", 8),
+    text("CHECK", 10),
     number("UP/s", 8).from(100),
     number("DOWN/s", 8).from(100),
 ];
@@ -61,7 +62,12 @@ pub(super) fn routes(view: &View, rates: &Rates, plain: bool) -> TableView {
         let samples = track.map(|track| &track.samples);
         let moved = samples.into_iter().flatten().map(|sample| sample.up + sample.down);
         let moved: Vec<f64> = moved.collect();
-        let reason = route.by_hand.as_ref().map(by_hand).or_else(|| route.reason.clone());
+        let others = match route.more_reasons.len() {
+            0 => String::new(),
+            more => format!(", and {more} more: see 2"),
+        };
+        let reason = route.reason.as_ref().map(|reason| format!("{reason}{others}"));
+        let reason = route.by_hand.as_ref().map(by_hand).or(reason);
         let file = route.file.as_ref().map(|file| format!("in {}", beside(view, file)));
         let more = reason.into_iter().chain(file).map(|more| format!("; {more}")).collect::<String>();
         Row {
@@ -78,7 +84,7 @@ pub(super) fn routes(view: &View, rates: &Rates, plain: bool) -> TableView {
                 Cell::text(route.listen.join(", ")),
             ],
             mark,
-            note: format!("{} -> {}{more}", route.listen.join(", "), route.upstream.join(", ")),
+            note: format!("{} -> {}{more}", route.listen.join(", "), upstreams_of(route)),
         }
     };
     TableView { columns: ROUTES, rows: view.routes.routes.iter().map(row).collect() }
@@ -122,15 +128,23 @@ pub(super) fn upstreams(view: &View, rates: &Rates) -> TableView {
     TableView { columns: UPSTREAMS, rows: view.upstreams.upstreams.iter().map(row).collect() }
 }
 
-/// What the checks of its addresses say: the slowest, or how many fail.
+/// What the check says that is the worst of those of its addresses.
 fn check(addresses: &[Address]) -> Cell {
-    let checks: Vec<_> = addresses.iter().filter_map(|address| address.check.as_ref()).collect();
-    let failing = checks.iter().filter(|check| !check.up).count();
-    let slowest = checks.iter().filter_map(|check| check.took).fold(0.0, f64::max);
-    match (checks.len(), failing) {
-        (0, _) => Cell::number("none", -1.0),
-        (_, 0) => Cell::number(format!("{:.1} ms", slowest * 1e3), slowest),
-        (all, failing) => Cell::number(format!("{failing}/{all} bad"), f64::MAX),
+    let checks = addresses.iter().filter_map(|address| address.check.as_ref());
+    let ranked = checks.map(|check| (check, badness(check)));
+    match ranked.max_by(|(_, one), (_, other)| one.total_cmp(other)) {
+        None => Cell::number("none", -1.0),
+        Some((check, badness)) => Cell::number(check_word(check).replace(" of ", "/"), badness),
+    }
+}
+
+/// How bad it is what a check says: of those that pass, how long it took.
+fn badness(check: &Check) -> f64 {
+    match (check.up, check.last_ok) {
+        (true, None | Some(true)) => check.took.unwrap_or_default(),
+        (true, Some(false)) => 1e6,
+        (false, Some(true)) => 1e7,
+        (false, None | Some(false)) => 1e8,
     }
 }
 
@@ -144,7 +158,8 @@ fn upstream_note(upstream: &Upstream) -> String {
         parts.push(reason.clone());
     }
     let addresses = upstream.addresses.iter().map(|address| {
-        let why = address.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+        let fails = address.check.as_ref().filter(|check| check.up).and_then(|check| check.reason.as_ref());
+        let why = address.reason.as_ref().or(fails).map(|why| format!(" ({why})")).unwrap_or_default();
         format!("{}{why}", address.address)
     });
     parts.push(addresses.collect::<Vec<_>>().join(", "));

@@ -97,7 +97,7 @@ fn field(line: &mut String, key: &str, value: impl fmt::Display) {
     let _ = write!(line, "{value}");
     let value = &line[start..];
     let plain = |c: char| !c.is_control() && !c.is_whitespace() && !matches!(c, '"' | '\\' | '=');
-    if !value.is_empty() && value != "-" && value.chars().all(plain) {
+    if !value.is_empty() && value.chars().all(plain) {
         return;
     }
     let value = line.split_off(start);
@@ -117,7 +117,7 @@ fn field(line: &mut String, key: &str, value: impl fmt::Display) {
     line.push('"');
 }
 
-/// A record in JSON: the keys of the text, in the same order. What the text shows as `-` is `null`.
+/// A record in JSON: the keys of the text, in the same order. What the text shows as `-` is `null`, but for the route.
 #[derive(Serialize)]
 struct Json<'a> {
     timestamp: Shown<humantime::Rfc3339Timestamp>,

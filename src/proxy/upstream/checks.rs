@@ -104,11 +104,10 @@ async fn keep(endpoint: Arc<Endpoint>, how: Arc<How>, found: Arc<Found>, context
                 Ok(()) => Some(Ok(())),
             };
             if let Some(result) = result {
-                found.state.ended(begun.into_std(), Instant::now().into_std());
                 if result.is_ok() && proves(&endpoint, check) {
                     endpoint.passed();
                 }
-                learn(&endpoint, result, &found, &context);
+                learn(&endpoint, result, begun, &found, &context);
             }
             // Last: the verdict does not wait for the end of the connection.
             if let Some(connection) = connection {
@@ -141,10 +140,10 @@ fn proves(endpoint: &Endpoint, check: &HealthCheck) -> bool {
     check.port.is_none() && answers
 }
 
-fn learn(endpoint: &Endpoint, result: Result<(), String>, found: &Found, context: &Context) {
+fn learn(endpoint: &Endpoint, result: Result<(), String>, begun: Instant, found: &Found, context: &Context) {
     let (upstream, protocol) = (endpoint.state.addr(), endpoint.key().protocol.label());
     let error = result.as_ref().err().cloned().unwrap_or_default();
-    match found.state.learn(result, Instant::now().into_std()) {
+    match found.state.learn(result, begun.into_std(), Instant::now().into_std()) {
         None => return,
         Some(Turn::Down(times)) => {
             warn!(%upstream, protocol, error, "upstream is down: its check fails");

@@ -74,19 +74,19 @@ fn what_a_check_finds_down_is_passed_over_tried_last_and_begins_slowly() {
         .enumerate()
         .map(|(i, check)| Member { check: Some(check.clone()), ..member(&format!("app-{i}:80"), 1) });
     let pool = Pool::new(members.collect(), Balance::RoundRobin, Duration::from_secs(10));
-    checks[0].learn(Err("refused".into()), now);
+    checks[0].learn(Err("refused".into()), now, now);
     assert_eq!(order(&pool, 1, 0, now), [1, 0]);
     assert!(pool.is_any_up(now));
-    checks[1].learn(Err("refused".into()), now);
+    checks[1].learn(Err("refused".into()), now, now);
     assert!(!pool.is_any_up(now));
     // Fail open: all of them are tried.
     assert_eq!(order(&pool, 1, 0, now).len(), 2);
     for check in &checks {
-        check.learn(Ok(()), now);
+        check.learn(Ok(()), now, now);
     }
     let later = now + Duration::from_secs(20);
-    checks[0].learn(Err("refused".into()), later);
-    checks[0].learn(Ok(()), later);
+    checks[0].learn(Err("refused".into()), later, later);
+    checks[0].learn(Ok(()), later, later);
     // A tenth beside a whole one.
     let found = counts((0..2560).map(|_| first(&pool, 1, 0, later)));
     assert!((200..260).contains(&found[0]), "{found:?}");
