@@ -225,7 +225,7 @@ fn unquoted(line: &Line<'_>, message: &str) -> Option<Placed> {
             format!("`{key}` has no value"),
             format!("write {key} = \"value\", or remove the line"),
         );
-        return Some(Placed::new(start..start + 1, fault));
+        return Some(Placed::new(start..start, fault));
     } else if value.contains(['"', '\'', '[', '{', ',']) {
         return None;
     } else {
