@@ -275,6 +275,21 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_in_tables_of_secrets_is_masked() {
+        for text in [
+            "[admin]\nother = \"S\"\n",
+            "[admin.x]\nother = \"S\"\n",
+            "[[admin]]\nother = \"S\"\n",
+            "[admin]\n[[admin.x]]\nother = \"S\"\n",
+            "[[tokens]]\nother = \"S\"\n",
+            "[[admn]]\ntoken = \"S\"\n",
+        ] {
+            let masked = masked(&text.replace('S', SECRET)).unwrap();
+            assert!(!masked.text.contains("s3cret"), "{text}\n{}", masked.text);
+        }
+    }
+
+    #[test]
     fn in_a_broken_text_each_line_is_masked_by_itself() {
         let text = "[log]\nlevel = \"information\" # a long line\n\n[admin]\nlisten = \"[::1]:80\"\n\
                     read_token = \"S3cret\"\ntoken \"S3cret\"\nx = 1\n[[route]]\nlisten = \"8080\"\n";
@@ -284,6 +299,9 @@ mod tests {
             "[log]\nlevel = \"information\" # a long line\n\n[admin]\nlisten = \"[::1]:80\"\n\
              read_token = \"******\"\n***** \"******\"\n* = *\n[[*****]]\nlisten = \"8080\"\n"
         );
+        // Behind the sign of a token, not of a table.
+        let text = super::masked("admin = { token = \"S3cret\"\n").unwrap().text;
+        assert_eq!(text, "admin = { token = \"******\"\n");
     }
 
     #[test]

@@ -101,3 +101,86 @@ fn an_edit_may_concern_all_connections_and_some_sessions() {
         assert!(plan.starts_with("~ route \"dns\": ") && plan.ends_with(told), "{upstream} {more}: {plan}");
     }
 }
+
+#[test]
+fn of_a_route_the_edit_concerns_what_leaves_its_lists() {
+    let of = |listen: &str, upstream: &str, word: &str| {
+        table(&format!(
+            "[[route]]\nname = \"a\"\nlisten = {listen}\nupstream = {upstream}\non_change = \"{word}\"\n"
+        ))
+    };
+    let (here, there) = ("[\"127.0.0.1:80\", \"127.0.0.1:81\"]", "\"127.0.0.1:80\"");
+    let (both, one) = ("[\"a:80\", \"b:80\"]", "\"a:80\"");
+    for (listen, upstream, word, told) in [
+        (there, both, "cut", "; open connections of addresses that leave are cut\n"),
+        (here, one, "cut", "; open connections of upstreams that leave are cut\n"),
+        (there, one, "cut", "; open connections of addresses and upstreams that leave are cut\n"),
+        (there, one, "keep", "; open connections go on\n"),
+        (here, one, "drain", "; open connections of upstreams that leave have 30s to end\n"),
+    ] {
+        let plan = Plan::between(&of(here, both, word), &of(listen, upstream, word)).to_string();
+        assert!(plan.lines().next().is_some_and(|line| line.ends_with(told.trim_end())), "{plan}");
+    }
+}
+
+#[test]
+fn each_section_alone_is_a_change_of_one_line() {
+    let route = "[[route]]\nname = \"a\"\nlisten = \"127.0.0.1:80\"\nupstream = \"app:80\"\n";
+    let off = "[[route]]\nname = \"b\"\nlisten = \"127.0.0.1:81\"\nupstream = \"app:81\"\nenabled = false\n";
+    let usual = table(route);
+    for (lines, told) in [
+        ("[process]\nuser = \"www\"\n", "~ process: user www (at the next start)\n"),
+        ("[log]\nlevel = \"debug\"\n", "~ log: level debug, format text, access stderr\n"),
+        (
+            "[limits]\nmax_connections = 5\n",
+            "~ limits: max_connections 5, memory cgroup, preread_memory 64 MiB\n",
+        ),
+        ("[fleet]\nreplicas = 2\n", "~ fleet: replicas 2\n"),
+        ("[edits]\nprobation = \"off\"\n", "~ edits: probation off\n"),
+        (
+            "[admin]\nlisten = \"unix:/run/a\"\n",
+            "~ admin: listen unix:/run/a, token none, read_token none, mode 0600, group none\n",
+        ),
+        (off, "  routes with enabled = false: \"b\"\n"),
+    ] {
+        let new = table(&format!("{lines}{route}"));
+        let plan = Plan::between(&usual, &new);
+        assert_eq!((plan.is_empty(), plan.to_string().as_str()), (false, told));
+        assert_eq!(plan.apply(&usual), new);
+        assert_eq!(Plan::between(&new, &usual).apply(&new), usual);
+    }
+    let admin = table(&format!("[admin]\nlisten = \"unix:/run/a\"\n{route}"));
+    assert_eq!(Plan::between(&admin, &usual).to_string(), "- admin\n");
+    let held = usual.clone().holding(|name| name == "a");
+    let more = Table { held: held.held, ..usual.clone() };
+    let plan = Plan::between(&usual, &more);
+    assert_eq!((plan.is_empty(), plan.to_string().as_str()), (false, "  routes taken out by hand: \"a\"\n"));
+    assert_eq!(Plan::between(&more, &usual).to_string(), "  routes taken out by hand: none\n");
+}
+
+#[test]
+fn of_more_than_six_sockets_the_first_and_the_last_are_named() {
+    let told = |listen: &str| {
+        let text = format!("[[route]]\nlisten = \"{listen}\"\nupstream = \"app:80\"\n");
+        let plan = Plan::between(&Table::default(), &table(&text)).to_string();
+        plan.split_once("open: ").unwrap().1.to_owned()
+    };
+    assert_eq!(
+        told("10.0.0.1:80-85"),
+        "10.0.0.1:80, 10.0.0.1:81, 10.0.0.1:82, 10.0.0.1:83, 10.0.0.1:84, 10.0.0.1:85\n"
+    );
+    assert_eq!(told("10.0.0.1:80-86"), "10.0.0.1:80 ... 10.0.0.1:86 (7)\n");
+}
+
+#[test]
+fn clients_are_led_where_a_rule_of_the_firewall_stands_before_the_listener() {
+    for (lines, led) in [
+        ("upstream = \"app:80\"", false),
+        ("upstream = \"app:80\"\nport_ranges = \"rule\"", true),
+        ("upstream = \"original-destination\"\noriginal_destination = \"10.0.0.0/8\"", true),
+    ] {
+        let table = table(&format!("[[route]]\nlisten = \"10.0.0.1:80\"\n{lines}\n"));
+        let plan = Plan::between(&Table::default(), &table);
+        assert_eq!(plan.listeners.added.values().next().unwrap().is_led_to(), led, "{lines}");
+    }
+}

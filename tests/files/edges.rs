@@ -93,6 +93,9 @@ fn the_first_line_that_says_something_tells_the_language() {
     ] {
         tells(text, 2, line);
     }
+    for text in ["tls = {\n", "[route {\n", "name = web;\n", "name = web:\n", "[[route]]:\n"] {
+        assert!(!told(text).1.contains("looks like"), "{text}: {}", told(text).1);
+    }
     tells(
         &format!("keepalive:\n{ROUTE}"),
         1,
@@ -263,16 +266,16 @@ fn one_mistake_in_a_table_is_one_fault() {
         ("source = { address = \"10.0.0.0/8\" }", "f:4:22: "),
         ("source = { adress = \"10.0.0.5\" }", "f:4:12: "),
         ("source = {}", "f:4:10: "),
-        ("original_destination = [\"10.0.0.0/8\", \"nonsense\"]", "f:4:40: "),
+        ("original_destination = [\"10.0.0.0/8\", \"nonsense\"]", "f:4:39: "),
         ("original_destination = []", "f:4:24: "),
         ("original_destination = { fil = \"/run/a\" }", "f:4:26: "),
         ("original_destination = {}", "f:4:24: "),
-        ("health = { interval = \"1s\", timeout = \"5s\", rise = 0 }", "f:4:54: "),
-        ("health = { interval = \"1s\", timeout = \"5s\", ris = 1 }", "f:4:47: "),
-        ("health = { send = \"PING\", expct = \"PONG\" }", "f:4:28: "),
-        ("health = { send = \"PING\", expect = \"\" }", "f:4:37: "),
+        ("health = { interval = \"1s\", timeout = \"5s\", rise = 0 }", "f:4:52: "),
+        ("health = { interval = \"1s\", timeout = \"5s\", ris = 1 }", "f:4:45: "),
+        ("health = { send = \"PING\", expct = \"PONG\" }", "f:4:27: "),
+        ("health = { send = \"PING\", expect = \"\" }", "f:4:36: "),
         ("tls = { crt = \"a.pem\", key = \"a.key\" }", "f:4:9: "),
-        ("tls = { cert = \"a.pem\", kye = \"a.key\" }", "f:4:25: "),
+        ("tls = { cert = \"a.pem\", keys = \"a.key\" }", "f:4:25: "),
         ("tls = { upstream = { server_nam = \"a\" } }", "f:4:22: "),
         ("tls = {}", "f:4:7: "),
         ("bandwidth = { upp = \"1 MiB/s\" }", "f:4:15: "),

@@ -85,7 +85,7 @@ fn files_together_say_what_one_file_says() {
 
 #[test]
 fn a_file_that_is_moved_again_keeps_its_places() {
-    let route = "[[route]]\nlisten = \"127.0.0.1:8080\"\nupstream = \"app:80\"\n";
+    let route = "[[route]]\nlisten = \"127.0.0.1:8080\" # and no other\nupstream = \"app:80\"\n";
     let main = format!("include = \"*.toml\"\n{route}");
     let mut files = RouteFiles::new(RouteFile::main("main.toml", main.as_bytes()).unwrap());
     let mut file = RouteFile::included("b.toml", route.as_bytes(), Path::new("b.toml")).unwrap();

@@ -91,3 +91,33 @@ fn a_long_value_is_shown_in_part() {
     assert!(shown.ends_with("x`y") && shown.contains("x` ... x"), "{shown}");
     assert_eq!(told("a\u{7}b\nc\td"), "f: a\u{fffd}b c\u{fffd}d");
 }
+
+#[test]
+fn a_place_is_of_one_line_and_may_be_past_the_end() {
+    let of = |text: &str, place: std::ops::Range<usize>| {
+        let report = Report::at("f", text, place, Fault::new("wrong", "cure"));
+        (report.headline(), report.render(false).matches('^').count())
+    };
+    for (text, place, line, width) in [
+        ("abc\ndef\n", 1..3, "f:1:2: wrong; cure", 2),
+        ("abc\ndef\n", 1..7, "f:1:2: wrong; cure", 2),
+        ("abc\r\ndef\r\n", 1..9, "f:1:2: wrong; cure", 2),
+        ("abc\r\ndef\r\n", 5..8, "f:2:1: wrong; cure", 3),
+        // The end of a line.
+        ("abc\r\ndef\r\n", 3..3, "f:1:4: wrong; cure", 1),
+        ("abc\r\ndef\r\n", 4..5, "f:1:5: wrong; cure", 1),
+        ("abc\r\ndef", 8..9, "f:2:4: wrong; cure", 1),
+        ("abc", 30..40, "f:1:4: wrong; cure", 1),
+        ("abc\n", 30..40, "f:2:1: wrong; cure", 1),
+        // In the middle of a character.
+        ("é\nüx\n", 4..6, "f:2:1: wrong; cure", 2),
+    ] {
+        assert_eq!(of(text, place.clone()), (line.to_owned(), width), "{text:?} {place:?}");
+        let drawn = Report::at("f", text, place, Fault::new("wrong", "cure")).render(false);
+        assert!(!drawn.contains('\r'), "{drawn:?}");
+    }
+    // Of a long line 72 characters are underlined.
+    for (length, width) in [(71, 71), (72, 72), (73, 72), (200, 72)] {
+        assert_eq!(of(&"é".repeat(length), 0..2 * length).1, width, "{length}");
+    }
+}

@@ -1,5 +1,7 @@
 //! Each key of each table arrives as it was typed, whether a route says it or `[defaults]`, and in a text that has faults elsewhere.
 
+use std::sync::Arc;
+
 use portway::config::{RouteFile, admin_of, compile, policy_entries, process_of, routes_of};
 use portway::model::{EntryState, Table};
 
@@ -211,4 +213,18 @@ fn a_file_counts_its_disabled_routes() {
         let file = RouteFile::main("portway.toml", text.as_bytes()).unwrap();
         assert_eq!((file.routes().count(), file.disabled()), (all, disabled), "{text}");
     }
+}
+
+#[test]
+fn routes_with_the_same_policy_share_it() {
+    let route = |name: &str, more: &str| {
+        format!(
+            "[[route]]\nname = \"{name}\"\nlisten = \"unix:/run/{name}\"\nupstream = \"app:80\"\n{more}\n"
+        )
+    };
+    let odd = "keepalive = \"5s\"";
+    let text = route("a", "") + &route("b", "") + &route("c", odd) + &route("d", odd) + &route("e", "");
+    let routes = table(&text).routes;
+    let shared = |a: &str, b: &str| Arc::ptr_eq(&routes[a].policy, &routes[b].policy);
+    assert!(shared("a", "b") && shared("c", "d") && !shared("b", "c") && !shared("d", "e"));
 }
