@@ -44,7 +44,7 @@ pub(super) fn decode<'b>(name: &str, bytes: &'b [u8]) -> Result<&'b str, Report>
         let message = format!("the file has {} NUL bytes, the first one here", text.matches('\0').count());
         let message = message.replace("has 1 NUL bytes, the first one here", "has a NUL byte here");
         let help = "a full disk or a crash may have left it half written: write the file again";
-        return refuse(bytes, at..at + 1, message, help.into());
+        return refuse(bytes, at..at, message, help.into());
     }
     Ok(text)
 }

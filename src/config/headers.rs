@@ -81,7 +81,7 @@ pub(super) fn read<'t>(document: &'t DeTable<'t>, faults: &mut Vec<Placed>) -> H
 fn is_route(name: &str, table: &DeTable<'_>) -> bool {
     let says = |key: &str| {
         let known = unknown::route_schema().known();
-        table.keys().any(|typed| **typed.get_ref() == *key || nearest(typed.get_ref(), &known) == Some(key))
+        table.keys().any(|typed| nearest(typed.get_ref(), &known) == Some(key))
     };
     let only_tables = !table.is_empty() && named(table);
     let of_a_route = unknown::route_schema().table_of(name).is_some();
@@ -164,7 +164,6 @@ fn headerless<'t>(document: &'t DeTable<'t>, headers: &mut Headers<'t>, faults: 
     headers.noted.extend(keys.iter().map(|(key, _)| &**key.get_ref()));
     let Some((first, _)) = keys.first() else { return };
     let names = list(keys.iter().map(|(key, _)| format!("`{}`", key.get_ref())), "and");
-    let verb = if keys.len() == 1 { "belongs" } else { "belong" };
-    let fault = Fault::new(format!("{names} {verb} to a route"), "write [[route]] on a line above");
+    let fault = Fault::new(format!("{names} belong to a route"), "write [[route]] on a line above");
     faults.push(Placed::new(first.span(), fault));
 }

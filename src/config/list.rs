@@ -30,8 +30,7 @@ pub fn network_list(name: &str, bytes: &[u8]) -> Result<NetworkSet, Report> {
 /// put together: a comment must not hide what stands behind it.
 fn plain_lines(text: &str) -> Cow<'_, str> {
     const MARK: char = '\u{feff}';
-    let bare = text.bytes().filter(|byte| *byte == b'\r').count() > text.matches("\r\n").count();
-    if !bare && !text.contains(MARK) {
+    if !text.contains(['\r', MARK]) {
         return Cow::Borrowed(text);
     }
     let mut plain = String::with_capacity(text.len());

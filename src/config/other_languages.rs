@@ -60,13 +60,13 @@ fn language(text: &str) -> Option<(&'static str, Line<'_>)> {
     let header = Line::all(text).any(|line| line.text.trim_start().starts_with('['));
     let name = match words.as_slice() {
         _ if bare.starts_with('{') => "JSON",
+        _ if bare.starts_with('<') => "XML",
         _ if equals || bare.starts_with('[') => return None,
         _ if bare.ends_with('{') || bare.ends_with(';') => "a file of nginx or Caddy",
         ["global" | "defaults"] if indented => "a file of HAProxy",
         ["frontend" | "backend" | "listen" | "resolvers" | "peers", _] if indented => "a file of HAProxy",
         ["---"] => "YAML",
         _ if !header && (bare.ends_with(':') || bare.starts_with("- ")) => "YAML",
-        _ if bare.starts_with("<?") || bare.starts_with("<!") => "XML",
         _ => return None,
     };
     Some((name, first))

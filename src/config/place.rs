@@ -58,7 +58,7 @@ impl<'t> Place<'t> {
 /// Reads a table. What is wrong with a key is noted, and the key left out of the value.
 pub(super) fn read<T: TypedTable>(place: Place<'_>, faults: &mut Vec<Placed>) -> T {
     let known = T::schema();
-    let mut left_out: Vec<&str> = Vec::new();
+    let mut left_out = dates(place, known, faults);
     // serde stops at the first fault: each turn leaves one key out, and there are only so many known keys.
     loop {
         let wanted = |key: &str| known.has(key) && !left_out.contains(&key);
@@ -81,7 +81,7 @@ pub(super) fn read<T: TypedTable>(place: Place<'_>, faults: &mut Vec<Placed>) ->
             return T::default();
         };
         let mut entries = value.get_ref().as_array().into_iter().flat_map(|items| items.iter());
-        let entry = entries.find(|item| item.span() == at && value.span() != at);
+        let entry = entries.find(|item| item.span() == at);
         // Of a list of tables, where one table belongs, the brackets are wrong.
         let one_table = place.schema.table_of(key.get_ref()).is_some();
         let entry = entry.filter(|entry| !(one_table && entry.get_ref().is_table()));
@@ -92,6 +92,20 @@ pub(super) fn read<T: TypedTable>(place: Place<'_>, faults: &mut Vec<Placed>) ->
         faults.push(Placed::new(value.span(), fault));
         left_out.push(key.get_ref());
     }
+}
+
+/// Notes the dates of known keys, of which none takes one, and returns these keys. serde would give a date as a table.
+fn dates<'t>(place: Place<'t>, known: &TableSchema, faults: &mut Vec<Placed>) -> Vec<&'t str> {
+    let is_date = |value: &&Spanned<DeValue<'_>>| matches!(value.get_ref(), DeValue::Datetime(_));
+    let mut keys = Vec::new();
+    for (key, value) in place.table.iter().filter(|(key, _)| known.has(key.get_ref())) {
+        let key: &str = key.get_ref();
+        let Some(date) = place.items(key).find(is_date) else { continue };
+        let wrong = Wrong { key, value: date.get_ref(), of_list: value.get_ref().is_array() };
+        faults.push(Placed::new(date.span(), wrong_value(place.schema, wrong, "")));
+        keys.push(key);
+    }
+    keys
 }
 
 /// Whether a key that the table does not know was probably meant to be this one.
@@ -161,7 +175,7 @@ fn joined<'w>(items: &[Spanned<DeValue<'_>>], words: &[&'w str]) -> Option<&'w s
 fn in_brackets(schema: &TableSchema, key: &str, value: &DeValue<'_>) -> Option<Fault> {
     let DeValue::Array(items) = value else { return None };
     let takes_table = schema.table_of(key).is_some();
-    let table = items.iter().all(|item| item.get_ref().is_table());
+    let table = !items.is_empty() && items.iter().all(|item| item.get_ref().is_table());
     let message = match (table && takes_table, schema.takes_list(key)) {
         (true, true) => format!("`{key}` takes one table, not a list of them"),
         (true, false) => format!("`{key}` is a table, not a list"),
@@ -175,6 +189,7 @@ fn in_brackets(schema: &TableSchema, key: &str, value: &DeValue<'_>) -> Option<F
 fn taken(example: &serde_json::Value, of_list: bool) -> &'static str {
     match example {
         serde_json::Value::Array(_) if !of_list => "a list",
+        serde_json::Value::Array(items) => items.first().map_or("text", |entry| taken(entry, false)),
         serde_json::Value::Number(_) => "a whole number",
         serde_json::Value::Bool(_) => "`true` or `false`",
         serde_json::Value::Object(_) => "a table",

@@ -380,7 +380,7 @@ fn open_connections(old: &Arc<Route>, new: Option<&Arc<Route>>) -> String {
         (Some(tcp), None) => format!("open connections{tcp}"),
         (None, Some(udp)) => format!("sessions{udp}"),
         (Some(tcp), Some(udp)) if tcp == udp => format!("open connections and sessions{tcp}"),
-        (Some(tcp), Some(udp)) => format!("open connections{tcp} and sessions{udp}"),
+        (Some(tcp), Some(udp)) => format!("open connections{tcp}, and sessions{udp},"),
     };
     match policy.on_change {
         OnChange::Keep => format!("{what} go on"),

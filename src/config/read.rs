@@ -74,11 +74,7 @@ impl Spans<'_, '_> {
             Fault::new(format!("`{key}` cannot be `false`"), "write \"off\"")
         } else {
             match read(&typed.0) {
-                Ok(read) if value.get_ref().is_str() => return Some(read),
-                Ok(_) => Fault::new(
-                    format!("`{key}` takes text, not {}", kind(value.get_ref())),
-                    format!("put it in quotes: \"{}\"", typed.0),
-                ),
+                Ok(read) => return Some(read),
                 Err(fault) => fault,
             }
         };
@@ -198,9 +194,7 @@ pub(super) fn path_of(
 ) -> Option<PathBuf> {
     let text = text(key, typed, value, faults)?;
     let fault = match text {
-        "" if key == "file" => {
-            Fault::new("the path is empty", "write the path of a file with one network a line")
-        }
+        "" if key == "file" => Fault::new("the path is empty", "write the path of a file"),
         "" => Fault::new("the path is empty", "write the path of a file in PEM"),
         text if text.contains(['\0', '\n']) => {
             Fault::new("the path has a NUL byte or a new line in it", "remove it")

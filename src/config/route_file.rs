@@ -131,9 +131,9 @@ impl RouteFile {
         Report::new(&self.name, self.text.clone(), faults)
     }
 
-    /// All its places, with one past its end.
+    /// All its places: each begins at a byte of its text.
     pub(super) fn places(&self) -> Range<usize> {
-        self.begin..self.begin + self.text.len() + 1
+        self.begin..self.begin + self.text.len()
     }
 
     /// The range of its text that is at this place.

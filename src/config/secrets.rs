@@ -177,8 +177,8 @@ fn in_lines(text: &str, spans: &mut Vec<Span>) {
         if (!is_header || bare.contains('=')) && (inside || bare.contains("admin") || certain) {
             let is_listen = bare.starts_with("listen") && !certain;
             let from = match line.find("tok") {
-                Some(token) => line[token..].find('=').map(|equals| token + equals + 1),
-                _ => line.find('=').map(|equals| equals + 1),
+                Some(token) => line[token..].find('=').map(|equals| token + equals),
+                _ => line.find('='),
             };
             if !is_listen {
                 // With the end of the line: what stands in the next one may be the value, and is masked, too.
@@ -262,6 +262,9 @@ mod tests {
             "admin.token =\n\"S\"\n",
             "admin.token = \"\nS\"\n",
             "  token: |\n    S\n",
+            "token \"\"\"\nfirst\nS\n\"\"\"\n",
+            "token '''\nfirst\nS\n'''\n",
+            "[admin] read_token = \"S\"\n",
             "admin:\n  tokn: \"S\"\n",
         ] {
             let text = text.replace('S', SECRET);
@@ -272,15 +275,89 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_in_tables_of_secrets_is_masked() {
+        for text in [
+            "[admin]\nother = \"S\"\n",
+            "[admin.x]\nother = \"S\"\n",
+            "[[admin]]\nother = \"S\"\n",
+            "[admin]\n[[admin.x]]\nother = \"S\"\n",
+            "[[tokens]]\nother = \"S\"\n",
+            "[[admn]]\ntoken = \"S\"\n",
+        ] {
+            let masked = masked(&text.replace('S', SECRET)).unwrap();
+            assert!(!masked.text.contains("s3cret"), "{text}\n{}", masked.text);
+        }
+    }
+
+    #[test]
     fn in_a_broken_text_each_line_is_masked_by_itself() {
-        let text = "[log]\nlevel = \"information\" # a long line\n\n[admin]\nlisten = \"[::1]:80\"\ntoken \"S3cret\"\nx = 1\n\
-                    [[route]]\nlisten = \"8080\"\n";
+        let text = "[log]\nlevel = \"information\" # a long line\n\n[admin]\nlisten = \"[::1]:80\"\n\
+                    read_token = \"S3cret\"\ntoken \"S3cret\"\nx = 1\n[[route]]\nlisten = \"8080\"\n";
         let masked = masked(text).unwrap();
         assert_eq!(
             masked.text,
-            "[log]\nlevel = \"information\" # a long line\n\n[admin]\nlisten = \"[::1]:80\"\n***** \"******\"\n* = *\n\
-             [[*****]]\nlisten = \"8080\"\n"
+            "[log]\nlevel = \"information\" # a long line\n\n[admin]\nlisten = \"[::1]:80\"\n\
+             read_token = \"******\"\n***** \"******\"\n* = *\n[[*****]]\nlisten = \"8080\"\n"
         );
+        // Behind the sign of a token, not of a table.
+        let text = super::masked("admin = { token = \"S3cret\"\n").unwrap().text;
+        assert_eq!(text, "admin = { token = \"******\"\n");
+    }
+
+    #[test]
+    fn what_can_only_be_a_path_or_the_name_of_a_variable_is_shown() {
+        for (line, shown) in [
+            // With 16 characters it may be a token.
+            ("token = { file = \"Tok/AAAAAAAAAAA\" }", true),
+            ("token = { file = \"Tok/AAAAAAAAAAAA\" }", false),
+            ("token = { env = \"aaaaaaaaaaaaaaa\" }", true),
+            ("token = { env = \"aaaaaaaaaaaaaaaa\" }", false),
+            ("group = \"aaaaaaaaaaaaaaa\"", true),
+            ("group = \"aaaaaaaaaaaaaaaa\"", false),
+            ("mode = \"aaaaaaaaaaaaaaa\"", true),
+            ("mode = \"aaaaaaaaaaaaaaaa\"", false),
+            // Base64 has slashes, and no other sign of a path.
+            ("token = { file = \"/SRV/AAAA.AAAAAAAAA\" }", true),
+            ("token = { file = \"/SRV/AAAA-AAAAAAAAA\" }", true),
+            ("token = { file = \"/SRV/AAAA_AAAAAAAAA\" }", true),
+            ("token = { file = \"/SRV/AAAAAAAAAAAAAA\" }", false),
+            ("token = { file = \"SRV/AAAA.AAAAAAAAAA\" }", false),
+            ("token = { file = \"/run/AAAAAAAAAAAAAA\" }", true),
+            ("token = { file = \"./AAAAAAAAAAAAAAAAA\" }", true),
+            ("token = { file = \"srv/t0ken.of-the_node\" }", true),
+            ("token = { file = \"srv/token/of/Portway\" }", false),
+            ("token = { file = \"srvtokenofportway\" }", false),
+            // Capitals with a `_` between are a name.
+            ("token = { env = \"AAAA_AAAA_AAAA_AAAA\" }", true),
+            ("token = { env = \"AAAA_AAAA_AAAA_AAAa\" }", false),
+            ("token = { env = \"AAAAAAAAAAAAAAAAAAA\" }", false),
+            ("token = { env = \"1AAA_AAAA_AAAA_AAAA\" }", false),
+            ("token = { env = \"AAAA-AAAA\" }", false),
+            ("token = { env = \"$AAAA_AAAA_AAAA_AAAA\" }", true),
+            ("token = { env = \"$aaaaaaaaaaaaaaaa\" }", false),
+            ("token = { env = \"${aaaaaaaaaaaaaaaa}\" }", true),
+            ("token = { env = \"${aaaaaaaa-aaaaaaa}\" }", false),
+        ] {
+            assert_eq!(masked(&format!("[admin]\n{line}\n")).is_none(), shown, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_message_keeps_what_is_too_short_for_a_secret_or_is_an_address() {
+        for (line, said, shown) in [
+            ("token = \"abcd abcde\"", "abcd and abcde", "abcd and ***"),
+            ("other = \"abcdefghijklmno\"", "abcdefghijklmno", "abcdefghijklmno"),
+            ("other = \"abcdefghijklmnop\"", "abcdefghijklmnop", "***"),
+            (
+                "token = \"upstream 10.0.0.1:8080 app:3000\"",
+                "upstream 10.0.0.1:8080 app:3000",
+                "upstream 10.0.0.1:8080 app:3000",
+            ),
+        ] {
+            let mut message = said.to_owned();
+            masked(&format!("[admin]\n{line}\n")).unwrap().scrub(&mut message);
+            assert_eq!(message, shown);
+        }
     }
 
     #[test]

@@ -66,8 +66,8 @@ fn open_list(text: &str, complaint: &Complaint) -> Option<Placed> {
     let end = before.trim_end().len();
     let fault = Fault::new("the `]` of a list is missing", "put `]` after the last entry");
     let placed = Placed::new(end..end, fault);
-    Some(match before.rfind("= [") {
-        Some(list) => placed.also(list + 2..list + 3, "the list begins here"),
+    Some(match before.rfind("= [").map(|list| list + 2) {
+        Some(list) => placed.also(list..list, "the list begins here"),
         None => placed,
     })
 }
@@ -225,7 +225,7 @@ fn unquoted(line: &Line<'_>, message: &str) -> Option<Placed> {
             format!("`{key}` has no value"),
             format!("write {key} = \"value\", or remove the line"),
         );
-        return Some(Placed::new(start..start + 1, fault));
+        return Some(Placed::new(start..start, fault));
     } else if value.contains(['"', '\'', '[', '{', ',']) {
         return None;
     } else {

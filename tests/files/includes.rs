@@ -82,3 +82,25 @@ fn files_together_say_what_one_file_says() {
     let main = RouteFile::main("main.toml", b"include = [\"101*.toml\"]\n").unwrap();
     assert_eq!(files.with_main(main).included().len(), 1);
 }
+
+#[test]
+fn a_file_that_is_moved_again_keeps_its_places() {
+    let route = "[[route]]\nlisten = \"127.0.0.1:8080\" # and no other\nupstream = \"app:80\"\n";
+    let main = format!("include = \"*.toml\"\n{route}");
+    let mut files = RouteFiles::new(RouteFile::main("main.toml", main.as_bytes()).unwrap());
+    let mut file = RouteFile::included("b.toml", route.as_bytes(), Path::new("b.toml")).unwrap();
+    // Other files ran before, and have gone.
+    assert_eq!(file.move_to(5000), 5000 + route.len());
+    let newest = files.next_place();
+    assert_eq!(newest, main.len());
+    file.move_to(newest);
+    files.insert("b.toml".into(), Arc::new(file));
+    let misfits = join(files, newest).unwrap_err();
+    let [misfit] = misfits.as_slice() else { panic!("{misfits:?}") };
+    let shown = misfit.report.render(false);
+    let first = "error: `127.0.0.1:8080` is listened on twice\n --> b.toml:2:10\n";
+    assert!(misfit.name == "b.toml" && shown.starts_with(first), "{shown}");
+    // With its quotes the address has sixteen characters.
+    assert_eq!(shown.matches('^').count(), 16, "{shown}");
+    assert!(shown.contains("main.toml:3:10\n"), "{shown}");
+}
