@@ -1,6 +1,6 @@
 //! A `frontend` or a `listen`: where clients come, who may, and which backend serves whom.
 
-use super::backend;
+use super::backend::{self, Sides};
 use super::bind;
 use super::config::Config;
 use super::lines::Section;
@@ -64,7 +64,8 @@ fn serve(serving: &Serving<'_, '_>, case: &Case, mut route: Route, sheet: &mut S
         }
     }
     let Some(name) = &case.backend else {
-        backend::take(serving.front, serving.front, &mut route, sheet);
+        let (front, verifies) = (serving.front, serving.config.verifies());
+        backend::take(&Sides { front, back: front, verifies }, &mut route, sheet);
         return sheet.add(route);
     };
     let Some(section) = serving.config.backend(name) else {
@@ -82,7 +83,8 @@ fn serve(serving: &Serving<'_, '_>, case: &Case, mut route: Route, sheet: &mut S
     sheet.carried(&section.said);
     let back = Side::take(serving.config, section, &mut route, sheet);
     words(&back, &mut route, sheet);
-    backend::take(serving.front, &back, &mut route, sheet);
+    let verifies = serving.config.verifies();
+    backend::take(&Sides { front: serving.front, back: &back, verifies }, &mut route, sheet);
     rules::of_backend(&back, &mut route);
     back.acls.finish(sheet);
     sheet.add(route);

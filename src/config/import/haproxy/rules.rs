@@ -43,6 +43,8 @@ impl<'l> Request<'l> {
 struct Gathered<'l> {
     rules: Vec<Rule>,
     delay: Option<&'l Line>,
+    /// Whether some are let in by their hello.
+    by_hello: bool,
 }
 
 /// Writes the rules of a frontend into the route. The line that says how long a hello may take.
@@ -61,7 +63,7 @@ pub(super) fn take<'c>(
         }
         let said = &line.said;
         let done = match request.action {
-            "accept" | "reject" => decide(front, &request, &mut gathered, route),
+            "accept" | "reject" | "silent-drop" => decide(front, &request, &mut gathered, route),
             action if action.starts_with("track-sc") => Ok(Done::Same),
             "expect-proxy" => expect(front, &request, route),
             _ => Err(OTHER.to_owned()),
@@ -73,7 +75,10 @@ pub(super) fn take<'c>(
         match done {
             Ok(Done::Same) => sheet.same(said),
             Ok(_) => sheet.carried(said),
-            Err(why) if request.action == "reject" => route.lacks(said, why),
+            // Without it others would come in, or the header would be passed on as data.
+            Err(why) if matches!(request.action, "reject" | "silent-drop" | "expect-proxy") => {
+                route.lacks(said, why);
+            }
             Err(why) => route.note(said, why),
         }
         if !route.notes.iter().any(|note| note.said == *said) {
@@ -110,12 +115,12 @@ fn decide(
     let Some(words) = request.condition else {
         return match (request.phase, accepts) {
             (_, true) => Ok(Done::Same),
-            ("connection", false) => {
+            // Who speaks no TLS has no route, if there is none without `sni`.
+            ("content", false) if gathered.by_hello => no_tls(front),
+            _ => {
                 gathered.rules.push(Rule { said: said.clone(), allows: false, network: None });
                 Ok(Done::Carried)
             }
-            // Who speaks no TLS has no route, if there is none without `sni`.
-            _ => no_tls(front),
         };
     };
     let mut condition = front.acls.condition(words)?;
@@ -123,7 +128,14 @@ fn decide(
         condition = opposite(condition)?;
     }
     if condition.iter().flatten().all(|term| matches!(term.ask, Ask::Hello | Ask::Sni(_) | Ask::Alpn(_))) {
-        return if accepts { Ok(Done::Same) } else { no_tls(front) };
+        gathered.by_hello |= accepts;
+        return match (accepts, condition.iter().flatten().all(|term| term.negated)) {
+            (true, _) => Ok(Done::Same),
+            (false, true) => no_tls(front),
+            (false, false) => {
+                Err("nobody is refused by a hello: write the `sni` of those who are served".to_owned())
+            }
+        };
     }
     if let ([branch], false) = (condition.as_slice(), accepts) {
         if let Some(done) = refused(branch, route) {
@@ -138,17 +150,21 @@ fn decide(
             return Ok(Done::Carried);
         }
     }
-    let one_each = condition.iter().all(|branch| match branch.as_slice() {
-        [term] => !term.negated && matches!(term.ask, Ask::Source(_)),
-        _ => false,
-    });
-    if one_each {
+    if asks_networks(&condition) {
         for network in networks_of(&condition) {
             gathered.rules.push(Rule { said: said.clone(), allows: accepts, network: Some(network) });
         }
         return Ok(Done::Carried);
     }
     Err("it asks for several things at once: `allow` and `deny` ask for the client's network only".to_owned())
+}
+
+/// Whether it asks only whether a client is in one of some networks.
+fn asks_networks(condition: &Condition) -> bool {
+    condition.iter().all(|branch| match branch.as_slice() {
+        [term] => !term.negated && matches!(term.ask, Ask::Source(_)),
+        _ => false,
+    })
 }
 
 /// Who is refused by one question that is no list of networks.
@@ -192,9 +208,12 @@ fn opposite(condition: Condition) -> Result<Condition, String> {
 }
 
 fn no_tls(front: &Side<'_>) -> Result<Done, String> {
-    match front.last("default_backend") {
-        None => Ok(Done::Same),
-        Some(_) => Err("who speaks no TLS goes to the route without `sni`, if there is one".to_owned()),
+    let rest = ["default_backend", "server", "server-template", "dispatch"];
+    let rest = rest.iter().any(|name| front.last(name).is_some())
+        || front.named("use_backend").any(|line| line.arg(1).is_empty());
+    match rest {
+        false => Ok(Done::Same),
+        true => Err("who speaks no TLS goes to the route without `sni`, if there is one".to_owned()),
     }
 }
 
@@ -207,6 +226,9 @@ fn expect(front: &Side<'_>, request: &Request<'_>, route: &mut Route) -> Result<
         None => vec!["0.0.0.0/0".to_owned(), "::/0".to_owned()],
         Some(words) => {
             let condition = front.acls.condition(words)?;
+            if !asks_networks(&condition) {
+                return Err("`trusted` lists the networks whose header is read, and nothing else".to_owned());
+            }
             networks_of(&condition).map(|network| network.to_string()).collect()
         }
     };
