@@ -19,6 +19,8 @@ mod import_haproxy;
 mod import_haproxy_parts;
 mod import_haproxy_rules;
 mod import_haproxy_switch;
+mod import_nginx;
+mod import_nginx_blocks;
 mod includes;
 mod keys;
 mod misfits;

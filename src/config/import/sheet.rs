@@ -156,7 +156,7 @@ impl Route {
 }
 
 /// Keys that a UDP route has no use for.
-const TCP_ONLY: [&str; 12] = [
+const TCP_ONLY: [&str; 15] = [
     "half_close_timeout",
     "max_age",
     "keepalive",
@@ -169,6 +169,9 @@ const TCP_ONLY: [&str; 12] = [
     "tls",
     "sniff_timeout",
     "proxy_protocol.accept",
+    "proxy_protocol.trusted",
+    "proxy_protocol.untrusted",
+    "proxy_protocol.timeout",
 ];
 
 /// All that was read of a file.

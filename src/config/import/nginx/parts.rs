@@ -170,6 +170,10 @@ fn clients_tls(parts: &Parts<'_>, ends_here: bool, route: &mut Route, sheet: &mu
         all.for_each(|directive| sheet.same(&directive.said()));
         return;
     }
+    if !route.fields.has("tls.cert") {
+        let why = "`ssl` without `ssl_certificate`: write tls = { cert = \"app.pem\", key = \"app.key\" }";
+        parts.named("listen").for_each(|listen| route.lacks(&listen.said(), why));
+    }
     let verify = parts.one("ssl_verify_client").map_or("off", |directive| directive.arg(0));
     for directive in all {
         let said = directive.said();
