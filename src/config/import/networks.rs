@@ -27,16 +27,16 @@ pub(super) fn network(text: &str) -> Option<Network> {
             Err(_) => prefix.parse().ok()?,
         };
         let network = match ip {
-            std::net::IpAddr::V4(ip) if prefix <= 32 => {
+            std::net::IpAddr::V4(ip) => {
                 let free = u32::MAX.checked_shr(prefix).unwrap_or(0);
                 std::net::Ipv4Addr::from_bits(ip.to_bits() & !free).to_string()
             }
-            std::net::IpAddr::V6(ip) if prefix <= 128 => {
+            std::net::IpAddr::V6(ip) => {
                 let free = u128::MAX.checked_shr(prefix).unwrap_or(0);
                 std::net::Ipv6Addr::from_bits(ip.to_bits() & !free).to_string()
             }
-            _ => return None,
         };
+        // A prefix that is too long is none there.
         format!("{network}/{prefix}").parse().ok()
     })
 }
@@ -117,11 +117,47 @@ mod tests {
             ("-2001:db8::7/32 +all", "deny = \"2001:db8::/32\" 0"),
             ("-10.1.2.3/255.255.0.0 +all", "deny = \"10.1.0.0/16\" 0"),
             ("+10.0.0.1", "0"),
+            ("+10.0.0.1 -all", "allow = \"10.0.0.1\" 0"),
+            ("-10.0.0.1 -all", "deny = [\"0.0.0.0/0\", \"::/0\"] 0"),
+            ("-10.0.0.1 +all -10.0.0.2", "deny = \"10.0.0.1\" 0"),
+            ("+10.0.0.0/8 +all -10.0.0.0/8", "0"),
+            // Those that touch do not overlap, and those that share one address do.
+            ("+10.0.0.1 -10.0.0.2 +all", "deny = \"10.0.0.2\" 0"),
+            ("+10.0.0.2 -10.0.0.1 +all", "deny = \"10.0.0.1\" 0"),
+            ("+10.0.0.0/31 -10.0.0.1 +all", "enabled = false 1"),
+            ("+10.0.0.1 -10.0.0.0/31 +all", "enabled = false 1"),
+            ("+10.0.0.0/31 -10.0.0.0 +all", "enabled = false 1"),
+            ("+0.0.0.0/0 -::/0 +all", "deny = \"::/0\" 0"),
+            ("+::/0 -0.0.0.0/0 +all", "deny = \"0.0.0.0/0\" 0"),
             // Such a list cannot be said here, and nobody is to come in who could not before.
             ("+10.0.0.1 -10.0.0.0/8 +all", "enabled = false 1"),
             ("-all", "deny = [\"0.0.0.0/0\", \"::/0\"] 0"),
         ] {
             assert_eq!(of(rules), expected, "{rules}");
+        }
+    }
+
+    #[test]
+    fn a_network_is_read_without_its_host_bits() {
+        for (text, expected) in [
+            ("10.9.9.9/0", Some("0.0.0.0/0")),
+            ("10.9.9.9/31", Some("10.9.9.8/31")),
+            ("10.9.9.9/32", Some("10.9.9.9")),
+            ("10.9.9.9/33", None),
+            ("2001:db8::7/0", Some("::/0")),
+            ("2001:db8::7/127", Some("2001:db8::6/127")),
+            ("[2001:db8::7]/128", Some("2001:db8::7")),
+            ("2001:db8::7/129", None),
+            ("10.9.9.9/0.0.0.0", Some("0.0.0.0/0")),
+            ("10.9.9.9/255.255.254.0", Some("10.9.8.0/23")),
+            ("10.9.9.9/255.255.255.255", Some("10.9.9.9")),
+            ("10.9.9.9/255.0.255.0", None),
+            ("10.9.9.9/0.0.0.255", None),
+            ("10.9.9.9/x", None),
+            ("x/8", None),
+            ("10.9.9", None),
+        ] {
+            assert_eq!(network(text).map(show).as_deref(), expected, "{text}");
         }
     }
 }

@@ -88,11 +88,11 @@ impl Reader {
     }
 
     fn rule(&mut self, said: &Said, allows: bool, pattern: &str) {
+        if matches!(self.open, Some(None)) {
+            return self.sheet.note(said, "it belongs to the line above, which is not carried over");
+        }
         let lists = if self.open.is_some() { &mut self.own } else { &mut self.global };
         match networks(pattern) {
-            Some(_) if matches!(self.open, Some(None)) => {
-                self.sheet.note(said, "it belongs to the line above, which is not carried over");
-            }
             Some(networks) => {
                 if allows {
                     lists.allow.extend(networks)
@@ -284,13 +284,31 @@ mod tests {
             ("*", "0.0.0.0/0"),
             ("192.0.2.7", "192.0.2.7"),
             ("192.0.2.1?", "192.0.2.10-192.0.2.19"),
+            ("192.0.2.?", "192.0.2.0-192.0.2.9"),
+            ("192.0.*.*", "192.0.0.0/16"),
+            ("*.*.*.*", "0.0.0.0/0"),
+            ("192.0.2.0/24", "192.0.2.0/24"),
             ("2001:db8::/32", "2001:db8::/32"),
         ] {
             let read =
                 networks(pattern).map(|read| read.into_iter().map(short).collect::<Vec<_>>().join(" "));
             assert_eq!(read.as_deref(), Some(expected), "{pattern}");
         }
-        assert!(networks("192.*.1.1").is_none());
-        assert!(networks("1.2.3").is_none());
+        for pattern in [
+            "192.*.1.1",
+            "1.2.3",
+            "1.2.3.4.5",
+            "1.2.3.*.*",
+            "1.2.3.256",
+            "1.2.?.?",
+            "1.2.3.1??",
+            "1.2.3.?1",
+            "1.2.3.25?",
+            "10.0.0.1/8",
+            "2001:db8:*",
+            "x",
+        ] {
+            assert!(networks(pattern).is_none(), "{pattern}");
+        }
     }
 }
