@@ -35,6 +35,8 @@ fn keys_that_all_have_are_written_once() {
         "[defaults]; connect_timeout = \"3s\"; name = \"a\"; listen = \"0.0.0.0:80\"; balance = \"source-hash\"; \
          name = \"b\"; listen = \"0.0.0.0:81\"; enabled = false; name = \"c\"; listen = \"0.0.0.0:82\"; enabled = false"
     );
+    let refused = "listen r\n bind :83\n timeout connect 3s\n server a 10.0.0.1:80 backup\n";
+    assert!(!found(Program::Haproxy, &(route("a", 80, "") + refused)).beside(&[]).contains("[defaults]"));
     // What may differ by protocol stands where it is, and one route has nobody to share with.
     let off = route("b", 81, " disabled\n") + &route("c", 82, " disabled\n");
     let found = found(Program::Haproxy, &off).beside(&known);

@@ -94,6 +94,7 @@ fn the_shorter_time_of_both_sides_holds_and_that_of_tunnels_before_both() {
 #[test]
 fn what_a_proxy_says_of_itself() {
     let unknown = "Portway does not know it: look whether the route needs it";
+    let none = |said: &str| format!("source {said} its value has no counterpart here");
     lines_become(
         "",
         &[
@@ -102,6 +103,12 @@ fn what_a_proxy_says_of_itself() {
             ("disabled", "enabled = false", ""),
             ("enabled\noption redispatch\noption tcplog\nlog global", "", ""),
             ("source 10.0.0.9", "source = \"10.0.0.9\"", ""),
+            ("source :: interface eth0", "source = { interface = \"eth0\" }", ""),
+            ("source * usesrc client", "source = \"client\"", ""),
+            ("source 10.0.0.9 interface eth0", "", &none("10.0.0.9 interface eth0")),
+            ("source 10.0.0.9 usesrc client", "", &none("10.0.0.9 usesrc client")),
+            ("source * usesrc hdr_ip(x)", "", &none("* usesrc hdr_ip(x)")),
+            ("source * mark client", "", &none("* mark client")),
             (
                 "stats enable",
                 "",

@@ -31,6 +31,9 @@ fn an_address_is_one_of_one_family_or_of_both() {
         ("ipv6@2001:db8::1:80", "\"[2001:db8::1]:80\""),
         ("localhost:80", "\"127.0.0.1:80\""),
         (":80,:::80", "\"80\""),
+        (":80,:81,:80", "[\"0.0.0.0:80\", \"0.0.0.0:81\"]"),
+        ("[::]:80,[::]:81,:80,:81", "[\"80\", \"81\"]"),
+        (":80,[::]:81,10.0.0.9:81", "[\"0.0.0.0:80\", \"[::]:81\", \"10.0.0.9:81\"]"),
     ] {
         let known = ["[[route]]", "name = \"web\"", "upstream = \"10.0.0.1:81\""];
         assert_eq!(bind(words).beside(&known), format!("listen = {listen}"), "{words}");
@@ -91,6 +94,40 @@ fn the_words_of_a_bind() {
         .must_name("bind :80 ssl crt certs/ `crt` is a folder: write a route for each certificate", "certs/");
     let remark = "HAProxy takes a PROXY header from anyone: name your proxies in `trusted`.";
     assert!(bind(":80 accept-proxy").comments.contains(remark));
+}
+
+#[test]
+fn what_clients_begin_with_is_the_same_at_all_addresses() {
+    let tls = "tls = { cert = \"a.pem\", key = \"a.pem\" }";
+    let header = "proxy_protocol = { accept = true, trusted = [\"0.0.0.0/0\", \"::/0\"] }";
+    for (first, second, keys) in [
+        ("", ":81 ssl crt a.pem", ""),
+        (" ssl crt a.pem", ":81", tls),
+        ("", ":81 accept-proxy", ""),
+        (" accept-proxy", ":81", header),
+        (" ssl crt a.pem", ":81 ssl crt b.pem", tls),
+        (" ssl crt a.pem", ":81 ssl crt a.pem alpn h2", tls),
+    ] {
+        let text = format!("listen web\n bind :80{first}\n bind {second}\n server a 10.0.0.1:80\n");
+        let found = haproxy(&text);
+        assert_eq!(found.beside(&KNOWN), keys, "{text}");
+        found.must_name(
+            &format!("bind {second} a route has the same `tls`, `alpn` and `proxy_protocol`"),
+            second,
+        );
+    }
+    for (first, second, more) in
+        [("", "", ""), (" ssl crt a.pem", " ssl crt a.pem", tls), ("", " maxconn 5", "max")]
+    {
+        let found =
+            haproxy(&format!("listen web\n bind :80{first}\n bind :81{second}\n server a 10.0.0.1:80\n"));
+        let keys = found.beside(&KNOWN);
+        assert!(
+            keys.starts_with("listen = [\"0.0.0.0:80\", \"0.0.0.0:81\"]") && keys.contains(more),
+            "{keys}"
+        );
+        found.must_name("", second);
+    }
 }
 
 /// Lines of a checked server, what `health` has beside its interval, and what is not carried over.

@@ -37,6 +37,7 @@ fn who_is_refused() {
         ("if { src -f x.lst }", "deny = { file = \"x.lst\" }".to_owned()),
         ("if !{ src -f x.lst }", "allow = { file = \"x.lst\" }".to_owned()),
         ("unless { src -f x.lst }", "allow = { file = \"x.lst\" }".to_owned()),
+        ("if { src -n -- 10.0.0.0/8 }", "deny = \"10.0.0.0/8\"".to_owned()),
         ("if { src 10.9.9.9/255.255.0.0 }", "deny = \"10.9.0.0/16\"".to_owned()),
         ("if { sc0_conn_cur gt 5 }", "max_connections_per_client = 5".to_owned()),
         ("if { sc0_conn_cur ge 5 }", "max_connections_per_client = 4".to_owned()),

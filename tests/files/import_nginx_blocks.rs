@@ -84,6 +84,32 @@ fn connections_and_datagrams_are_one_route_where_they_share_all_addresses() {
 }
 
 #[test]
+fn what_clients_begin_with_is_the_same_at_all_addresses() {
+    let cert = "ssl_certificate a; ssl_certificate_key b; set_real_ip_from 10.0.0.0/8;";
+    let tls = "tls = { cert = \"a\", key = \"b\" }";
+    let header = "proxy_protocol = { accept = true, trusted = \"10.0.0.0/8\" }";
+    for (first, second, keys) in [
+        ("80", "81 ssl", String::new()),
+        ("80 ssl", "81", tls.to_owned()),
+        ("80", "81 proxy_protocol", String::new()),
+        ("80 proxy_protocol", "81", header.to_owned()),
+        ("80 ssl", "81 ssl proxy_protocol", tls.to_owned()),
+    ] {
+        let found = listens(&[first, second], cert);
+        assert_eq!(found.beside(&KNOWN), keys, "{first}, {second}");
+        found.must_name(
+            &format!("listen {second} a route has the same `tls`, `alpn` and `proxy_protocol`"),
+            second,
+        );
+    }
+    let both = "listen = [\"0.0.0.0:80\", \"0.0.0.0:81\"]";
+    assert_eq!(listens(&["80 ssl", "81 ssl"], cert).beside(&KNOWN), format!("{both}; {tls}"));
+    let found = listens(&["80", "81 ssl"], "");
+    found.must_name("listen 81 ssl a route has the same", "listen 80 goes on");
+    assert_eq!(found.beside(&KNOWN), "");
+}
+
+#[test]
 fn the_proxy_header() {
     let of = |words: &str, more: &str| listens(&[words], more);
     for (more, keys) in [

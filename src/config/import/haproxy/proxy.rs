@@ -1,13 +1,14 @@
 //! A `frontend` or a `listen`: where clients come, who may, and which backend serves whom.
 
 use super::backend::{self, Sides};
-use super::bind;
+use super::bind::{self, Bind};
 use super::config::Config;
 use super::lines::Section;
 use super::rules;
 use super::sides::Side;
 use super::switch::{self, Case};
-use crate::config::import::sheet::{Route, Sheet};
+use crate::config::import::fields::Line;
+use crate::config::import::sheet::{Route, Sheet, UNLIKE};
 use crate::config::import::values::{count, haproxy_time, quote, quote_all, span};
 
 /// Makes the routes of a proxy.
@@ -102,6 +103,13 @@ fn words(side: &Side<'_>, route: &mut Route, sheet: &mut Sheet) {
     }
 }
 
+/// What clients begin with.
+fn begins(bind: &Bind) -> Vec<Line> {
+    let mut lines = bind.fields.lines();
+    lines.retain(|line| line.key != "max_connections");
+    lines
+}
+
 /// The addresses; and how many connections there may be at all of them.
 fn binds(front: &Side<'_>, route: &mut Route, sheet: &mut Sheet) {
     for line in front.named("maxconn") {
@@ -113,8 +121,12 @@ fn binds(front: &Side<'_>, route: &mut Route, sheet: &mut Sheet) {
             None => route.note(&line.said, "it is no number"),
         }
     }
+    let mut first: Option<Vec<Line>> = None;
     for line in front.named("bind") {
         match bind::read(line) {
+            Ok(bind) if *first.get_or_insert_with(|| begins(&bind)) != begins(&bind) => {
+                route.note(&line.said, UNLIKE);
+            }
             Ok(bind) => {
                 sheet.carried(&line.said);
                 route.listen.extend(bind.addresses);

@@ -172,7 +172,8 @@ fn clients_tls(parts: &Parts<'_>, ends_here: bool, route: &mut Route, sheet: &mu
     }
     if !route.fields.has("tls.cert") {
         let why = "`ssl` without `ssl_certificate`: write tls = { cert = \"app.pem\", key = \"app.key\" }";
-        parts.named("listen").for_each(|listen| route.lacks(&listen.said(), why));
+        let listens = parts.named("listen").filter(|listen| listen.args.iter().any(|word| word == "ssl"));
+        listens.for_each(|listen| route.lacks(&listen.said(), why));
     }
     let verify = parts.one("ssl_verify_client").map_or("off", |directive| directive.arg(0));
     for directive in all {
