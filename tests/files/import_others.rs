@@ -69,81 +69,69 @@ fn the_network_of_realm() {
     assert_eq!(own.beside(&KNOWN), "keepalive = \"7s\"; connect_timeout = \"3s\"");
 }
 
+/// Keys of an endpoint, those of the route that come of them, and what is not carried over.
+fn keys_become(cases: &[(&str, &str, &str)]) {
+    for (lines, keys, named) in cases {
+        let found = realm("", lines);
+        assert_eq!(found.beside(&KNOWN), *keys, "{lines}");
+        found.must_name(named, lines);
+    }
+}
+
 #[test]
-fn the_keys_of_an_endpoint() {
+fn the_remotes_of_an_endpoint() {
     let more = "extra_remotes = [\"10.0.0.2:80\", \"10.0.0.3:80\"]";
     let rest = "\"10.0.0.2:80\", \"10.0.0.3:80\"";
     let all = format!("upstream = [\"10.0.0.1:80\", {rest}]");
-    let tls = |keys: &str| format!("tls = {{ upstream = {keys} }}");
-    let said = "extra_remotes = [10.0.0.2:80, 10.0.0.3:80]";
-    let verified = "the upstream's certificate is always verified";
-    for (lines, keys, named) in [
-        (more, "", format!("{said} without `balance` realm uses none of them")),
+    let none = "extra_remotes = [10.0.0.2:80, 10.0.0.3:80] without `balance` realm uses none of them";
+    let balance = |said: &str| format!("{more}\nbalance = \"{said}\"");
+    keys_become(&[
+        (more, "", none),
+        (&balance("off"), "", none),
+        (&balance("roundrobin"), &all, ""),
         (
-            &format!("{more}\nbalance = \"off\""),
-            "",
-            format!("{said} without `balance` realm uses none of them"),
-        ),
-        (&format!("{more}\nbalance = \"roundrobin\""), &*all, String::new()),
-        (
-            &format!("{more}\nbalance = \"roundrobin: 4, 1, x\""),
+            &balance("roundrobin: 4, 1, x"),
             &format!("upstream = [{{ address = \"10.0.0.1:80\", weight = 4 }}, {rest}]"),
-            String::new(),
+            "",
         ),
-        (
-            &format!("{more}\nbalance = \"iphash\""),
-            &format!("{all}; balance = \"source-hash\""),
-            String::new(),
-        ),
-        (
-            &format!("{more}\nbalance = \"x\""),
-            &all,
-            "balance = x connections are shared by \"round-robin\" or \"source-hash\"".to_owned(),
-        ),
-        ("through = \"10.0.0.9\"", "source = \"10.0.0.9\"", String::new()),
-        ("through = \"10.0.0.9:0\"", "source = \"10.0.0.9\"", String::new()),
-        ("through = \"x\"", "", "through = x it is no address of this host".to_owned()),
-        ("interface = \"eth0\"", "source = { interface = \"eth0\" }", String::new()),
-        (
-            "through = \"10.0.0.9\"\ninterface = \"eth0\"",
-            "source = { address = \"10.0.0.9\", interface = \"eth0\" }",
-            String::new(),
-        ),
-        (
-            "interface = \"eth0\"\nthrough = \"10.0.0.9\"",
-            "source = { interface = \"eth0\", address = \"10.0.0.9\" }",
-            String::new(),
-        ),
-        (
-            "listen_interface = \"eth0\"",
-            "enabled = false",
-            "listen_interface = eth0 a socket listens on addresses: write those of eth0".to_owned(),
-        ),
-        (
-            "listen_transport = \"tls;cert=a.pem; key=b.key\"",
-            "tls = { cert = \"a.pem\", key = \"b.key\" }",
-            String::new(),
-        ),
-        (
-            "listen_transport = \"tls;cert=a.pem\"",
-            "enabled = false",
-            "listen_transport = tls;cert=a.pem a certificate is not made here".to_owned(),
-        ),
-        ("listen_transport = \"x;cert=a.pem;key=b.key\"", "", String::new()),
-        ("remote_transport = \"tls\"", &tls("true"), String::new()),
-        ("remote_transport = \"tls; sni=x.example\"", &tls("{ server_name = \"x.example\" }"), String::new()),
-        (
-            "remote_transport = \"tls; insecure\"",
-            &tls("true"),
-            format!("remote_transport = tls; insecure {verified}"),
-        ),
-        ("remote_transport = \"insecure\"", "", String::new()),
-        ("bogus = 1", "", "bogus = 1 Portway does not know it".to_owned()),
-    ] {
-        let found = realm("", lines);
-        assert_eq!(found.beside(&KNOWN), keys, "{lines}");
-        found.must_name(&named, lines);
-    }
+        (&balance("iphash"), &format!("{all}; balance = \"source-hash\""), ""),
+        (&balance("x"), &all, "balance = x connections are shared by \"round-robin\" or \"source-hash\""),
+    ]);
+}
+
+#[test]
+fn where_an_endpoint_sends_from_and_listens() {
+    let both = "source = { address = \"10.0.0.9\", interface = \"eth0\" }";
+    let turned = "source = { interface = \"eth0\", address = \"10.0.0.9\" }";
+    let write = "listen_interface = eth0 a socket listens on addresses: write those of eth0";
+    keys_become(&[
+        ("through = \"10.0.0.9\"", "source = \"10.0.0.9\"", ""),
+        ("through = \"10.0.0.9:0\"", "source = \"10.0.0.9\"", ""),
+        ("through = \"x\"", "", "through = x it is no address of this host"),
+        ("interface = \"eth0\"", "source = { interface = \"eth0\" }", ""),
+        ("through = \"10.0.0.9\"\ninterface = \"eth0\"", both, ""),
+        ("interface = \"eth0\"\nthrough = \"10.0.0.9\"", turned, ""),
+        ("listen_interface = \"eth0\"", "enabled = false", write),
+        ("bogus = 1", "", "bogus = 1 Portway does not know it"),
+    ]);
+}
+
+#[test]
+fn the_transports_of_an_endpoint() {
+    let verified = "the upstream's certificate is always verified";
+    let named = "tls = { upstream = { server_name = \"x.example\" } }";
+    let own = "tls = { cert = \"a.pem\", key = \"b.key\" }";
+    let made = "listen_transport = tls;cert=a.pem a certificate is not made here";
+    let any = format!("remote_transport = tls; insecure {verified}");
+    keys_become(&[
+        ("listen_transport = \"tls;cert=a.pem; key=b.key\"", own, ""),
+        ("listen_transport = \"tls;cert=a.pem\"", "enabled = false", made),
+        ("listen_transport = \"x;cert=a.pem;key=b.key\"", "", ""),
+        ("remote_transport = \"tls\"", "tls = { upstream = true }", ""),
+        ("remote_transport = \"tls; sni=x.example\"", named, ""),
+        ("remote_transport = \"tls; insecure\"", "tls = { upstream = true }", &any),
+        ("remote_transport = \"insecure\"", "", ""),
+    ]);
 }
 
 #[test]

@@ -229,10 +229,7 @@ mod tests {
         assert_eq!((read[1].name.as_str(), read[1].defaults), ("b", None));
         assert_eq!(read[2].lines[0].said.line, 5);
         let read = parse("defaults a\ndefaults from a\nlisten x\n").unwrap();
-        assert_eq!(
-            (read[1].name.as_str(), read[1].from.as_deref(), read[1].defaults),
-            ("", Some("a"), None)
-        );
+        assert_eq!((read[1].name.as_str(), read[1].from.as_deref(), read[1].defaults), ("", Some("a"), None));
         assert_eq!((read[2].from.as_deref(), read[2].defaults), (None, Some(1)));
         assert!(parse("bind :1\n").unwrap_err().fault.message.contains("stands in no section"));
     }
