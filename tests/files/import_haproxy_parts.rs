@@ -157,6 +157,8 @@ fn what_a_check_says_and_hears() {
         &[
             ("option tcp-check\ntcp-check connect\ntcp-check connect default\ntcp-check comment x y", "", ""),
             ("tcp-check connect port 81", "port = 81", ""),
+            ("tcp-check connect port 0", "", "tcp-check connect port 0 its port is no number"),
+            ("tcp-check connect port 8,fall=9", "", "tcp-check connect port 8,fall=9 its port is no number"),
             (both, "send = \"a\", expect = \"b\"", ""),
             (
                 &format!("{both}\ntcp-check send-binary 0a0b"),

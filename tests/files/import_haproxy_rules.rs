@@ -54,11 +54,121 @@ fn who_is_refused() {
     }
     let accepted = format!("tcp-request connection accept if {OFFICE}\n");
     for phase in ["connection", "session", "content"] {
+        let accepted = format!("tcp-request {phase} accept if {OFFICE}\n");
         let found = listen(&format!("{accepted}tcp-request {phase} reject"));
         assert_eq!(found.beside(&KNOWN), "allow = \"10.0.0.0/8\"", "{phase}");
     }
     assert_eq!(listen("tcp-request connection accept").beside(&KNOWN), "");
     assert_eq!(listen(&format!("{accepted}tcp-request content accept if {HOME}")).beside(&KNOWN), "");
+}
+
+/// A listener with these rules.
+fn rules(all: &[&str]) -> Found {
+    let all: Vec<String> = all.iter().map(|rule| format!("tcp-request connection {rule}")).collect();
+    listen(&all.join("\n"))
+}
+
+const ONLY: &str = "reject if !{ src 10.0.0.0/8 }";
+
+/// A rule that refuses those outside of a list says nothing of those inside: the next one is about them.
+#[test]
+fn the_first_rule_that_fits_decides() {
+    let only = ONLY;
+    let nobody = "deny = [\"0.0.0.0/0\", \"::/0\"]";
+    for (all, keys) in [
+        (&[only, "reject if { src 10.6.6.6 }"][..], "allow = \"10.0.0.0/8\"; deny = \"10.6.6.6\""),
+        (&["reject if { src 10.6.6.6 }", only], "allow = \"10.0.0.0/8\"; deny = \"10.6.6.6\""),
+        (&[only, "reject if !{ src 10.6.0.0/16 }"], "allow = \"10.6.0.0/16\""),
+        (&[only, "reject if !{ src 192.0.2.1 }"], nobody),
+        (&[only, "accept"], "allow = \"10.0.0.0/8\""),
+        (&[only, "reject"], nobody),
+        (&[only, "accept if { src 10.6.6.6 }", "reject"], "allow = \"10.6.6.6\""),
+        (&[only, "accept if { src 192.0.2.1 }", "reject"], nobody),
+        (&["accept if { src 192.0.2.1 }", only], "allow = [\"192.0.2.1\", \"10.0.0.0/8\"]"),
+        (&["accept if { src 192.0.2.1 }", only, "reject"], "allow = \"192.0.2.1\""),
+        (
+            &["reject if { src_conn_cur gt 5 }", "reject if { src_conn_cur gt 3 }"],
+            "max_connections_per_client = 3",
+        ),
+        (
+            &["reject if { src_conn_cur gt 3 }", "reject if { src_conn_cur gt 5 }"],
+            "max_connections_per_client = 3",
+        ),
+        (
+            &["reject if !{ src -f x }", "reject if { src -f y }"],
+            "allow = { file = \"x\" }; deny = { file = \"y\" }",
+        ),
+    ] {
+        let found = rules(all);
+        assert_eq!(found.beside(&KNOWN), keys, "{all:?}");
+        found.must_name("", "rules");
+    }
+}
+
+#[test]
+fn what_one_list_cannot_say_switches_the_route_off() {
+    let bad = "{ src 10.6.6.6 }";
+    for (first, second, named, why) in [
+        (
+            &*format!("accept if {bad}"),
+            &*format!("reject if {bad}"),
+            1,
+            "here the first rule that fits decides",
+        ),
+        (
+            "reject if { src -f x }",
+            "reject if { src -f y }",
+            1,
+            "`deny` is one file: write all networks into it",
+        ),
+        (
+            "reject if !{ src -f x }",
+            "reject if !{ src -f y }",
+            1,
+            "`allow` is one file: write all networks into it",
+        ),
+        (
+            "reject if { src -f x }",
+            &format!("reject if {bad}"),
+            1,
+            "`deny` is a list or a file: write all networks",
+        ),
+        (ONLY, "reject if !{ src -f x }", 0, "`allow` is a list or a file: write all networks"),
+    ] {
+        let found = rules(&[first, second]);
+        assert!(found.beside(&KNOWN).contains("enabled = false"), "{first}, {second}");
+        found.must_name(&format!("tcp-request connection {} {why}", [first, second][named]), second);
+    }
+    let rate = "tcp-request connection reject if { src_conn_rate gt 5 }";
+    let other = rate.replace('5', "6");
+    let found = listen(&format!("stick-table type ip store conn_rate(1s)\n{rate}\n{other}"));
+    assert_eq!(found.beside(&KNOWN), "rate_per_client = \"5/s\"; enabled = false");
+    found.must_name(&format!("{other} a route has one rate for each client"), &other);
+}
+
+/// Who is accepted by the rules of a connection is looked at by those of its content.
+#[test]
+fn each_phase_decides_about_those_whom_the_one_before_lets_in() {
+    let nobody = "deny = [\"0.0.0.0/0\", \"::/0\"]";
+    let accept = "connection accept if { src 10.0.0.0/8 }";
+    let only = "connection reject if !{ src 10.0.0.0/8 }";
+    let bad = "content reject if { src 10.6.6.6 }";
+    let some = "content accept if { src 10.6.0.0/16 }";
+    for (rules, keys) in [
+        (&[accept, "content reject"][..], nobody),
+        (&["content reject", accept], nobody),
+        (&[accept, "session reject"], nobody),
+        (&[accept, bad], "deny = \"10.6.6.6\""),
+        (&[accept, "connection reject", bad], "allow = \"10.0.0.0/8\"; deny = \"10.6.6.6\""),
+        (&[only, some, "content reject"], "allow = \"10.6.0.0/16\""),
+        (&["session reject if !{ src 10.6.0.0/16 }", only], "allow = \"10.6.0.0/16\""),
+        (&[only, "content accept if { src ::1 }", "content reject"], nobody),
+    ] {
+        let lines: Vec<String> = rules.iter().map(|rule| format!("tcp-request {rule}")).collect();
+        let found = listen(&lines.join("\n"));
+        assert_eq!(found.beside(&KNOWN), keys, "{rules:?}");
+        found.must_name("", "rules");
+    }
 }
 
 /// Nobody is to come in who could not before: what refuses somebody and is not carried over switches the route off. What

@@ -9,8 +9,16 @@ use crate::model::Network;
 pub(super) struct Rule {
     pub said: Said,
     pub allows: bool,
-    /// `None`: everybody.
-    pub network: Option<Network>,
+    pub who: Who,
+}
+
+/// Whom a rule is about.
+#[derive(Clone, Debug)]
+pub(super) enum Who {
+    All,
+    In(Network),
+    /// Who is in none of these is refused, and the next rule is about the others.
+    InNone(Vec<Network>),
 }
 
 /// A network as the others write it: host bits are ignored.
@@ -42,7 +50,7 @@ pub(super) fn network(text: &str) -> Option<Network> {
 }
 
 /// A network in its shortest form: one address has no prefix.
-fn show(network: Network) -> String {
+pub(super) fn show(network: Network) -> String {
     let (first, last) = network.ends();
     if first == last { first.to_string() } else { network.to_string() }
 }
@@ -52,38 +60,73 @@ fn overlap(one: Network, other: Network) -> bool {
     a.is_ipv4() == c.is_ipv4() && a <= d && c <= b
 }
 
-/// Writes the rules into the route. `open`: who is named by no rule may connect.
-pub(super) fn rules(rules: &[Rule], open: bool, route: &mut Route) {
-    let (mut allow, mut deny): (Vec<Network>, Vec<Network>) = (Vec::new(), Vec::new());
-    let (mut said_of_allow, mut rest) = (Vec::new(), open);
-    for rule in rules {
-        let Some(network) = rule.network else {
+/// The addresses that are in both lists.
+pub(super) fn common(one: &[Network], other: &[Network]) -> Vec<Network> {
+    let pairs = one.iter().flat_map(|one| other.iter().map(move |other| [one.ends(), other.ends()]));
+    let both = pairs.filter_map(|[(a, b), (c, d)]| {
+        let (first, last) = (a.max(c), b.min(d));
+        let is_range = first.is_ipv4() == last.is_ipv4() && first <= last;
+        // A range that is a network is shown as one.
+        is_range.then(|| format!("{first}-{last}").parse().ok()).flatten()
+    });
+    both.collect()
+}
+
+/// Writes lists of rules into the route. Each list decides about those whom the ones before let in; who is named by none of its
+/// rules is let in.
+pub(super) fn rules(lists: &[&[Rule]], route: &mut Route) {
+    let mut deny: Vec<Network> = Vec::new();
+    // Where those are whom nobody has refused yet. `None`: everywhere.
+    let mut left: Option<Vec<Network>> = None;
+    for list in lists {
+        left = through(list, left, &mut deny, route);
+    }
+    if left.as_ref().is_some_and(Vec::is_empty) {
+        // Nobody is let in.
+        deny = ["0.0.0.0/0", "::/0"].iter().filter_map(|all| all.parse().ok()).collect();
+    }
+    let said = lists.iter().flat_map(|list| list.iter()).map(|rule| &rule.said).next();
+    for (key, list) in [("allow", left.unwrap_or_default()), ("deny", deny)] {
+        match (list.is_empty(), said) {
+            (true, _) => {}
+            (false, Some(said)) if route.fields.has(key) => {
+                route.lacks(said, format!("`{key}` is a list or a file: write all networks into the file"));
+            }
+            (false, _) => {
+                let shown = quote_all(&list.into_iter().map(show).collect::<Vec<_>>());
+                route.fields.set(key, shown);
+            }
+        }
+    }
+}
+
+/// Where those are whom this list lets in, of those who are left.
+fn through(
+    list: &[Rule],
+    mut left: Option<Vec<Network>>,
+    deny: &mut Vec<Network>,
+    route: &mut Route,
+) -> Option<Vec<Network>> {
+    let mut allow: Vec<Network> = Vec::new();
+    for rule in list {
+        match &rule.who {
             // Nothing behind it is ever looked at.
-            rest = rule.allows;
-            break;
-        };
-        if rule.allows {
-            allow.push(network);
-            said_of_allow.push(&rule.said);
-        } else if allow.iter().any(|earlier| overlap(*earlier, network)) {
-            let why = "here the first rule that fits decides, and an earlier one lets some of these in; \
-                       of Portway's lists `deny` decides: write into `allow` and `deny` what is meant";
-            route.lacks(&rule.said, why);
-        } else {
-            deny.push(network);
+            Who::All if rule.allows => break,
+            Who::All => return Some(allow),
+            Who::InNone(list) => left = Some(left.map_or_else(|| list.clone(), |left| common(&left, list))),
+            Who::In(network) if rule.allows => match &left {
+                Some(left) => allow.extend(common(left, &[*network])),
+                None => allow.push(*network),
+            },
+            Who::In(network) if allow.iter().any(|earlier| overlap(*earlier, *network)) => {
+                let why = "here the first rule that fits decides, and an earlier one lets some of these in; \
+                           of Portway's lists `deny` decides: write into `allow` and `deny` what is meant";
+                route.lacks(&rule.said, why);
+            }
+            Who::In(network) => deny.push(*network),
         }
     }
-    let shown = |networks: &[Network]| quote_all(&networks.iter().map(|one| show(*one)).collect::<Vec<_>>());
-    if !rest {
-        match allow.is_empty() {
-            // Nobody is let in.
-            true => deny = ["0.0.0.0/0", "::/0"].iter().filter_map(|all| all.parse().ok()).collect(),
-            false => route.fields.set("allow", shown(&allow)),
-        }
-    }
-    if !deny.is_empty() {
-        route.fields.set("deny", shown(&deny));
-    }
+    left.map(|left| [allow, left].concat())
 }
 
 #[cfg(test)]
@@ -97,11 +140,11 @@ mod tests {
             .map(|word| Rule {
                 said: said.clone(),
                 allows: word.starts_with('+'),
-                network: network(&word[1..]),
+                who: network(&word[1..]).map_or(Who::All, Who::In),
             })
             .collect();
         let mut route = Route::new(&said);
-        rules(&list, true, &mut route);
+        rules(&[&list], &mut route);
         let keys: Vec<String> =
             route.fields.lines().iter().map(|line| format!("{} = {}", line.key, line.value)).collect();
         format!("{} {}", keys.join(" "), route.notes.len()).trim().to_owned()

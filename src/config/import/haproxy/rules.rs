@@ -4,7 +4,7 @@ use super::conditions::{Ask, Condition, Term};
 use super::config::Config;
 use super::lines::Line;
 use super::sides::Side;
-use crate::config::import::networks::{self, Rule};
+use crate::config::import::networks::{self, Rule, Who};
 use crate::config::import::sheet::{Route, Sheet};
 use crate::config::import::values::{haproxy_time, quote, quote_all};
 
@@ -41,10 +41,23 @@ impl<'l> Request<'l> {
 /// What is gathered of all rules.
 #[derive(Default)]
 struct Gathered<'l> {
-    rules: Vec<Rule>,
+    /// Of `connection`, of `session`, and of `content`: who is accepted by one list is looked at by the next.
+    rules: [Vec<Rule>; 3],
     delay: Option<&'l Line>,
     /// Whether some are let in by their hello.
     by_hello: bool,
+}
+
+impl Gathered<'_> {
+    fn push(&mut self, request: &Request<'_>, who: Who) {
+        let [connection, session, content] = &mut self.rules;
+        let list = match request.phase {
+            "connection" => connection,
+            "session" => session,
+            _ => content,
+        };
+        list.push(Rule { said: request.line.said.clone(), allows: request.action == "accept", who });
+    }
 }
 
 /// Writes the rules of a frontend into the route. The line that says how long a hello may take.
@@ -86,7 +99,7 @@ pub(super) fn take<'c>(
         }
     }
     front.named("stick-table").for_each(|line| sheet.same(&line.said));
-    networks::rules(&gathered.rules, true, route);
+    networks::rules(&gathered.rules.each_ref().map(Vec::as_slice), route);
     gathered.delay
 }
 
@@ -111,14 +124,13 @@ fn decide(
     route: &mut Route,
 ) -> Result<Done, String> {
     let accepts = request.action == "accept";
-    let said = &request.line.said;
     let Some(words) = request.condition else {
         return match (request.phase, accepts) {
             (_, true) => Ok(Done::Same),
             // Who speaks no TLS has no route, if there is none without `sni`.
             ("content", false) if gathered.by_hello => no_tls(front),
             _ => {
-                gathered.rules.push(Rule { said: said.clone(), allows: false, network: None });
+                gathered.push(request, Who::All);
                 Ok(Done::Carried)
             }
         };
@@ -139,21 +151,15 @@ fn decide(
     }
     if let ([branch], false) = (condition.as_slice(), accepts) {
         if let Some(done) = refused(branch, route) {
-            return Ok(done);
+            return done;
         }
         if branch.iter().all(|term| term.negated && matches!(term.ask, Ask::Source(_))) {
-            // Whoever is in none of them is refused: they are let in, and nobody else.
-            let mut push =
-                |allows, network| gathered.rules.push(Rule { said: said.clone(), allows, network });
-            networks_of(&condition).for_each(|network| push(true, Some(network)));
-            push(false, None);
+            gathered.push(request, Who::InNone(networks_of(&condition).collect()));
             return Ok(Done::Carried);
         }
     }
     if asks_networks(&condition) {
-        for network in networks_of(&condition) {
-            gathered.rules.push(Rule { said: said.clone(), allows: accepts, network: Some(network) });
-        }
+        networks_of(&condition).for_each(|network| gathered.push(request, Who::In(network)));
         return Ok(Done::Carried);
     }
     Err("it asks for several things at once: `allow` and `deny` ask for the client's network only".to_owned())
@@ -168,19 +174,24 @@ fn asks_networks(condition: &Condition) -> bool {
 }
 
 /// Who is refused by one question that is no list of networks.
-fn refused(branch: &[Term], route: &mut Route) -> Option<Done> {
+fn refused(branch: &[Term], route: &mut Route) -> Option<Result<Done, String>> {
+    const MOST: &str = "max_connections_per_client";
     let [term] = branch else { return None };
     match (&term.ask, term.negated) {
         (Ask::SourceFile(path), negated) => {
-            let key = if negated { "allow.file" } else { "deny.file" };
-            route.fields.set(key, quote(path));
-            Some(Done::Carried)
+            let key = if negated { "allow" } else { "deny" };
+            if route.fields.has(key) {
+                return Some(Err(format!("`{key}` is one file: write all networks into it")));
+            }
+            route.fields.set(&format!("{key}.file"), quote(path));
+            Some(Ok(Done::Carried))
         }
         (Ask::Open(most), false) if *most > 0 => {
-            route.fields.set("max_connections_per_client", most.to_string());
-            Some(Done::Carried)
+            let earlier: Option<u32> = route.fields.get(MOST).and_then(|most| most.parse().ok());
+            route.fields.set(MOST, earlier.map_or(*most, |earlier| earlier.min(*most)).to_string());
+            Some(Ok(Done::Carried))
         }
-        (Ask::Rate(most), false) if *most > 0 => Some(Done::Rate(*most)),
+        (Ask::Rate(most), false) if *most > 0 => Some(Ok(Done::Rate(*most))),
         _ => None,
     }
 }
@@ -255,6 +266,9 @@ fn rate(config: &Config<'_>, front: &Side<'_>, most: u32, route: &mut Route) -> 
         seconds if seconds < 60 => format!("{}/m burst {most}", (u64::from(most) * 60 / seconds).max(1)),
         seconds => format!("{}/h burst {most}", (u64::from(most) * 3600 / seconds).max(1)),
     };
+    if route.fields.has("rate_per_client") {
+        return Err("a route has one rate for each client: `rate_per_client`".to_owned());
+    }
     route.fields.set("rate_per_client", quote(&value));
     Ok(Done::Carried)
 }
