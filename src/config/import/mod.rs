@@ -46,8 +46,8 @@ pub fn import(name: &str, text: &[u8], program: Option<Program>) -> Result<Impor
         Program::Compose => compose::read(text),
     };
     let sheet = read.map_err(|misread| Report::at(name, text, misread.at, misread.fault))?;
-    write::write(sheet, name).ok_or_else(|| {
+    write::write(sheet, name).map_err(|why| {
         let message = format!("there is nothing in this file of {program} that Portway could forward");
-        whole(&message, program.wants())
+        whole(&message, why.as_deref().unwrap_or_else(|| program.wants()))
     })
 }

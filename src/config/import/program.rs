@@ -89,5 +89,66 @@ fn rinetd_rule(words: &[&str]) -> bool {
     };
     let is_host = |word: &str| word.contains(['.', ':']) || word == "localhost";
     matches!(words, [from, port, to, other, ..] if is_host(from) && is_port(port) && is_host(to) && is_port(other))
-        || matches!(words, ["allow" | "deny", pattern] if pattern.contains('.') && !pattern.ends_with(';'))
+        || matches!(words, ["allow" | "deny", pattern] if pattern.contains('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_only_one_language_has_tells_whose_a_file_is() {
+        for (text, program) in [
+            ("", None),
+            ("# logfile /x\n\n", None),
+            (" {\"endpoints\": []}", Some(Program::Realm)),
+            ("{\"services\": {}}", Some(Program::Compose)),
+            ("logfile /x", Some(Program::Rinetd)),
+            ("logcommon", Some(Program::Rinetd)),
+            ("pidlogfile /x", Some(Program::Rinetd)),
+            ("logfile /x;", Some(Program::Nginx)),
+            ("global", Some(Program::Haproxy)),
+            ("listen web  ", Some(Program::Haproxy)),
+            ("  listen web", None),
+            ("listen 80;", Some(Program::Nginx)),
+            ("backend {", Some(Program::Nginx)),
+            ("[[endpoints]]", Some(Program::Realm)),
+            ("  [network]", Some(Program::Realm)),
+            ("[log]", None),
+            ("version: '3'\nservices:", Some(Program::Compose)),
+            ("  services:\n", None),
+            ("web:\n  ports: [80]", Some(Program::Compose)),
+            ("x: ${Y}\nservices:", Some(Program::Compose)),
+            ("x; y\nservices:", Some(Program::Compose)),
+            ("stream {", Some(Program::Nginx)),
+            ("pid /x; # y", Some(Program::Nginx)),
+            ("map $x $y { a b; }", Some(Program::Nginx)),
+            ("a { b; } c", Some(Program::Nginx)),
+        ] {
+            assert_eq!(Program::of(text), program, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_rule_of_rinetd_has_two_addresses_with_their_ports() {
+        for (text, is_one) in [
+            ("0.0.0.0 80 10.0.0.5 8080", true),
+            ("0.0.0.0 80/udp 10.0.0.5 53/udp timeout=60", true),
+            (":: http ::1 80", true),
+            ("localhost 80 localhost 81", true),
+            ("0.0.0.0 80 10.0.0.5", false),
+            ("x 80 10.0.0.5 80", false),
+            ("0.0.0.0 80 x 80", false),
+            ("0.0.0.0 8-0 10.0.0.5 80", false),
+            ("0.0.0.0 80 10.0.0.5 8:0", false),
+            ("0.0.0.0 /udp 10.0.0.5 80", false),
+            ("allow 10.*", true),
+            ("deny 10.0.0.1", true),
+            ("deny all", false),
+            ("accept 10.0.0.1", false),
+            ("deny 10.0.0.1 x", false),
+        ] {
+            assert_eq!(Program::of(text), is_one.then_some(Program::Rinetd), "{text}");
+        }
+    }
 }

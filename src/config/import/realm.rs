@@ -270,7 +270,8 @@ fn key(entry: &Entry, balance: &str, making: &mut Making<'_>, sheet: &mut Sheet)
             let host = if text.parse::<std::net::IpAddr>().is_ok() { text } else { host };
             let ip = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
             let ip = ip.map_err(|_| "it is no address of this host".to_owned())?;
-            route.fields.set("source", quote(&ip.to_string()));
+            let key = if route.fields.has("source.interface") { "source.address" } else { "source" };
+            route.fields.set(key, quote(&ip.to_string()));
         }
         "interface" => {
             if let Some(address) = route.fields.get("source").map(str::to_owned) {

@@ -1,6 +1,7 @@
 //! rinetd: each forwarding line becomes a route. Reference: rinetd(8).
 
 use super::misread::Misread;
+use super::networks::{common, show};
 use super::program::Program;
 use super::sheet::{Fate, Route, Said, Sheet, Upstream};
 use super::values::{joined, listen, nginx_time, quote, quote_all, span, upstream};
@@ -88,11 +89,11 @@ impl Reader {
     }
 
     fn rule(&mut self, said: &Said, allows: bool, pattern: &str) {
+        if matches!(self.open, Some(None)) {
+            return self.sheet.note(said, "it belongs to the line above, which is not carried over");
+        }
         let lists = if self.open.is_some() { &mut self.own } else { &mut self.global };
         match networks(pattern) {
-            Some(_) if matches!(self.open, Some(None)) => {
-                self.sheet.note(said, "it belongs to the line above, which is not carried over");
-            }
             Some(networks) => {
                 if allows {
                     lists.allow.extend(networks)
@@ -127,7 +128,7 @@ impl Reader {
             deny = ["0.0.0.0/0", "::/0"].iter().filter_map(|all| all.parse().ok()).collect();
         }
         for (key, networks) in [("allow", allow), ("deny", deny)] {
-            let shown: Vec<String> = networks.iter().map(|network| short(*network)).collect();
+            let shown: Vec<String> = networks.iter().map(|network| show(*network)).collect();
             let everybody = key == "allow" && shown.iter().any(|one| one == "0.0.0.0/0");
             if !(shown.is_empty() || everybody) {
                 route.fields.set(key, quote_all(&shown));
@@ -136,18 +137,6 @@ impl Reader {
         global.lost.iter().chain(&own.lost).for_each(|said| route.lacks(said, PATTERN));
         self.sheet.add(route);
     }
-}
-
-/// The addresses that are in both lists.
-fn common(one: &[Network], other: &[Network]) -> Vec<Network> {
-    let pairs = one.iter().flat_map(|one| other.iter().map(move |other| [one.ends(), other.ends()]));
-    let both = pairs.filter_map(|[(a, b), (c, d)]| {
-        let (first, last) = (a.max(c), b.min(d));
-        let is_range = first.is_ipv4() == last.is_ipv4() && first <= last;
-        // A range that is a network is shown as one.
-        is_range.then(|| format!("{first}-{last}").parse().ok()).flatten()
-    });
-    both.collect()
 }
 
 /// The four words of a forwarding.
@@ -237,11 +226,6 @@ fn option(text: &str, said: &Said, route: &mut Route) {
     }
 }
 
-fn short(network: Network) -> String {
-    let (first, last) = network.ends();
-    if first == last { first.to_string() } else { network.to_string() }
-}
-
 /// A pattern with `*` for digits: of whole numbers it is a network.
 fn networks(pattern: &str) -> Option<Vec<Network>> {
     let parse = |text: String| text.parse::<Network>().ok();
@@ -284,13 +268,30 @@ mod tests {
             ("*", "0.0.0.0/0"),
             ("192.0.2.7", "192.0.2.7"),
             ("192.0.2.1?", "192.0.2.10-192.0.2.19"),
+            ("192.0.2.?", "192.0.2.0-192.0.2.9"),
+            ("192.0.*.*", "192.0.0.0/16"),
+            ("*.*.*.*", "0.0.0.0/0"),
+            ("192.0.2.0/24", "192.0.2.0/24"),
             ("2001:db8::/32", "2001:db8::/32"),
         ] {
-            let read =
-                networks(pattern).map(|read| read.into_iter().map(short).collect::<Vec<_>>().join(" "));
+            let read = networks(pattern).map(|read| read.into_iter().map(show).collect::<Vec<_>>().join(" "));
             assert_eq!(read.as_deref(), Some(expected), "{pattern}");
         }
-        assert!(networks("192.*.1.1").is_none());
-        assert!(networks("1.2.3").is_none());
+        for pattern in [
+            "192.*.1.1",
+            "1.2.3",
+            "1.2.3.4.5",
+            "1.2.3.*.*",
+            "1.2.3.256",
+            "1.2.?.?",
+            "1.2.3.1??",
+            "1.2.3.?1",
+            "1.2.3.25?",
+            "10.0.0.1/8",
+            "2001:db8:*",
+            "x",
+        ] {
+            assert!(networks(pattern).is_none(), "{pattern}");
+        }
     }
 }

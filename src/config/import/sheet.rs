@@ -155,8 +155,12 @@ impl Route {
     }
 }
 
+/// Why an address is not one of the route: what clients begin with there is not what they begin with at the first one.
+pub(super) const UNLIKE: &str = "a route has the same `tls`, `alpn` and `proxy_protocol` for all its addresses: write a route of \
+    its own for this one";
+
 /// Keys that a UDP route has no use for.
-const TCP_ONLY: [&str; 12] = [
+const TCP_ONLY: [&str; 15] = [
     "half_close_timeout",
     "max_age",
     "keepalive",
@@ -169,6 +173,9 @@ const TCP_ONLY: [&str; 12] = [
     "tls",
     "sniff_timeout",
     "proxy_protocol.accept",
+    "proxy_protocol.trusted",
+    "proxy_protocol.untrusted",
+    "proxy_protocol.timeout",
 ];
 
 /// All that was read of a file.
@@ -243,15 +250,13 @@ impl Sheet {
                 seen.push(listen);
             }
         }
-        for at in 0..seen.len() {
-            let Some(port) = seen.get(at).and_then(|one| one.strip_prefix("0.0.0.0:")) else { continue };
-            let (both, other) = (port.to_owned(), format!("[::]:{port}"));
-            if let Some(index) = seen.iter().position(|one| *one == other) {
-                seen[at] = both;
-                seen.remove(index);
-            }
-        }
-        route.listen = seen;
+        let has = |host: &str, port: &str| seen.contains(&format!("{host}:{port}"));
+        let one = |listen: &String| match listen.rsplit_once(':') {
+            Some(("0.0.0.0", port)) if has("[::]", port) => Some(port.to_owned()),
+            Some(("[::]", port)) if has("0.0.0.0", port) => None,
+            _ => Some(listen.clone()),
+        };
+        route.listen = seen.iter().filter_map(one).collect();
         self.routes.push(route);
     }
 

@@ -159,17 +159,74 @@ mod tests {
         for text in ["", "m", "5x", "5 s", "99999999999999999999"] {
             assert_eq!((nginx_time(text), haproxy_time(text)), (None, None), "{text}");
         }
-        assert_eq!(byte_rate("100k").as_deref(), Some("\"100 KiB/s\""));
-        assert_eq!(byte_rate("0").as_deref(), Some("\"off\""));
-        assert_eq!(byte_rate("10"), None, "less than Portway takes");
+        for (text, expected) in [
+            ("100k", Some("\"100 KiB/s\"")),
+            ("2M", Some("\"2 MiB/s\"")),
+            ("3g", Some("\"3 GiB/s\"")),
+            ("0", Some("\"off\"")),
+            ("0k", Some("\"off\"")),
+            ("100", Some("\"100 B/s\"")),
+            ("99", None),
+            ("5x", None),
+            ("k", None),
+            ("99999999999999999999", None),
+            ("18446744073709551615k", None),
+        ] {
+            assert_eq!(byte_rate(text).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn each_unit_of_time_has_its_length() {
+        let nginx = |text: &str| nginx_time(text).map(|time| time.as_millis());
+        for (text, millis) in [
+            ("7ms", 7),
+            ("7s", 7_000),
+            ("7m", 420_000),
+            ("7h", 25_200_000),
+            ("7d", 604_800_000),
+            ("1m5", 65_000),
+        ] {
+            assert_eq!(nginx(text), Some(millis), "{text}");
+        }
+        let haproxy = |text: &str| haproxy_time(text).map(|time| time.as_micros());
+        for (text, micros) in
+            [("7us", 7), ("7", 7_000), ("7ms", 7_000), ("7s", 7_000_000), ("1h", 3_600_000_000)]
+        {
+            assert_eq!(haproxy(text), Some(micros), "{text}");
+        }
+        assert_eq!(haproxy_time("18446744073709551615d"), None);
+        assert_eq!(nginx_time("18446744073709551615"), None);
+        assert_eq!(nginx_time("18446744073709551615ms1ms"), None);
+    }
+
+    #[test]
+    fn a_span_has_an_upper_bound_and_a_count_a_lower_one() {
+        let day = Duration::from_secs(86_400);
+        assert_eq!(span(Duration::ZERO).as_deref(), Some("\"off\""));
+        assert_eq!(span(day * 365).as_deref(), Some("\"11months 30days 3h 50m 24s\""));
+        assert_eq!(span(day * 365 + Duration::from_nanos(1)), None);
+        assert_eq!(
+            [count("0"), count("1"), count("x"), count("4294967296")],
+            [None, Some("1".into()), None, None]
+        );
     }
 
     #[test]
     fn addresses_have_brackets_where_they_need_them() {
         assert_eq!(joined("::1", "80"), "[::1]:80");
+        assert_eq!(joined("[2001:DB8::1]", "80"), "[2001:db8::1]:80");
+        assert_eq!(joined("[10.0.0.1]", "80"), "10.0.0.1:80");
         assert_eq!(joined("db.internal", "80"), "db.internal:80");
         assert_eq!(listen("localhost:80").as_deref(), Ok("127.0.0.1:80"));
         assert!(listen("example.com:80").is_err());
         assert!(upstream("example.com").unwrap_err().contains("no port"));
+    }
+
+    #[test]
+    fn a_place_has_its_line() {
+        let lines = Lines::of("ab\n\ncd");
+        assert_eq!([0, 2, 3, 4, 6].map(|place| lines.at(place)), [1, 1, 2, 3, 3]);
+        assert_eq!(Lines::of("").at(0), 1);
     }
 }

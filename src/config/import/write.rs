@@ -20,8 +20,9 @@ struct Entry {
     meets: Option<String>,
 }
 
-/// The text. `None`: no route came of the file.
-pub(super) fn write(mut sheet: Sheet, name: &str) -> Option<Imported> {
+/// The text. `Err`: no route came of the file; why the first that was tried is none.
+pub(super) fn write(mut sheet: Sheet, name: &str) -> Result<Imported, Option<String>> {
+    name_apart(&mut sheet.routes);
     name_routes(&mut sheet.routes);
     settings(&mut sheet);
     let routes = std::mem::take(&mut sheet.routes);
@@ -30,7 +31,8 @@ pub(super) fn write(mut sheet: Sheet, name: &str) -> Option<Imported> {
     let mut beside = Vec::new();
     together(&mut entries, &taken, &mut beside);
     if beside.is_empty() {
-        return None;
+        let first = entries.iter().find_map(|entry| Some((&entry.route.said, entry.refused.as_ref()?)));
+        return Err(first.map(|(said, why)| format!("line {}, {}: {why}", said.line, said.text)));
     }
     for entry in &mut entries {
         let why = match (&entry.refused, &entry.meets) {
@@ -54,7 +56,22 @@ pub(super) fn write(mut sheet: Sheet, name: &str) -> Option<Imported> {
     for entry in &entries {
         text += &format!("\n{}", block(entry, &defaults));
     }
-    Some(Imported { text, statements: sheet.statements() })
+    Ok(Imported { text, statements: sheet.statements() })
+}
+
+/// A route without a name is called by its first listener. Where others are called so too, its name is what it forwards to.
+fn name_apart(routes: &mut [Route]) {
+    let called = |route: &Route| {
+        let protocol = route.fields.get("protocol").map(str::to_owned);
+        route.listen.first().filter(|_| route.name.is_empty()).map(|listen| (listen.clone(), protocol))
+    };
+    let all: Vec<_> = routes.iter().filter_map(called).collect();
+    for route in routes {
+        let alike = called(route).map_or(0, |own| all.iter().filter(|other| **other == own).count());
+        if alike > 1 {
+            route.name = route.upstream.first().map_or_else(String::new, |first| first.address.clone());
+        }
+    }
 }
 
 /// Each name once: the second has a number. Where two routes share one, the protocol tells them apart.
@@ -74,15 +91,18 @@ fn name_routes(routes: &mut [Route]) {
     }
 }
 
-/// What `[log]` and `[limits]` say must be taken, too.
+/// What `[log]` and `[limits]` say must be taken, too. What is not stands as a comment.
 fn settings(sheet: &mut Sheet) {
     const ROUTE: &str = "[[route]]\nlisten = \"127.0.0.1:1\"\nupstream = \"127.0.0.1:2\"\n";
+    let mut refused = Vec::new();
     for (section, fields) in [("log", &mut sheet.log), ("limits", &mut sheet.limits)] {
-        let text = format!("[{section}]\n{}{ROUTE}", aligned(fields.lines()));
-        if compile("", text.as_bytes()).is_err() {
+        let lines = aligned(fields.lines());
+        if let Some(why) = fault(&format!("[{section}]\n{lines}{ROUTE}")) {
+            refused.push(format!("Portway does not take `[{section}] {}`: {why}", lines.trim_end()));
             *fields = Default::default();
         }
     }
+    refused.iter().for_each(|text| sheet.remark(text));
 }
 
 /// Compiles a route as the only one.

@@ -51,7 +51,9 @@ fn take(service: &Entry, sheet: &mut Sheet) {
         match port(item).and_then(|port| Ok((route(service, &port, &said)?, port))) {
             Ok((route, port)) => {
                 sheet.carried(&said);
-                port.notes.iter().for_each(|why| sheet.note(&said, why.clone()));
+                if !port.notes.is_empty() {
+                    sheet.note(&said, format!("the file has no variables: {}", port.notes.join(", ")));
+                }
                 join(&mut made, route);
             }
             Err(why) => sheet.note(&said, why),

@@ -12,7 +12,7 @@ pub(super) struct Port {
     /// Of the container.
     pub target: String,
     pub udp: bool,
-    /// What is not carried over of it.
+    /// What stands for its variables.
     pub notes: Vec<String>,
 }
 
@@ -83,7 +83,7 @@ fn variables(text: &str) -> Result<(String, Vec<String>), String> {
         let Some((name, default, behind)) = default else {
             return Err("the file has no variables: write the value".to_owned());
         };
-        notes.push(format!("the file has no variables: `{default}` is what {name} is without a value"));
+        notes.push(format!("`{default}` is what {name} is without a value"));
         out.push_str(default);
         rest = behind;
     }
@@ -113,6 +113,19 @@ mod tests {
         for text in ["80", "3000-3005", "127.0.0.1::80", "8000-9000:80", "${PORT}:80", "53:53/sctp"] {
             assert!(short(text).is_err(), "{text}");
         }
-        assert_eq!(short("${PORT:-8080}:80").unwrap().notes.len(), 1);
+        let notes = short("${A:-8}${B-0}:80").unwrap().notes;
+        assert_eq!(notes, ["`8` is what A is without a value", "`0` is what B is without a value"]);
+        for (text, why) in [
+            ("80", FREE),
+            ("127.0.0.1:80", FREE),
+            ("127.0.0.1::80", FREE),
+            ("0:80", FREE),
+            ("80-82:80", FREE),
+            ("${A}:80", "the file has no variables: write the value"),
+            ("$A:80", "the file has no variables: write the value"),
+            ("53:53/sctp", "`sctp` is neither tcp nor udp"),
+        ] {
+            assert_eq!(short(text), Err(why.to_owned()), "{text}");
+        }
     }
 }

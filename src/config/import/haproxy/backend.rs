@@ -1,5 +1,7 @@
 //! A backend: servers, how one is chosen, how long a connection may be quiet.
 
+use std::time::Duration;
+
 use super::checks;
 use super::lines::Line;
 use super::server::{self, Ports, Words};
@@ -8,11 +10,29 @@ use crate::config::import::fields::Fields;
 use crate::config::import::sheet::{Route, Sheet, Upstream};
 use crate::config::import::values::{haproxy_time, quote, span};
 
-/// Writes a backend into the route. `front` is the frontend; of a `listen` the same.
-pub(super) fn take(front: &Side<'_>, back: &Side<'_>, route: &mut Route, sheet: &mut Sheet) {
-    let mut first: Option<Fields> = None;
+/// The two sides of a route.
+pub(super) struct Sides<'s, 'c> {
+    /// The frontend; of a `listen` the same as `back`.
+    pub front: &'s Side<'c>,
+    pub back: &'s Side<'c>,
+    /// Whether certificates are verified where a server says nothing of it.
+    pub verifies: bool,
+}
+
+/// What the servers ask of their route.
+struct Asked {
+    /// Of the first one.
+    keys: Option<Fields>,
+    /// Whether the certificates of all are verified.
+    verifies: bool,
+}
+
+/// Writes a backend into the route.
+pub(super) fn take(sides: &Sides<'_, '_>, route: &mut Route, sheet: &mut Sheet) {
+    let back = sides.back;
+    let mut asked = Asked { keys: None, verifies: true };
     for line in back.named("server").chain(back.named("server-template")) {
-        one(back, line, &mut first, Making { route, sheet });
+        one(sides, line, &mut asked, Making { route, sheet });
     }
     for line in back.named("dispatch") {
         match server::address(line.arg(0), None) {
@@ -23,19 +43,15 @@ pub(super) fn take(front: &Side<'_>, back: &Side<'_>, route: &mut Route, sheet: 
             Err(why) => route.note(&line.said, why),
         }
     }
-    if let Some(keys) = &first {
+    if let Some(keys) = &asked.keys {
         route.fields.take(keys);
     }
-    if route.fields.has("tls.upstream") && back.named("server").all(|line| !verifies(line)) {
+    if route.fields.has("tls.upstream") && !asked.verifies {
         route.remark("HAProxy did not verify the upstream's certificate; Portway does, for its name.");
     }
     checks::take(back, route, sheet);
     balance(back, route, sheet);
-    quiet(front, back, route, sheet);
-}
-
-fn verifies(line: &Line) -> bool {
-    line.words.windows(2).any(|pair| pair[0] == "verify" && pair[1] == "required")
+    quiet(sides, route, sheet);
 }
 
 /// A route in the making, and the sheet.
@@ -45,10 +61,10 @@ struct Making<'m> {
 }
 
 /// A server. What it asks of its route, the first one says; others must say the same.
-fn one(back: &Side<'_>, line: &Line, first: &mut Option<Fields>, making: Making<'_>) {
-    let Making { route, sheet } = making;
+fn one(sides: &Sides<'_, '_>, line: &Line, asked: &mut Asked, making: Making<'_>) {
+    let (back, Making { route, sheet }) = (sides.back, making);
     let template = line.name() == "server-template";
-    let mut words = Words::default();
+    let mut words = Words { verifies: sides.verifies, ..Words::default() };
     for default in back.named("default-server") {
         let before = words.rest.len();
         words.read(default.args());
@@ -68,8 +84,9 @@ fn one(back: &Side<'_>, line: &Line, first: &mut Option<Fields>, making: Making<
     };
     sheet.carried(&line.said);
     let keys = words.route_keys();
-    match first {
-        None => *first = Some(keys),
+    asked.verifies &= words.verifies || !words.tls;
+    match &asked.keys {
+        None => asked.keys = Some(keys),
         Some(first) => {
             if let Some(why) = differs(first, &keys) {
                 words.rest.push(why);
@@ -138,17 +155,13 @@ fn balance(back: &Side<'_>, route: &mut Route, sheet: &mut Sheet) {
 }
 
 /// Time limits: the shorter one of both sides ends a connection, and that of tunnels replaces both.
-fn quiet(front: &Side<'_>, back: &Side<'_>, route: &mut Route, sheet: &mut Sheet) {
-    let sides = [("timeout client", front), ("timeout server", back), ("timeout tunnel", back)];
+fn quiet(sides: &Sides<'_, '_>, route: &mut Route, sheet: &mut Sheet) {
+    let Sides { front, back, .. } = sides;
     let mut idle = None;
-    for (name, side) in sides {
+    for (name, side) in [("timeout client", front), ("timeout server", back), ("timeout tunnel", back)] {
         side.named(name).for_each(|line| sheet.same(&line.said));
         let Some(line) = side.last(name) else { continue };
-        let Some(time) = haproxy_time(line.arg(0)) else {
-            route.note(&line.said, "it is no duration");
-            continue;
-        };
-        sheet.carried(&line.said);
+        let Some(time) = time(line, route, sheet) else { continue };
         let time = Some(time).filter(|time| !time.is_zero());
         idle = match (name, idle, time) {
             ("timeout tunnel", _, time) => time,
@@ -160,10 +173,19 @@ fn quiet(front: &Side<'_>, back: &Side<'_>, route: &mut Route, sheet: &mut Sheet
         route.fields.set("idle_timeout", value);
     }
     let fins = [("timeout client-fin", front), ("timeout server-fin", back)];
-    let lines: Vec<&Line> = fins.iter().filter_map(|(name, side)| side.last(name)).collect();
-    lines.iter().for_each(|line| sheet.carried(&line.said));
-    let longest = lines.iter().filter_map(|line| haproxy_time(line.arg(0))).max();
+    let lines = fins.iter().filter_map(|(name, side)| side.last(name));
+    let longest = lines.filter_map(|line| time(line, route, sheet)).max();
     if let Some(value) = longest.filter(|time| !time.is_zero()).and_then(span) {
         route.fields.set("half_close_timeout", value);
     }
+}
+
+/// The time of a line. `None`: it has none that Portway takes.
+fn time(line: &Line, route: &mut Route, sheet: &mut Sheet) -> Option<Duration> {
+    let time = haproxy_time(line.arg(0)).filter(|time| span(*time).is_some());
+    match time {
+        Some(_) => sheet.carried(&line.said),
+        None => route.note(&line.said, "it is no duration of at most 365 days"),
+    }
+    time
 }

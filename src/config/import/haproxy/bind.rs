@@ -143,9 +143,11 @@ fn ends_here(tls: &Tls<'_>, bind: &mut Bind) {
             tls.crl.into_iter().for_each(|crl| bind.fields.set("tls.crl", quote(crl)));
         }
         ("none", _) => {}
-        _ => bind.rest.push(
-            "`verify`: clients must have a certificate (`client_ca`), or are asked for none".to_owned(),
-        ),
+        (verify, _) => {
+            let why = "`verify`: clients must have a certificate (`client_ca`), or are asked for none";
+            let list = if verify == "required" { &mut bind.guards } else { &mut bind.rest };
+            list.push(why.to_owned());
+        }
     }
 }
 

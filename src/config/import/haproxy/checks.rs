@@ -3,7 +3,7 @@
 use super::lines::Line;
 use super::sides::Side;
 use crate::config::import::sheet::{Route, Sheet};
-use crate::config::import::values::{haproxy_time, quote, span};
+use crate::config::import::values::{count, haproxy_time, quote, span};
 
 /// Writes what checks say, where servers are checked.
 pub(super) fn take(back: &Side<'_>, route: &mut Route, sheet: &mut Sheet) {
@@ -95,7 +95,7 @@ fn step(line: &Line, route: &mut Route) -> Result<Option<Step>, String> {
     match words.as_slice() {
         ["connect"] | ["comment", ..] | ["connect", "default"] => Ok(None),
         ["connect", "port", port] => {
-            route.fields.set("health.port", (*port).to_owned());
+            route.fields.set("health.port", count(port).ok_or("its port is no number")?);
             Ok(None)
         }
         ["send", said, ..] => Ok(Some(Step::Send(text(said)))),

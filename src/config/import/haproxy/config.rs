@@ -58,19 +58,22 @@ impl<'c> Config<'c> {
 
     /// Whether a proxy of `mode tcp` takes these defaults.
     pub fn serves_tcp(&self, at: usize) -> bool {
-        let proxies =
-            self.sections.iter().filter(|section| section.kind == "listen" || section.kind == "frontend");
-        proxies.into_iter().any(|proxy| self.mode(proxy) == "tcp" && self.defaults(proxy).contains(&at))
-            || self
-                .backends
-                .values()
-                .any(|backend| self.mode(backend) == "tcp" && self.defaults(backend).contains(&at))
+        let is_proxy = |section: &Section| matches!(section.kind.as_str(), "frontend" | "backend" | "listen");
+        let mut proxies = self.sections.iter().filter(|section| is_proxy(section));
+        proxies.any(|proxy| self.mode(proxy) == "tcp" && self.defaults(proxy).contains(&at))
     }
 
     pub fn backend(&self, name: &str) -> Option<&'c Section> {
         let found = self.backends.get(name).copied()?;
         self.used.borrow_mut().insert(name.to_owned());
         Some(found)
+    }
+
+    /// Whether certificates of servers are verified where a server says nothing of it.
+    pub fn verifies(&self) -> bool {
+        let global = self.sections.iter().filter(|section| section.kind == "global");
+        let mut said = global.flat_map(|section| &section.lines);
+        !said.any(|line| line.name() == "ssl-server-verify" && line.arg(0) == "none")
     }
 
     /// The time that a table counts new connections in: of this section, or else of any.

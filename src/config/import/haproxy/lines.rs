@@ -13,17 +13,24 @@ pub(super) struct Line {
 impl Line {
     /// What it is about: its first word, of some the first two.
     pub fn name(&self) -> String {
-        match self.words.as_slice() {
-            [first, second, ..] if TWO_WORDS.contains(&first.as_str()) => format!("{first} {second}"),
-            [first, ..] => first.clone(),
-            [] => String::new(),
-        }
+        self.words.get(..self.name_words()).unwrap_or_default().join(" ")
     }
 
     /// The words behind its name.
     pub fn args(&self) -> &[String] {
-        let two = self.words.first().is_some_and(|first| TWO_WORDS.contains(&first.as_str()));
-        self.words.get(if two { 2 } else { 1 }..).unwrap_or_default()
+        self.words.get(self.name_words()..).unwrap_or_default()
+    }
+
+    /// How many words its name has.
+    fn name_words(&self) -> usize {
+        match self.words.as_slice() {
+            [first, second, ..]
+                if TWO_WORDS.contains(&first.as_str()) || (first == "stats" && second == "socket") =>
+            {
+                2
+            }
+            _ => self.words.len().min(1),
+        }
     }
 
     pub fn arg(&self, at: usize) -> &str {
@@ -32,7 +39,7 @@ impl Line {
 }
 
 /// Words that say little without the next one.
-const TWO_WORDS: [&str; 4] = ["timeout", "option", "no", "stats"];
+const TWO_WORDS: [&str; 3] = ["timeout", "option", "no"];
 
 /// A section with its lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -177,12 +184,40 @@ mod tests {
         assert_eq!(of("tcp-check send PING\\r\\n"), ["tcp-check", "send", "PING\r\n"]);
         assert_eq!(of("a b\\ c 'd e' \"f # g\" h\\#"), ["a", "b c", "d e", "f # g", "h#"]);
         assert_eq!(of("x '' y"), ["x", "", "y"]);
+        assert_eq!(of(r"a 'b\n' '\' \q\$\'"), ["a", r"b\n", r"\", r"\q$'"]);
+        assert_eq!(of("a\\tb \"c\\nd\"# e"), ["a\tb", "c\nd"]);
+        assert_eq!(of(r"a\"), [r"a\"]);
         assert_eq!(of(r#"a "b\"c\\" 'd\e'"#), ["a", r#"b"c\"#, r"d\e"]);
         let help = "add ' where they should end, in the same line";
         assert_eq!(
             words("a 'b", 10),
             Err(Misread::new(12..13, "the quotes that begin here do not end", help))
         );
+    }
+
+    #[test]
+    fn a_line_is_called_by_one_word_or_by_two() {
+        for (line, name, first) in [
+            ("bind :1", "bind", ":1"),
+            ("disabled", "disabled", ""),
+            ("timeout client 5s", "timeout client", "5s"),
+            ("option tcplog", "option tcplog", ""),
+            ("no option tcplog", "no option", "tcplog"),
+            ("option", "option", ""),
+            ("stats socket /x", "stats socket", "/x"),
+            ("stats enable", "stats", "enable"),
+            ("x socket", "x", "socket"),
+        ] {
+            let line = Line { said: Said::new(1, line), words: words(line, 0).unwrap() };
+            assert_eq!((line.name().as_str(), line.arg(0)), (name, first));
+        }
+    }
+
+    #[test]
+    fn a_comment_behind_a_line_is_not_shown() {
+        for (line, shown) in [("a b # c\n", "a b"), ("a#b # c", "a#b"), (" # c", " # c"), ("a b", "a b")] {
+            assert_eq!(without_comment(line), shown);
+        }
     }
 
     #[test]
@@ -193,6 +228,9 @@ mod tests {
         assert_eq!((read[2].defaults, read[2].from.as_deref()), (Some(1), Some("b")));
         assert_eq!((read[1].name.as_str(), read[1].defaults), ("b", None));
         assert_eq!(read[2].lines[0].said.line, 5);
+        let read = parse("defaults a\ndefaults from a\nlisten x\n").unwrap();
+        assert_eq!((read[1].name.as_str(), read[1].from.as_deref(), read[1].defaults), ("", Some("a"), None));
+        assert_eq!((read[2].from.as_deref(), read[2].defaults), (None, Some(1)));
         assert!(parse("bind :1\n").unwrap_err().fault.message.contains("stands in no section"));
     }
 }

@@ -1,13 +1,14 @@
 //! A `frontend` or a `listen`: where clients come, who may, and which backend serves whom.
 
-use super::backend;
-use super::bind;
+use super::backend::{self, Sides};
+use super::bind::{self, Bind};
 use super::config::Config;
 use super::lines::Section;
 use super::rules;
 use super::sides::Side;
 use super::switch::{self, Case};
-use crate::config::import::sheet::{Route, Sheet};
+use crate::config::import::fields::Line;
+use crate::config::import::sheet::{Route, Sheet, UNLIKE};
 use crate::config::import::values::{count, haproxy_time, quote, quote_all, span};
 
 /// Makes the routes of a proxy.
@@ -64,7 +65,8 @@ fn serve(serving: &Serving<'_, '_>, case: &Case, mut route: Route, sheet: &mut S
         }
     }
     let Some(name) = &case.backend else {
-        backend::take(serving.front, serving.front, &mut route, sheet);
+        let (front, verifies) = (serving.front, serving.config.verifies());
+        backend::take(&Sides { front, back: front, verifies }, &mut route, sheet);
         return sheet.add(route);
     };
     let Some(section) = serving.config.backend(name) else {
@@ -82,7 +84,8 @@ fn serve(serving: &Serving<'_, '_>, case: &Case, mut route: Route, sheet: &mut S
     sheet.carried(&section.said);
     let back = Side::take(serving.config, section, &mut route, sheet);
     words(&back, &mut route, sheet);
-    backend::take(serving.front, &back, &mut route, sheet);
+    let verifies = serving.config.verifies();
+    backend::take(&Sides { front: serving.front, back: &back, verifies }, &mut route, sheet);
     rules::of_backend(&back, &mut route);
     back.acls.finish(sheet);
     sheet.add(route);
@@ -100,6 +103,13 @@ fn words(side: &Side<'_>, route: &mut Route, sheet: &mut Sheet) {
     }
 }
 
+/// What clients begin with.
+fn begins(bind: &Bind) -> Vec<Line> {
+    let mut lines = bind.fields.lines();
+    lines.retain(|line| line.key != "max_connections");
+    lines
+}
+
 /// The addresses; and how many connections there may be at all of them.
 fn binds(front: &Side<'_>, route: &mut Route, sheet: &mut Sheet) {
     for line in front.named("maxconn") {
@@ -111,8 +121,12 @@ fn binds(front: &Side<'_>, route: &mut Route, sheet: &mut Sheet) {
             None => route.note(&line.said, "it is no number"),
         }
     }
+    let mut first: Option<Vec<Line>> = None;
     for line in front.named("bind") {
         match bind::read(line) {
+            Ok(bind) if *first.get_or_insert_with(|| begins(&bind)) != begins(&bind) => {
+                route.note(&line.said, UNLIKE);
+            }
             Ok(bind) => {
                 sheet.carried(&line.said);
                 route.listen.extend(bind.addresses);

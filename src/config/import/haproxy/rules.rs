@@ -4,7 +4,7 @@ use super::conditions::{Ask, Condition, Term};
 use super::config::Config;
 use super::lines::Line;
 use super::sides::Side;
-use crate::config::import::networks::{self, Rule};
+use crate::config::import::networks::{self, Rule, Who};
 use crate::config::import::sheet::{Route, Sheet};
 use crate::config::import::values::{haproxy_time, quote, quote_all};
 
@@ -41,8 +41,23 @@ impl<'l> Request<'l> {
 /// What is gathered of all rules.
 #[derive(Default)]
 struct Gathered<'l> {
-    rules: Vec<Rule>,
+    /// Of `connection`, of `session`, and of `content`: who is accepted by one list is looked at by the next.
+    rules: [Vec<Rule>; 3],
     delay: Option<&'l Line>,
+    /// Whether some are let in by their hello.
+    by_hello: bool,
+}
+
+impl Gathered<'_> {
+    fn push(&mut self, request: &Request<'_>, who: Who) {
+        let [connection, session, content] = &mut self.rules;
+        let list = match request.phase {
+            "connection" => connection,
+            "session" => session,
+            _ => content,
+        };
+        list.push(Rule { said: request.line.said.clone(), allows: request.action == "accept", who });
+    }
 }
 
 /// Writes the rules of a frontend into the route. The line that says how long a hello may take.
@@ -61,7 +76,7 @@ pub(super) fn take<'c>(
         }
         let said = &line.said;
         let done = match request.action {
-            "accept" | "reject" => decide(front, &request, &mut gathered, route),
+            "accept" | "reject" | "silent-drop" => decide(front, &request, &mut gathered, route),
             action if action.starts_with("track-sc") => Ok(Done::Same),
             "expect-proxy" => expect(front, &request, route),
             _ => Err(OTHER.to_owned()),
@@ -73,7 +88,10 @@ pub(super) fn take<'c>(
         match done {
             Ok(Done::Same) => sheet.same(said),
             Ok(_) => sheet.carried(said),
-            Err(why) if request.action == "reject" => route.lacks(said, why),
+            // Without it others would come in, or the header would be passed on as data.
+            Err(why) if matches!(request.action, "reject" | "silent-drop" | "expect-proxy") => {
+                route.lacks(said, why);
+            }
             Err(why) => route.note(said, why),
         }
         if !route.notes.iter().any(|note| note.said == *said) {
@@ -81,7 +99,7 @@ pub(super) fn take<'c>(
         }
     }
     front.named("stick-table").for_each(|line| sheet.same(&line.said));
-    networks::rules(&gathered.rules, true, route);
+    networks::rules(&gathered.rules.each_ref().map(Vec::as_slice), route);
     gathered.delay
 }
 
@@ -106,16 +124,15 @@ fn decide(
     route: &mut Route,
 ) -> Result<Done, String> {
     let accepts = request.action == "accept";
-    let said = &request.line.said;
     let Some(words) = request.condition else {
         return match (request.phase, accepts) {
             (_, true) => Ok(Done::Same),
-            ("connection", false) => {
-                gathered.rules.push(Rule { said: said.clone(), allows: false, network: None });
+            // Who speaks no TLS has no route, if there is none without `sni`.
+            ("content", false) if gathered.by_hello => no_tls(front),
+            _ => {
+                gathered.push(request, Who::All);
                 Ok(Done::Carried)
             }
-            // Who speaks no TLS has no route, if there is none without `sni`.
-            _ => no_tls(front),
         };
     };
     let mut condition = front.acls.condition(words)?;
@@ -123,48 +140,58 @@ fn decide(
         condition = opposite(condition)?;
     }
     if condition.iter().flatten().all(|term| matches!(term.ask, Ask::Hello | Ask::Sni(_) | Ask::Alpn(_))) {
-        return if accepts { Ok(Done::Same) } else { no_tls(front) };
+        gathered.by_hello |= accepts;
+        return match (accepts, condition.iter().flatten().all(|term| term.negated)) {
+            (true, _) => Ok(Done::Same),
+            (false, true) => no_tls(front),
+            (false, false) => {
+                Err("nobody is refused by a hello: write the `sni` of those who are served".to_owned())
+            }
+        };
     }
     if let ([branch], false) = (condition.as_slice(), accepts) {
         if let Some(done) = refused(branch, route) {
-            return Ok(done);
+            return done;
         }
         if branch.iter().all(|term| term.negated && matches!(term.ask, Ask::Source(_))) {
-            // Whoever is in none of them is refused: they are let in, and nobody else.
-            let mut push =
-                |allows, network| gathered.rules.push(Rule { said: said.clone(), allows, network });
-            networks_of(&condition).for_each(|network| push(true, Some(network)));
-            push(false, None);
+            gathered.push(request, Who::InNone(networks_of(&condition).collect()));
             return Ok(Done::Carried);
         }
     }
-    let one_each = condition.iter().all(|branch| match branch.as_slice() {
-        [term] => !term.negated && matches!(term.ask, Ask::Source(_)),
-        _ => false,
-    });
-    if one_each {
-        for network in networks_of(&condition) {
-            gathered.rules.push(Rule { said: said.clone(), allows: accepts, network: Some(network) });
-        }
+    if asks_networks(&condition) {
+        networks_of(&condition).for_each(|network| gathered.push(request, Who::In(network)));
         return Ok(Done::Carried);
     }
     Err("it asks for several things at once: `allow` and `deny` ask for the client's network only".to_owned())
 }
 
+/// Whether it asks only whether a client is in one of some networks.
+fn asks_networks(condition: &Condition) -> bool {
+    condition.iter().all(|branch| match branch.as_slice() {
+        [term] => !term.negated && matches!(term.ask, Ask::Source(_)),
+        _ => false,
+    })
+}
+
 /// Who is refused by one question that is no list of networks.
-fn refused(branch: &[Term], route: &mut Route) -> Option<Done> {
+fn refused(branch: &[Term], route: &mut Route) -> Option<Result<Done, String>> {
+    const MOST: &str = "max_connections_per_client";
     let [term] = branch else { return None };
     match (&term.ask, term.negated) {
         (Ask::SourceFile(path), negated) => {
-            let key = if negated { "allow.file" } else { "deny.file" };
-            route.fields.set(key, quote(path));
-            Some(Done::Carried)
+            let key = if negated { "allow" } else { "deny" };
+            if route.fields.has(key) {
+                return Some(Err(format!("`{key}` is one file: write all networks into it")));
+            }
+            route.fields.set(&format!("{key}.file"), quote(path));
+            Some(Ok(Done::Carried))
         }
         (Ask::Open(most), false) if *most > 0 => {
-            route.fields.set("max_connections_per_client", most.to_string());
-            Some(Done::Carried)
+            let earlier: Option<u32> = route.fields.get(MOST).and_then(|most| most.parse().ok());
+            route.fields.set(MOST, earlier.map_or(*most, |earlier| earlier.min(*most)).to_string());
+            Some(Ok(Done::Carried))
         }
-        (Ask::Rate(most), false) if *most > 0 => Some(Done::Rate(*most)),
+        (Ask::Rate(most), false) if *most > 0 => Some(Ok(Done::Rate(*most))),
         _ => None,
     }
 }
@@ -192,9 +219,12 @@ fn opposite(condition: Condition) -> Result<Condition, String> {
 }
 
 fn no_tls(front: &Side<'_>) -> Result<Done, String> {
-    match front.last("default_backend") {
-        None => Ok(Done::Same),
-        Some(_) => Err("who speaks no TLS goes to the route without `sni`, if there is one".to_owned()),
+    let rest = ["default_backend", "server", "server-template", "dispatch"];
+    let rest = rest.iter().any(|name| front.last(name).is_some())
+        || front.named("use_backend").any(|line| line.arg(1).is_empty());
+    match rest {
+        false => Ok(Done::Same),
+        true => Err("who speaks no TLS goes to the route without `sni`, if there is one".to_owned()),
     }
 }
 
@@ -207,6 +237,9 @@ fn expect(front: &Side<'_>, request: &Request<'_>, route: &mut Route) -> Result<
         None => vec!["0.0.0.0/0".to_owned(), "::/0".to_owned()],
         Some(words) => {
             let condition = front.acls.condition(words)?;
+            if !asks_networks(&condition) {
+                return Err("`trusted` lists the networks whose header is read, and nothing else".to_owned());
+            }
             networks_of(&condition).map(|network| network.to_string()).collect()
         }
     };
@@ -233,6 +266,9 @@ fn rate(config: &Config<'_>, front: &Side<'_>, most: u32, route: &mut Route) -> 
         seconds if seconds < 60 => format!("{}/m burst {most}", (u64::from(most) * 60 / seconds).max(1)),
         seconds => format!("{}/h burst {most}", (u64::from(most) * 3600 / seconds).max(1)),
     };
+    if route.fields.has("rate_per_client") {
+        return Err("a route has one rate for each client: `rate_per_client`".to_owned());
+    }
     route.fields.set("rate_per_client", quote(&value));
     Ok(Done::Carried)
 }

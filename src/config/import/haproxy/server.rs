@@ -63,10 +63,7 @@ impl Words {
             "send-proxy" => self.shared.set("proxy_protocol.send", "\"v1\""),
             "send-proxy-v2" | "send-proxy-v2-ssl" => self.shared.set("proxy_protocol.send", "\"v2\""),
             "ssl" => self.tls = true,
-            "verify" => match value {
-                "required" => self.verifies = true,
-                _ => self.verifies = false,
-            },
+            "verify" => self.verifies = value != "none",
             "ca-file" if value == "@system-ca" => {}
             "ca-file" => self.shared.set("tls.upstream.ca", quote(value)),
             "crt" => {

@@ -110,6 +110,7 @@ impl Lexer<'_> {
         let mut word = String::new();
         while let Some(c) = self.peek() {
             match c {
+                // A variable: `${x}`.
                 '{' if word.ends_with('$') => {}
                 ';' | '{' => break,
                 c if c.is_whitespace() => break,
@@ -119,16 +120,6 @@ impl Lexer<'_> {
             match c {
                 '\\' => word.extend(self.escaped()),
                 c => word.push(c),
-            }
-            // The name of a variable ends with its brace.
-            if c == '{' {
-                while let Some(c) = self.peek().filter(|c| !c.is_whitespace() && *c != ';') {
-                    self.take();
-                    word.push(c);
-                    if c == '}' {
-                        break;
-                    }
-                }
             }
         }
         word
@@ -255,8 +246,27 @@ mod tests {
         let inner = &read[1].inside()[0];
         assert_eq!((read[1].line, inner.line, inner.arg(0)), (2, 3, "${x}:1"));
         assert_eq!(inner.said().text, "h ${x}:1");
+        let variables = parse("a ${x}y${z} ${u;v} $w{ ${q r; }").unwrap();
+        assert_eq!(variables[0].args, ["${x}y${z}", "${u"]);
+        let block = &variables[1];
+        assert_eq!((block.name.as_str(), block.arg(0), block.inside()[0].name.as_str()), ("v}", "$w", "${q"));
         let lua = parse("x_by_lua_block { if a { b; } }\nc;").unwrap();
         assert_eq!((lua.len(), lua[1].line), (2, 2));
+    }
+
+    #[test]
+    fn a_backslash_stays_but_before_quotes_and_what_it_escapes() {
+        let read = parse("a \"\\t\\r\\n\\\\\\q\\\"\" 'b\\'c\"' d\\;e\\{f g\\").unwrap_err();
+        assert_eq!(read.fault.message, "this statement does not end");
+        let read = parse("a \"\\t\\r\\n\\\\\\q\\\"\" 'b\\'c\"' d\\;e\\{f;").unwrap();
+        assert_eq!(read[0].args, ["\t\r\n\\\\q\"", "b'c\"", "d\\;e\\{f"]);
+    }
+
+    #[test]
+    fn blocks_may_be_so_deep_and_no_deeper() {
+        let nested = |depth: usize| format!("{}{}", "a {".repeat(depth), "}".repeat(depth));
+        assert!(parse(&nested(16)).is_ok());
+        assert_eq!(parse(&nested(17)).unwrap_err().at, 50..51);
     }
 
     #[test]

@@ -76,10 +76,11 @@ fn add(cases: &mut Vec<Case>, by: By, picked: Picked<'_>, said: &Said) {
 fn selected(by: By, pattern: &str) -> Result<Vec<String>, &'static str> {
     const REGEX: &str =
         "server names are exact, or all below one (\"*.example.com\"): list those that are meant";
+    // A backslash makes a name of what would be a word of nginx.
     let own = pattern.strip_prefix('\\').unwrap_or(pattern);
     match (by, own) {
         // No name, and whatever no line has, is the rest here.
-        (_, "default" | "") => Ok(Vec::new()),
+        _ if matches!(pattern, "default" | "") => Ok(Vec::new()),
         (_, own) if own.starts_with('~') && by == By::Alpn => {
             Err("protocols are listed by name: alpn = [\"h2\"]")
         }

@@ -3,7 +3,7 @@
 use super::lex::Directive;
 use super::listen::Listen;
 use super::stream::Stream;
-use crate::config::import::networks::{self, Rule};
+use crate::config::import::networks::{self, Rule, Who};
 use crate::config::import::sheet::{Route, Sheet};
 use crate::config::import::values::{count, quote, quote_all};
 
@@ -53,14 +53,14 @@ fn access(parts: &Parts<'_>, route: &mut Route, sheet: &mut Sheet) {
     let mut rules = Vec::new();
     for directive in parts.all.iter().filter(|one| one.name == "allow" || one.name == "deny") {
         let (said, word) = (directive.said(), directive.arg(0));
-        let network = match word {
-            "all" => None,
+        let who = match word {
+            "all" => Who::All,
             "unix:" => {
                 route.note(&said, "who comes through a Unix socket is let in by the `mode` of its file");
                 continue;
             }
             word => match networks::network(word) {
-                Some(network) => Some(network),
+                Some(network) => Who::In(network),
                 None => {
                     route.lacks(&said, "it is no network");
                     continue;
@@ -68,9 +68,9 @@ fn access(parts: &Parts<'_>, route: &mut Route, sheet: &mut Sheet) {
             },
         };
         sheet.carried(&said);
-        rules.push(Rule { said, allows: directive.name == "allow", network });
+        rules.push(Rule { said, allows: directive.name == "allow", who });
     }
-    networks::rules(&rules, true, route);
+    networks::rules(&[&rules], route);
 }
 
 fn limits(stream: &Stream<'_>, parts: &Parts<'_>, route: &mut Route, sheet: &mut Sheet) {
@@ -169,6 +169,11 @@ fn clients_tls(parts: &Parts<'_>, ends_here: bool, route: &mut Route, sheet: &mu
         route.fields.remove("tls.key");
         all.for_each(|directive| sheet.same(&directive.said()));
         return;
+    }
+    if !route.fields.has("tls.cert") {
+        let why = "`ssl` without `ssl_certificate`: write tls = { cert = \"app.pem\", key = \"app.key\" }";
+        let listens = parts.named("listen").filter(|listen| listen.args.iter().any(|word| word == "ssl"));
+        listens.for_each(|listen| route.lacks(&listen.said(), why));
     }
     let verify = parts.one("ssl_verify_client").map_or("off", |directive| directive.arg(0));
     for directive in all {

@@ -7,7 +7,7 @@ use super::stream::Stream;
 use super::table::STREAM;
 use super::{parts, upstream};
 use crate::config::import::meaning::{act, meaning};
-use crate::config::import::sheet::{Route, Said, Sheet, Upstream};
+use crate::config::import::sheet::{Route, Said, Sheet, UNLIKE, Upstream};
 use crate::config::import::values::{quote, quote_all, upstream as address};
 
 /// Makes the routes of a server.
@@ -58,10 +58,15 @@ pub(super) fn take(stream: &Stream<'_>, server: &Directive, sheet: &mut Sheet) {
 }
 
 fn listens(others: &[&Directive], route: &mut Route, sheet: &mut Sheet) -> Vec<Listen> {
-    let mut all = Vec::new();
+    let mut all: Vec<Listen> = Vec::new();
     for directive in others.iter().filter(|directive| directive.name == "listen") {
         let said = directive.said();
+        let alike = |listen: &Listen| {
+            let first = all.iter().find(|first| first.udp == listen.udp);
+            first.is_none_or(|first| (first.ssl, first.proxy_protocol) == (listen.ssl, listen.proxy_protocol))
+        };
         match listen::read(directive) {
+            Ok(listen) if !alike(&listen) => route.note(&said, UNLIKE),
             Ok(listen) => {
                 sheet.carried(&said);
                 if !listen.rest.is_empty() {
