@@ -21,7 +21,7 @@ const DOCUMENT: &str = concat!(
 /// What the page may do: run this script, use this style (by their hashes), and ask its own origin. Nothing else: no
 /// outside load, no frame, no form. A test compares the hashes with the document.
 const POLICY: &str = concat!(
-    "default-src 'none'; script-src 'sha256-OlqtYACEHkR2C9N2WY50jigkZs1xDgg3d5JV08KnYqY='; style-src 'sha256-hMHYYOzJIyAKue/KHODcmO7C6miEJbHhqvL9rZqZjro='; ",
+    "default-src 'none'; script-src 'sha256-dV3S1DNFWVyVlUjOFOzDdoRFshQHDAnbW209GCF4nmg='; style-src 'sha256-hMHYYOzJIyAKue/KHODcmO7C6miEJbHhqvL9rZqZjro='; ",
     "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 

@@ -264,7 +264,7 @@ function overview(status) {
   put($("descriptors-most"), `of ${limits.descriptors.most}`);
   $("fault").hidden = !status.pending;
   if (status.pending) {
-    put($("fault-headline"), `Since ${status.pending.since}: ${status.pending.headline}`);
+    put($("fault-headline"), `Since ${status.pending.since} the file is not what runs: ${status.pending.headline}`);
     put($("fault-report"), status.pending.report);
   }
   const care = [...ofSource(status.source), ...status.pending_files.map(f => `${f.file} is not in force since ${f.pending.since}: ${f.pending.headline}`),
