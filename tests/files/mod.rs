@@ -12,6 +12,7 @@ mod golden;
 mod header;
 mod hello;
 mod import;
+mod import_apart;
 mod import_counts;
 mod import_exact;
 mod includes;
