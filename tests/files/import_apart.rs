@@ -239,6 +239,97 @@ fn a_map_without_upstream_blocks_makes_names() {
     assert_eq!((on(&found).len(), found.off.clone()), (2, vec!["default".to_owned()]), "{}", found.text);
 }
 
+#[test]
+fn servers_that_want_other_bytes_get_no_clients() {
+    let servers = |servers: &str| haproxy(&format!("listen db\n bind :1\n{servers}"));
+    for (text, upstream) in [
+        (
+            " server a 10.0.0.1:5\n server c 10.0.0.3:5 ssl verify none\n",
+            "  \"10.0.0.1:5\",\n  { address = \"10.0.0.3:5\", state = \"drain\" },",
+        ),
+        (
+            " server a 10.0.0.1:5 send-proxy\n server c 10.0.0.3:5 send-proxy-v2\n server d 10.0.0.4:5 send-proxy\n",
+            "  \"10.0.0.1:5\",\n  { address = \"10.0.0.3:5\", state = \"drain\" },\n  \"10.0.0.4:5\",",
+        ),
+        // What is a spare says nothing for the others.
+        (
+            " server a 10.0.0.1:5 ssl backup\n server c 10.0.0.3:5\n",
+            "  { address = \"10.0.0.1:5\", backup = true, state = \"drain\" },\n  \"10.0.0.3:5\",",
+        ),
+        // Defaults hold from their line on, and a server can say the opposite.
+        (
+            " server a 10.0.0.1:5\n default-server ssl send-proxy\n server c 10.0.0.3:5 no-ssl no-send-proxy\n",
+            "  \"10.0.0.1:5\",\n  \"10.0.0.3:5\",",
+        ),
+        (
+            " server a 10.0.0.1:5\n server c 10.0.0.3:5 namespace red\n server d 10.0.0.4:5 socks4 10.0.0.9:1080\n",
+            "  \"10.0.0.1:5\",\n  { address = \"10.0.0.3:5\", state = \"drain\" },\n  { address = \"10.0.0.4:5\", state = \"drain\" },",
+        ),
+    ] {
+        let found = servers(text);
+        assert!(
+            keys(&found)[0].contains(&format!("upstream = [\n{upstream}\n]")),
+            "{text}\n{:?}\n{}",
+            keys(&found),
+            found.text
+        );
+    }
+    let found = servers(" server a 10.0.0.1:5\n server c 10.0.0.3:5 ssl verify none\n");
+    let why = "server c 10.0.0.3:5 ssl verify none its `tls` is not that of the others: a route has one for all its upstreams; \
+               so it gets no clients (`state`)";
+    assert!(has(&found, why), "{}", found.text);
+    let found = servers(" server a 10.0.0.1:5 check check-ssl\n");
+    assert!(has(&found, "`check-ssl`: a check is plain"), "{}", found.text);
+    // Other checks reach the same server.
+    let found = servers(" server a 10.0.0.1:5 check\n server c 10.0.0.3:5\n");
+    assert!(!found.text.contains("drain") && found.named() == 1, "{}", found.text);
+}
+
+#[test]
+fn statements_that_refuse_or_lead_elsewhere_switch_their_route_off() {
+    for line in [
+        "tcp-request connection silent-drop if { src 192.0.2.0/24 }",
+        "tcp-request content set-dst-port int(9)",
+        "tcp-request connection expect-netscaler-cip layer4",
+        "use-server a if { req_ssl_sni a.example }",
+    ] {
+        let found = haproxy(&format!("listen db\n bind :1\n server a 10.0.0.1:5\n {line}\n"));
+        assert_eq!(
+            (on(&found).len(), found.off.clone()),
+            (0, vec!["db".to_owned()]),
+            "{line}: {}",
+            found.text
+        );
+    }
+    for line in ["tcp-request content set-var(sess.a) src", "tcp-request content capture req.len len 5"] {
+        let found = haproxy(&format!("listen db\n bind :1\n server a 10.0.0.1:5\n {line}\n"));
+        assert_eq!((on(&found), found.named()), (vec!["db".to_owned()], 1), "{line}: {}", found.text);
+    }
+    for line in ["js_access main.access;", "js_filter main.filter;", "js_preread main.preread;"] {
+        let found = nginx(&format!("server {{ listen 80; proxy_pass 10.0.0.1:80; {line} }}"));
+        assert_eq!(
+            (on(&found).len(), found.off.clone()),
+            (0, vec!["0.0.0.0:80".to_owned()]),
+            "{line}: {}",
+            found.text
+        );
+    }
+}
+
+#[test]
+fn a_socket_that_ends_tls_keeps_out_whom_it_kept_out() {
+    for words in ["crt a/ ", "crt a.pem strict-sni", "crt a.pem verify required", "crt a.pem namespace red"] {
+        let found = haproxy(&format!("listen db\n bind :1 ssl {words}\n server a 10.0.0.1:5\n"));
+        assert_eq!(on(&found).len(), 0, "{words}: {}", found.text);
+    }
+    let found = haproxy("listen db\n bind :1 ssl crt a.pem crt b.pem\n server a 10.0.0.1:5\n");
+    assert!(
+        found.text.contains("cert = \"a.pem\"") && has(&found, "`crt b.pem`: a route has one"),
+        "{}",
+        found.text
+    );
+}
+
 /// Exit code and standard error.
 fn run(text: &str) -> (i32, String) {
     let place = tempfile::tempdir().unwrap();

@@ -10,9 +10,18 @@ use crate::config::import::values::{haproxy_time, quote, span};
 
 /// Writes a backend into the route. `front` is the frontend; of a `listen` the same.
 pub(super) fn take(front: &Side<'_>, back: &Side<'_>, route: &mut Route, sheet: &mut Sheet) {
-    let mut first: Option<Fields> = None;
-    for line in back.named("server").chain(back.named("server-template")) {
-        one(back, line, &mut first, Making { route, sheet });
+    let servers = servers(back, route, sheet);
+    // What a server asks of its route, the first one says that is no spare; the others must say the same.
+    let spare = |server: &&Server<'_>| (server.words.own.has("state"), server.words.own.has("backup"));
+    let first = servers.iter().min_by_key(spare);
+    let keys = first.map(|server| server.words.route_keys()).unwrap_or_default();
+    if keys.has("tls.upstream") && servers.iter().all(|server| !server.words.verifies) {
+        route.remark("HAProxy did not verify the upstream's certificate; Portway does, for its name.");
+    }
+    let several = back.named("server").count() > 1;
+    for server in servers {
+        let upstream = server.upstream(&keys, several, route);
+        route.upstream.push(upstream);
     }
     for line in back.named("dispatch") {
         match server::address(line.arg(0), None) {
@@ -23,72 +32,83 @@ pub(super) fn take(front: &Side<'_>, back: &Side<'_>, route: &mut Route, sheet: 
             Err(why) => route.note(&line.said, why),
         }
     }
-    if let Some(keys) = &first {
-        route.fields.take(keys);
-    }
-    if route.fields.has("tls.upstream") && back.named("server").all(|line| !verifies(line)) {
-        route.remark("HAProxy did not verify the upstream's certificate; Portway does, for its name.");
-    }
+    route.fields.take(&keys);
     checks::take(back, route, sheet);
     balance(back, route, sheet);
     quiet(front, back, route, sheet);
 }
 
-fn verifies(line: &Line) -> bool {
-    line.words.windows(2).any(|pair| pair[0] == "verify" && pair[1] == "required")
+/// A line with the address of an upstream, and what it says of it.
+struct Server<'c> {
+    line: &'c Line,
+    words: Words,
+    address: String,
 }
 
-/// A route in the making, and the sheet.
-struct Making<'m> {
-    route: &'m mut Route,
-    sheet: &'m mut Sheet,
-}
-
-/// A server. What it asks of its route, the first one says; others must say the same.
-fn one(back: &Side<'_>, line: &Line, first: &mut Option<Fields>, making: Making<'_>) {
-    let Making { route, sheet } = making;
-    let template = line.name() == "server-template";
-    let mut words = Words::default();
-    for default in back.named("default-server") {
-        let before = words.rest.len();
-        words.read(default.args());
-        sheet.carried(&default.said);
-        words.rest.drain(before..).for_each(|why| route.note(&default.said, why));
-    }
-    // Of a template the second word is a number.
-    let (at, from) = if template { (2, 3) } else { (1, 2) };
-    words.read(line.args().get(from..).unwrap_or_default());
+/// The servers in their order, each with what the `default-server` lines before it say.
+fn servers<'c>(back: &Side<'c>, route: &mut Route, sheet: &mut Sheet) -> Vec<Server<'c>> {
     let ports = match route.listen.as_slice() {
         [one] => Ports::of(one),
         _ => None,
     };
-    let address = match server::address(line.arg(at), ports.as_ref()) {
-        Ok(address) => address,
-        Err(why) => return route.note(&line.said, why),
-    };
-    sheet.carried(&line.said);
-    let keys = words.route_keys();
-    match first {
-        None => *first = Some(keys),
-        Some(first) => {
-            if let Some(why) = differs(first, &keys) {
-                words.rest.push(why);
+    let (mut default, mut servers) = (Words::default(), Vec::new());
+    for line in back.among(&["default-server", "server", "server-template"]) {
+        // Of a template the second word is a number.
+        let (at, from) = match line.name().as_str() {
+            "default-server" => {
+                default.read(line.args());
+                sheet.carried(&line.said);
+                default.rest.drain(..).for_each(|why| route.note(&line.said, why));
+                continue;
             }
+            "server-template" => (2, 3),
+            _ => (1, 2),
+        };
+        let mut words = default.clone();
+        words.read(line.args().get(from..).unwrap_or_default());
+        match server::address(line.arg(at), ports.as_ref()) {
+            Ok(address) => {
+                sheet.carried(&line.said);
+                servers.push(Server { line, words, address });
+            }
+            Err(why) => route.note(&line.said, why),
         }
     }
-    words.rest.into_iter().for_each(|why| route.note(&line.said, why));
-    let name =
-        if template { format!("{}, each address of the name", line.arg(0)) } else { line.arg(0).to_owned() };
-    let several = back.named("server").count() > 1;
-    let name = if several || template { name } else { String::new() };
-    route.upstream.push(Upstream { address, fields: words.own, name });
+    servers
 }
 
-/// Which key differs from that of the first server.
-fn differs(first: &Fields, keys: &Fields) -> Option<String> {
-    let (one, other) = (first.lines(), keys.lines());
-    let odd = one.iter().chain(&other).find(|line| !(one.contains(line) && other.contains(line)))?;
-    Some(format!("the first server says `{}` differently: a route has one for all its upstreams", odd.key))
+/// Keys without which a server gets other bytes than it understands.
+const BYTES: [&str; 2] = ["tls", "proxy_protocol"];
+
+impl Server<'_> {
+    /// It as an upstream of a route that has these keys. `several`: it needs its name.
+    fn upstream(self, keys: &Fields, several: bool, route: &mut Route) -> Upstream {
+        let Server { line, mut words, address } = self;
+        let (bytes, others): (Vec<String>, Vec<String>) =
+            keys.differing(&words.route_keys()).into_iter().partition(|key| BYTES.contains(&key.as_str()));
+        let differs = |key: &String| {
+            format!("its `{key}` is not that of the others: a route has one for all its upstreams")
+        };
+        words.rest.extend(others.iter().map(differs));
+        if words.checks && words.checks_tls && !words.tls {
+            words.rest.push(
+                "`check-ssl`: a check is plain, as connections are: a port of TLS is down for it".to_owned(),
+            );
+        }
+        let away = words.away.into_iter().chain(bytes.iter().map(differs));
+        let away: Vec<String> = away.map(|why| format!("{why}; so it gets no clients (`state`)")).collect();
+        if !away.is_empty() {
+            words.own.set("state", "\"drain\"");
+        }
+        words.rest.into_iter().chain(away).for_each(|why| route.note(&line.said, why));
+        let template = line.name() == "server-template";
+        let name = match line.arg(0) {
+            name if template => format!("{name}, each address of the name"),
+            name if several => name.to_owned(),
+            _ => String::new(),
+        };
+        Upstream { address, fields: words.own, name }
+    }
 }
 
 fn balance(back: &Side<'_>, route: &mut Route, sheet: &mut Sheet) {
