@@ -234,6 +234,24 @@ fn a_map_without_upstream_blocks_makes_names() {
         "{}",
         found.text
     );
+    // An empty value is nobody: so is a route that is not there.
+    let closed = |line: &str| {
+        let rest = "default 127.0.0.1:9;";
+        let rest = if line.starts_with("default") { "" } else { rest };
+        nginx(&format!(
+            "map $ssl_preread_server_name $b {{ a.example 127.0.0.1:1; b.example 127.0.0.1:2; {line} {rest} }}\n\
+             server {{ listen 443; proxy_pass $b; }}"
+        ))
+    };
+    let found = closed("default \"\";");
+    assert_eq!((on(&found).len(), found.named(), found.routes), (2, 0, 2), "{}", found.text);
+    let found = closed("bad.example \"\";");
+    assert_eq!(
+        (on(&found).len(), found.off.clone()),
+        (2, vec!["bad.example".to_owned(), "default".to_owned()]),
+        "{}",
+        found.text
+    );
     // Whom a pattern means would come to the rest.
     let found = map(&format!("hostnames; {lines} ~^mail 127.0.0.1:9448;"));
     assert_eq!((on(&found).len(), found.off.clone()), (2, vec!["default".to_owned()]), "{}", found.text);

@@ -57,6 +57,8 @@ pub(super) fn cases(map: &Directive, sheet: &mut Sheet) -> Result<Vec<Case>, Str
                     sheet.note(&said, why);
                     lost.get_or_insert(said);
                 }
+                // nginx closes the connections of these, and here they have no route.
+                Selected::Rest if target.is_empty() => sheet.same(&said),
                 Selected::Rest => {
                     sheet.carried(&said);
                     if !has_default {
