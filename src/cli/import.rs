@@ -12,16 +12,14 @@ use crate::config::{self, Imported, Program};
 
 /// Makes a file of routes of a file of nginx (stream), HAProxy (tcp), realm, rinetd or Docker Compose, and prints it
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "What is not carried over stands as a comment, with its line and the reason. A route that would serve others than before, or with
-other bytes, is off (`enabled = false`): standard error names those.
+#[command(after_help = "What is not carried over stands as a comment, with its line and the reason.
+A route that would then serve others, or with other bytes, is off; standard error names it.
 
 Exit codes: 0 all of it is carried over; 3 not all of it: read the comments; 2 the file cannot be read.
 
 Example:
   portway import /etc/haproxy/haproxy.cfg > portway.toml
-  portway check portway.toml"
-)]
+  portway check portway.toml")]
 pub struct Args {
     /// The file of the other program; `-`: standard input.
     file: PathBuf,
