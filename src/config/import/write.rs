@@ -77,8 +77,8 @@ pub(super) fn write(mut sheet: Sheet, name: &str) -> Result<Imported, Option<Str
 
 /// Switches off what would get clients of a route that serves nobody.
 fn inherit(entries: &mut [Entry]) {
-    let off = (0..entries.len()).filter(|at| !entries[*at].serves()).collect();
-    let heirs = neighbours::heirs(&entries.iter().map(|entry| &entry.route).collect::<Vec<_>>(), off);
+    let off: Vec<usize> = (0..entries.len()).filter(|at| !entries[*at].serves()).collect();
+    let heirs = neighbours::heirs(&entries.iter().map(|entry| &entry.route).collect::<Vec<_>>(), &off);
     for heir in heirs {
         let of = entries[heir.of].called();
         let why = format!(
