@@ -8,11 +8,12 @@ use clap::ValueEnum;
 
 use super::config_file;
 use super::output::{colour, say};
-use crate::config::{self, Program};
+use crate::config::{self, Imported, Program};
 
 /// Makes a file of routes of a file of nginx (stream), HAProxy (tcp), realm, rinetd or Docker Compose, and prints it
 #[derive(Debug, clap::Args)]
 #[command(after_help = "What is not carried over stands as a comment, with its line and the reason.
+A route that would then serve others, or with other bytes, is off; standard error names it.
 
 Exit codes: 0 all of it is carried over; 3 not all of it: read the comments; 2 the file cannot be read.
 
@@ -54,6 +55,21 @@ impl From {
     }
 }
 
+/// Which routes serve nobody, on a line.
+fn off(name: &str, imported: &Imported) -> String {
+    const SHOWN: usize = 10;
+    let (count, all) = (imported.off.len(), imported.routes);
+    let shown = imported.off.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    let more = count.saturating_sub(SHOWN);
+    match (count, all) {
+        (0, _) => String::new(),
+        (1, 1) => format!("{name}: its only route is off: {shown}\n"),
+        (1, _) => format!("{name}: 1 of {all} routes is off: {shown}\n"),
+        (_, _) if more > 0 => format!("{name}: {count} of {all} routes are off: {shown} and {more} more\n"),
+        _ => format!("{name}: {count} of {all} routes are off: {shown}\n"),
+    }
+}
+
 /// Prints the file of routes to standard output, and to standard error how much of the other file is not in it.
 pub fn run(args: &Args) -> ExitCode {
     let name = config_file::name(&args.file);
@@ -62,15 +78,12 @@ pub fn run(args: &Args) -> ExitCode {
     let (shown, said, code) = match imported {
         Ok(imported) => {
             let shown = say(&mut stdout().lock(), &imported.text);
-            match imported.named() {
-                0 => return shown,
-                1 => (shown, format!("{name}: 1 statement is not carried over; a comment has it\n"), 3),
-                more => (
-                    shown,
-                    format!("{name}: {more} statements are not carried over; comments have them\n"),
-                    3,
-                ),
-            }
+            let (lost, code) = match imported.named() {
+                0 => (String::new(), 0),
+                1 => (format!("{name}: 1 statement is not carried over; a comment has it\n"), 3),
+                more => (format!("{name}: {more} statements are not carried over; comments have them\n"), 3),
+            };
+            (shown, lost + &off(&name, &imported), code)
         }
         Err(report) => (ExitCode::SUCCESS, report.render(colour(&stderr())), 2),
     };

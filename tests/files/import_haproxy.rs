@@ -179,7 +179,7 @@ fn the_words_of_a_server() {
 fn several_servers_ask_the_same_of_their_route() {
     let both = |words: &str, more: &str| {
         let line = format!("server b 10.0.0.2:80 {more}");
-        let why = "the first server says `health` differently: a route has one for all its upstreams";
+        let why = "its `health` is not that of the others: a route has one for all its upstreams";
         (listen(words, &line), format!("{} {why}", line.trim()))
     };
     let health = "; health = { interval = \"3s\" }";
@@ -209,13 +209,19 @@ fn what_servers_say_by_default() {
         ("weight 5 maxconn 3", "weight 1", "max_connections = 3"),
         ("weight 5 maxconn 3", "maxconn 0", "weight = 5"),
     ] {
-        let found = listen(words, &format!("default-server {default}\n{backup}"));
+        let found = haproxy(&format!(
+            "listen web\n bind :80\n default-server {default}\n server a 10.0.0.1:80 {words}\n {backup}"
+        ));
         assert!(
             found.beside(&[]).contains(&format!("{{ address = \"10.0.0.1:80\", {keys} }}, # a;")),
             "{keys}"
         );
         found.must_name("", words);
     }
+    // It is about the servers behind it.
+    let found = listen("", &format!("default-server maxconn 5\n{backup}"));
+    assert!(found.beside(&[]).contains("\"10.0.0.1:80\", # a;"), "{}", found.beside(&[]));
+    assert!(found.beside(&[]).contains("weight = 3"), "{}", found.beside(&[]));
     let found = listen("", "default-server inter 3s bogus");
     found.must_name("default-server inter 3s bogus `bogus`: Portway does not know it", "default-server");
 }

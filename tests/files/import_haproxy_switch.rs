@@ -93,10 +93,10 @@ fn what_chooses_no_route_is_named() {
     ] {
         let found = frontend(&format!("{said}\n default_backend c"));
         let rest = found.beside(&KNOWN);
+        // Those whom it means would come to the default.
         assert!(
-            rest.ends_with("upstream = \"10.0.0.3:80\"")
-                || rest.contains("upstream = \"10.0.0.3:80\"; sniff"),
-            "{rest}"
+            rest.contains("upstream = \"10.0.0.3:80\"") && rest.ends_with("enabled = false"),
+            "{said}: {rest}"
         );
         assert!(!rest.contains("sni =") && !rest.contains("alpn ="), "{said}: {rest}");
         found.must_name(&format!("{said} {why}"), said);

@@ -13,6 +13,7 @@ mod golden;
 mod header;
 mod hello;
 mod import;
+mod import_apart;
 mod import_counts;
 mod import_exact;
 mod import_files;

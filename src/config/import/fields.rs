@@ -54,6 +54,16 @@ impl Fields {
         self.0.iter().any(|field| is_in(&field.path, path))
     }
 
+    /// The keys of which both do not say the same.
+    pub fn differing(&self, other: &Fields) -> Vec<String> {
+        let (one, two) = (self.lines(), other.lines());
+        let odd = one.iter().chain(&two).filter(|line| !(one.contains(line) && two.contains(line)));
+        let mut keys: Vec<String> = odd.map(|line| line.key.clone()).collect();
+        keys.sort();
+        keys.dedup();
+        keys
+    }
+
     /// Takes a key out, with its table.
     pub fn remove(&mut self, path: &str) {
         self.0.retain(|field| !is_in(&field.path, path));
@@ -139,5 +149,20 @@ mod tests {
         fields.remove("tls.upstream");
         assert_eq!(shown(&fields)[1], "tls = { cert = \"a.pem\" }");
         assert!(fields.has("tls") && !fields.has("tl"));
+    }
+
+    #[test]
+    fn keys_differ_by_value_and_not_by_order() {
+        let of = |pairs: &[[&str; 2]]| {
+            let mut fields = Fields::default();
+            pairs.iter().for_each(|[path, value]| fields.set(path, *value));
+            fields
+        };
+        let one = of(&[["alpn", "\"h2\""], ["tls.cert", "\"a\""], ["health.port", "1"]]);
+        assert!(
+            one.differing(&of(&[["health.port", "1"], ["tls.cert", "\"a\""], ["alpn", "\"h2\""]])).is_empty()
+        );
+        let other = of(&[["alpn", "\"h2\""], ["tls.cert", "\"b\""], ["source", "\"off\""]]);
+        assert_eq!(one.differing(&other), ["health", "source", "tls"]);
     }
 }

@@ -21,6 +21,8 @@ pub(super) enum Meaning {
     Together,
     /// It cannot be carried over: why, and what to do instead.
     Not(&'static str),
+    /// Neither can it, and without it a client would get something else: its route is switched off.
+    Off(&'static str),
 }
 
 /// One row of a table.
@@ -43,6 +45,7 @@ pub(super) fn meaning(table: &[Row], name: &str) -> Meaning {
 pub(super) enum Effect {
     Fate(Fate),
     Named(&'static str),
+    Off(&'static str),
     Together,
 }
 
@@ -64,6 +67,7 @@ pub(super) fn effect(meaning: Meaning, words: Words<'_>, fields: &mut Fields) ->
         Meaning::Apart => Effect::Fate(Fate::Apart),
         Meaning::Together => Effect::Together,
         Meaning::Not(why) => Effect::Named(why),
+        Meaning::Off(why) => Effect::Off(why),
     }
 }
 
@@ -78,6 +82,7 @@ pub(super) fn act(
     match effect(meaning, words, &mut route.fields) {
         Effect::Fate(fate) => sheet.fate(said, fate),
         Effect::Named(why) => route.note(said, why),
+        Effect::Off(why) => route.lacks(said, why),
         Effect::Together => return false,
     }
     true

@@ -9,6 +9,7 @@ mod fields;
 mod haproxy;
 mod meaning;
 mod misread;
+mod neighbours;
 mod networks;
 mod nginx;
 mod program;

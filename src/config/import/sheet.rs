@@ -52,6 +52,10 @@ pub struct Imported {
     pub text: String,
     /// Each statement of the other file that was looked at, by line.
     pub statements: Vec<Statement>,
+    /// How many routes came of it.
+    pub routes: usize,
+    /// Those of them that serve nobody: switched off, or no more than a comment. By name, or by address.
+    pub off: Vec<String>,
 }
 
 impl Imported {
@@ -132,10 +136,15 @@ impl Route {
         }
     }
 
-    /// A statement of this route without which it would let in others, or carry other bytes: it is switched off.
-    pub fn lacks(&mut self, said: &Said, why: impl Into<String>) {
+    /// A statement of this route without which somebody would get what is not meant for him: it is switched off.
+    pub fn off(&mut self, said: &Said, why: impl Into<String>) {
         self.note(said, why);
         self.fields.set("enabled", "false");
+    }
+
+    /// A statement of this route without which it would let in others, or carry other bytes: it is switched off.
+    pub fn lacks(&mut self, said: &Said, why: impl Into<String>) {
+        self.off(said, why);
         self.remark("It is switched off, because it lacks what guards it: see below, then remove `enabled`.");
     }
 
@@ -146,6 +155,27 @@ impl Route {
         }
     }
 
+    /// Leaves a statement out that is not carried over, and whose clients would come here: they get nothing, and not this.
+    pub fn after(&mut self, said: &Said, lost: &Said) {
+        let why = format!(
+            "it is switched off, because clients of line {} would come to it: look at that line, then remove `enabled`",
+            lost.line
+        );
+        self.off(said, why);
+    }
+
+    /// Forgets the notes that an earlier route of the same statements has, and remembers the others.
+    pub fn once(&mut self, said: &mut Vec<Note>) {
+        self.notes.retain(|note| !said.contains(note));
+        said.extend(self.notes.iter().cloned());
+    }
+
+    /// The words of a key that is a text or a list of them.
+    pub fn words(&self, key: &str) -> Vec<&str> {
+        let value = self.fields.get(key).unwrap_or_default();
+        value.split('"').skip(1).step_by(2).collect()
+    }
+
     /// Makes it one of datagrams, which have no use for some keys.
     pub fn udp(&mut self) {
         self.fields.set("protocol", "\"udp\"");
@@ -154,10 +184,6 @@ impl Route {
         }
     }
 }
-
-/// Why an address is not one of the route: what clients begin with there is not what they begin with at the first one.
-pub(super) const UNLIKE: &str = "a route has the same `tls`, `alpn` and `proxy_protocol` for all its addresses: write a route of \
-    its own for this one";
 
 /// Keys that a UDP route has no use for.
 const TCP_ONLY: [&str; 15] = [

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::fields::Line;
+use super::neighbours;
 use super::sheet::{Fate, Imported, Note, Route, Sheet, Upstream};
 use super::values::{quote, quote_all};
 use crate::config::compile::compile;
@@ -16,13 +17,26 @@ struct Entry {
     route: Route,
     /// Why the compiler does not take it.
     refused: Option<String>,
-    /// Why it cannot stand beside the others.
-    meets: Option<String>,
+    /// Why it must serve nobody.
+    off: Option<String>,
+}
+
+impl Entry {
+    /// Whether it serves anybody.
+    fn serves(&self) -> bool {
+        self.refused.is_none() && self.off.is_none() && !self.route.fields.has("enabled")
+    }
+
+    /// What a person calls it.
+    fn called(&self) -> String {
+        let called = Some(&self.route.name).filter(|name| !name.is_empty()).or(self.route.listen.first());
+        printable(called.unwrap_or(&self.route.said.text))
+    }
 }
 
 /// The text. `Err`: no route came of the file; why the first that was tried is none.
 pub(super) fn write(mut sheet: Sheet, name: &str) -> Result<Imported, Option<String>> {
-    name_apart(&mut sheet.routes);
+    neighbours::name(&mut sheet.routes);
     name_routes(&mut sheet.routes);
     settings(&mut sheet);
     let routes = std::mem::take(&mut sheet.routes);
@@ -34,10 +48,11 @@ pub(super) fn write(mut sheet: Sheet, name: &str) -> Result<Imported, Option<Str
         let first = entries.iter().find_map(|entry| Some((&entry.route.said, entry.refused.as_ref()?)));
         return Err(first.map(|(said, why)| format!("line {}, {}: {why}", said.line, said.text)));
     }
+    inherit(&mut entries);
     for entry in &mut entries {
-        let why = match (&entry.refused, &entry.meets) {
+        let why = match (&entry.refused, &entry.off) {
             (Some(why), _) => format!("Portway does not take this route: {why}"),
-            (_, Some(why)) => format!("it is switched off, because it meets another route: {why}"),
+            (_, Some(why)) => format!("it is switched off, because {why}"),
             _ => continue,
         };
         entry.route.notes.insert(0, Note { said: entry.route.said.clone(), why });
@@ -56,21 +71,20 @@ pub(super) fn write(mut sheet: Sheet, name: &str) -> Result<Imported, Option<Str
     for entry in &entries {
         text += &format!("\n{}", block(entry, &defaults));
     }
-    Ok(Imported { text, statements: sheet.statements() })
+    let off = entries.iter().filter(|entry| !entry.serves()).map(Entry::called).collect();
+    Ok(Imported { text, statements: sheet.statements(), routes: entries.len(), off })
 }
 
-/// A route without a name is called by its first listener. Where others are called so too, its name is what it forwards to.
-fn name_apart(routes: &mut [Route]) {
-    let called = |route: &Route| {
-        let protocol = route.fields.get("protocol").map(str::to_owned);
-        route.listen.first().filter(|_| route.name.is_empty()).map(|listen| (listen.clone(), protocol))
-    };
-    let all: Vec<_> = routes.iter().filter_map(called).collect();
-    for route in routes {
-        let alike = called(route).map_or(0, |own| all.iter().filter(|other| **other == own).count());
-        if alike > 1 {
-            route.name = route.upstream.first().map_or_else(String::new, |first| first.address.clone());
-        }
+/// Switches off what would get clients of a route that serves nobody.
+fn inherit(entries: &mut [Entry]) {
+    let off: Vec<usize> = (0..entries.len()).filter(|at| !entries[*at].serves()).collect();
+    let heirs = neighbours::heirs(&entries.iter().map(|entry| &entry.route).collect::<Vec<_>>(), &off);
+    for heir in heirs {
+        let of = entries[heir.of].called();
+        let why = format!(
+            "clients of `{of}`, which is off, would come to it: mend that one, then remove `enabled`"
+        );
+        entries[heir.route].off = Some(why);
     }
 }
 
@@ -107,7 +121,7 @@ fn settings(sheet: &mut Sheet) {
 
 /// Compiles a route as the only one.
 fn alone(route: Route) -> Entry {
-    let mut entry = Entry { route, refused: None, meets: None };
+    let mut entry = Entry { route, refused: None, off: None };
     entry.refused = fault(&block(&entry, &[]));
     entry
 }
@@ -128,7 +142,7 @@ fn together(entries: &mut [Entry], more: &[usize], beside: &mut Vec<usize>) {
         return;
     };
     match more {
-        [one] => entries[*one].meets = Some(why),
+        [one] => entries[*one].off = Some(format!("it meets another route: {why}")),
         _ => {
             let (left, right) = more.split_at(more.len() / 2);
             together(entries, left, beside);
@@ -178,9 +192,9 @@ fn block(entry: &Entry, defaults: &[Line]) -> String {
     lines.push(written("listen", quote_all(&route.listen)));
     lines.push(written("upstream", upstreams(route)));
     let own = route.fields.lines().into_iter().filter(|line| !defaults.contains(line));
-    let own = own.filter(|line| entry.meets.is_none() || line.key != "enabled");
+    let own = own.filter(|line| entry.off.is_none() || line.key != "enabled");
     lines.extend(own);
-    if entry.meets.is_some() {
+    if entry.off.is_some() {
         lines.push(written("enabled", "false".to_owned()));
     }
     let comment = |text: &str| wrapped(text, "# ");

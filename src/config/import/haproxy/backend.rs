@@ -19,20 +19,23 @@ pub(super) struct Sides<'s, 'c> {
     pub verifies: bool,
 }
 
-/// What the servers ask of their route.
-struct Asked {
-    /// Of the first one.
-    keys: Option<Fields>,
-    /// Whether the certificates of all are verified.
-    verifies: bool,
-}
-
 /// Writes a backend into the route.
 pub(super) fn take(sides: &Sides<'_, '_>, route: &mut Route, sheet: &mut Sheet) {
     let back = sides.back;
-    let mut asked = Asked { keys: None, verifies: true };
-    for line in back.named("server").chain(back.named("server-template")) {
-        one(sides, line, &mut asked, Making { route, sheet });
+    let servers = servers(sides, route, sheet);
+    // What a server asks of its route, the first one says that gets clients and is no spare; the others must say the same.
+    let last = |server: &&Server<'_>| {
+        let Words { own, away, .. } = &server.words;
+        (own.has("state") || !away.is_empty(), own.has("backup"))
+    };
+    let keys = servers.iter().min_by_key(last).map(|server| server.words.route_keys()).unwrap_or_default();
+    if keys.has("tls.upstream") && servers.iter().any(|server| server.words.tls && !server.words.verifies) {
+        route.remark("HAProxy did not verify the upstream's certificate; Portway does, for its name.");
+    }
+    let several = back.named("server").count() > 1;
+    for server in servers {
+        let upstream = server.upstream(&keys, several, route);
+        route.upstream.push(upstream);
     }
     for line in back.named("dispatch") {
         match server::address(line.arg(0), None) {
@@ -43,69 +46,84 @@ pub(super) fn take(sides: &Sides<'_, '_>, route: &mut Route, sheet: &mut Sheet) 
             Err(why) => route.note(&line.said, why),
         }
     }
-    if let Some(keys) = &asked.keys {
-        route.fields.take(keys);
-    }
-    if route.fields.has("tls.upstream") && !asked.verifies {
-        route.remark("HAProxy did not verify the upstream's certificate; Portway does, for its name.");
-    }
+    route.fields.take(&keys);
     checks::take(back, route, sheet);
     balance(back, route, sheet);
     quiet(sides, route, sheet);
 }
 
-/// A route in the making, and the sheet.
-struct Making<'m> {
-    route: &'m mut Route,
-    sheet: &'m mut Sheet,
+/// A line with the address of an upstream, and what it says of it.
+struct Server<'c> {
+    line: &'c Line,
+    words: Words,
+    address: String,
 }
 
-/// A server. What it asks of its route, the first one says; others must say the same.
-fn one(sides: &Sides<'_, '_>, line: &Line, asked: &mut Asked, making: Making<'_>) {
-    let (back, Making { route, sheet }) = (sides.back, making);
-    let template = line.name() == "server-template";
-    let mut words = Words { verifies: sides.verifies, ..Words::default() };
-    for default in back.named("default-server") {
-        let before = words.rest.len();
-        words.read(default.args());
-        sheet.carried(&default.said);
-        words.rest.drain(before..).for_each(|why| route.note(&default.said, why));
-    }
-    // Of a template the second word is a number.
-    let (at, from) = if template { (2, 3) } else { (1, 2) };
-    words.read(line.args().get(from..).unwrap_or_default());
+/// The servers in their order, each with what the `default-server` lines before it say.
+fn servers<'c>(sides: &Sides<'_, 'c>, route: &mut Route, sheet: &mut Sheet) -> Vec<Server<'c>> {
     let ports = match route.listen.as_slice() {
         [one] => Ports::of(one),
         _ => None,
     };
-    let address = match server::address(line.arg(at), ports.as_ref()) {
-        Ok(address) => address,
-        Err(why) => return route.note(&line.said, why),
-    };
-    sheet.carried(&line.said);
-    let keys = words.route_keys();
-    asked.verifies &= words.verifies || !words.tls;
-    match &asked.keys {
-        None => asked.keys = Some(keys),
-        Some(first) => {
-            if let Some(why) = differs(first, &keys) {
-                words.rest.push(why);
+    let mut default = Words { verifies: sides.verifies, ..Words::default() };
+    let mut servers = Vec::new();
+    for line in sides.back.among(&["default-server", "server", "server-template"]) {
+        // Of a template the second word is a number.
+        let (at, from) = match line.name().as_str() {
+            "default-server" => {
+                default.read(line.args());
+                sheet.carried(&line.said);
+                default.rest.drain(..).for_each(|why| route.note(&line.said, why));
+                continue;
             }
+            "server-template" => (2, 3),
+            _ => (1, 2),
+        };
+        let mut words = default.clone();
+        words.read(line.args().get(from..).unwrap_or_default());
+        match server::address(line.arg(at), ports.as_ref()) {
+            Ok(address) => {
+                sheet.carried(&line.said);
+                servers.push(Server { line, words, address });
+            }
+            Err(why) => route.note(&line.said, why),
         }
     }
-    words.rest.into_iter().for_each(|why| route.note(&line.said, why));
-    let name =
-        if template { format!("{}, each address of the name", line.arg(0)) } else { line.arg(0).to_owned() };
-    let several = back.named("server").count() > 1;
-    let name = if several || template { name } else { String::new() };
-    route.upstream.push(Upstream { address, fields: words.own, name });
+    servers
 }
 
-/// Which key differs from that of the first server.
-fn differs(first: &Fields, keys: &Fields) -> Option<String> {
-    let (one, other) = (first.lines(), keys.lines());
-    let odd = one.iter().chain(&other).find(|line| !(one.contains(line) && other.contains(line)))?;
-    Some(format!("the first server says `{}` differently: a route has one for all its upstreams", odd.key))
+/// Keys without which a server gets other bytes than it understands.
+const BYTES: [&str; 2] = ["tls", "proxy_protocol"];
+
+impl Server<'_> {
+    /// It as an upstream of a route that has these keys. `several`: it needs its name.
+    fn upstream(self, keys: &Fields, several: bool, route: &mut Route) -> Upstream {
+        let Server { line, mut words, address } = self;
+        let (bytes, others): (Vec<String>, Vec<String>) =
+            keys.differing(&words.route_keys()).into_iter().partition(|key| BYTES.contains(&key.as_str()));
+        let differs = |key: &String| {
+            format!("its `{key}` is not that of the others: a route has one for all its upstreams")
+        };
+        words.rest.extend(others.iter().map(differs));
+        if words.checks && words.checks_tls && !words.tls {
+            words.rest.push(
+                "`check-ssl`: a check is plain, as connections are: a port of TLS is down for it".to_owned(),
+            );
+        }
+        let away = words.away.into_iter().chain(bytes.iter().map(differs));
+        let away: Vec<String> = away.map(|why| format!("{why}; so it gets no clients (`state`)")).collect();
+        if !away.is_empty() {
+            words.own.set("state", "\"drain\"");
+        }
+        words.rest.into_iter().chain(away).for_each(|why| route.note(&line.said, why));
+        let template = line.name() == "server-template";
+        let name = match line.arg(0) {
+            name if template => format!("{name}, each address of the name"),
+            name if several => name.to_owned(),
+            _ => String::new(),
+        };
+        Upstream { address, fields: words.own, name }
+    }
 }
 
 fn balance(back: &Side<'_>, route: &mut Route, sheet: &mut Sheet) {

@@ -20,7 +20,7 @@ pub(super) struct Bind {
 }
 
 /// Words with a value that no socket here has.
-const WITH_VALUE: [&str; 22] = [
+const WITH_VALUE: [&str; 19] = [
     "backlog",
     "id",
     "nice",
@@ -39,9 +39,6 @@ const WITH_VALUE: [&str; 22] = [
     "ssl-min-ver",
     "ssl-max-ver",
     "mss",
-    "uid",
-    "gid",
-    "namespace",
     "label",
 ];
 
@@ -82,7 +79,11 @@ pub(super) fn read(line: &Line) -> Result<Bind, String> {
             "v4v6" => dual = true,
             "accept-proxy" => header(&mut bind),
             "ssl" => tls.on = true,
-            "crt" => tls.crt = words.next(),
+            "crt" if tls.crt.is_none() => tls.crt = words.next(),
+            "crt" => bind.rest.push(format!(
+                "`crt {}`: a route has one certificate: write a route for each, with its `sni`",
+                words.next().unwrap_or_default()
+            )),
             "verify" => tls.verify = words.next().unwrap_or_default(),
             "ca-file" => tls.ca = words.next(),
             "crl-file" => tls.crl = words.next(),
@@ -95,7 +96,17 @@ pub(super) fn read(line: &Line) -> Result<Bind, String> {
                 None => bind.rest.push("`maxconn` is no number".to_owned()),
             },
             "name" => drop(words.next()),
-            "interface" | "user" | "group" | "mode" => {
+            "strict-sni" => {
+                bind.guards.push("`strict-sni`: write the names of the certificate into `sni`".to_owned())
+            }
+            "interface"
+            | "user"
+            | "group"
+            | "uid"
+            | "gid"
+            | "mode"
+            | "namespace"
+            | "accept-netscaler-cip" => {
                 bind.guards.push(of_socket(word, words.next().unwrap_or_default()));
             }
             word => {
@@ -123,6 +134,12 @@ pub(super) fn read(line: &Line) -> Result<Bind, String> {
 fn of_socket(word: &str, value: &str) -> String {
     match word {
         "interface" => format!("`interface {value}`: a socket listens on addresses: write those of {value}"),
+        "namespace" => {
+            format!("`namespace {value}`: sockets are those of the namespace that Portway runs in")
+        }
+        "accept-netscaler-cip" => {
+            format!("`accept-netscaler-cip {value}`: of headers only a PROXY header is read")
+        }
         _ => {
             let cure = "listen = { address = \"unix:/path\", mode = \"0660\", group = \"www-data\" }";
             format!("`{word} {value}`: write {cure}")
@@ -143,11 +160,14 @@ fn ends_here(tls: &Tls<'_>, bind: &mut Bind) {
             tls.crl.into_iter().for_each(|crl| bind.fields.set("tls.crl", quote(crl)));
         }
         ("none", _) => {}
-        (verify, _) => {
-            let why = "`verify`: clients must have a certificate (`client_ca`), or are asked for none";
-            let list = if verify == "required" { &mut bind.guards } else { &mut bind.rest };
-            list.push(why.to_owned());
+        ("required", None) => {
+            bind.guards.push(
+                "`verify required` without `ca-file`: write tls = { client_ca = \"ca.pem\" }".to_owned(),
+            );
         }
+        _ => bind.rest.push(
+            "`verify`: clients must have a certificate (`client_ca`), or are asked for none".to_owned(),
+        ),
     }
 }
 
@@ -163,7 +183,7 @@ fn certificate(path: &str, bind: &mut Bind) {
     bind.fields.set("tls.cert", quote(path));
     bind.fields.set("tls.key", quote(path));
     if path.ends_with('/') {
-        bind.rest.push("`crt` is a folder: write a route for each certificate, with its `sni`".to_owned());
+        bind.guards.push("`crt` is a folder: write a route for each certificate, with its `sni`".to_owned());
     }
 }
 

@@ -66,6 +66,25 @@ impl<'c> Acls<'c> {
         }
     }
 
+    /// Whether a condition asks for the state of servers only.
+    pub fn about_servers(&self, words: &[String]) -> bool {
+        const ASKS: [&str; 6] = ["nbsrv", "srv_is_up", "avg_queue", "queue", "connslots", "be_conn"];
+        let asks = |fetch: &str| ASKS.iter().any(|ask| fetch.starts_with(ask));
+        let bare = words.iter().map(|word| word.trim_start_matches('!'));
+        let mut words = bare.filter(|word| !matches!(*word, "" | "or" | "||")).peekable();
+        let mut about = words.peek().is_some();
+        while let Some(word) = words.next() {
+            about &= match word {
+                "{" => {
+                    let inside: Vec<&str> = words.by_ref().take_while(|word| *word != "}").collect();
+                    inside.first().is_some_and(|fetch| asks(fetch))
+                }
+                name => self.lines(name).next().is_some() && self.lines(name).all(|line| asks(line.arg(1))),
+            };
+        }
+        about
+    }
+
     /// The lines that define a name.
     fn lines(&self, name: &str) -> impl Iterator<Item = &'c Line> {
         self.all.iter().copied().filter(move |line| line.arg(0) == name)

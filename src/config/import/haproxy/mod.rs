@@ -51,7 +51,7 @@ fn global(line: &Line, sheet: &mut Sheet) {
         return sheet.fate(&line.said, Fate::Apart);
     }
     match effect(meaning(table::GLOBAL, &name), line.args(), &mut Fields::default()) {
-        Effect::Named(why) => sheet.note(&line.said, why),
+        Effect::Named(why) | Effect::Off(why) => sheet.note(&line.said, why),
         Effect::Fate(fate) => sheet.fate(&line.said, fate),
         Effect::Together => match count(line.arg(0)) {
             Some(count) => {
@@ -68,7 +68,7 @@ fn above_all(line: &Line, sheet: &mut Sheet) {
     match effect(meaning(table::PROXY, &line.name()), line.args(), &mut Fields::default()) {
         Effect::Fate(Fate::Apart) => sheet.fate(&line.said, Fate::Apart),
         Effect::Fate(_) | Effect::Together => sheet.same(&line.said),
-        Effect::Named(why) => sheet.note(&line.said, why),
+        Effect::Named(why) | Effect::Off(why) => sheet.note(&line.said, why),
     }
 }
 

@@ -7,8 +7,7 @@ use super::lines::Section;
 use super::rules;
 use super::sides::Side;
 use super::switch::{self, Case};
-use crate::config::import::fields::Line;
-use crate::config::import::sheet::{Route, Sheet, UNLIKE};
+use crate::config::import::sheet::{Note, Route, Sheet};
 use crate::config::import::values::{count, haproxy_time, quote, quote_all, span};
 
 /// Makes the routes of a proxy.
@@ -24,10 +23,38 @@ pub(super) fn take<'c>(config: &Config<'c>, section: &'c Section, sheet: &mut Sh
     route.name = section.name.clone();
     let front = Side::take(config, section, &mut route, sheet);
     words(&front, &mut route, sheet);
-    binds(&front, &mut route, sheet);
-    let delay = rules::take(config, &front, &mut route, sheet);
-    let cases = switch::cases(&front, &mut route, sheet);
+    most(&front, &mut route, sheet);
+    let routes = binds(&front, route, sheet);
+    let mut serving =
+        Serving { config, front: &front, several: routes.len() > 1, many: false, said: Vec::new() };
+    for route in routes {
+        entered(&mut serving, route, sheet);
+    }
     front.acls.finish(sheet);
+}
+
+/// What the routes of one frontend share.
+struct Serving<'s, 'c> {
+    config: &'s Config<'c>,
+    front: &'s Side<'c>,
+    /// Its `bind` lines need several routes.
+    several: bool,
+    /// It has several backends.
+    many: bool,
+    /// Notes that stand at one of its routes.
+    said: Vec<Note>,
+}
+
+/// Makes the routes of those who come in at the addresses of this one.
+fn entered(serving: &mut Serving<'_, '_>, mut route: Route, sheet: &mut Sheet) {
+    let front = serving.front;
+    // Who is one too many waits in the kernel's queue, as with HAProxy.
+    if route.fields.has("max_connections") {
+        route.fields.or_set("when_full", quote("wait"));
+    }
+    let delay = rules::take(serving.config, front, &mut route, sheet);
+    let mut cases = switch::cases(front, &mut route, sheet);
+    lost(serving.config, &mut cases);
     let chosen = cases.iter().any(|case| !case.is_rest());
     match delay.and_then(|line| haproxy_time(line.arg(1)).and_then(span).map(|time| (line, time))) {
         Some((line, time)) if chosen => {
@@ -41,21 +68,47 @@ pub(super) fn take<'c>(config: &Config<'c>, section: &'c Section, sheet: &mut Sh
     }
     if cases.is_empty() {
         sheet.give_up(&route);
-        sheet.note(&section.said, "no backend of `mode tcp` serves it");
+        sheet.note(&front.section.said, "no backend of `mode tcp` serves it");
     }
-    let many = cases.len() > 1;
+    serving.many = cases.len() > 1;
+    counted(serving, &mut route, chosen);
+    route.once(&mut serving.said);
     for case in cases {
-        serve(&Serving { config, front: &front, many }, &case, route.clone(), sheet);
+        serve(serving, &case, route.clone(), sheet);
         // What the frontend lacks is said once.
         route.notes.clear();
     }
 }
 
-/// What the routes of one frontend share.
-struct Serving<'s, 'c> {
-    config: &'s Config<'c>,
-    front: &'s Side<'c>,
-    many: bool,
+/// How many connections there may be, and of what.
+fn counted(serving: &Serving<'_, '_>, route: &mut Route, chosen: bool) {
+    if route.fields.has("when_full") && (chosen || route.fields.has("alpn")) {
+        route.fields.set("when_full", quote("reset"));
+        let why =
+            "with HAProxy a client waits; where a TLS hello chooses the route, nobody knows yet for which";
+        route.fields.remark("when_full", why);
+    }
+    let several = serving.many || serving.several;
+    // The limit of a `bind` is that of its route.
+    let whole = serving.many || serving.several && serving.front.last("maxconn").is_some();
+    for (key, several) in
+        [("max_connections", whole), ("max_connections_per_client", several), ("rate_per_client", several)]
+    {
+        if several {
+            route.fields.remark(key, "of each route; HAProxy counts those of the whole frontend");
+        }
+    }
+}
+
+/// A case whose backend is not there, or not of TCP: its clients must come to no other.
+fn lost(config: &Config<'_>, cases: &mut [Case]) {
+    let is_there = |name: &String| config.backend(name).is_some_and(|section| config.mode(section) == "tcp");
+    let lost = |case: &&Case| !case.is_rest() && !case.backend.as_ref().is_none_or(is_there);
+    if let Some(said) = cases.iter().find(lost).map(|case| case.said.clone()) {
+        for case in cases {
+            case.after.get_or_insert_with(|| said.clone());
+        }
+    }
 }
 
 fn serve(serving: &Serving<'_, '_>, case: &Case, mut route: Route, sheet: &mut Sheet) {
@@ -63,6 +116,9 @@ fn serve(serving: &Serving<'_, '_>, case: &Case, mut route: Route, sheet: &mut S
         if !words.is_empty() {
             route.fields.set(key, quote_all(words));
         }
+    }
+    if let Some(lost) = &case.after {
+        route.after(&case.said, lost);
     }
     let Some(name) = &case.backend else {
         let (front, verifies) = (serving.front, serving.config.verifies());
@@ -103,15 +159,8 @@ fn words(side: &Side<'_>, route: &mut Route, sheet: &mut Sheet) {
     }
 }
 
-/// What clients begin with.
-fn begins(bind: &Bind) -> Vec<Line> {
-    let mut lines = bind.fields.lines();
-    lines.retain(|line| line.key != "max_connections");
-    lines
-}
-
-/// The addresses; and how many connections there may be at all of them.
-fn binds(front: &Side<'_>, route: &mut Route, sheet: &mut Sheet) {
+/// How many connections there may be at all addresses.
+fn most(front: &Side<'_>, route: &mut Route, sheet: &mut Sheet) {
     for line in front.named("maxconn") {
         match count(line.arg(0)) {
             Some(count) => {
@@ -121,25 +170,36 @@ fn binds(front: &Side<'_>, route: &mut Route, sheet: &mut Sheet) {
             None => route.note(&line.said, "it is no number"),
         }
     }
-    let mut first: Option<Vec<Line>> = None;
+}
+
+/// The addresses: a route for each set of what clients there begin with, because a route has one for all its addresses.
+fn binds(front: &Side<'_>, mut route: Route, sheet: &mut Sheet) -> Vec<Route> {
+    let mut binds = Vec::new();
     for line in front.named("bind") {
         match bind::read(line) {
-            Ok(bind) if *first.get_or_insert_with(|| begins(&bind)) != begins(&bind) => {
-                route.note(&line.said, UNLIKE);
-            }
             Ok(bind) => {
                 sheet.carried(&line.said);
-                route.listen.extend(bind.addresses);
-                route.fields.take(&bind.fields);
-                bind.rest.into_iter().for_each(|why| route.note(&line.said, why));
-                bind.guards.into_iter().for_each(|why| route.lacks(&line.said, why));
-                bind.remarks.into_iter().for_each(|text| route.remark(text));
+                binds.push((bind, &line.said));
             }
             Err(why) => route.note(&line.said, why),
         }
     }
-    // Who is one too many waits in the kernel's queue, as with HAProxy.
-    if route.fields.has("max_connections") {
-        route.fields.or_set("when_full", quote("wait"));
+    let mut routes: Vec<(Bind, Route)> = Vec::new();
+    for (bind, said) in binds {
+        let alike = |(other, _): &(Bind, Route)| {
+            other.fields.differing(&bind.fields).is_empty() && other.guards == bind.guards
+        };
+        let at = routes.iter().position(alike).unwrap_or_else(|| {
+            let mut own = route.clone();
+            own.fields.take(&bind.fields);
+            routes.push((bind.clone(), own));
+            routes.len() - 1
+        });
+        let Some((_, own)) = routes.get_mut(at) else { continue };
+        own.listen.extend(bind.addresses);
+        bind.rest.into_iter().for_each(|why| own.note(said, why));
+        bind.guards.into_iter().for_each(|why| own.lacks(said, why));
+        bind.remarks.into_iter().for_each(|text| own.remark(text));
     }
+    if routes.is_empty() { vec![route] } else { routes.into_iter().map(|(_, route)| route).collect() }
 }

@@ -10,6 +10,26 @@ use crate::config::import::values::{haproxy_time, quote, quote_all};
 
 const OTHER: &str = "Portway looks at nothing but a TLS hello (`sni`, `alpn`) and a PROXY header";
 
+/// Beginnings of the actions without which clients get what they got: the others refuse somebody, lead somewhere else, or take
+/// bytes of the connection for themselves.
+const HARMLESS: [&str; 15] = [
+    "accept",
+    "capture",
+    "do-resolve",
+    "sc-",
+    "set-bc-",
+    "set-fc-",
+    "set-gpt",
+    "set-log-level",
+    "set-mark",
+    "set-nice",
+    "set-priority",
+    "set-retries",
+    "set-tos",
+    "set-var",
+    "unset-var",
+];
+
 /// A rule, cut into its parts.
 struct Request<'l> {
     line: &'l Line,
@@ -88,11 +108,8 @@ pub(super) fn take<'c>(
         match done {
             Ok(Done::Same) => sheet.same(said),
             Ok(_) => sheet.carried(said),
-            // Without it others would come in, or the header would be passed on as data.
-            Err(why) if matches!(request.action, "reject" | "silent-drop" | "expect-proxy") => {
-                route.lacks(said, why);
-            }
-            Err(why) => route.note(said, why),
+            Err(why) if HARMLESS.iter().any(|word| request.action.starts_with(word)) => route.note(said, why),
+            Err(why) => route.lacks(said, why),
         }
         if !route.notes.iter().any(|note| note.said == *said) {
             front.acls.mark(request.condition.unwrap_or_default());

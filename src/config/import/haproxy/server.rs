@@ -14,11 +14,15 @@ pub(super) struct Words {
     /// Keys that a route has for all its upstreams.
     pub shared: Fields,
     pub checks: bool,
+    /// Checks are of TLS, whatever connections are.
+    pub checks_tls: bool,
     pub tls: bool,
     /// Whether the upstream's certificate is verified.
     pub verifies: bool,
     /// Words that are not carried over, each with the reason.
     pub rest: Vec<String>,
+    /// Those of them without which a client would come to something else.
+    pub away: Vec<String>,
 }
 
 impl Words {
@@ -35,6 +39,7 @@ impl Words {
             match effect(known.meaning, &value, &mut self.shared) {
                 Effect::Fate(_) => {}
                 Effect::Named(why) => self.rest.push(format!("`{}`: {why}", shown(word, &value))),
+                Effect::Off(why) => self.away.push(format!("`{}`: {why}", shown(word, &value))),
                 Effect::Together => {
                     let value = value.first().map_or("", String::as_str);
                     if let Err(why) = self.together(word, value) {
@@ -58,11 +63,22 @@ impl Words {
                 Err(_) => return Err("it is no number".to_owned()),
             },
             "backup" => self.own.set("backup", "true"),
+            "no-backup" => self.own.remove("backup"),
             "disabled" => self.own.set("state", "\"drain\""),
+            "enabled" => self.own.remove("state"),
             "check" => self.checks = true,
+            "no-check" => self.checks = false,
+            "check-ssl" => self.checks_tls = true,
+            "no-check-ssl" => self.checks_tls = false,
             "send-proxy" => self.shared.set("proxy_protocol.send", "\"v1\""),
-            "send-proxy-v2" | "send-proxy-v2-ssl" => self.shared.set("proxy_protocol.send", "\"v2\""),
+            "send-proxy-v2" | "send-proxy-v2-ssl" | "send-proxy-v2-ssl-cn" => {
+                self.shared.set("proxy_protocol.send", "\"v2\"");
+            }
+            "no-send-proxy" | "no-send-proxy-v2" | "no-send-proxy-v2-ssl" | "no-send-proxy-v2-ssl-cn" => {
+                self.shared.remove("proxy_protocol.send");
+            }
             "ssl" => self.tls = true,
+            "no-ssl" => self.tls = false,
             "verify" => self.verifies = value != "none",
             "ca-file" if value == "@system-ca" => {}
             "ca-file" => self.shared.set("tls.upstream.ca", quote(value)),

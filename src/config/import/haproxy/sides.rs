@@ -34,6 +34,11 @@ impl<'c> Side<'c> {
         self.lines.iter().copied().filter(move |line| line.name() == name)
     }
 
+    /// The lines of these names, in the order of the file.
+    pub fn among(&self, names: &'static [&'static str]) -> impl Iterator<Item = &'c Line> {
+        self.lines.iter().copied().filter(move |line| names.contains(&line.name().as_str()))
+    }
+
     /// The one that holds.
     pub fn last(&self, name: &str) -> Option<&'c Line> {
         self.named(name).last()

@@ -3,6 +3,7 @@
 use super::conditions::{Ask, Condition};
 use super::lines::Line;
 use super::sides::Side;
+use crate::config::import::neighbours;
 use crate::config::import::sheet::{Route, Said, Sheet};
 
 /// A backend, and whom it serves.
@@ -13,6 +14,8 @@ pub(super) struct Case {
     pub sni: Vec<String>,
     pub alpn: Vec<String>,
     pub said: Said,
+    /// A line before it whose clients would come to it here.
+    pub after: Option<Said>,
 }
 
 impl Case {
@@ -24,15 +27,34 @@ impl Case {
 
 /// Every case of a proxy, those with names first.
 pub(super) fn cases(front: &Side<'_>, route: &mut Route, sheet: &mut Sheet) -> Vec<Case> {
-    let mut cases = Vec::new();
+    let mut cases: Vec<Case> = Vec::new();
+    let mut lost: Option<Said> = None;
     for line in front.named("use_backend") {
+        if cases.iter().any(Case::is_rest) {
+            route.note(&line.said, "a line before it serves everybody");
+            continue;
+        }
         match chosen(front, line) {
             Ok(more) => {
                 sheet.carried(&line.said);
                 front.acls.mark(line.args());
-                more.into_iter().for_each(|case| add(&mut cases, case));
+                for mut case in more {
+                    case.after.clone_from(&lost);
+                    let Some(case) = reached(&cases, case) else {
+                        route.note(&line.said, "a line before it serves all of these names");
+                        continue;
+                    };
+                    before(&cases, &case).into_iter().for_each(|more| add(&mut cases, more));
+                    add(&mut cases, case);
+                }
             }
-            Err(why) => route.note(&line.said, why),
+            Err(why) => {
+                route.note(&line.said, why);
+                // Where servers are down, another backend helps out: without it, nobody comes to a wrong one.
+                if !front.acls.about_servers(line.args().get(2..).unwrap_or_default()) {
+                    lost.get_or_insert_with(|| line.said.clone());
+                }
+            }
         }
     }
     let rest = |backend: Option<String>, said: &Said| Case {
@@ -40,15 +62,44 @@ pub(super) fn cases(front: &Side<'_>, route: &mut Route, sheet: &mut Sheet) -> V
         sni: Vec::new(),
         alpn: Vec::new(),
         said: said.clone(),
+        after: lost.clone(),
     };
+    let served = cases.iter().any(Case::is_rest);
     if let Some(line) = front.last("default_backend") {
         front.named("default_backend").for_each(|line| sheet.same(&line.said));
-        sheet.carried(&line.said);
-        cases.push(rest(Some(line.arg(0).to_owned()), &line.said));
-    } else if ["server", "server-template", "dispatch"].iter().any(|name| front.last(name).is_some()) {
+        if !served {
+            sheet.carried(&line.said);
+            cases.push(rest(Some(line.arg(0).to_owned()), &line.said));
+        }
+    } else if !served
+        && ["server", "server-template", "dispatch"].iter().any(|name| front.last(name).is_some())
+    {
         cases.push(rest(None, &front.section.said));
     }
     cases
+}
+
+/// What is left of a case: HAProxy takes the first line that fits, Portway the most exact name.
+fn reached(cases: &[Case], mut case: Case) -> Option<Case> {
+    let named = !case.sni.is_empty();
+    for earlier in cases.iter().filter(|earlier| earlier.backend != case.backend && earlier.alpn.is_empty()) {
+        case.sni.retain(|name| !earlier.sni.iter().any(|other| neighbours::covers(other, name)));
+    }
+    (!named || !case.sni.is_empty()).then_some(case)
+}
+
+/// What lines before a case take of its clients by their protocol, as cases of these names: here the name decides first.
+fn before(cases: &[Case], case: &Case) -> Vec<Case> {
+    let takes = |earlier: &Case, name: &String| {
+        earlier.sni.is_empty() || earlier.sni.iter().any(|other| neighbours::covers(other, name))
+    };
+    let theirs = |earlier: &Case| -> Vec<String> {
+        let names = case.sni.iter().filter(|name| takes(earlier, name) && !earlier.sni.contains(name));
+        names.cloned().collect()
+    };
+    let earlier = cases.iter().filter(|earlier| earlier.backend != case.backend && !earlier.alpn.is_empty());
+    let more = earlier.map(|earlier| Case { sni: theirs(earlier), ..earlier.clone() });
+    more.filter(|case| !case.sni.is_empty()).collect()
 }
 
 /// Puts a case to another of the same backend, where both ask for the same kind of thing.
@@ -57,6 +108,7 @@ fn add(cases: &mut Vec<Case>, case: Case) {
         |other: &&mut Case| other.backend == case.backend && other.alpn == case.alpn && !other.sni.is_empty();
     match cases.iter_mut().find(same) {
         Some(other) if !case.sni.is_empty() => {
+            other.after = other.after.take().or(case.after);
             for name in case.sni {
                 if !other.sni.contains(&name) {
                     other.sni.push(name);
@@ -81,6 +133,7 @@ fn chosen(front: &Side<'_>, line: &Line) -> Result<Vec<Case>, String> {
         sni,
         alpn,
         said: line.said.clone(),
+        after: None,
     };
     match line.arg(1) {
         "" => Ok(vec![case(Vec::new(), Vec::new())]),

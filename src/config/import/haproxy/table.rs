@@ -1,6 +1,6 @@
 //! What the statements of HAProxy mean here. Reference: docs.haproxy.org, 4.2 "Alphabetically sorted keywords".
 
-use crate::config::import::meaning::Meaning::{Apart, Key, Not, Same, SameIf, Together};
+use crate::config::import::meaning::Meaning::{Apart, Key, Not, Off, Same, SameIf, Together};
 use crate::config::import::meaning::{Row, Words, row};
 use crate::config::import::values::{count, haproxy_time, quote, span};
 
@@ -173,7 +173,7 @@ pub(super) const PROXY: &[Row] = &[
     row("timeout tunnel", Together),
     row("unique-id-format", Not(HTTP)),
     row("unique-id-header", Not(HTTP)),
-    row("use-server", Not("write a route for each server, with its `sni`")),
+    row("use-server", Off("write a route for each server, with its `sni`")),
     row("use_backend", Together),
 ];
 
@@ -204,7 +204,7 @@ pub(super) const SERVER: &[Word] = &[
     word("check", false, Together),
     word("check-send-proxy", false, Same),
     word("check-sni", true, Not(HAS_CHECK)),
-    word("check-ssl", false, Same),
+    word("check-ssl", false, Together),
     word("ciphers", true, Not("TLS 1.2 and 1.3 are spoken with the ciphers of rustls")),
     word("ciphersuites", true, Not("TLS 1.2 and 1.3 are spoken with the ciphers of rustls")),
     word("cookie", true, Not(HTTP)),
@@ -212,7 +212,7 @@ pub(super) const SERVER: &[Word] = &[
     word("crt", true, Together),
     word("disabled", false, Together),
     word("downinter", true, Not("checks have one interval")),
-    word("enabled", false, Same),
+    word("enabled", false, Together),
     word("error-limit", true, Not("failed connects put an upstream down")),
     word("fall", true, Key("health.fall", number)),
     word("fastinter", true, Not("checks have one interval")),
@@ -226,10 +226,19 @@ pub(super) const SERVER: &[Word] = &[
         Not("there is no queue for an upstream: who finds no place is refused, or waits by `when_full`"),
     ),
     word("minconn", true, Not("limits do not grow with the load: `max_connections`")),
-    word("namespace", true, Not("Portway dials from its own network namespace")),
-    word("no-check", false, Same),
-    word("no-ssl", false, Same),
-    word("no-backup", false, Same),
+    word(
+        "namespace",
+        true,
+        Off("Portway dials from its own network namespace, where this address may be another server"),
+    ),
+    word("no-backup", false, Together),
+    word("no-check", false, Together),
+    word("no-check-ssl", false, Together),
+    word("no-send-proxy", false, Together),
+    word("no-send-proxy-v2", false, Together),
+    word("no-send-proxy-v2-ssl", false, Together),
+    word("no-send-proxy-v2-ssl-cn", false, Together),
+    word("no-ssl", false, Together),
     word("observe", true, SameIf(&["layer4"], "only connects are observed")),
     word("on-error", true, SameIf(&["mark-down"], "a connect that fails puts the upstream down")),
     word("on-marked-down", true, Together),
@@ -244,8 +253,10 @@ pub(super) const SERVER: &[Word] = &[
     word("send-proxy", false, Together),
     word("send-proxy-v2", false, Together),
     word("send-proxy-v2-ssl", false, Together),
+    word("send-proxy-v2-ssl-cn", false, Together),
     word("slowstart", true, Key("slow_start", time)),
     word("sni", true, Together),
+    word("socks4", true, Off("Portway dials its upstreams itself, and through no SOCKS proxy")),
     word("source", true, Together),
     word("ssl", false, Together),
     word("stick", false, Same),

@@ -54,7 +54,7 @@ fn main_context(directive: &Directive, sheet: &mut Sheet) {
     let said = directive.said();
     match effect(meaning(table::MAIN, &directive.name), &directive.args, &mut Fields::default()) {
         Effect::Fate(fate) => sheet.fate(&said, fate),
-        Effect::Named(why) => sheet.note(&said, why),
+        Effect::Named(why) | Effect::Off(why) => sheet.note(&said, why),
         Effect::Together => sheet.carried(&said),
     }
 }
@@ -65,6 +65,6 @@ fn above_all(directive: &Directive, sheet: &mut Sheet) {
     match effect(meaning(table::STREAM, &directive.name), &directive.args, &mut Fields::default()) {
         Effect::Fate(Fate::Apart) => sheet.fate(&said, Fate::Apart),
         Effect::Fate(_) | Effect::Together => sheet.same(&said),
-        Effect::Named(why) => sheet.note(&said, why),
+        Effect::Named(why) | Effect::Off(why) => sheet.note(&said, why),
     }
 }

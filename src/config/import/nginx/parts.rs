@@ -123,7 +123,8 @@ fn header(parts: &Parts<'_>, listens: &[Listen], route: &mut Route, sheet: &mut 
             trusted.push("127.0.0.1".to_owned());
             let why = "without `set_real_ip_from` nginx reads the header and believes nobody's: write into `trusted` whose \
                        header is believed";
-            parts.named("listen").for_each(|listen| route.lacks(&listen.said(), why));
+            let asking = |listen: &&Directive| listen.args.iter().any(|word| word == "proxy_protocol");
+            parts.named("listen").filter(asking).for_each(|listen| route.lacks(&listen.said(), why));
         }
         route.fields.set("proxy_protocol.trusted", quote_all(&trusted));
         if let Some(timeout) = timeout {
@@ -244,12 +245,13 @@ fn names(parts: &Parts<'_>, route: &mut Route, sheet: &mut Sheet) {
             })
             .filter(|name| name != "_" && !name.is_empty())
             .collect();
-        if names.is_empty() {
-            route.note(
-                &said,
-                "server names are exact, or all below one (\"*.example.com\"): write them into `sni`",
-            );
-        } else {
+        let why = "server names are exact, or all below one (\"*.example.com\"): write them into `sni`";
+        if !directive.args.iter().all(|word| plain(&word)) {
+            route.off(&said, why);
+        } else if names.is_empty() {
+            route.note(&said, why);
+        }
+        if !names.is_empty() {
             route.fields.set("sni", quote_all(&names));
             sheet.carried(&said);
         }

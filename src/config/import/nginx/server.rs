@@ -7,10 +7,11 @@ use super::stream::Stream;
 use super::table::STREAM;
 use super::{parts, upstream};
 use crate::config::import::meaning::{act, meaning};
-use crate::config::import::sheet::{Route, Said, Sheet, UNLIKE, Upstream};
+use crate::config::import::sheet::{Route, Said, Sheet, Upstream};
 use crate::config::import::values::{quote, quote_all, upstream as address};
 
-/// Makes the routes of a server.
+/// Makes the routes of a server: one for each set of what clients begin with at its addresses, because a route has one for
+/// all of them.
 pub(super) fn take(stream: &Stream<'_>, server: &Directive, sheet: &mut Sheet) {
     let mut route = Route::new(&server.said());
     let mut others = Vec::new();
@@ -20,18 +21,47 @@ pub(super) fn take(stream: &Stream<'_>, server: &Directive, sheet: &mut Sheet) {
             others.push(directive);
         }
     }
-    let listens = listens(&others, &mut route, sheet);
-    parts::take(stream, &others, &listens, &mut route, sheet);
-    if !route.fields.has("idle_timeout") {
-        route.fields.set("idle_timeout", quote("10m"));
-        route.fields.remark("idle_timeout", "nginx's default");
+    let mut said = Vec::new();
+    for listens in alike(listens(&others, &mut route, sheet)) {
+        let mut own = route.clone();
+        parts::take(stream, &others, &listens, &mut own, sheet);
+        own.once(&mut said);
+        if !own.fields.has("idle_timeout") {
+            own.fields.set("idle_timeout", quote("10m"));
+            own.fields.remark("idle_timeout", "nginx's default");
+        }
+        match others.iter().copied().find(|one| one.name == "proxy_pass") {
+            Some(pass) => passes(&Passing { stream, server, pass }, own, &listens, sheet),
+            None => {
+                sheet.give_up(&own);
+                sheet.note(&server.said(), "it passes to nowhere: there is no `proxy_pass`");
+            }
+        }
     }
-    let passes: Vec<&Directive> = others.iter().copied().filter(|one| one.name == "proxy_pass").collect();
-    let Some(pass) = passes.first() else {
-        sheet.give_up(&route);
-        sheet.note(&server.said(), "it passes to nowhere: there is no `proxy_pass`");
-        return;
-    };
+}
+
+/// The addresses where clients begin with the same. Without any, none of them.
+fn alike(listens: Vec<Listen>) -> Vec<Vec<Listen>> {
+    let mut all: Vec<Vec<Listen>> = Vec::new();
+    let begins = |listen: &Listen| (listen.ssl, listen.proxy_protocol);
+    for listen in listens {
+        match all.iter_mut().find(|others| others.iter().all(|other| begins(other) == begins(&listen))) {
+            Some(others) => others.push(listen),
+            None => all.push(vec![listen]),
+        }
+    }
+    if all.is_empty() { vec![Vec::new()] } else { all }
+}
+
+/// A server, and what it says of where to.
+struct Passing<'p, 'd> {
+    stream: &'p Stream<'d>,
+    server: &'p Directive,
+    pass: &'p Directive,
+}
+
+fn passes(passing: &Passing<'_, '_>, mut route: Route, listens: &[Listen], sheet: &mut Sheet) {
+    let Passing { stream, server, pass } = passing;
     let cases = match cases(stream, pass, sheet) {
         Ok(cases) => cases,
         Err(why) => {
@@ -48,25 +78,21 @@ pub(super) fn take(stream: &Stream<'_>, server: &Directive, sheet: &mut Sheet) {
         let mut route = Route { notes: notes.clone(), ..route.clone() };
         if let Some(said) = &case.said {
             route.remark(format!("line {}: {}", said.line, said.text));
+            case.after.iter().for_each(|lost| route.after(said, lost));
         }
         select(&case, chosen, &mut route);
         target(stream, &case.target, &pass.said(), &mut Making { route: &mut route, sheet });
-        by_protocol(route, &listens, sheet);
+        by_protocol(route, listens, sheet);
         // What the server lacks is said once.
         notes.clear();
     }
 }
 
 fn listens(others: &[&Directive], route: &mut Route, sheet: &mut Sheet) -> Vec<Listen> {
-    let mut all: Vec<Listen> = Vec::new();
+    let mut all = Vec::new();
     for directive in others.iter().filter(|directive| directive.name == "listen") {
         let said = directive.said();
-        let alike = |listen: &Listen| {
-            let first = all.iter().find(|first| first.udp == listen.udp);
-            first.is_none_or(|first| (first.ssl, first.proxy_protocol) == (listen.ssl, listen.proxy_protocol))
-        };
         match listen::read(directive) {
-            Ok(listen) if !alike(&listen) => route.note(&said, UNLIKE),
             Ok(listen) => {
                 sheet.carried(&said);
                 if !listen.rest.is_empty() {

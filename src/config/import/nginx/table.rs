@@ -1,6 +1,6 @@
 //! What the statements of nginx mean here. Reference: nginx.org/en/docs/stream.
 
-use crate::config::import::meaning::Meaning::{Apart, Key, Not, Same, SameIf, Together};
+use crate::config::import::meaning::Meaning::{Apart, Key, Not, Off, Same, SameIf, Together};
 use crate::config::import::meaning::{Row, Words, row};
 use crate::config::import::values::{byte_rate, count, nginx_time, quote, span};
 
@@ -102,11 +102,11 @@ pub(super) const STREAM: &[Row] = &[
         "include",
         Not("other files are not read: import them, too, and name what comes of them in `include`"),
     ),
-    row("js_access", Not(SCRIPT)),
-    row("js_filter", Not(SCRIPT)),
+    row("js_access", Off(SCRIPT)),
+    row("js_filter", Off(SCRIPT)),
     row("js_import", Not(SCRIPT)),
     row("js_path", Not(SCRIPT)),
-    row("js_preread", Not(SCRIPT)),
+    row("js_preread", Off(SCRIPT)),
     row("js_set", Not(SCRIPT)),
     row("limit_conn", Together),
     row("limit_conn_dry_run", SameIf(&["off"], "limits are no trials here")),
