@@ -146,14 +146,12 @@ fn every_path_answers_as_it_is_described() {
         })
         .collect();
     assert_eq!(asked, all, "every path is asked here");
-    let schemas: BTreeSet<String> =
-        document["components"]["schemas"].as_object().unwrap().keys().cloned().collect();
+    let schemas = document["components"]["schemas"].as_object().unwrap().keys();
     let bodies = ["Kill", "ReloadFile", "Drain", "Disable", "Enable", "Weight", "Upgrade", "Filter"]
         .map(ToOwned::to_owned);
     // The one that is there only after an upgrade: `upgrade::connections` has seen it.
     let known = |name: &str| bodies.iter().any(|body| body == name) || name == "OldProcess";
-    let unused: Vec<&String> =
-        schemas.iter().filter(|name| !fit.used.contains(*name) && !known(name)).collect();
+    let unused: Vec<&String> = schemas.filter(|name| !fit.used.contains(*name) && !known(name)).collect();
     assert!(unused.is_empty(), "no answer has had these: {unused:?}");
     // Whoever changes the contract changes this file with it.
     golden("openapi.json", &format!("{document:#}\n"));
