@@ -145,11 +145,12 @@ fn the_proxy_header() {
 fn server_names() {
     let none = "server names are exact, or all below one (\"*.example.com\"): write them into `sni`";
     for (names, keys, named) in [
-        ("a.example b.*", "sni = \"a.example\"", ""),
-        ("~^a ~b a.example _", "sni = \"a.example\"", ""),
+        // Whom a pattern means would come to another server of the address.
+        ("a.example b.*", "enabled = false; sni = \"a.example\"", "server_name a.example b.* "),
+        ("~^a ~b a.example _", "enabled = false; sni = \"a.example\"", "server_name ~^a ~b a.example _ "),
         (".a.example *.b.example", "sni = [\"a.example\", \"*.a.example\", \"*.b.example\"]", ""),
-        ("b.*", "", "server_name b.* "),
-        ("~x", "", "server_name ~x "),
+        ("b.*", "enabled = false", "server_name b.* "),
+        ("~x", "enabled = false", "server_name ~x "),
         ("_", "", "server_name _ "),
         ("\"\"", "", "server_name "),
     ] {

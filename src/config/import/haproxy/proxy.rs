@@ -102,12 +102,15 @@ fn counted(serving: &Serving<'_, '_>, route: &mut Route, chosen: bool) {
 
 /// A case whose backend is not there, or not of TCP: its clients must come to no other.
 fn lost(config: &Config<'_>, cases: &mut [Case]) {
-    let is_there = |name: &String| config.backend(name).is_some_and(|section| config.mode(section) == "tcp");
-    let lost = |case: &&Case| !case.is_rest() && !case.backend.as_ref().is_none_or(is_there);
-    if let Some(said) = cases.iter().find(lost).map(|case| case.said.clone()) {
-        for case in cases {
-            case.after.get_or_insert_with(|| said.clone());
-        }
+    let is_tcp = |name: &String| config.backend(name).is_some_and(|section| config.mode(section) == "tcp");
+    let is_there = |case: &Case| case.backend.as_ref().is_none_or(is_tcp);
+    let lost = cases.iter().find(|case| !case.is_rest() && !is_there(case)).map(|case| case.said.clone());
+    for case in cases {
+        case.after = match case.after.take() {
+            // Its own reason says more.
+            _ if !is_there(case) => None,
+            after => after.or_else(|| lost.clone()),
+        };
     }
 }
 
