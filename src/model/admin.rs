@@ -75,7 +75,7 @@ impl AdminSettings {
     pub fn is_local(&self) -> bool {
         match &self.listen {
             ListenAddr::Unix(_) => true,
-            ListenAddr::Ip(addr) => addr.ip().to_canonical().is_loopback(),
+            ListenAddr::Ip(addr) => addr.ip().is_loopback(),
             ListenAddr::Any(_) => false,
         }
     }

@@ -58,6 +58,11 @@ fn a_folder_that_is_removed_and_made_anew_is_followed() {
     let mut several = Several::run("", &[("one.toml", &text("one", &one)), ("two.toml", &text("two", &two))]);
     let folder = several.place.folder().join("routes.d");
     fs::remove_dir_all(&folder).unwrap();
+    // More than its files is gone: whoever means that says so.
+    several.portway.refused();
+    several.portway.refused();
+    assert_eq!([&one, &two].map(|port| reached(port.number)), ["a", "a"]);
+    several.portway.hang_up();
     several.portway.until("both are gone", |_| is_refused(one.number) && is_refused(two.number));
     fs::create_dir(&folder).unwrap();
     several.save("one.toml", &text("one", &one));

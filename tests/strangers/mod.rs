@@ -48,6 +48,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("Asked::own", "one look: addresses of the upstreams"),
     ("Asked::sockets", "one look: addresses of the upstreams"),
     ("RouteRegistry::states", "routes of the text"),
+    ("RefusalLog::routes", "routes of the text"),
     ("Context::check_slots", "checks, which the text asks for"),
     ("Upstreams::endpoints", "addresses of the upstreams"),
     ("Upstreams::names", "names of the text"),
