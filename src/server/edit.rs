@@ -15,7 +15,7 @@ use super::history::{FileView, History, Judged, Reloaded};
 use super::include_edit::{Taken, put_in_force};
 use super::include_set::{self, join_fitting, joined};
 use super::included_file::Told;
-use super::includes::{Includes, Started};
+use super::includes::{Includes, Started, says};
 use super::named_file::NamedFile;
 use super::probation::{EditProbation, Former};
 use super::running::Server;
@@ -222,17 +222,18 @@ impl Edits {
     }
 
     /// Whether another process that reads the files now serves what runs here.
-    pub fn settled(&self) -> Result<(), NotUpgraded> {
-        if let Some(report) = self.faults() {
+    pub async fn settled(&self) -> Result<(), NotUpgraded> {
+        let main = match self.file.pending() {
+            Some(pending) if !says(self.file.name().into(), self.file.running()).await => {
+                Some(pending.report.clone())
+            }
+            _ => None,
+        };
+        let all = main.into_iter().chain(self.includes.unlike_running().await);
+        if let Some(report) = all.reduce(Report::and) {
             return Err(NotUpgraded::Pending(report.render(false)));
         }
         if self.probation.is_watching() { Err(NotUpgraded::OnProbation) } else { Ok(()) }
-    }
-
-    /// Every fault of a file that is not what runs.
-    fn faults(&self) -> Option<Report> {
-        let main = self.file.pending().map(|pending| pending.report.clone());
-        main.into_iter().chain(self.includes.faults()).reduce(Report::and)
     }
 
     /// Answers those who wait, once all that was asked for is read.
@@ -273,7 +274,8 @@ impl Edits {
         };
         let changed: Vec<&str> = main.into_iter().chain(&self.includes.changes).map(String::as_str).collect();
         let changed = (!changed.is_empty()).then(|| changed.join("; "));
-        match self.faults() {
+        let main = self.file.pending().map(|pending| pending.report.clone());
+        match main.into_iter().chain(self.includes.faults()).reduce(Report::and) {
             Some(report) => Reloaded::Refused(generation, report, changed),
             None => Reloaded::Taken(generation, changed),
         }

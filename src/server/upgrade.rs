@@ -123,17 +123,17 @@ async fn relieve<'s>(
     let (pid, build) = (new.hello.pid, new.hello.build.clone());
     let upgraded = Upgraded { checked: check, in_place, pid, build, ..Upgraded::default() };
     // On the way back the other one has just been this program, and waits for a file without faults.
-    let settled = || edits.filter(|_| !no_way_back).map_or(Ok(()), Edits::settled);
+    let to_settle = edits.filter(|_| !no_way_back);
     if check {
         new.judge(Told::Check).await?;
-        settled()?;
+        settled(to_settle).await?;
         return Ok(Relief::Possible(upgraded));
     }
     // Sockets that an edit has replaced close within two seconds. Until then clients may be on their way to them.
     server.leaving.finished().await;
     new.hand(&server.to_hand()?).await?;
     new.judge(Told::Prepare(server.early_state(no_way_back))).await?;
-    settled()?;
+    settled(to_settle).await?;
     let since = Instant::now();
     progress.pause = Some(Pause::begin(server).await);
     new.serve(server.last_state(edits.map(Edits::reloads).unwrap_or_default())).await?;
@@ -143,6 +143,13 @@ async fn relieve<'s>(
     let pause = waited.max(progress.moves.pause);
     let (moved, sessions) = progress.moves.len();
     Ok(Relief::Given(Upgraded { moved, sessions, pause, ..upgraded }))
+}
+
+async fn settled(edits: Option<&Edits>) -> Result<(), NotUpgraded> {
+    match edits {
+        Some(edits) => edits.settled().await,
+        None => Ok(()),
+    }
 }
 
 impl Process {

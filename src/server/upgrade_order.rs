@@ -89,10 +89,10 @@ impl NotUpgraded {
             NotUpgraded::UnderWay => "wait until it is done",
             NotUpgraded::Stopping => "start the new version",
             NotUpgraded::Pending(_) => {
-                "mend the file, or put back what runs; `portway reload` takes what was rolled back"
+                "mend the file, or put back what runs; `portway reload --keep` takes what was rolled back"
             }
             NotUpgraded::OnProbation => {
-                "wait until `portway status` says that it has passed, or keep it: `portway reload`"
+                "wait until `portway status` says that it has passed, or keep it: `portway reload --keep`"
             }
             NotUpgraded::NoProgram(_) => "give its path",
             NotUpgraded::Sockets(_) => "raise the limit of descriptors (LimitNOFILE=, `ulimit -Hn`)",
