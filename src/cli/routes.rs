@@ -74,6 +74,11 @@ pub(super) fn of_routes(routes: &[Route]) -> Table {
                 table.note(&format!("and {more} more: `portway upstreams --route {}`", route.name));
             }
         }
+        let away = route.turned_away.iter().filter(|(_, clients)| **clients > 0);
+        let away: Vec<String> = away.map(|(by, clients)| format!("{clients} by {by}")).collect();
+        if !away.is_empty() {
+            table.note(&format!("turned away: {}", away.join("; ")));
+        }
     }
     table
 }

@@ -251,6 +251,8 @@ fn o3_a_route_comes_back_with_its_lists() {
     place.save(&text(""));
     let mut proxy = Portway::run(&place.file());
     assert!(Flow::try_open(one.number).is_err(), "denied");
+    let routes = fine(portway(&place.file(), &["routes"]));
+    assert!(routes.contains("turned away: 1 by allow, deny\n"), "{routes}");
     fine(portway(&place.file(), &["disable", "web"]));
     place.save(&text("idle_timeout = \"1h\"\n"));
     proxy.phase("reloaded");
