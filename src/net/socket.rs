@@ -257,6 +257,15 @@ impl Socket {
         self.poll_io(cx, Interest::WRITABLE, call, |n| n < data.len())
     }
 
+    /// Whether its close sends FIN after everything that was written, as far as that is known: not so behind an urgent byte that
+    /// nobody has read, where close(2) resets. For a socket from which an end was read.
+    pub(super) fn closes_with_a_fin(&self) -> bool {
+        match self {
+            Socket::Tcp(stream) => stream.has_ended_without_a_mark(),
+            Socket::Unix(_) => false,
+        }
+    }
+
     /// Sends FIN after everything that was written.
     pub(super) fn shutdown_write(&self) -> io::Result<()> {
         Ok(rustix::net::shutdown(self, rustix::net::Shutdown::Write)?)

@@ -6,8 +6,9 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -134,6 +135,12 @@ impl Tcp {
         let mut guard = self.0.ready(Interest::PRIORITY).await?;
         guard.retain_ready();
         Ok(guard.ready())
+    }
+
+    /// Whether the runtime has reported an end, and no urgent mark with it or before. Costs no system call.
+    pub(super) fn has_ended_without_a_mark(&self) -> bool {
+        let known = pin!(self.0.ready(Interest::PRIORITY)).poll(&mut Context::from_waker(Waker::noop()));
+        matches!(known, Poll::Ready(Ok(known)) if known.ready().is_read_closed() && !known.ready().is_priority())
     }
 
     /// Resolves when the socket is readable. Does not clear its readiness.

@@ -246,14 +246,16 @@ impl Flow<'_> {
         Poll::Ready(moved)
     }
 
-    /// Nothing more will arrive. Passes an end on as FIN; does not pass an error on: a reset will follow. (The last FIN is
-    /// not left to the close: behind an urgent byte that nobody has read, close(2) resets.)
+    /// Nothing more will arrive. Passes an end on as FIN; does not pass an error on: a reset will follow. The last FIN is left
+    /// to the close, which follows at once.
     fn end(&mut self, error: Option<io::Error>) -> usize {
         let other = self.side.other();
         if let Some(error) = error {
             self.state.failed(self.side, &error);
         }
-        if !self.state.is_dead(self.side)
+        let is_last = self.state.has_ended(other) && self.to.closes_with_a_fin();
+        if !is_last
+            && !self.state.is_dead(self.side)
             && !self.state.is_dead(other)
             && let Err(error) = self.to.shutdown_write()
         {
