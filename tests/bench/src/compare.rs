@@ -119,7 +119,7 @@ fn takes_part(program: &Program, row: &Row) -> bool {
         {
             false
         }
-        Kind::Haproxy { .. } | Kind::Realm { .. } | Kind::Floor if row.is_udp() => false,
+        kind if row.is_udp() && !kind.forwards_udp() => false,
         Kind::Haproxy { splice: true, .. } => row.is_bulk(),
         // It differs only in how connections end.
         Kind::Nginx { half_close: true, .. } => matches!(row.work, Work::Churn { extra: Extra::None, .. }),

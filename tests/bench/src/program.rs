@@ -44,6 +44,13 @@ pub enum Kind {
     Direct,
 }
 
+impl Kind {
+    /// Whether it is compared with datagrams too.
+    pub fn forwards_udp(&self) -> bool {
+        !matches!(self, Kind::Haproxy { .. } | Kind::Realm { .. } | Kind::Floor)
+    }
+}
+
 /// One build of Portway, and what is set for it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Variant {

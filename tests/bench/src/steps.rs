@@ -69,6 +69,12 @@ pub const STEPS: [Step; 5] = [
     },
 ];
 
+impl Step {
+    fn is_udp(&self) -> bool {
+        self.load == "datagrams"
+    }
+}
+
 /// Counts by name, of one run or of one step.
 pub type Counts = BTreeMap<String, f64>;
 
@@ -143,6 +149,10 @@ pub fn run(tool: Tool, args: &[String]) -> Result<()> {
     for step in &STEPS {
         let mut counts = Vec::new();
         for program in &programs {
+            if step.is_udp() && !program.kind.forwards_udp() {
+                counts.push(Counts::new());
+                continue;
+            }
             eprintln!("  {}, {}", step.title, program.name);
             let one = per_step(tool, step, program, Place { dir: &dir.path, runs: &mut runs });
             counts.push(one.with_context(|| format!("{}, {}", step.title, program.name))?);
@@ -210,7 +220,7 @@ fn counted(
         upstream: backend.address,
         cores: 1,
         connections: 1000,
-        udp: step.load == "datagrams",
+        udp: step.is_udp(),
         extra: Extra::None,
         under: &under,
     };
