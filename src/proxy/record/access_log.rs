@@ -69,32 +69,39 @@ fn text(record: &Record) -> String {
     if let Some(local) = &record.local {
         field(&mut line, "local", local);
     }
-    field(&mut line, "outcome", record.outcome);
-    field(&mut line, "blame", record.outcome.blame());
-    field(&mut line, "up", record.bytes.up);
-    field(&mut line, "down", record.bytes.down);
+    word(&mut line, "outcome", record.outcome.label());
+    word(&mut line, "blame", record.outcome.blame().label());
+    word(&mut line, "up", record.bytes.up);
+    word(&mut line, "down", record.bytes.down);
     if let Some(datagrams) = record.datagrams {
-        field(&mut line, "up_datagrams", datagrams.up);
-        field(&mut line, "down_datagrams", datagrams.down);
+        word(&mut line, "up_datagrams", datagrams.up);
+        word(&mut line, "down_datagrams", datagrams.down);
     }
     match record.connect {
-        Some(connect) => field(&mut line, "connect_ms", Millis(connect)),
+        Some(connect) => word(&mut line, "connect_ms", Millis(connect)),
         None => line.push_str(" connect_ms=-"),
     }
-    field(&mut line, "duration_ms", Millis(record.duration));
-    field(&mut line, "path", record.path.label());
+    word(&mut line, "duration_ms", Millis(record.duration));
+    word(&mut line, "path", record.path.label());
     if let Some(detail) = &record.detail {
         field(&mut line, "detail", detail);
     }
     line
 }
 
+/// Appends ` key=value`, of a value that is a plain word. Each connection has twelve: what is known is not looked at.
+fn word(line: &mut String, key: &str, value: impl fmt::Display) {
+    for part in [" ", key, "="] {
+        line.push_str(part);
+    }
+    // Writing to a string cannot fail.
+    let _ = write!(line, "{value}");
+}
+
 /// Appends ` key=value`. The value is quoted unless it reads as one plain word.
 fn field(line: &mut String, key: &str, value: impl fmt::Display) {
-    // Writing to a string cannot fail.
-    let _ = write!(line, " {key}=");
-    let start = line.len();
-    let _ = write!(line, "{value}");
+    let start = line.len() + " =".len() + key.len();
+    word(line, key, value);
     let value = &line[start..];
     let plain = |c: char| !c.is_control() && !c.is_whitespace() && !matches!(c, '"' | '\\' | '=');
     if !value.is_empty() && value.chars().all(plain) {
@@ -181,7 +188,7 @@ impl<T: fmt::Display> Serialize for Shown<T> {
 
 /// When the connection ended, by the wall clock: RFC 3339, UTC.
 fn ended(record: &Record) -> humantime::Rfc3339Timestamp {
-    humantime::format_rfc3339_millis(record.started + record.duration)
+    humantime::format_rfc3339_millis(record.ended)
 }
 
 /// The address that was connected. `None`: it is the upstream as written, or there was none.
@@ -207,6 +214,7 @@ impl Millis {
 
 impl fmt::Display for Millis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.3}", self.number())
+        let micros = self.0.as_micros();
+        write!(f, "{}.{:03}", micros / 1000, micros % 1000)
     }
 }
