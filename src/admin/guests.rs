@@ -69,7 +69,7 @@ impl Guests {
         let State { share, tasks } = &mut *state;
         let entered = share.enter(client, now);
         if entered.is_some() {
-            if self.full.ends(now) {
+            if self.full.ends(|| now) {
                 info!(
                     gave_way = share.gave_way().iter().sum::<u64>(),
                     "the admin endpoint has free places again"

@@ -49,18 +49,23 @@ pin_project! {
 impl Deadline {
     /// From now on, for as long as `period`. Wakes the process eight times on its way, so it is for waits of seconds.
     pub fn after(period: Duration) -> Deadline {
-        Deadline::in_parts(period, PARTS)
+        Deadline::begun_at(Instant::now(), period)
+    }
+
+    /// Like [`Deadline::after`], for those who know what time it is.
+    pub fn begun_at(now: Instant, period: Duration) -> Deadline {
+        Deadline::in_parts(now, period, PARTS)
     }
 
     /// Like [`Deadline::after`], but wakes the process only at its end. A pause uses up all of it; what has arrived
     /// meanwhile is still looked at first.
     pub fn at_once(period: Duration) -> Deadline {
-        Deadline::in_parts(period, 1)
+        Deadline::in_parts(Instant::now(), period, 1)
     }
 
-    fn in_parts(period: Duration, parts: u32) -> Deadline {
+    fn in_parts(now: Instant, period: Duration, parts: u32) -> Deadline {
         let part = period / parts;
-        let at = later(Instant::now(), part);
+        let at = later(now, part);
         let spare = if parts > 1 { parts } else { 0 };
         Deadline { sleep: sleep_until(at), at, part, left: parts, spare }
     }

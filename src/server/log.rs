@@ -291,7 +291,7 @@ mod tests {
         };
         Record {
             id,
-            started: SystemTime::UNIX_EPOCH,
+            ended: SystemTime::UNIX_EPOCH,
             route: Arc::new(route),
             listener: Arc::new(ListenAddr::Any(80)),
             client: Peer::Unix(None),

@@ -21,8 +21,12 @@ impl LogOnce {
     }
 
     /// Notes that all is well. Returns whether that ends a trouble, which should be logged.
-    pub fn ends(&self, now: Instant) -> bool {
-        lock(&self.last).take_if(|last| now.saturating_duration_since(*last) >= CALM).is_some()
+    ///
+    /// `now` is asked for only in a trouble: this is called for each connection.
+    pub fn ends(&self, now: impl FnOnce() -> Instant) -> bool {
+        let mut last = lock(&self.last);
+        let is_calm = last.is_some_and(|last| now().saturating_duration_since(last) >= CALM);
+        is_calm && last.take().is_some()
     }
 }
 
@@ -35,17 +39,17 @@ mod tests {
         #[allow(clippy::disallowed_methods, reason = "a test needs some first instant")]
         let mut now = Instant::now();
         let trouble = LogOnce::default();
-        assert!(!trouble.ends(now));
+        assert!(!trouble.ends(|| now));
         assert!(trouble.begins(now));
         for _ in 0..10 {
             now += CALM / 2;
             assert!(!trouble.begins(now));
             now += CALM / 2;
-            assert!(!trouble.ends(now));
+            assert!(!trouble.ends(|| now));
         }
         now += CALM / 2;
-        assert!(trouble.ends(now));
-        assert!(!trouble.ends(now));
+        assert!(trouble.ends(|| now));
+        assert!(!trouble.ends(|| now));
         assert!(trouble.begins(now));
     }
 }

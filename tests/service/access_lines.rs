@@ -63,7 +63,8 @@ fn record(input: &str) -> Record {
     let outcome = Outcome::ALL.into_iter().find(|outcome| outcome.label() == label).unwrap();
     Record {
         id: or("id", "7").parse().unwrap(),
-        started: humantime::parse_rfc3339("2026-11-23T01:59:59.000Z").unwrap(),
+        ended: humantime::parse_rfc3339("2026-11-23T01:59:59.000Z").unwrap()
+            + micros(&or("duration_us", "1123456")),
         route: Arc::new(Route {
             name: or("route", "app"),
             listen: vec![],

@@ -98,7 +98,7 @@ async fn reach(
     let wanted = ForClient { socket, holds_bytes, of, before_tls: &before_tls };
     let Dialed { stream, load, cut } = first_connected(wanted, live, guard).await?;
     let upstream = ResetOnDrop::new(stream.socket);
-    guard.set_upstream_socket(&upstream.socket);
+    guard.set_upstream_socket(&upstream.socket, None);
     if let Some(to) = original {
         let open: Weak<Socket> = Arc::downgrade(&upstream.socket);
         live.dialled(upstream.socket.local(), to, open);

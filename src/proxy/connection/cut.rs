@@ -78,8 +78,8 @@ impl CutSignal {
             _ => None,
         };
         let life = policy.timeouts.max_age.map(|age| Life::of(age, policy.timeouts.drain));
-        let signal = CutSignal { downs, address, life, since: Instant::now() };
-        (signal.downs[0].is_some() || signal.address.is_some() || life.is_some()).then(|| Box::new(signal))
+        let cuts = downs[0].is_some() || address.is_some() || life.is_some();
+        cuts.then(|| Box::new(CutSignal { downs, address, life, since: Instant::now() }))
     }
 
     /// The same for a connection that is so old already.

@@ -81,8 +81,9 @@ pub(super) async fn race(
 
 fn start<'c>(candidates: &'c Candidates, step: Step, options: &'c DialOptions<'c>) -> Option<Runner<'c>> {
     let candidate = candidates.get(step.index)?;
-    let dial = Box::pin(candidate.endpoint.dial(step.attempt.is_trial(), options));
-    Some(Runner { step, begun: Instant::now(), checked_downs: candidate.checked_downs(), dial })
+    let begun = Instant::now();
+    let dial = Box::pin(candidate.endpoint.dial(step.attempt.is_trial(), options, begun));
+    Some(Runner { step, begun, checked_downs: candidate.checked_downs(), dial })
 }
 
 /// Drops the losing attempts. One that stayed silent for its whole head start counts as failed; otherwise a silent

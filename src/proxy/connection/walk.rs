@@ -75,12 +75,14 @@ async fn walk_once(
     let options = options(live, client);
     let mut walk = Walk::new(client.of.ip, fastrand::u64(..));
     let mut tried = false;
-    while let Some(step) = candidates.pool.next(&mut walk, Instant::now().into_std()) {
+    loop {
+        let begun = Instant::now();
+        let Some(step) = candidates.pool.next(&mut walk, begun.into_std()) else { break };
         tried = true;
         let connected = if candidates.pool.has_others(step.index) {
             Box::pin(race(candidates, &mut walk, step, &options, guard)).await
         } else {
-            alone(candidates, step, &options, guard).await
+            alone(candidates, step, begun, &options, guard).await
         };
         let Some(Connection { index, stream, peer, load, checked_downs }) = connected else { continue };
         let Some(candidate) = candidates.get(index) else { break };
@@ -144,12 +146,13 @@ fn options<'a>(live: &LiveRoute, client: ForClient<'a>) -> DialOptions<'a> {
 async fn alone(
     candidates: &Candidates,
     step: Step,
+    begun: Instant,
     options: &DialOptions<'_>,
     guard: &mut RecordGuard,
 ) -> Option<Connection> {
     let candidate = candidates.get(step.index)?;
-    let (begun, checked_downs) = (Instant::now(), candidate.checked_downs());
-    match candidate.endpoint.attempt(step.attempt, options).await {
+    let checked_downs = candidate.checked_downs();
+    match candidate.endpoint.attempt(step.attempt, options, begun).await {
         Ok((stream, peer, load)) => Some(Connection { index: step.index, stream, peer, load, checked_downs }),
         Err(error) => {
             note_failed(candidate, &error, begun.elapsed(), guard);

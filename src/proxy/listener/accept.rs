@@ -39,7 +39,7 @@ pub(super) async fn serve(accepts: Arc<Accepts>) {
         match accepted.and_then(|accepted| arrive(accepted, &shared.workers, worker)) {
             Ok(arrival) => {
                 aborted = 0;
-                if listener.failing.ends(Instant::now().into_std()) {
+                if listener.failing.ends(|| Instant::now().into_std()) {
                     info!(listener = %listener.addr, "accepting again");
                 }
                 if let Some(wait) = connection::serve(arrival, listener, shared) {

@@ -1,6 +1,7 @@
 //! Writes the [`Record`] of a connection, however its task ends.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use super::Record;
 use super::local::LocalEnd;
@@ -11,6 +12,7 @@ use crate::net::Socket;
 use crate::net::relay::Traffic;
 use crate::proxy::route::LiveRoute;
 use crate::state::Tally;
+use crate::state::meter::End;
 use crate::state::moved::MovedConnection;
 
 /// Collects what a connection's [`Record`] will say. Its drop writes the record, even if the task was killed or has
@@ -143,15 +145,18 @@ impl RecordGuard {
     }
 
     /// Lets the open table look at the socket of that upstream, of which it keeps only a weak reference, and begins its
-    /// keepalive.
-    pub fn set_upstream_socket(&self, upstream: &Arc<Socket>) {
-        self.open.set_upstream_socket(upstream);
-        // A system call, for those who read it.
-        if self.shared.access_log.is_on() {
-            self.open.known().local = LocalEnd::of(&**upstream);
-        }
-        let idle = self.open.known().owner.route.policy.timeouts.keepalive;
-        self.shared.keepalive.begin(&self.open, upstream, idle);
+    /// keepalive. `age`: that of the connection. `None`: it has connected just now.
+    pub fn set_upstream_socket(&self, upstream: &Arc<Socket>, age: Option<Duration>) {
+        let (idle, connect) = {
+            let mut known = self.open.known();
+            known.set_upstream_socket(upstream);
+            // A system call, for those who read it.
+            if self.shared.access_log.is_on() {
+                known.local = LocalEnd::of(&**upstream);
+            }
+            (known.owner.route.policy.timeouts.keepalive, known.connect())
+        };
+        self.shared.keepalive.begin(upstream, idle, age.or(connect).unwrap_or_default());
     }
 
     /// Sets the outcome. If none is set, the drop decides: drained, killed, or an internal fault.
@@ -164,7 +169,6 @@ impl Drop for RecordGuard {
     fn drop(&mut self) {
         let open = &self.open;
         let mut known = open.known();
-        let bytes = open.traffic.bytes();
         // With it goes whoever waits for it to pause, and nobody comes any more.
         known.relay = None;
         let detail = known.rare.take().and_then(|rare| rare.detail());
@@ -173,33 +177,39 @@ impl Drop for RecordGuard {
             Outcome::Drained if open.is_killed() || self.shared.is_killed() => Outcome::Killed,
             outcome => outcome,
         };
-        let upstream = known.upstream.take();
-        let record = Record {
-            id: open.id,
-            started: open.started(),
-            route: known.owner.route.clone(),
-            listener: open.listener.clone(),
-            client: known.client.clone(),
-            path: if upstream.is_some() { open.traffic.path() } else { DataPath::None },
-            local: known.local.filter(|_| upstream.is_some()).map(LocalEnd::peer),
-            upstream,
-            outcome,
-            detail,
-            bytes,
-            datagrams: None,
-            connect: known.connect(),
-            duration: open.age(),
-        };
+        let (bytes, connect, duration) = (open.traffic.bytes(), known.connect(), open.age());
+        let end = End { id: open.id, outcome, bytes, connect, duration };
         let (quiet, counted, tally) = (known.quiet, known.counted, known.tally.take());
-        let state = known.owner.state.clone();
+        let owner = known.owner.clone();
         drop(known);
         self.shared.open.remove(open.id);
         if quiet {
             return;
         }
         if !counted {
-            state.meter().tally.opened();
+            owner.state.meter().tally.opened();
         }
-        self.shared.file(record, &state, tally.as_deref());
+        self.shared.file(&end, &owner.state, tally.as_deref(), || record(open, &end, detail));
+    }
+}
+
+fn record(open: &OpenConnection, end: &End, detail: Option<String>) -> Record {
+    let mut known = open.known();
+    let upstream = known.upstream.take();
+    Record {
+        id: end.id,
+        ended: SystemTime::now(),
+        route: known.owner.route.clone(),
+        listener: open.listener.clone(),
+        client: known.client.clone(),
+        path: if upstream.is_some() { open.traffic.path() } else { DataPath::None },
+        local: known.local.filter(|_| upstream.is_some()).map(LocalEnd::peer),
+        upstream,
+        outcome: end.outcome,
+        detail,
+        bytes: end.bytes,
+        datagrams: None,
+        connect: end.connect,
+        duration: end.duration,
     }
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
-use super::open::OpenConnection;
 use super::open_table::{OpenTable, Swept};
 use crate::net::Socket;
 
@@ -25,12 +24,12 @@ pub struct LateKeepalive {
 
 impl LateKeepalive {
     /// Sees to it that the socket of an upstream has keepalive in time. `idle`: silence before the first probe; `None`:
-    /// no keepalive. The socket must be in the open table.
-    pub fn begin(&self, open: &OpenConnection, upstream: &Socket, idle: Option<Duration>) {
+    /// no keepalive. The socket must be in the open table. `age`: that of its connection.
+    pub fn begin(&self, upstream: &Socket, idle: Option<Duration>, age: Duration) {
         match idle {
             None => {}
             // The sweep may have passed this entry already.
-            Some(idle) if idle < SOON || open.age() >= LATE => upstream.keep_alive(idle),
+            Some(idle) if idle < SOON || age >= LATE => upstream.keep_alive(idle),
             Some(_) => self.wanted.notify_one(),
         }
     }

@@ -33,8 +33,8 @@ use crate::state::Bytes;
 pub struct Record {
     /// Unique in this process.
     pub id: u64,
-    /// When it was accepted, by the wall clock.
-    pub started: SystemTime,
+    /// When it ended, by the wall clock.
+    pub ended: SystemTime,
     /// The route that served it.
     pub route: Arc<Route>,
     /// The address of the listener that accepted it.
@@ -43,7 +43,7 @@ pub struct Record {
     pub client: Peer,
     /// The upstream that it was connected to. `None`: none connected.
     pub upstream: Option<Connected>,
-    /// Our own end towards the upstream. `None`: none connected, a Unix socket, or there was no access log.
+    /// Our own end towards the upstream. `None`: none connected, or a Unix socket.
     pub local: Option<Peer>,
     /// How it ended.
     pub outcome: Outcome,

@@ -143,6 +143,10 @@ impl Known {
         self.sockets[1].upgrade()
     }
 
+    pub(super) fn set_upstream_socket(&mut self, upstream: &Arc<Socket>) {
+        self.sockets[1] = Arc::downgrade(upstream);
+    }
+
     /// The counters of its upstream. `None` until they include this connection.
     pub fn tally(&self) -> Option<&Tally> {
         self.tally.as_deref()
@@ -371,10 +375,6 @@ impl OpenConnection {
 
     pub(super) fn set_client_socket(&self, client: &Arc<Socket>) {
         self.known().sockets[0] = Arc::downgrade(client);
-    }
-
-    pub(super) fn set_upstream_socket(&self, upstream: &Arc<Socket>) {
-        self.known().sockets[1] = Arc::downgrade(upstream);
     }
 
     /// Sets how many bytes a session has moved in all, and when it moved the last datagram.

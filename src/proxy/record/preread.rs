@@ -202,7 +202,7 @@ impl Preread {
     fn end(&self, ended: Vec<Held>) {
         let now = Instant::now().into_std();
         if ended.is_empty() {
-            if self.full.ends(now) {
+            if self.full.ends(|| now) {
                 let gave_way: u64 = self.gave_way().iter().map(|(_, count)| count).sum();
                 info!(gave_way, "connections that are read before they have an upstream have places again");
             }

@@ -115,21 +115,29 @@ impl Shared {
         self.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Files the record of an ended connection: in the meters and in the access log. The connection must have left
-    /// [`Shared::open`] before, or its bytes would be counted twice.
+    /// Files an ended connection: in the meters, and its record in the access log, if there is one. The connection must have
+    /// left [`Shared::open`] before, or its bytes would be counted twice.
     ///
     /// Whoever connects can make others give way, or give way herself, as often as she likes: of those the access log has a
     /// bounded number of lines. All are counted.
-    pub fn file(&self, mut record: Record, state: &RouteState, tally: Option<&Tally>) {
-        let Record { id, outcome, connect, duration, bytes, .. } = record;
-        state.meter().closed(&End { id, outcome, bytes, connect, duration });
+    pub fn file(
+        &self,
+        end: &End,
+        state: &RouteState,
+        tally: Option<&Tally>,
+        record: impl FnOnce() -> Record,
+    ) {
+        state.meter().closed(end);
         if let Some(tally) = tally {
-            tally.closed(bytes);
+            tally.closed(end.bytes);
         }
-        if outcome == Outcome::Evicted && self.access_log.is_on() && !self.passes(&mut record) {
+        if !self.access_log.is_on() {
             return;
         }
-        self.access_log.write(&record);
+        let mut record = record();
+        if end.outcome != Outcome::Evicted || self.passes(&mut record) {
+            self.access_log.write(&record);
+        }
     }
 
     /// Whether the access log has a line of this client that gave way. The line says how many before it have none.

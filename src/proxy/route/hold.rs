@@ -77,7 +77,7 @@ impl HoldQueue {
                 route,
                 "too many clients wait for an upstream: of the client that has most of them one gives way"
             );
-        } else if ended.is_empty() && self.full.ends(now) {
+        } else if ended.is_empty() && self.full.ends(|| now) {
             info!(route, "there are free places again for clients that wait for an upstream");
         }
     }

@@ -120,7 +120,7 @@ impl ConnectionLimit {
                 break permit;
             }
         };
-        if self.exhausted.ends(Instant::now().into_std()) {
+        if self.exhausted.ends(|| Instant::now().into_std()) {
             info!(%listener, "connections have ended: accepting without a pause");
         }
         Some(permit)

@@ -98,7 +98,7 @@ impl SessionPermit {
             permit.places[0] = Some((places.clone(), id));
             if takes && places.full.begins(now) {
                 warn!(route, max_sessions, "the route has `max_sessions` sessions: {GIVE_WAY}");
-            } else if !takes && places.full.ends(now) {
+            } else if !takes && places.full.ends(|| now) {
                 info!(route, "the route has room for sessions again");
             }
         }
@@ -107,7 +107,7 @@ impl SessionPermit {
         permit.places[1] = Some((places.clone(), id));
         if takes && places.full.begins(now) {
             warn!(places = most, "every place for UDP sessions is taken: {GIVE_WAY}");
-        } else if !takes && places.full.ends(now) {
+        } else if !takes && places.full.ends(|| now) {
             let [(_, unproven), (_, proven)] = limit.gave_way();
             info!(unproven, proven, "there are free places for UDP sessions again; so many gave way in all");
         }

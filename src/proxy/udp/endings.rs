@@ -7,9 +7,9 @@ use super::session::{self, Session};
 use super::sessions::{UdpSessions, now};
 use crate::model::Outcome;
 use crate::net::datagram;
-use crate::proxy::record::local_of;
 use crate::proxy::route::LiveRoute;
 use crate::state::flows::{Ended, FlowId};
+use crate::state::meter::End;
 
 impl UdpSessions {
     pub(super) fn next_deadline(&self) -> Option<Instant> {
@@ -97,13 +97,12 @@ impl UdpSessions {
     /// Writes the record. The session belongs to its scope until then: whoever waits for the scope may end the process
     /// next.
     pub(super) fn record(&self, mut ended: Ended<Session>, outcome: Outcome) {
-        let mut record = session::record(&mut ended, outcome, self.now);
-        let session = &ended.state;
-        if self.shared.access_log.is_on() {
-            record.local = session.upstream.as_ref().and_then(|upstream| local_of(&*upstream.socket));
-        }
-        self.shared.open.remove(record.id);
-        self.shared.file(record, &session.live.state, session.tally().as_deref());
+        let open = &ended.state.open;
+        let duration = self.now.saturating_duration_since(open.accepted.into_std());
+        let end = End { id: open.id, outcome, bytes: ended.counts.bytes(), connect: None, duration };
+        self.shared.open.remove(end.id);
+        let (state, tally) = (ended.state.live.clone(), ended.state.tally());
+        self.shared.file(&end, &state.state, tally.as_deref(), || session::record(&mut ended, &end));
     }
 }
 

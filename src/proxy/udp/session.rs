@@ -4,17 +4,18 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::header::Upstream;
 use crate::model::{DataPath, OnVanish, Outcome, Peer, Source, UpstreamAddr};
 use crate::net::datagram::Segments;
 use crate::net::{is_local, plain};
-use crate::proxy::record::{Connected, Datagrams, OpenConnection, Record};
+use crate::proxy::record::{Connected, Datagrams, OpenConnection, Record, local_of};
 use crate::proxy::route::{
     Astray, Candidate, Candidates, ClientPermit, LEADS_BACK, LiveRoute, SessionPermit,
 };
 use crate::state::flows::Ended;
+use crate::state::meter::End;
 use crate::state::moved::MovedSession;
 use crate::state::{Attempt, Load, Tally, Walk};
 
@@ -367,26 +368,26 @@ impl Session {
 }
 
 /// The record of a session that has ended.
-pub(super) fn record(ended: &mut Ended<Session>, outcome: Outcome, now: Instant) -> Record {
+pub(super) fn record(ended: &mut Ended<Session>, end: &End) -> Record {
     let Ended { ends, state: session, counts, .. } = ended;
     let upstream = session.connected();
     if counts.dropped > 0 {
         session.note_error(&format!("{} datagrams dropped", counts.dropped));
     }
     Record {
-        id: session.open.id,
-        started: session.open.started(),
+        id: end.id,
+        ended: SystemTime::now(),
         route: session.live.route.clone(),
         listener: session.open.listener.clone(),
         client: Peer::from_ip(ends.client),
         path: if upstream.is_some() { DataPath::Datagram } else { DataPath::None },
         upstream,
-        local: None,
-        outcome,
+        local: session.upstream.as_ref().and_then(|upstream| local_of(&*upstream.socket)),
+        outcome: end.outcome,
         detail: (!session.errors.is_empty()).then(|| std::mem::take(&mut session.errors)),
-        bytes: counts.bytes(),
+        bytes: end.bytes,
         datagrams: Some(Datagrams { up: counts.up.datagrams, down: counts.down.datagrams }),
-        connect: None,
-        duration: now.saturating_duration_since(session.open.accepted.into_std()),
+        connect: end.connect,
+        duration: end.duration,
     }
 }

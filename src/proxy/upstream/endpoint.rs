@@ -5,6 +5,7 @@ use std::fmt;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::Instant;
@@ -72,6 +73,14 @@ pub enum AttemptError {
     Overtaken,
 }
 
+/// The turn of an attempt: the next may begin once it is dropped.
+struct Turn<'e> {
+    /// `None`: this upstream takes no turns.
+    _permit: Option<SemaphorePermit<'e>>,
+    /// How long it has waited for it.
+    waited: Duration,
+}
+
 impl fmt::Display for AttemptError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -117,13 +126,14 @@ impl Endpoint {
         self.losses.subscribe()
     }
 
-    /// Makes an attempt, and updates the health by its result. Dropping the future changes nothing.
+    /// Makes an attempt, and updates the health by its result. Dropping the future changes nothing. `begun`: now.
     pub async fn attempt(
         &self,
         attempt: Attempt,
         options: &DialOptions<'_>,
+        begun: Instant,
     ) -> Result<(Stream, Peer, Load), AttemptError> {
-        match self.dial(attempt.is_trial(), options).await {
+        match self.dial(attempt.is_trial(), options, begun).await {
             Ok((stream, peer)) => Ok((stream, peer, self.succeeded(attempt))),
             Err(error) => {
                 self.failed(attempt, &error);
@@ -132,12 +142,16 @@ impl Endpoint {
         }
     }
 
-    /// Waits for a permit and dials, both within the timeout of one attempt. Does not update the health.
-    pub async fn dial(&self, trial: bool, options: &DialOptions<'_>) -> Result<(Stream, Peer), AttemptError> {
-        let begun = Instant::now();
-        let mut limit = pin!(Deadline::after(options.timeout));
-        let _permit = self.turn(trial, limit.as_mut()).await?;
-        let waited = begun.elapsed();
+    /// Waits for a permit and dials, both within the timeout of one attempt. Does not update the health. `begun`: now, which the
+    /// caller knows already.
+    pub async fn dial(
+        &self,
+        trial: bool,
+        options: &DialOptions<'_>,
+        begun: Instant,
+    ) -> Result<(Stream, Peer), AttemptError> {
+        let mut limit = pin!(Deadline::begun_at(begun, options.timeout));
+        let Turn { _permit, waited } = self.turn(trial, begun, limit.as_mut()).await?;
         let connector = self.tls.as_ref().map(|tls| tls.connector.load_full());
         let reach = self.reach(connector.as_deref());
         match dial_by(limit, &self.addr_for(options.client), options, reach).await {
@@ -159,7 +173,7 @@ impl Endpoint {
     /// Makes an attempt for no client, and updates the health by its result. Its connection begins as one that serves a
     /// client (`options` have the header), and ends at once. Returns whether it connected.
     pub async fn try_out(&self, attempt: Attempt, options: &DialOptions<'_>) -> bool {
-        match self.dial(attempt.is_trial(), options).await {
+        match self.dial(attempt.is_trial(), options, Instant::now()).await {
             Ok((stream, _)) => {
                 // First: the news of the result may end whoever waits for this.
                 stream.part(PARTING).await;
@@ -204,19 +218,20 @@ impl Endpoint {
     async fn turn(
         &self,
         trial: bool,
+        begun: Instant,
         limit: Pin<&mut Deadline>,
-    ) -> Result<Option<SemaphorePermit<'_>>, AttemptError> {
+    ) -> Result<Turn<'_>, AttemptError> {
         // Who wants to go where nobody answers must not keep others waiting.
         if self.is_of_each_client() {
-            return Ok(None);
+            return Ok(Turn { _permit: None, waited: Duration::ZERO });
         }
-        let down = !trial && self.state.standing(Instant::now().into_std()) == Standing::Down;
+        let down = !trial && self.state.standing(begun.into_std()) == Standing::Down;
         let slots = if down { &self.narrow } else { &self.wide };
         if let Ok(permit) = slots.try_acquire() {
-            return Ok(Some(permit));
+            return Ok(Turn { _permit: Some(permit), waited: Duration::ZERO });
         }
         match limit.bound(slots.acquire()).await {
-            Ok(Ok(permit)) => Ok(Some(permit)),
+            Ok(Ok(permit)) => Ok(Turn { _permit: Some(permit), waited: begun.elapsed() }),
             // The semaphore is never closed.
             Ok(Err(_)) | Err(_) => Err(AttemptError::Queue),
         }
@@ -294,7 +309,7 @@ impl Endpoint {
 
     fn starves(&self, error: &DialError) {
         let now = Instant::now().into_std();
-        let _ = self.starving.ends(now);
+        let _ = self.starving.ends(|| now);
         if self.starving.begins(now) {
             warn!(
                 upstream = %self.state.addr(), %error,
