@@ -44,7 +44,7 @@ pub struct RouteCounted {
     pub all: Counted,
     /// How they have ended.
     pub outcomes: Counts,
-    /// From accept to a connected upstream.
+    /// From the first attempt to a connected upstream.
     pub connect: TimesCounted,
     /// From accept to the end.
     pub duration: TimesCounted,

@@ -14,7 +14,7 @@ pub struct End {
     pub outcome: Outcome,
     /// The bytes that it has moved.
     pub bytes: Bytes,
-    /// Time from accept to a connected upstream. `None`: none connected.
+    /// Time from the first attempt to a connected upstream. `None`: none connected.
     pub connect: Option<Duration>,
     /// From accept to the end.
     pub duration: Duration,

@@ -156,7 +156,7 @@ pub struct Meter {
     failed: AtomicU64,
     failed_after: AtomicU64,
     empty: AtomicU64,
-    /// Time from accept to a connected upstream.
+    /// Time from the first attempt to a connected upstream.
     pub connect: Histogram<{ CONNECT.len() }>,
     /// From accept to the end.
     pub duration: Histogram<{ DURATION.len() }>,

@@ -26,7 +26,7 @@ pub struct MovedConnection {
     pub address: String,
     /// Microseconds since it was accepted.
     pub age: u64,
-    /// Microseconds from accept to a connected upstream.
+    /// Microseconds from the first attempt to a connected upstream.
     pub connect: Option<u64>,
     /// An edit has concerned it, and it goes on: no later edit concerns it.
     pub kept: bool,

@@ -86,7 +86,7 @@ pub struct Connection {
     pub bytes_up: u64,
     /// Bytes sent to the client.
     pub bytes_down: u64,
-    /// From accept to a connected upstream, in seconds.
+    /// From the first attempt to a connected upstream, in seconds.
     pub connect: Option<f64>,
     /// How its bytes are moved: the label of the access log.
     #[schemars(schema_with = "super::words::paths")]

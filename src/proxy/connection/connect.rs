@@ -96,9 +96,9 @@ async fn reach(
     // The header precedes TLS.
     let before_tls = if begins_tls { take(&mut first) } else { Vec::new() };
     let wanted = ForClient { socket, holds_bytes, of, before_tls: &before_tls };
-    let Dialed { stream, load, cut } = first_connected(wanted, live, guard).await?;
+    let Dialed { stream, load, cut, at } = first_connected(wanted, live, guard).await?;
     let upstream = ResetOnDrop::new(stream.socket);
-    guard.set_upstream_socket(&upstream.socket, None);
+    guard.set_upstream_socket(&upstream.socket, at - guard.opened().accepted);
     if let Some(to) = original {
         let open: Weak<Socket> = Arc::downgrade(&upstream.socket);
         live.dialled(upstream.socket.local(), to, open);

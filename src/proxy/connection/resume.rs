@@ -60,7 +60,7 @@ fn try_resume(
     };
     guard.stays_connected(Connected { written: candidate.written.clone(), peer }, &candidate.tally);
     let mut upstream = Upstream::resume(ResetOnDrop::new(upstream), cut, load);
-    guard.set_upstream_socket(&upstream.socket.socket, Some(guard.opened().age()));
+    guard.set_upstream_socket(&upstream.socket.socket, guard.opened().age());
     if let (UpstreamAddr::Original, Some(to)) = (candidate.endpoint.state.addr(), to) {
         let open: Weak<Socket> = Arc::downgrade(&upstream.socket.socket);
         live.dialled(upstream.socket.socket.local(), to, open);

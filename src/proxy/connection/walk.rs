@@ -31,6 +31,8 @@ pub(super) struct Dialed {
     pub load: Load,
     /// Resolves when the connection must be cut from outside. `None`: the policy cuts nothing.
     pub cut: Option<Box<CutSignal>>,
+    /// When it was connected.
+    pub at: Instant,
 }
 
 /// Walks all candidates. If none connects and some come from names, walks once more with the next answers for these
@@ -74,17 +76,18 @@ async fn walk_once(
     let policy = &live.route.policy;
     let options = options(live, client);
     let mut walk = Walk::new(client.of.ip, fastrand::u64(..));
-    let mut tried = false;
+    let mut first = None;
     loop {
         let begun = Instant::now();
         let Some(step) = candidates.pool.next(&mut walk, begun.into_std()) else { break };
-        tried = true;
+        let first = *first.get_or_insert(begun);
         let connected = if candidates.pool.has_others(step.index) {
             Box::pin(race(candidates, &mut walk, step, &options, guard)).await
         } else {
             alone(candidates, step, begun, &options, guard).await
         };
         let Some(Connection { index, stream, peer, load, checked_downs }) = connected else { continue };
+        let at = Instant::now();
         let Some(candidate) = candidates.get(index) else { break };
         if candidates.is_disabled(index) {
             stream.socket.reset();
@@ -107,14 +110,14 @@ async fn walk_once(
         }
         let downs = DownCount { connects: load.losses(), checks: checked_downs };
         let cut = CutSignal::of(candidate, policy, &peer, downs);
-        guard.connected(Connected { written: candidate.written.clone(), peer }, &candidate.tally);
+        guard.connected(Connected { written: candidate.written.clone(), peer }, at - first, &candidate.tally);
         // Whoever disables an upstream ends the connections that he finds. He has not found this one, or not yet.
         if candidates.is_disabled(index) {
             stream.socket.reset();
             return Err(Outcome::Drained);
         }
         live.wake_held();
-        return Ok(Dialed { stream, load, cut });
+        return Ok(Dialed { stream, load, cut, at });
     }
     if let Some(candidate) = walk.full().and_then(|index| candidates.get(index)) {
         let addr = candidate.endpoint.state.addr();
@@ -124,7 +127,7 @@ async fn walk_once(
         guard.failed_attempt(&format!("{}: {LEADS_BACK}", candidate.endpoint.state.addr()));
     }
     candidates.closed().for_each(|why| guard.failed_attempt(&why));
-    Err(match (tried, walk.full()) {
+    Err(match (first.is_some(), walk.full()) {
         (false, Some(_)) => Outcome::Limited,
         (false, None) if candidates.pool.has_loop() => Outcome::Loop,
         _ => Outcome::ConnectFailed,

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::Record;
+use super::known::{Connected, ERRORS_SHOWN};
 use super::local::LocalEnd;
-use super::open::{Connected, ERRORS_SHOWN, OpenConnection};
+use super::open::OpenConnection;
 use super::shared::Shared;
 use crate::model::{DataPath, ListenAddr, Outcome, Peer};
 use crate::net::Socket;
@@ -128,13 +129,13 @@ impl RecordGuard {
         detail.text.push_str(why);
     }
 
-    /// Notes the connected upstream, and counts the connection in its tally.
-    pub fn connected(&mut self, upstream: Connected, tally: &Arc<Tally>) {
+    /// Notes the connected upstream and how long that took, and counts the connection in its tally.
+    pub fn connected(&mut self, upstream: Connected, took: Duration, tally: &Arc<Tally>) {
         tally.opened();
         let mut known = self.open.known();
         known.upstream = Some(upstream);
         known.tally = Some(tally.clone());
-        known.connected_after(self.open.age());
+        known.connected_after(took);
     }
 
     /// Notes the upstream that another process has connected, and counted.
@@ -145,18 +146,18 @@ impl RecordGuard {
     }
 
     /// Lets the open table look at the socket of that upstream, of which it keeps only a weak reference, and begins its
-    /// keepalive. `age`: that of the connection. `None`: it has connected just now.
-    pub fn set_upstream_socket(&self, upstream: &Arc<Socket>, age: Option<Duration>) {
-        let (idle, connect) = {
+    /// keepalive. `age`: that of the connection.
+    pub fn set_upstream_socket(&self, upstream: &Arc<Socket>, age: Duration) {
+        let idle = {
             let mut known = self.open.known();
             known.set_upstream_socket(upstream);
             // A system call, for those who read it.
             if self.shared.access_log.is_on() {
                 known.local = LocalEnd::of(&**upstream);
             }
-            (known.owner.route.policy.timeouts.keepalive, known.connect())
+            known.owner.route.policy.timeouts.keepalive
         };
-        self.shared.keepalive.begin(upstream, idle, age.or(connect).unwrap_or_default());
+        self.shared.keepalive.begin(upstream, idle, age);
     }
 
     /// Sets the outcome. If none is set, the drop decides: drained, killed, or an internal fault.

@@ -4,6 +4,7 @@
 mod access_log;
 mod crowd;
 mod guard;
+mod known;
 mod late;
 mod local;
 mod moving;
@@ -18,8 +19,9 @@ use std::time::{Duration, SystemTime};
 
 pub use access_log::{AccessLog, line};
 pub use guard::{ListenerEnd, RecordGuard};
+pub use known::{Connected, Known};
 pub use local::local_of;
-pub use open::{Connected, Known, OpenConnection, SessionSignal};
+pub use open::{OpenConnection, SessionSignal};
 pub use open_table::OpenTable;
 pub use paused::{Offer, Verdict};
 pub use preread::{Preread, PrereadPlace};
@@ -53,7 +55,7 @@ pub struct Record {
     pub bytes: Bytes,
     /// Datagrams that were sent. `None`: not a UDP session.
     pub datagrams: Option<Datagrams>,
-    /// Time from accept to a connected upstream. `None`: none connected, or a UDP session.
+    /// Time from the first attempt to a connected upstream. `None`: none connected, or a UDP session.
     pub connect: Option<Duration>,
     /// Time from accept to the end.
     pub duration: Duration,

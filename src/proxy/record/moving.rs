@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::open::{KEPT, OPEN, OpenConnection, Rare, SessionSignal};
+use super::known::Rare;
+use super::open::{KEPT, OPEN, OpenConnection, SessionSignal};
 use super::paused::Offer;
 use crate::model::{ListenAddr, Peer};
 use crate::proxy::route::LiveRoute;

@@ -4,24 +4,21 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
-use std::task::Waker;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::local::{LocalEnd, local_of};
-use super::paused::Offer;
-use crate::model::{ListenAddr, Outcome, Peer, UpstreamAddr};
+use super::known::Known;
+use super::local::local_of;
+use crate::model::{ListenAddr, Outcome, Peer};
 use crate::net::Socket;
 use crate::net::relay::Traffic;
 use crate::proxy::route::LiveRoute;
 use crate::state::moved::MovedConnection;
-use crate::state::{Bytes, Tally, lock};
+use crate::state::{Bytes, lock};
 use crate::tasks::Task;
 
-/// How many failed attempts a record names. The others are only counted.
-pub(super) const ERRORS_SHOWN: u32 = 8;
 /// How far [`OpenConnection::ended`] is. A later one counts more.
 pub(super) const OPEN: u8 = 0;
 pub(super) const KEPT: u8 = 1;
@@ -66,91 +63,6 @@ pub struct SessionSignal {
     pub changed: Arc<Notify>,
     /// Set when sessions were ended one by one. The task clears it.
     pub ends: AtomicBool,
-}
-
-/// The upstream of a connection.
-#[derive(Clone, Debug)]
-pub struct Connected {
-    /// As written in the file.
-    pub written: Arc<UpstreamAddr>,
-    /// The address that was connected.
-    pub peer: Peer,
-}
-
-/// What is learned about a connection while it is open.
-#[derive(Debug)]
-pub struct Known {
-    /// The route that serves it.
-    pub owner: Arc<LiveRoute>,
-    /// The peer that connected, or the client that its PROXY header named.
-    pub client: Peer,
-    /// Its upstream. `None` until one is connected.
-    pub upstream: Option<Connected>,
-    /// From accept to a connected upstream, in microseconds.
-    pub(super) connect: Option<u32>,
-    /// The counters of that upstream. `None` until they include this connection.
-    pub(in crate::proxy) tally: Option<Arc<Tally>>,
-    /// Whether the counters of its route include it as opened.
-    pub(super) counted: bool,
-    pub(super) outcome: Outcome,
-    /// Boxed: few connections have any.
-    pub(super) rare: Option<Box<Rare>>,
-    pub(super) quiet: bool,
-    /// Wakes its task, as long as its relay may pause.
-    pub(super) relay: Option<Waker>,
-    /// The sockets of the client and of the upstream. Weak, so that this does not keep them open.
-    sockets: [Weak<Socket>; 2],
-    /// Our own end towards the upstream. `None`: nobody has asked the kernel.
-    pub(super) local: Option<LocalEnd>,
-    task: Option<Task>,
-}
-
-/// What few connections have.
-#[derive(Debug, Default)]
-pub(super) struct Rare {
-    /// What a record says beside the outcome.
-    pub text: String,
-    /// How many attempts have failed.
-    pub errors: u32,
-    /// Who waits until the relay has paused.
-    pub paused_to: Option<mpsc::Sender<Offer>>,
-}
-
-impl Rare {
-    /// What the record says beside the outcome.
-    pub fn detail(&self) -> Option<String> {
-        let more = match self.errors.checked_sub(ERRORS_SHOWN) {
-            Some(more @ 1..) => format!("; and {more} more"),
-            _ => String::new(),
-        };
-        Some(self.text.clone() + &more).filter(|text| !text.is_empty())
-    }
-}
-
-impl Known {
-    /// Time from accept to a connected upstream. `None`: none is connected yet, or it is a UDP session.
-    pub fn connect(&self) -> Option<Duration> {
-        self.connect.map(|micros| Duration::from_micros(micros.into()))
-    }
-
-    /// Sets the time from accept to a connected upstream. More than 71 minutes count as 71 minutes.
-    pub(super) fn connected_after(&mut self, time: Duration) {
-        self.connect = Some(u32::try_from(time.as_micros()).unwrap_or(u32::MAX));
-    }
-
-    /// The socket of its upstream. `None`: closed, or not connected yet.
-    pub(super) fn upstream_socket(&self) -> Option<Arc<Socket>> {
-        self.sockets[1].upgrade()
-    }
-
-    pub(super) fn set_upstream_socket(&mut self, upstream: &Arc<Socket>) {
-        self.sockets[1] = Arc::downgrade(upstream);
-    }
-
-    /// The counters of its upstream. `None` until they include this connection.
-    pub fn tally(&self) -> Option<&Tally> {
-        self.tally.as_deref()
-    }
 }
 
 impl OpenConnection {
