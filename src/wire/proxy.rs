@@ -3,7 +3,7 @@
 
 use super::{proxy_v1, proxy_v2};
 
-pub use super::proxy_header::{Addresses, ClientCertificate, Header, LONGEST, Malformed, Notes, Ssl};
+pub use super::proxy_header::{Addresses, ClientCertificate, Header, LONGEST, Malformed, Note, Notes, Ssl};
 
 impl Ssl {
     /// The bytes for [`Notes::ssl`].

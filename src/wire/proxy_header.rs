@@ -54,9 +54,20 @@ pub struct Notes {
     pub authority: Option<Vec<u8>>,
     /// The id that the first proxy gave the connection (`PP2_TYPE_UNIQUE_ID`), at most 128 bytes.
     pub unique_id: Option<Vec<u8>>,
-    /// The client's TLS (`PP2_TYPE_SSL`), at most 255 bytes: from [`super::proxy::Ssl::note`], or as another proxy sent
+    /// The client's TLS (`PP2_TYPE_SSL`): from [`super::proxy::Ssl::note`], or as another proxy sent
     /// it.
     pub ssl: Option<Vec<u8>>,
+    /// What was noted of other kinds, in its order: it goes on as it came.
+    pub others: Vec<Note>,
+}
+
+/// A note of a kind that says nothing to us: of a cloud, say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// `PP2_TYPE_...`
+    pub kind: u8,
+    /// What it says.
+    pub value: Vec<u8>,
 }
 
 /// A client's TLS session that ended at a proxy.

@@ -12,6 +12,7 @@ use super::peer::*;
 use super::proxy_protocol::*;
 use crate::harness::header::{self, Ends, Told};
 use crate::harness::instance::*;
+use crate::harness::pass;
 
 /// An upstream's first bytes, as a header and what follows it.
 fn received(mut stream: impl Read, rest: usize) -> (Told, Vec<u8>) {
@@ -62,6 +63,60 @@ fn the_upstream_hears_who_the_client_is() {
             portway.phase("reloaded");
         }
     }
+    portway.stop();
+}
+
+/// What the first proxy of a chain has noted (of its cloud, of the client's certificate) reaches the server behind the last one.
+/// What is of the connection between two of them does not: its padding, its checksum, and names of the sender's host.
+#[test]
+fn what_a_header_notes_goes_on_with_it() {
+    const NOOP: u8 = 0x04;
+    const NETNS: u8 = 0x30;
+    const AWS: u8 = 0xea;
+    const CUSTOM: u8 = 0xe0;
+    let (port, upstream) = (Port::reserve(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let backend = Backend { addr: upstream.local_addr().unwrap() };
+    let accepts = "proxy_protocol = { accept = true, trusted = [\"127.0.1.0/24\"], send = \"v2\" }\n";
+    let place = Place::with(&with(&port, &backend, accepts));
+    let portway = Portway::run(&place.file());
+    // With a certificate in it, as HAProxy sends one since 3.1.
+    let ssl = [b"\x07\0\0\0\0\x28\x02\x58".as_slice(), &[b'c'; 600]].concat();
+    let notes: [(u8, &[u8]); 6] = [
+        (NOOP, &[0; 9]),
+        (AWS, b"\x01vpce-08d2bf15fac5001c9"),
+        (NETNS, b"blue"),
+        (header::SSL, &ssl),
+        (CUSTOM, b""),
+        (header::UNIQUE_ID, b"first"),
+    ];
+    let client = "203.0.113.7:4711".parse().unwrap();
+    let mut stream = from("127.0.1.1", port.local().parse().unwrap()).unwrap();
+    stream.write_all(&header::v2(client, server(client), &notes)).unwrap();
+    stream.write_all(b"hello").unwrap();
+    let (told, rest) = received(&upstream.accept().unwrap().0, 5);
+    assert_eq!((told.ends, rest.as_slice()), (Ends::Ip(client, server(client)), b"hello".as_slice()));
+    let mut heard = told.notes;
+    assert_eq!(heard.remove(&header::CRC32C).map(|sum| sum.len()), Some(4));
+    let expected: [(u8, &[u8]); 4] = [notes[1], notes[3], notes[4], notes[5]];
+    assert_eq!(heard, expected.map(|(kind, value)| (kind, value.to_vec())).into());
+    drop(stream);
+    portway.stop();
+}
+
+/// As HAProxy's `Tc`: the time of the client is none of the upstream's.
+#[test]
+fn the_time_to_connect_begins_with_the_first_attempt() {
+    const SLOW: Duration = Duration::from_secs(2);
+    let (port, backend) = (Port::reserve(), Backend::named("app"));
+    let place = Place::with(&with(&port, &backend, ACCEPT));
+    let mut portway = Portway::run(&place.file());
+    let mut stream = from("127.0.1.1", port.local().parse().unwrap()).unwrap();
+    pass(SLOW);
+    stream.write_all(&v2("203.0.113.7:4711")).unwrap();
+    drop(Flow::greeted(stream).unwrap());
+    let line = record(&mut portway, "the client is in the log", |line| line["client"] == "203.0.113.7:4711");
+    let [connect, duration] = ["connect_ms", "duration_ms"].map(|key| line[key].as_f64().unwrap());
+    assert!(duration >= 1000.0 && connect < 1000.0, "{line}");
     portway.stop();
 }
 

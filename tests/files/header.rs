@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use portway::wire::proxy::{Addresses, Header, Notes, parse, write_v1, write_v2};
+use portway::wire::proxy::{Addresses, Header, Note, Notes, parse, write_v1, write_v2};
 use ppp::{PartialResult, v1, v2};
 use proptest::prelude::*;
 
@@ -32,11 +32,13 @@ fn note(most: usize) -> impl Strategy<Value = Option<Vec<u8>>> {
 }
 
 fn header() -> impl Strategy<Value = Header> {
-    let ssl = prop::option::of(prop::collection::vec(any::<u8>(), 5..=255));
-    let notes = (note(255), note(255), note(128), ssl);
-    (addresses(), notes).prop_map(|(addresses, (alpn, authority, unique_id, ssl))| {
+    let ssl = prop::option::of(prop::collection::vec(any::<u8>(), 5..=1000));
+    let other = (0xe0..=0xff_u8, prop::collection::vec(any::<u8>(), 0..=300));
+    let other = other.prop_map(|(kind, value)| Note { kind, value });
+    let notes = (note(255), note(255), note(128), ssl, prop::collection::vec(other, 0..3));
+    (addresses(), notes).prop_map(|(addresses, (alpn, authority, unique_id, ssl, others))| {
         let known = !matches!(addresses, Addresses::Own | Addresses::Unknown);
-        let notes = if known { Notes { alpn, authority, unique_id, ssl } } else { Notes::default() };
+        let notes = if known { Notes { alpn, authority, unique_id, ssl, others } } else { Notes::default() };
         Header { addresses, notes }
     })
 }

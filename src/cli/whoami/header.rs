@@ -72,12 +72,16 @@ impl std::fmt::Display for Told {
                 write!(f, "unix:{} to unix:{}", client.escape_ascii(), server.escape_ascii())?;
             }
         }
-        let Notes { alpn, authority, unique_id, ssl } = &self.header.notes;
+        let Notes { alpn, authority, unique_id, ssl, others } = &self.header.notes;
         for (name, note) in [("alpn", alpn), ("authority", authority), ("unique id", unique_id)] {
             if let Some(note) = note {
                 write!(f, ", {name} {}", note.escape_ascii())?;
             }
         }
-        if ssl.is_some() { write!(f, ", tls") } else { Ok(()) }
+        if ssl.is_some() {
+            write!(f, ", tls")?;
+        }
+        let mut others = others.iter();
+        others.try_for_each(|note| write!(f, ", 0x{:02x} {}", note.kind, note.value.escape_ascii()))
     }
 }
