@@ -48,6 +48,11 @@ impl Refusal {
             Refusal::Share => "fair share",
         }
     }
+
+    /// Whether it may not come at all. Otherwise it is one too many.
+    fn is_denial(self) -> bool {
+        matches!(self, Refusal::Denied | Refusal::Untrusted)
+    }
 }
 
 /// How many clients were refused for one reason, and what the log has said of them.
@@ -114,7 +119,7 @@ impl LoggedCount {
 /// The clients of one route that were refused or had to wait.
 #[derive(Debug)]
 pub(super) struct Refusals {
-    route: String,
+    route: Arc<str>,
     /// Of the route.
     number: u32,
     waited: LoggedCount,
@@ -122,13 +127,8 @@ pub(super) struct Refusals {
 }
 
 impl Refusals {
-    pub fn new(route: &str, number: u32) -> Self {
-        Refusals {
-            route: route.to_owned(),
-            number,
-            waited: LoggedCount::default(),
-            refused: Default::default(),
-        }
+    pub fn new(route: Arc<str>, number: u32) -> Self {
+        Refusals { route, number, waited: LoggedCount::default(), refused: Default::default() }
     }
 
     pub fn of(&self, refusal: Refusal) -> &LoggedCount {
@@ -138,7 +138,7 @@ impl Refusals {
     /// Counts a client that waits for a permit, and logs it now and then.
     pub fn waits(self: &Arc<Self>, client: &Peer, max_connections: u32, log: &RefusalLog) {
         let Some(waited) = self.waited.add(client) else { return };
-        let route = &self.route;
+        let route = &*self.route;
         info!(route, max_connections, %client, waited, "the route is full: its clients wait");
         log.begin(self);
     }
@@ -146,33 +146,31 @@ impl Refusals {
     /// Counts a refused client, and logs it now and then.
     pub fn refused(self: &Arc<Self>, refusal: Refusal, client: &Peer, log: &RefusalLog) {
         let Some(count) = self.of(refusal).add(client) else { return };
-        let (route, by) = (&self.route, refusal.key());
-        match refusal {
-            Refusal::Denied | Refusal::Untrusted => {
-                info!(route, %client, by, denied = count, "denied a client; the next ones are counted");
-            }
-            Refusal::Route | Refusal::Client | Refusal::Rate | Refusal::Share => {
-                info!(route, %client, by, limited = count, "limited a client; the next ones are counted");
+        self.say(refusal, client, None, count);
+        log.begin(self);
+    }
+
+    /// Logs a refused client. `more`: how many came since the log has spoken last, of which it is the last; `None`: it is the
+    /// first after a quiet minute.
+    fn say(&self, refusal: Refusal, client: &Peer, more: Option<u64>, all: u64) {
+        let (route, by, denial) = (&*self.route, refusal.key(), refusal.is_denial());
+        let (denied, limited) = (denial.then_some(all), (!denial).then_some(all));
+        let verb = if denial { "denied" } else { "limited" };
+        match more {
+            None => info!(route, %client, by, denied, limited, "{verb} a client; the next ones are counted"),
+            Some(more) => {
+                info!(route, %client, by, more, denied, limited, "{verb} more clients, this one last")
             }
         }
-        log.begin(self);
     }
 
     /// Logs who came since the log has spoken last. Returns whether anybody did.
     fn log_minute(&self) -> bool {
-        let (route, mut any) = (&self.route, false);
+        let (route, mut any) = (&*self.route, false);
         for refusal in Refusal::ALL {
             let Some(More { more, all, last }) = self.of(refusal).minute() else { continue };
-            let by = refusal.key();
             any = true;
-            match refusal {
-                Refusal::Denied | Refusal::Untrusted => {
-                    info!(route, client = %last, by, more, denied = all, "denied more clients, this one last");
-                }
-                Refusal::Route | Refusal::Client | Refusal::Rate | Refusal::Share => {
-                    info!(route, client = %last, by, more, limited = all, "limited more clients, this one last");
-                }
-            }
+            self.say(refusal, &last, Some(more), all);
         }
         if let Some(More { more, all, last }) = self.waited.minute() {
             any = true;
@@ -251,7 +249,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_route_is_looked_at_each_minute_until_none_was_refused() {
         let (log, route, task) =
-            (Arc::<RefusalLog>::default(), Arc::new(Refusals::new("web", 7)), Scope::new());
+            (Arc::<RefusalLog>::default(), Arc::new(Refusals::new("web".into(), 7)), Scope::new());
         task.spawn(log.clone().run());
         let looked_at = || lock(&log.routes).len();
         route.refused(Refusal::Denied, &client(1), &log);

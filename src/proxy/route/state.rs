@@ -17,7 +17,7 @@ use crate::state::{Bytes, ClientConnections, ClientKey, Meter, RouteCounted, Ste
 /// Counters and limits of one route, by its name.
 #[derive(Debug)]
 pub struct RouteState {
-    route: String,
+    route: Arc<str>,
     /// Its number in the table of rates.
     pub(super) number: u32,
     pub(super) open: AtomicU32,
@@ -57,7 +57,7 @@ impl RouteState {
     /// The state of a route that has had no client yet.
     pub(super) fn new(route: &str, number: u32, shared: &SharedByRoutes) -> Self {
         RouteState {
-            route: route.to_owned(),
+            route: route.into(),
             number,
             open: AtomicU32::new(0),
             crowd: Mutex::default(),
@@ -174,7 +174,7 @@ impl RouteState {
     }
 
     fn refusals(&self) -> &Arc<Refusals> {
-        self.turned_away.get_or_init(|| Arc::new(Refusals::new(&self.route, self.number)))
+        self.turned_away.get_or_init(|| Arc::new(Refusals::new(self.route.clone(), self.number)))
     }
 
     /// From now on the counters may report less: see [`Tally::report_less`].
@@ -224,7 +224,7 @@ impl RouteState {
             counts;
         if counts.iter().any(|count| *count > 0) {
             info!(
-                route = self.route,
+                route = &*self.route,
                 denied,
                 untrusted,
                 max_connections,
