@@ -23,7 +23,6 @@ fn a_hello_chooses_the_backend() {
     for (condition, keys) in [
         ("{ req.ssl_sni -i A.example }", "sni = \"a.example\""),
         ("{ req_ssl_sni a.example }", "sni = \"a.example\""),
-        ("{ ssl_fc_sni a.example }", "sni = \"a.example\""),
         ("{ req.ssl_sni,lower -m str -- a.example }", "sni = \"a.example\""),
         ("{ req.ssl_sni -m end a.example }", "sni = [\"a.example\", \"*.a.example\"]"),
         ("{ req.ssl_sni -m dom .a.example }", "sni = \"*.a.example\""),
@@ -33,7 +32,7 @@ fn a_hello_chooses_the_backend() {
             "sni = [\"a.example\", \"b.example\"]",
         ),
         ("{ req.ssl_hello_type 1 } { req.ssl_sni a.example }", "sni = \"a.example\""),
-        ("{ req.ssl_ver 3 } { req_ssl_ver 3 } { req_ssl_hello_type 1 } { ssl_fc_alpn h2 }", "alpn = \"h2\""),
+        ("{ req.ssl_ver 3 } { req_ssl_ver 3 } { req_ssl_hello_type 1 } { req.ssl_alpn h2 }", "alpn = \"h2\""),
         ("{ req.ssl_alpn h2 x } { req.ssl_sni a.example }", "sni = \"a.example\"; alpn = [\"h2\", \"x\"]"),
     ] {
         let found = frontend(&format!("use_backend b if {condition}"));
@@ -54,6 +53,36 @@ fn a_hello_chooses_the_backend() {
         ),
     ] {
         assert_eq!(frontend(&format!("use_backend b if {condition}")).beside(&KNOWN), both(one, other));
+    }
+}
+
+/// A hello that passes by is read by other words than one of TLS that ends there: HAProxy takes the wrong ones, and they never fit.
+#[test]
+fn a_name_is_asked_for_as_the_bind_has_it() {
+    const PLAIN: &str = ":80";
+    const ENDS: &str = ":80 ssl crt a.pem";
+    let never = "it is never true here: `req.ssl_sni` reads the hello of a client whose TLS passes by, and `ssl_fc_sni` asks for the \
+                 name where TLS ends (`bind` with `ssl`)";
+    for (bind, condition, fits) in [
+        (PLAIN, "{ req.ssl_sni a.example }", true),
+        (PLAIN, "{ ssl_fc_sni a.example }", false),
+        (ENDS, "{ req.ssl_sni a.example }", false),
+        (ENDS, "{ req_ssl_sni a.example } { ssl_fc_sni a.example }", false),
+        (ENDS, "{ ssl_fc_sni a.example }", true),
+        (ENDS, "{ ssl_fc_sni a.example } !{ req.ssl_sni b.example }", true),
+        (ENDS, "{ req.ssl_sni a.example } or { ssl_fc_sni a.example }", true),
+        (ENDS, "either", true),
+        (PLAIN, "either", true),
+    ] {
+        let acl = "acl either req.ssl_sni a.example\n acl either ssl_fc_sni a.example";
+        let acl = if condition == "either" { acl } else { "" };
+        let line = format!("use_backend b if {condition}");
+        let backends = "backend b\n server a 10.0.0.1:80\nbackend c\n server a 10.0.0.3:80\n";
+        let found =
+            haproxy(&format!("frontend web\n bind {bind}\n {acl}\n {line}\n default_backend c\n{backends}"));
+        let keys = found.beside(&[]);
+        assert_eq!(keys.contains("sni = \"a.example\""), fits, "{bind} {condition}: {keys}");
+        found.must_name(&if fits { String::new() } else { format!("{line} {never}") }, condition);
     }
 }
 

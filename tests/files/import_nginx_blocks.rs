@@ -141,23 +141,87 @@ fn the_proxy_header() {
     }
 }
 
+/// Two servers of one address, of which the first is the default one.
+fn two_servers(first: &str, second: &str) -> Found {
+    nginx(&two_texts(first, second))
+}
+
+fn two_texts(first: &str, second: &str) -> String {
+    let server = |more: &str, to: &str| {
+        format!("server {{ listen 80; {more} proxy_half_close on; proxy_pass {to}; }} ")
+    };
+    server(first, "10.0.0.2:80") + &server(second, "10.0.0.1:80")
+}
+
 #[test]
 fn server_names() {
     let none = "server names are exact, or all below one (\"*.example.com\"): write them into `sni`";
-    for (names, keys, named) in [
+    let (rest, named_first) = (
+        "[defaults]; name = \"default\"; upstream = \"10.0.0.2:80\"",
+        "[defaults]; name = \"other.example\"; upstream = \"10.0.0.2:80\"; sni = \"other.example\"",
+    );
+    let off_a = "name = \"a.example\"; enabled = false; sni = \"a.example\"";
+    for (names, first, second, named) in [
         // Whom a pattern means would come to another server of the address.
-        ("a.example b.*", "enabled = false; sni = \"a.example\"", "server_name a.example b.* "),
-        ("~^a ~b a.example _", "enabled = false; sni = \"a.example\"", "server_name ~^a ~b a.example _ "),
-        (".a.example *.b.example", "sni = [\"a.example\", \"*.a.example\", \"*.b.example\"]", ""),
-        ("b.*", "enabled = false", "server_name b.* "),
-        ("~x", "enabled = false", "server_name ~x "),
-        ("_", "", "server_name _ "),
-        ("\"\"", "", "server_name "),
+        ("a.example b.*", named_first, off_a, "server_name a.example b.* "),
+        ("~^a ~b a.example _", named_first, off_a, "server_name ~^a ~b a.example _ "),
+        (
+            ".a.example *.b.example",
+            rest,
+            "name = \"a.example\"; sni = [\"a.example\", \"*.a.example\", \"*.b.example\"]",
+            "",
+        ),
+        ("b.*", named_first, "name = \"default\"; enabled = false", "server_name b.* "),
+        ("~x", named_first, "name = \"default\"; enabled = false", "server_name ~x "),
+        // Nobody comes to a second one without a name.
+        ("_", "[defaults]; upstream = \"10.0.0.2:80\"", "enabled = false", "server_name _ "),
+        ("\"\"", "[defaults]; upstream = \"10.0.0.2:80\"", "enabled = false", "server_name "),
     ] {
-        let found = listens(&["80"], &format!("server_name {names};"));
-        assert_eq!(found.beside(&KNOWN), keys, "{names}");
+        let found = two_servers("server_name other.example;", &format!("server_name {names};"));
+        assert_eq!(found.beside(&KNOWN), format!("{first}; {second}"), "{names}");
         found.must_name(&if named.is_empty() { String::new() } else { format!("{named}{none}") }, names);
     }
+}
+
+/// The first server of an address, or the one that says so, serves the names that no other one there has.
+#[test]
+fn the_default_server_serves_the_rest() {
+    for names in ["a.example", "*.a.example ~x", "_", "b.*"] {
+        let found = listens(&["80", "81"], &format!("server_name {names};"));
+        assert_eq!(found.beside(&KNOWN), "listen = [\"0.0.0.0:80\", \"0.0.0.0:81\"]", "{names}");
+        assert!(found.fates.contains(&format!("Same server_name {names}")), "{:?}", found.fates);
+        found.must_name("", names);
+    }
+    let first = two_servers("server_name a.example;", "server_name b.example;");
+    assert_eq!(
+        first.beside(&KNOWN),
+        "[defaults]; name = \"default\"; upstream = \"10.0.0.2:80\"; name = \"b.example\"; sni = \"b.example\""
+    );
+    let second = two_texts("server_name a.example;", "server_name b.example;");
+    let second =
+        nginx(&second.replace("listen 80; server_name b", "listen 80 default_server; server_name b"));
+    assert_eq!(
+        second.beside(&KNOWN),
+        "[defaults]; name = \"a.example\"; upstream = \"10.0.0.2:80\"; sni = \"a.example\"; name = \"default\""
+    );
+    // One that would lose a name to another one.
+    for (own, other) in [("a.example", "*.example"), ("*.a.example", ".example"), ("a.example", "~x")] {
+        let found = two_servers(&format!("server_name {own};"), &format!("server_name {other};"));
+        assert!(found.beside(&KNOWN).contains(&format!("sni = \"{own}\"")), "{}", found.beside(&KNOWN));
+        found.must_name(
+            &format!("server_name {own} nginx serves by this server also the names that no other one has: write a second"),
+            other,
+        );
+    }
+    let elsewhere = nginx(
+        "server { listen 80; proxy_pass 10.0.0.2:80; } \
+         server { listen 80; listen 81; server_name a.example; proxy_half_close on; proxy_pass 10.0.0.1:80; }",
+    );
+    assert_eq!(
+        elsewhere.beside(&KNOWN),
+        "[defaults]; name = \"default\"; upstream = \"10.0.0.2:80\"; name = \"a.example\"; sni = \"a.example\"; \
+         listen = \"0.0.0.0:81\""
+    );
 }
 
 /// Without a name a route is called by its address, so that several of one address need one.
@@ -172,8 +236,7 @@ fn servers_of_one_address_are_told_apart() {
     let found = nginx(&text);
     assert_eq!(
         found.beside(&KNOWN),
-        "[defaults]; name = \"a.example\"; sni = \"a.example\"; name = \"b.example\"; sni = \"b.example\"; \
-         name = \"c.example\"; upstream = \"db:1\"; sni = \"c.example\""
+        "[defaults]; name = \"default\"; name = \"b.example\"; sni = \"b.example\"; name = \"c.example\"; upstream = \"db:1\"; sni = \"c.example\""
     );
     found.must_name("", "all stand beside each other");
     let map = "map $ssl_preread_server_name $u { a.example 10.0.0.1:80; default 10.0.0.2:80; }";

@@ -22,6 +22,8 @@ pub(super) enum Ask {
     Rate(u32),
     /// Whether it is TLS.
     Hello,
+    /// What is never so at these addresses: `req.ssl_*` looks at a hello that passes by, `ssl_fc_*` at TLS that ends here.
+    Never,
 }
 
 /// A question, or its opposite.
@@ -90,8 +92,8 @@ impl<'c> Acls<'c> {
         self.all.iter().copied().filter(move |line| line.arg(0) == name)
     }
 
-    /// Reads the condition behind `if` or `unless`. `Err`: why it has no counterpart.
-    pub fn condition(&self, words: &[String]) -> Result<Condition, String> {
+    /// Reads the condition behind `if` or `unless`. `ends_tls`: it is asked where TLS ends. `Err`: why it has no counterpart.
+    pub fn condition(&self, words: &[String], ends_tls: bool) -> Result<Condition, String> {
         let mut branches: Condition = vec![Vec::new()];
         let mut words = words.iter().map(String::as_str).peekable();
         while let Some(word) = words.next() {
@@ -107,9 +109,9 @@ impl<'c> Acls<'c> {
             let asks = if word == "{" {
                 let inside: Vec<String> =
                     words.by_ref().take_while(|word| *word != "}").map(str::to_owned).collect();
-                vec![ask(&inside)?]
+                vec![ask(&inside, ends_tls)?]
             } else {
-                self.named(word)?
+                self.named(word, ends_tls)?
             };
             let one = merged(asks)?;
             branches
@@ -120,9 +122,9 @@ impl<'c> Acls<'c> {
         Ok(branches)
     }
 
-    fn named(&self, name: &str) -> Result<Vec<Ask>, String> {
-        let asks: Result<Vec<Ask>, String> =
-            self.lines(name).map(|line| ask(line.args().get(1..).unwrap_or_default())).collect();
+    fn named(&self, name: &str, ends_tls: bool) -> Result<Vec<Ask>, String> {
+        let read = |line: &Line| ask(line.args().get(1..).unwrap_or_default(), ends_tls);
+        let asks: Result<Vec<Ask>, String> = self.lines(name).map(read).collect();
         match asks? {
             asks if asks.is_empty() => Err(format!("`{name}` is no `acl` here; {OTHER}")),
             asks => Ok(asks),
@@ -135,6 +137,7 @@ fn merged(asks: Vec<Ask>) -> Result<Ask, String> {
     let mut asks = asks.into_iter();
     let first = asks.next().ok_or_else(|| OTHER.to_owned())?;
     asks.try_fold(first, |all, next| match (all, next) {
+        (Ask::Never, one) | (one, Ask::Never) => Ok(one),
         (Ask::Sni(all), Ask::Sni(next)) => Ok(Ask::Sni([all, next].concat())),
         (Ask::Alpn(all), Ask::Alpn(next)) => Ok(Ask::Alpn([all, next].concat())),
         (Ask::Source(all), Ask::Source(next)) => Ok(Ask::Source([all, next].concat())),
@@ -158,7 +161,7 @@ struct Fetch<'a> {
 }
 
 /// Reads one question: a fetch, flags, values.
-fn ask(words: &[String]) -> Result<Ask, String> {
+fn ask(words: &[String], ends_tls: bool) -> Result<Ask, String> {
     let Some((fetch, rest)) = words.split_first() else { return Err(OTHER.to_owned()) };
     let mut read = Fetch { matches: Match::Exact, file: None, values: Vec::new() };
     let (name, suffix) = fetch.split_once(',').unwrap_or((fetch, ""));
@@ -186,6 +189,10 @@ fn ask(words: &[String]) -> Result<Ask, String> {
     }
     if !matches!(suffix, "" | "lower") {
         return Err(OTHER.to_owned());
+    }
+    let of_hello = name.starts_with("req.ssl_") || name.starts_with("req_ssl_");
+    if of_hello && ends_tls || name.starts_with("ssl_fc_") && !ends_tls {
+        return Ok(Ask::Never);
     }
     match name {
         "req.ssl_sni" | "req_ssl_sni" | "ssl_fc_sni" => sni(&read),
@@ -262,7 +269,7 @@ mod tests {
 
     fn of(text: &str) -> Result<Condition, String> {
         let words: Vec<String> = text.split(' ').map(str::to_owned).collect();
-        Acls::default().condition(&words)
+        Acls::default().condition(&words, false)
     }
 
     #[test]

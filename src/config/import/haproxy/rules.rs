@@ -152,11 +152,15 @@ fn decide(
             }
         };
     };
-    let mut condition = front.acls.condition(words)?;
+    let mut condition = front.acls.condition(words, route.fields.has("tls"))?;
     if request.unless {
         condition = opposite(condition)?;
     }
-    if condition.iter().flatten().all(|term| matches!(term.ask, Ask::Hello | Ask::Sni(_) | Ask::Alpn(_))) {
+    if condition
+        .iter()
+        .flatten()
+        .all(|term| matches!(term.ask, Ask::Hello | Ask::Sni(_) | Ask::Alpn(_) | Ask::Never))
+    {
         gathered.by_hello |= accepts;
         return match (accepts, condition.iter().flatten().all(|term| term.negated)) {
             (true, _) => Ok(Done::Same),
@@ -253,7 +257,7 @@ fn expect(front: &Side<'_>, request: &Request<'_>, route: &mut Route) -> Result<
         }
         None => vec!["0.0.0.0/0".to_owned(), "::/0".to_owned()],
         Some(words) => {
-            let condition = front.acls.condition(words)?;
+            let condition = front.acls.condition(words, route.fields.has("tls"))?;
             if !asks_networks(&condition) {
                 return Err("`trusted` lists the networks whose header is read, and nothing else".to_owned());
             }

@@ -1,6 +1,6 @@
 //! `use_backend` and `default_backend`: for whom a backend is.
 
-use super::conditions::{Ask, Condition};
+use super::conditions::{Ask, Condition, Term};
 use super::lines::Line;
 use super::sides::Side;
 use crate::config::import::neighbours;
@@ -34,7 +34,8 @@ pub(super) fn cases(front: &Side<'_>, route: &mut Route, sheet: &mut Sheet) -> V
             route.note(&line.said, "a line before it serves everybody");
             continue;
         }
-        match chosen(front, line) {
+        match chosen(front, line, route.fields.has("tls")) {
+            Ok(more) if more.is_empty() => route.note(&line.said, NEVER),
             Ok(more) => {
                 sheet.carried(&line.said);
                 front.acls.mark(line.args());
@@ -119,8 +120,8 @@ fn add(cases: &mut Vec<Case>, case: Case) {
     }
 }
 
-/// The cases of one line.
-fn chosen(front: &Side<'_>, line: &Line) -> Result<Vec<Case>, String> {
+/// The cases of one line. `ends_tls`: of the addresses where TLS ends.
+fn chosen(front: &Side<'_>, line: &Line, ends_tls: bool) -> Result<Vec<Case>, String> {
     let backend = line.arg(0);
     if backend.contains("%[") {
         return Err(
@@ -138,7 +139,7 @@ fn chosen(front: &Side<'_>, line: &Line) -> Result<Vec<Case>, String> {
     match line.arg(1) {
         "" => Ok(vec![case(Vec::new(), Vec::new())]),
         "if" => {
-            let condition = front.acls.condition(line.args().get(2..).unwrap_or_default())?;
+            let condition = front.acls.condition(line.args().get(2..).unwrap_or_default(), ends_tls)?;
             asked(condition)?.into_iter().map(|one| Ok(case(one.sni, one.alpn))).collect()
         }
         _ => Err("routes are chosen by what they serve, and not by what they do not: write the `sni` of the others".into()),
@@ -151,16 +152,21 @@ struct Asked {
     alpn: Vec<String>,
 }
 
-/// What each branch asks for.
+/// Why a line chooses nobody.
+const NEVER: &str = "it is never true here: `req.ssl_sni` reads the hello of a client whose TLS passes by, and `ssl_fc_sni` asks \
+    for the name where TLS ends (`bind` with `ssl`)";
+
+/// What each branch asks for. Those that are never true are left out.
 fn asked(condition: Condition) -> Result<Vec<Asked>, String> {
     let mut all = Vec::new();
-    for branch in condition {
+    let never = |branch: &Vec<Term>| branch.iter().any(|term| term.ask == Ask::Never && !term.negated);
+    for branch in condition.into_iter().filter(|branch| !never(branch)) {
         let mut one = Asked::default();
         for term in branch {
             match (term.ask, term.negated) {
                 (Ask::Sni(names), false) if one.sni.is_empty() => one.sni = names,
                 (Ask::Alpn(names), false) if one.alpn.is_empty() => one.alpn = names,
-                (Ask::Hello, false) => {}
+                (Ask::Hello, false) | (Ask::Never, _) => {}
                 (Ask::Source(_) | Ask::SourceFile(_), _) => {
                     return Err("a route is not chosen by the client's address: give it an address of its own to listen \
                                 on, and `allow`"

@@ -11,8 +11,25 @@ pub(super) struct Listen {
     pub udp: bool,
     pub ssl: bool,
     pub proxy_protocol: bool,
+    /// It says that its server is the default one there.
+    pub default: bool,
+    /// What its server is there.
+    pub role: Role,
     /// Parts that are not carried over.
     pub rest: Vec<String>,
+}
+
+/// What a server is at one of its addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Role {
+    /// It serves its names.
+    #[default]
+    Named,
+    /// It serves its names, and those that nobody has; but some of its names would come to another server if the file did not
+    /// say them.
+    Mixed,
+    /// It serves whatever no other server has.
+    Default,
 }
 
 /// Reads one. `Err`: why there can be no such address.
@@ -25,8 +42,8 @@ pub(super) fn read(directive: &Directive) -> Result<Listen, String> {
             "ssl" => listen.ssl = true,
             "proxy_protocol" => listen.proxy_protocol = true,
             "ipv6only=off" => dual = true,
-            "reuseport" | "bind" | "default_server" | "default" | "deferred" | "ipv6only=on"
-            | "so_keepalive=on" => {}
+            "default_server" | "default" => listen.default = true,
+            "reuseport" | "bind" | "deferred" | "ipv6only=on" | "so_keepalive=on" => {}
             word if ["backlog=", "rcvbuf=", "sndbuf=", "accept_filter="]
                 .iter()
                 .any(|key| word.starts_with(key)) => {}

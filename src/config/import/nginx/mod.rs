@@ -1,5 +1,6 @@
 //! nginx: each `server` of `stream` becomes a route, or one for each upstream that a `map` of server names chooses.
 
+mod defaults;
 mod lex;
 mod listen;
 mod logs;
@@ -10,6 +11,7 @@ mod stream;
 mod table;
 mod upstream;
 
+use defaults::Defaults;
 use lex::Directive;
 use stream::Stream;
 
@@ -40,7 +42,8 @@ pub(super) fn read(text: &str) -> Result<Sheet, Misread> {
     };
     let stream = Stream::of(&inside);
     stream.own.iter().for_each(|directive| above_all(directive, &mut sheet));
-    stream.servers.iter().for_each(|directive| server::take(&stream, directive, &mut sheet));
+    let defaults = Defaults::of(&stream);
+    stream.servers.iter().for_each(|directive| server::take(&stream, &defaults, directive, &mut sheet));
     stream.leftover(&mut sheet);
     logs::take(&inside, &mut sheet);
     if sheet.routes.iter().any(|route| route.fields.get("protocol").is_none()) && !stream.half_closes() {

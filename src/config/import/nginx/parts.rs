@@ -1,7 +1,8 @@
 //! Statements of a server that mean something together: TLS, the PROXY header, access, limits.
 
+use super::defaults::is_pattern;
 use super::lex::Directive;
-use super::listen::Listen;
+use super::listen::{Listen, Role};
 use super::stream::Stream;
 use crate::config::import::networks::{self, Rule, Who};
 use crate::config::import::sheet::{Route, Sheet};
@@ -42,7 +43,7 @@ pub(super) fn take(
     header(&parts, listens, route, sheet);
     clients_tls(&parts, listens.iter().any(|listen| listen.ssl), route, sheet);
     upstream_tls(&parts, route, sheet);
-    names(&parts, route, sheet);
+    names(&parts, listens.first().map(|listen| listen.role).unwrap_or_default(), route, sheet);
     // A connection half closed goes on here, and hellos are read where a route asks for it.
     for same in ["proxy_half_close", "ssl_preread"] {
         parts.named(same).for_each(|directive| sheet.same(&directive.said()));
@@ -232,10 +233,19 @@ fn upstream_tls(parts: &Parts<'_>, route: &mut Route, sheet: &mut Sheet) {
 }
 
 /// Servers that share an address are told apart by name.
-fn names(parts: &Parts<'_>, route: &mut Route, sheet: &mut Sheet) {
+fn names(parts: &Parts<'_>, role: Role, route: &mut Route, sheet: &mut Sheet) {
     for directive in parts.named("server_name") {
         let said = directive.said();
-        let plain = |word: &&String| !word.starts_with('~') && !word.ends_with(".*");
+        if role == Role::Default {
+            sheet.same(&said);
+            continue;
+        }
+        if role == Role::Mixed {
+            let why = "nginx serves by this server also the names that no other one has: write a second route like it, without \
+                       `sni`";
+            route.note(&said, why);
+        }
+        let plain = |word: &&String| !is_pattern(word);
         let names: Vec<String> = directive.args.iter().filter(plain).cloned().collect();
         let names: Vec<String> = names
             .into_iter()

@@ -1,5 +1,6 @@
 //! A `server`: where it listens, where it passes to, and for whom.
 
+use super::defaults::Defaults;
 use super::lex::Directive;
 use super::listen::{self, Listen};
 use super::maps::{self, Case};
@@ -12,7 +13,7 @@ use crate::config::import::values::{quote, quote_all, upstream as address};
 
 /// Makes the routes of a server: one for each set of what clients begin with at its addresses, because a route has one for
 /// all of them.
-pub(super) fn take(stream: &Stream<'_>, server: &Directive, sheet: &mut Sheet) {
+pub(super) fn take(stream: &Stream<'_>, defaults: &Defaults<'_>, server: &Directive, sheet: &mut Sheet) {
     let mut route = Route::new(&server.said());
     let mut others = Vec::new();
     for directive in stream.effective(server) {
@@ -22,7 +23,9 @@ pub(super) fn take(stream: &Stream<'_>, server: &Directive, sheet: &mut Sheet) {
         }
     }
     let mut said = Vec::new();
-    for listens in alike(listens(&others, &mut route, sheet)) {
+    let mut listens = listens(&others, &mut route, sheet);
+    listens.iter_mut().for_each(|listen| listen.role = defaults.role(server, listen));
+    for listens in alike(listens) {
         let mut own = route.clone();
         parts::take(stream, &others, &listens, &mut own, sheet);
         own.once(&mut said);
@@ -40,10 +43,10 @@ pub(super) fn take(stream: &Stream<'_>, server: &Directive, sheet: &mut Sheet) {
     }
 }
 
-/// The addresses where clients begin with the same. Without any, none of them.
+/// The addresses where clients begin with the same, and the server has the same role. Without any, none of them.
 fn alike(listens: Vec<Listen>) -> Vec<Vec<Listen>> {
     let mut all: Vec<Vec<Listen>> = Vec::new();
-    let begins = |listen: &Listen| (listen.ssl, listen.proxy_protocol);
+    let begins = |listen: &Listen| (listen.ssl, listen.proxy_protocol, listen.role);
     for listen in listens {
         match all.iter_mut().find(|others| others.iter().all(|other| begins(other) == begins(&listen))) {
             Some(others) => others.push(listen),
