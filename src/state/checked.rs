@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use super::health::Checks;
+use super::health::{Checks, FORGET};
 use super::lock::lock;
 use super::said_health::{SaidDown, SaidHealth};
 
@@ -81,6 +81,13 @@ impl Checked {
             (findings.since, findings.reason) = (Some(down.since(now)), down.why.clone());
             self.up.store(false, Ordering::Relaxed);
         }
+    }
+
+    /// Whether forgetting it loses nothing, where nobody checks any more: the last check, of those in this interval, was too long
+    /// ago.
+    pub fn is_forgettable(&self, interval: Duration, now: Instant) -> bool {
+        let last = self.findings().last;
+        last.is_none_or(|(last, _)| now.saturating_duration_since(last) >= FORGET + interval)
     }
 
     /// Whether it is up.

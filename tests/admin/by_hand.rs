@@ -237,6 +237,32 @@ fn o3_a_route_whose_address_was_taken_meanwhile_stays_out_and_says_why() {
     proxy.stop();
 }
 
+/// What its checks have found is known for a while after the last of them.
+#[test]
+fn o3_a_route_comes_back_with_what_is_known_of_its_upstreams() {
+    let (port, dead, a) = (Port::reserve(), Port::reserve(), Backend::named("a"));
+    let more = "health = { interval = \"1h\", timeout = \"1s\" }\n";
+    let text = format!(
+        "[[route]]\nname = \"web\"\nlisten = \"{}\"\nupstream = [\"{}\", \"{}\"]\n{more}",
+        port.local(),
+        a.addr,
+        dead.local()
+    );
+    let (place, proxy, asker) = start(&text);
+    let states = || [a.addr.to_string(), dead.local()].map(|addr| upstream(&asker, &addr)["state"].clone());
+    let checked = || {
+        let found = upstream(&asker, &a.addr.to_string());
+        found["addresses"][0]["check"]["last"].is_number()
+    };
+    until("both are checked", || states() == [json!("up"), json!("down")] && checked());
+    for act in ["drain", "disable"] {
+        fine(portway(&place.file(), &[act, "web"]));
+        fine(portway(&place.file(), &["enable", "web"]));
+        assert_eq!((states(), checked()), ([json!("up"), json!("down")], true), "{act}");
+    }
+    proxy.stop();
+}
+
 /// What its text names stays read while it is out.
 #[test]
 fn o3_a_route_comes_back_with_its_lists() {

@@ -12,7 +12,6 @@ use super::endpoint::Endpoint;
 use super::own_header::OwnHeader;
 use crate::model::{HealthCheck, Protocol, units};
 use crate::net::{CheckError, Finding, PARTING};
-use crate::state::said_health::SaidHealth;
 use crate::state::{Checked, Turn};
 use crate::tasks::Scope;
 
@@ -49,15 +48,13 @@ impl Check {
 }
 
 impl RunningCheck {
-    /// `said`: what another process has found.
+    /// `state`: what is known already.
     pub(super) fn begin(
         endpoint: Arc<Endpoint>,
         how: How,
-        said: Option<SaidHealth>,
+        state: Arc<Checked>,
         context: &Arc<Context>,
     ) -> RunningCheck {
-        let state = Arc::new(Checked::new(how.check.rise, how.check.fall));
-        said.iter().for_each(|said| state.go_on_from(said, Instant::now().into_std()));
         let downs = watch::Sender::new(state.downs());
         let task = context.scope.child();
         let found = Check { state: state.clone(), downs: downs.subscribe() };

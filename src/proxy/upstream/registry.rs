@@ -16,19 +16,33 @@ use super::own_header::OwnHeader;
 use super::tls::LiveConnector;
 use crate::model::fleet::MOST_REPLICAS;
 use crate::model::{HealthCheck, Replicas};
-use crate::state::lock;
 use crate::state::said_health::SaidUpstreams;
+use crate::state::{Checked, lock};
 use crate::tasks::Scope;
 
 /// What sets a check apart from others: routes that check an endpoint alike share one.
 type CheckKey = (EndpointKey, HealthCheck, OwnHeader);
+
+/// A check that runs, or has run a moment ago.
+#[derive(Debug)]
+struct KnownCheck {
+    running: Weak<RunningCheck>,
+    found: Arc<Checked>,
+}
+
+impl KnownCheck {
+    /// Whether nobody uses it, and what it has found says nothing any more.
+    fn is_forgettable(&self, check: &HealthCheck, now: std::time::Instant) -> bool {
+        self.running.strong_count() == 0 && self.found.is_forgettable(check.interval, now)
+    }
+}
 
 /// Every upstream that a route uses.
 #[derive(Debug)]
 pub struct Upstreams {
     endpoints: Mutex<HashMap<EndpointKey, Arc<Endpoint>>>,
     names: Mutex<HashMap<String, Weak<Name>>>,
-    checks: Mutex<HashMap<CheckKey, Weak<RunningCheck>>>,
+    checks: Mutex<HashMap<CheckKey, KnownCheck>>,
     /// What another process knew of them. Each is taken once.
     said: Mutex<SaidUpstreams>,
     /// Who shares the checks, and the task that counts them if they are the addresses of a name.
@@ -73,7 +87,8 @@ impl Upstreams {
         shared(&self.names, host.to_owned(), || Name::watched(host, said(), &self.context))
     }
 
-    /// The check of this upstream, whose connections begin with this header. Begins if it does not run yet.
+    /// The check of this upstream, whose connections begin with this header. Begins if it does not run yet, with what it had found
+    /// if that was a moment ago: the route may have been taken out by hand, or by an edit.
     pub fn check(
         &self,
         endpoint: &Arc<Endpoint>,
@@ -81,9 +96,22 @@ impl Upstreams {
         header: OwnHeader,
     ) -> Arc<RunningCheck> {
         let key = (endpoint.key().clone(), check.clone(), header);
+        let now = Instant::now().into_std();
+        let mut checks = lock(&self.checks);
+        let known = checks.get(&key).filter(|known| !known.is_forgettable(check, now));
+        if let Some(running) = known.and_then(|known| known.running.upgrade()) {
+            return running;
+        }
+        let found = known.map(|known| known.found.clone()).unwrap_or_else(|| {
+            let found = Checked::new(check.rise, check.fall);
+            let said = lock(&self.said).checks.remove(&format!("{key:?}"));
+            said.iter().for_each(|said| found.go_on_from(said, now));
+            Arc::new(found)
+        });
         let how = How { check: check.clone(), header };
-        let said = lock(&self.said).checks.remove(&format!("{key:?}"));
-        shared(&self.checks, key, || RunningCheck::begin(endpoint.clone(), how, said, &self.context))
+        let running = Arc::new(RunningCheck::begin(endpoint.clone(), how, found.clone(), &self.context));
+        checks.insert(key, KnownCheck { running: Arc::downgrade(&running), found });
+        running
     }
 
     /// Sets among how many nodes the checks are shared, this one counted. The addresses of a name count as they change; until it
@@ -114,13 +142,14 @@ impl Upstreams {
         *self.context.nodes.borrow()
     }
 
-    /// Forgets upstreams that no route uses and that have no connection, and names and checks that nobody uses.
+    /// Forgets upstreams that no route uses and that have no connection, names that nobody uses, and what checks have found that
+    /// nobody has used for a while.
     pub fn forget_unused(&self) {
         let now = Instant::now().into_std();
         lock(&self.names).retain(|_, name| name.strong_count() > 0);
-        lock(&self.checks).retain(|_, check| check.strong_count() > 0);
+        lock(&self.checks).retain(|(_, check, _), known| !known.is_forgettable(check, now));
         let mut endpoints = lock(&self.endpoints);
-        // Keep for a while what is known about an address that has left its name: it may come back.
+        // Keep for a while what is known about an address that has left its name: it may come back. So may a check.
         endpoints
             .retain(|_, endpoint| Arc::strong_count(endpoint) > 1 || !endpoint.state.is_forgettable(now));
     }
@@ -134,9 +163,9 @@ impl Upstreams {
         let connects = lock(&self.endpoints);
         let connects = connects.iter().map(|(key, endpoint)| (format!("{key:?}"), endpoint.state.said(now)));
         let checks = lock(&self.checks);
-        let checks = checks
-            .iter()
-            .filter_map(|(key, check)| Some((format!("{key:?}"), check.upgrade()?.found().state.said(now))));
+        let checks = checks.iter().filter_map(|(key, check)| {
+            Some((format!("{key:?}"), check.running.upgrade()?.found().state.said(now)))
+        });
         SaidUpstreams {
             names: names.collect(),
             connects: connects.filter(|(_, said)| !said.is_new()).collect(),

@@ -72,3 +72,14 @@ fn the_last_check_and_the_state_may_differ_and_how_far_it_is_is_known() {
         assert_eq!((up, reason.as_deref(), against, needed), expected, "at {at}");
     }
 }
+
+#[test]
+fn what_was_found_is_forgotten_a_minute_after_the_next_check_was_due() {
+    #[allow(clippy::disallowed_methods, reason = "any time will do as the first")]
+    let start = Instant::now();
+    let (checked, interval) = (Checked::new(1, 1), Duration::from_secs(5));
+    assert!(checked.is_forgettable(interval, start), "one that was never checked");
+    checked.learn(Err("refused".into()), start, start);
+    assert!(!checked.is_forgettable(interval, start + Duration::from_millis(64_999)));
+    assert!(checked.is_forgettable(interval, start + Duration::from_secs(65)));
+}
