@@ -104,6 +104,9 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("label", "name"),
     ("title", "name"),
     ("ssl", "tls"),
+    ("private_key", "key"),
+    ("ssl_certificate", "cert"),
+    ("ssl_certificate_key", "key"),
     ("path", "access"),
     ("access_log", "access"),
     ("whitelist", "allow"),
@@ -150,10 +153,16 @@ pub(super) fn nearest_free<'w>(
     let typed = plain(typed);
     words
         .iter()
-        .map(|word| (strsim::jaro_winkler(&typed, word), *word))
+        .map(|word| (likeness(&typed, word), *word))
         .filter(|(likeness, _)| *likeness > 0.83)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, word)| word)
+}
+
+/// From 0 to 1, and more for one slip: of a short word Jaro and Winkler see little left after two letters have changed places.
+fn likeness(typed: &str, word: &str) -> f64 {
+    let slip = word.len() > 2 && strsim::osa_distance(typed, word) == 1;
+    strsim::jaro_winkler(typed, word) + if slip { 1.0 } else { 0.0 }
 }
 
 /// Our word for what other programs call so. Of several, one that is free comes first.
