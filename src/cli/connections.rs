@@ -150,10 +150,14 @@ fn elsewhere(proxy: &Admin, filter: &Filter) -> String {
     let old = || proxy.get::<Status>("/v1/status").ok()?.old_process;
     match filter.is_empty().then(old).flatten() {
         None => String::new(),
-        Some(OldProcess { pid, open }) => {
-            format!("{open} more in the old process {pid}, for their `drain_timeout` at most\n")
-        }
+        Some(old) => format!("{} more {}\n", old.open, in_old(&old)),
     }
+}
+
+/// Where connections are that could not move, and for how long.
+pub(super) fn in_old(old: &OldProcess) -> String {
+    let at_most = old.at_most.map_or_else(|| "their `drain_timeout`".to_owned(), table::span);
+    format!("in the old process {}, for {at_most} at most", old.pid)
 }
 
 fn listed(connections: &[Connection], tcp: bool) -> Table {

@@ -7,12 +7,12 @@ use std::process::ExitCode;
 use hyper::Method;
 
 use super::admin;
+use super::connections::in_old;
 use super::output::say;
 use super::routes::{done_by_hand, of_routes};
 use super::table;
 use crate::admin::api::{
-    Limits, OldProcess, PendingFile, Phase, Reload, ReloadOutcome, Routes, Source, Status, SteeredByHand,
-    Warning,
+    Limits, PendingFile, Phase, Reload, ReloadOutcome, Routes, Source, Status, SteeredByHand, Warning,
 };
 
 /// Shows what the running proxy does: its routes, what went through them, and whether its file is what runs
@@ -92,11 +92,8 @@ fn summary(status: &Status) -> String {
         table::bytes(traffic.bytes_up),
         table::bytes(traffic.bytes_down),
     );
-    if let Some(OldProcess { pid, open }) = status.old_process {
-        let _ = writeln!(
-            text,
-            "             {open} of them in the old process {pid}, for their `drain_timeout` at most"
-        );
+    if let Some(old) = &status.old_process {
+        let _ = writeln!(text, "             {} of them {}", old.open, in_old(old));
     }
     used(&mut text, limits);
     for (what, number) in [("turned away", status.turned_away), ("lost lines", status.log_lines_lost)] {

@@ -4,15 +4,17 @@
 //! each port: listeners stand in lists by host, sorted by port, and are found by binary search.
 
 use std::borrow::Cow;
+use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
-use std::path::Path;
+use std::path::PathBuf;
 
 use super::placed::{At, Placed};
 use super::route::Draft;
 use super::shared::{self, SharedAddresses};
 use super::suggest::list;
+use crate::model::addr::straight;
 use crate::model::{AdminSettings, Fault, ListenSpec, Ports, Protocol, UpstreamSpec};
 
 const WILD4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
@@ -110,7 +112,7 @@ enum Host {
 #[derive(Default)]
 struct Listeners<'d> {
     hosts: BTreeMap<Host, Vec<Interval<'d>>>,
-    unix: HashMap<&'d Path, Entry<'d>>,
+    unix: HashMap<PathBuf, Entry<'d>>,
     pairs: Vec<(Entry<'d>, Entry<'d>)>,
     shared: Option<&'d SharedAddresses>,
     udp: bool,
@@ -149,10 +151,9 @@ impl<'d> Listeners<'d> {
             ListenSpec::Any(ports) => (Host::Any, *ports),
             ListenSpec::Ip(ip, ports) => (Host::Ip(*ip), *ports),
             ListenSpec::Unix(path) => {
-                if let Some(first) = self.unix.get(path.as_path()) {
-                    self.pairs.push((*first, entry));
-                } else {
-                    self.unix.insert(path, entry);
+                match self.unix.entry(straight(path)) {
+                    Vacant(place) => drop(place.insert(entry)),
+                    Occupied(first) => self.pairs.push((*first.get(), entry)),
                 }
                 return;
             }
@@ -195,7 +196,7 @@ impl<'d> Listeners<'d> {
     /// The listeners that would accept a connection to this upstream.
     fn reached_by(&self, upstream: &UpstreamSpec) -> Vec<Entry<'d>> {
         let (hosts, ports) = match upstream {
-            UpstreamSpec::Unix(path) => return self.unix.get(path.as_path()).copied().into_iter().collect(),
+            UpstreamSpec::Unix(path) => return self.unix.get(&straight(path)).copied().into_iter().collect(),
             UpstreamSpec::Name(name, ports) if is_localhost(name) => {
                 let here = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST), WILD4, WILD6];
                 (here.map(Host::Ip).into_iter().chain([Host::Any]).collect(), *ports)
@@ -236,6 +237,8 @@ fn shared(a: Entry<'_>, b: Entry<'_>, udp: bool) -> Placed {
     };
     let message = if x == y {
         format!("`{y}` is listened on twice")
+    } else if x.ports().is_none() {
+        format!("`{y}` and `{x}` are one file")
     } else {
         let ports = x.ports().zip(y.ports()).and_then(|(x, y)| x.shared(y));
         let ports = ports.map_or_else(String::new, |ports| match ports.count() {

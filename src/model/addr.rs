@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::{AddrParseError, IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
 /// One address that a listening socket is bound to.
@@ -23,7 +23,7 @@ impl ListenAddr {
     /// too: a client of a name that resolves to both families would reach either by chance.
     pub fn overlaps(&self, other: &ListenAddr) -> bool {
         match (self, other) {
-            (ListenAddr::Unix(a), ListenAddr::Unix(b)) => a == b,
+            (ListenAddr::Unix(a), ListenAddr::Unix(b)) => straight(a) == straight(b),
             (ListenAddr::Unix(_), _) | (_, ListenAddr::Unix(_)) => false,
             (a, b) if a.port() != b.port() => false,
             (ListenAddr::Any(_), _) | (_, ListenAddr::Any(_)) => true,
@@ -66,6 +66,19 @@ impl fmt::Display for ListenAddr {
             ListenAddr::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
+}
+
+/// An absolute path without its ways up: `/run/x` for `/run/a/../x`. Where a folder is a link, only the file system could say
+/// where its `..` leads.
+pub fn straight(path: &Path) -> PathBuf {
+    let mut straight = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(straight.pop()),
+            part => straight.push(part),
+        }
+    }
+    straight
 }
 
 /// How an upstream is written that is where each client wanted to go.
@@ -162,6 +175,10 @@ mod tests {
         for (one, other, overlap) in [
             ("unix:/a", "unix:/a", true),
             ("unix:/a", "unix:/b", false),
+            ("unix:/run//./a", "unix:/run/a", true),
+            ("unix:/run/b/../a", "unix:/run/a", true),
+            ("unix:/../a", "unix:/a", true),
+            ("unix:/run/b/../a", "unix:/run/b", false),
             ("unix:/a", "80", false),
             ("80", "80", true),
             ("80", "81", false),

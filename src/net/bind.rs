@@ -12,7 +12,7 @@ use socket2::{Domain, Protocol, SockAddr, SockRef, Socket as RawSocket, Type};
 
 use super::Acceptor;
 use super::options::{free_buffers, tune};
-use super::socket_file::{SocketFile, Wanted};
+use super::socket_file::{SocketFile, Wanted, not_own};
 use super::source::set_transparent;
 use crate::model::addr::WILDCARDS;
 use crate::model::{ListenAddr, SocketAccess, SocketOptions};
@@ -166,6 +166,8 @@ fn tcp(addr: SocketAddr, v6_only: bool, shared: bool) -> io::Result<Bound> {
 }
 
 fn unix(path: &Path, wanted: &Wanted<'_>) -> io::Result<Bound> {
+    // Before anything else: one that is bound and does not listen yet looks dead.
+    not_own(path)?;
     remove_if_dead(path)?;
     let socket = RawSocket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
     wanted.begin(&socket)?;

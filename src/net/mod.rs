@@ -4,6 +4,7 @@
 
 mod accept;
 pub mod bind;
+mod bind_fault;
 pub mod carrier;
 pub mod check;
 pub mod datagram;
@@ -31,6 +32,7 @@ pub mod user;
 
 pub use accept::{Accepted, Acceptor};
 pub use bind::{StreamListener, bind};
+pub use bind_fault::bind_fault;
 pub use carrier::{Carrier, CarrierError};
 pub use check::{CheckError, Finding, check};
 pub use deadline::{Deadline, Late, within};

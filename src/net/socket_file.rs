@@ -1,27 +1,51 @@
 //! The file of a Unix listener: who may connect, and its end.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::Permissions;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{AtFlags, CWD, Gid, OFlags, chownat, fchmod, fstat, openat};
 
 use crate::model::{Group, SocketAccess};
+use crate::state::lock;
 
 /// Where this system's groups are.
 const GROUPS: &str = "/etc/group";
+
+/// Device and inode.
+type Identity = (u64, u64);
+
+/// The paths of this process's socket files. A path may lead to the file of another one, through a link.
+static OWN: Mutex<BTreeMap<Identity, Vec<PathBuf>>> = Mutex::new(BTreeMap::new());
 
 /// The file of a Unix listener. Dropping this removes the file, unless another has taken its place.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
-    identity: (u64, u64),
+    identity: Identity,
     /// Another process has the socket too, and removes the file.
     left: AtomicBool,
+}
+
+/// A path that leads to a socket file of this process, which has this one.
+#[derive(Debug, thiserror::Error)]
+#[error("it is the file of unix:{}", .0.display())]
+pub struct OwnFile(pub PathBuf);
+
+/// Fails if a socket file of this process is there: nobody else may have the path. The kernel keeps the inode as long as the
+/// socket is open, so no other file can be taken for it.
+pub(super) fn not_own(path: &Path) -> io::Result<()> {
+    let Ok(identity) = identity(path) else { return Ok(()) };
+    match lock(&OWN).get(&identity).and_then(|paths| paths.first()) {
+        Some(own) => Err(io::Error::new(io::ErrorKind::AddrInUse, OwnFile(own.clone()))),
+        None => Ok(()),
+    }
 }
 
 /// Why a Unix socket cannot have its mode or group.
@@ -85,7 +109,9 @@ pub fn number_of(group: &Group) -> io::Result<u32> {
 impl SocketFile {
     /// The file that was just bound.
     pub(super) fn at(path: &Path) -> io::Result<Self> {
-        Ok(SocketFile { path: path.to_owned(), identity: identity(path)?, left: AtomicBool::new(false) })
+        let identity = identity(path)?;
+        lock(&OWN).entry(identity).or_default().push(path.to_owned());
+        Ok(SocketFile { path: path.to_owned(), identity, left: AtomicBool::new(false) })
     }
 
     /// Leaves the file to another process that has the socket too, or takes it back.
@@ -123,14 +149,22 @@ fn denied(access: &SocketAccess, error: io::Error) -> io::Error {
     }
 }
 
-/// Device and inode.
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
+fn identity(path: &Path) -> io::Result<Identity> {
     let meta = std::fs::symlink_metadata(path)?;
     Ok((meta.dev(), meta.ino()))
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
+        let mut own = lock(&OWN);
+        if let Some(paths) = own.get_mut(&self.identity) {
+            // Several may be of one socket, for a moment: an upgrade hands duplicates over.
+            paths.pop();
+            if paths.is_empty() {
+                own.remove(&self.identity);
+            }
+        }
+        drop(own);
         if !*self.left.get_mut() && identity(&self.path).is_ok_and(|now| now == self.identity) {
             // Best effort: the next bind replaces a dead file.
             drop(std::fs::remove_file(&self.path));

@@ -4,11 +4,11 @@
 use std::io;
 use std::sync::Arc;
 
-use super::bind_fault::bind_fault;
 use super::running::Server;
 use super::user;
 use crate::config::{Compiled, Plan, Report};
 use crate::model::{Fault, ListenAddr, Protocol, SocketAccess, Table};
+use crate::net::bind_fault;
 use crate::net::socket_file::number_of;
 use crate::proxy::listener::ListenSocket;
 

@@ -5,11 +5,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::bind_fault::bind_fault;
 use super::tokens::Tokens;
 use crate::config::Plan;
 use crate::model::{AdminSettings, Fault, ListenAddr, Peer, Protocol, SocketAccess, SocketOptions};
-use crate::net::{Acceptor, Inherited, Socket, StreamListener, bind};
+use crate::net::{Acceptor, Inherited, Socket, StreamListener, bind, bind_fault};
 
 /// TCP keepalive of the endpoint's connections: how long one is silent before the first probe.
 const KEEPALIVE: Duration = Duration::from_secs(60);

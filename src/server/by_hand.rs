@@ -88,6 +88,7 @@ impl Server {
 
     fn note(&mut self, order: &Order, act: Act) {
         let until = order.lasts.and_then(|lasts| Instant::now().into_std().checked_add(lasts));
+        self.still_out.remove(&order.target.route);
         let deed = Deed { act, by: order.by.clone(), at: SystemTime::now(), until };
         self.by_hand.put(order.target.clone(), deed);
     }
@@ -221,6 +222,7 @@ impl Server {
         match self.prepare(&plan).await {
             Ok(opened) => {
                 self.carry_out(&plan, opened, table).await;
+                self.still_out.remove(name);
                 Ok(())
             }
             Err(faults) => {
@@ -246,7 +248,11 @@ impl Server {
         for (target, mut deed) in over.into_iter().filter(|(_, deed)| deed.is_over(now)) {
             if target.upstream.is_none() {
                 if let Err(NotDone::Address(addr, fault)) = self.bring_back(&target.route).await {
-                    warn!(route = target.route, %addr, %fault, "its time by hand is over, and it cannot serve yet");
+                    let fault = Arc::new(fault);
+                    if self.still_out.insert(target.route.clone(), fault.clone()).as_ref() != Some(&fault) {
+                        let (route, help) = (&target.route, &fault.help);
+                        warn!(route, %addr, %fault, help, "its time by hand is over, and it cannot serve yet");
+                    }
                     deed.until = now.checked_add(AGAIN);
                     self.by_hand.put(target, deed);
                     continue;
@@ -277,6 +283,7 @@ impl Server {
                 target.upstream.as_ref().is_none_or(|upstream| specs.any(|spec| spec == *upstream))
             })
         };
+        self.still_out.retain(|route, _| table.route(route).is_some());
         for Target { route, upstream } in self.by_hand.keep(exists) {
             let upstream = upstream.as_deref().unwrap_or("-");
             info!(route, upstream, "what was done by hand is forgotten: the file no longer has it");

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::beside::breathe;
-use super::bind_fault::bind_fault;
 use super::concern::Concerned;
 use super::descriptors::Shares;
 use super::handle::{DryRun, TriedListener, Tries};
@@ -13,7 +12,7 @@ use super::open::{ByPort, leaving};
 use super::running::Server;
 use crate::config::{Compiled, Plan, Report};
 use crate::model::{ListenAddr, Protocol};
-use crate::net::bind;
+use crate::net::{bind, bind_fault};
 use crate::proxy::record::OpenConnection;
 
 impl Server {
@@ -69,6 +68,8 @@ impl Server {
         not_tried: &mut Vec<String>,
     ) -> Vec<TriedListener> {
         let mut tried = Vec::new();
+        // Two paths may lead to one file: each is there until the others were tried.
+        let mut sockets = Vec::new();
         let mut add = |protocol, addr: &ListenAddr, fault| {
             tried.push(TriedListener { protocol, addr: addr.clone(), fault });
         };
@@ -87,7 +88,8 @@ impl Server {
                 // An inherited socket is there. Nobody touches it: it may serve.
                 let had = match self.inherited.has(addr, false) {
                     true => Ok(()),
-                    false => bind(addr, beside.cover(addr), binding.access()).map(drop),
+                    false => bind(addr, beside.cover(addr), binding.access())
+                        .map(|bound| sockets.extend(addr.port().is_none().then_some(bound))),
                 };
                 let in_the_way = self.inherited.in_the_way(addr);
                 let fault = had.err().map(|error| bind_fault(addr, &error, Protocol::Tcp, in_the_way));

@@ -2,6 +2,7 @@
 //! whether it is handed over: a new field does not compile without that decision.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -57,6 +58,8 @@ pub(super) struct Counts {
     routes: BTreeMap<String, RouteCounted>,
     /// Of routes that it has forgotten.
     past: Counted,
+    /// For how long what is open there has at most, in milliseconds. `None`: it is not said again.
+    drains: Option<u64>,
 }
 
 impl Counts {
@@ -68,7 +71,7 @@ impl Counts {
             let since = now.since(before.unwrap_or(&nothing));
             (before != Some(now)).then(|| (name.clone(), since))
         });
-        Counts { routes: routes.collect(), past: self.past.since(&earlier.past) }
+        Counts { routes: routes.collect(), past: self.past.since(&earlier.past), drains: None }
     }
 
     /// How many connections are open now, of which so many were before this was counted.
@@ -81,7 +84,9 @@ impl Counts {
 impl OldProcess {
     /// One that has counted all this.
     fn new(pid: u32, all: &Counts) -> OldProcess {
-        OldProcess { pid, open: all.open_after(all.past.opened.saturating_sub(all.past.closed)) }
+        let open = all.open_after(all.past.opened.saturating_sub(all.past.closed));
+        let until = |drains| Instant::now().into_std().checked_add(Duration::from_millis(drains));
+        OldProcess { pid, open, until: all.drains.and_then(until) }
     }
 
     /// The same after it has counted this.
@@ -130,6 +135,8 @@ impl Server {
             root: _,
             // `early_state` says it: it changes what is prepared.
             by_hand: _,
+            // Tried again there.
+            still_out: _,
             generation,
             // The new process runs since it runs.
             since: _,
@@ -158,10 +165,11 @@ impl Server {
         self.registry.owe(&last.rates);
     }
 
-    /// What was counted but for what has moved, which another process counts.
+    /// What was counted but for what has moved, which another process counts; and how long the rest has.
     pub fn counts_without_moved(&self) -> Counts {
         self.registry.states().for_each(|state| state.report_less());
-        self.counts()
+        let drains = u64::try_from(self.longest_drain().as_millis()).ok();
+        Counts { drains, ..self.counts() }
     }
 
     /// What was counted, with the bytes of what is open.
@@ -182,7 +190,7 @@ impl Server {
             states.into_iter().filter_map(|state| Some((state.route().to_owned(), state.counted(of)?)));
         let Totals { opened, closed, bytes } = self.registry.past();
         let past = Counted { opened, closed, up: bytes.up, down: bytes.down, failed: 0 };
-        Counts { routes: routes.collect(), past }
+        Counts { routes: routes.collect(), past, drains: None }
     }
 
     /// Goes on from what another process has counted since it said so last. What it counts of a route that is not known here

@@ -240,6 +240,8 @@ pub struct RouteView {
     pub state: Arc<RouteState>,
     /// The route at each of its addresses.
     pub at: Vec<Arc<LiveRoute>>,
+    /// Why it does not listen at some of them.
+    pub closed: Vec<Arc<Fault>>,
     /// Its UDP listeners.
     pub udp: Vec<Arc<UdpListener>>,
     /// Open connections that follow an earlier text of the route.

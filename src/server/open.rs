@@ -5,12 +5,11 @@ use std::io;
 use std::sync::Arc;
 
 use super::beside::breathe;
-use super::bind_fault::bind_fault;
 use super::leaving::Leaving;
 use super::running::Server;
 use crate::config::Plan;
 use crate::model::{Fault, ListenAddr, Protocol};
-use crate::net::{StreamListener, bind};
+use crate::net::{StreamListener, bind, bind_fault};
 use crate::proxy::listener::Acceptors;
 
 /// New listening sockets, each with its acceptors.

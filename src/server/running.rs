@@ -14,7 +14,7 @@ use super::tokens::TokenFiles;
 use super::udp_listeners::UdpListeners;
 use crate::config::Binding;
 use crate::files::FsEventSource;
-use crate::model::{ListenAddr, Policy, Protocol, Route, Selector, Table};
+use crate::model::{Fault, ListenAddr, Policy, Protocol, Route, Selector, Table};
 use crate::net::Inherited;
 use crate::proxy::listener::ListenSocket;
 use crate::proxy::record::Shared;
@@ -55,6 +55,8 @@ pub(super) struct Server {
     pub retired: Vec<Retired>,
     /// What was done by hand, and stays over edits.
     pub by_hand: ByHand,
+    /// Routes whose time by hand is over, and which cannot listen again: why. That is tried again and again.
+    pub still_out: BTreeMap<String, Arc<Fault>>,
     /// The process that this one has taken over from, while it lives.
     pub old: Option<OldProcess>,
     /// The parent of every scope.
@@ -104,6 +106,7 @@ impl Server {
             leaving: root.child(),
             retired: Vec::new(),
             by_hand: ByHand::default(),
+            still_out: BTreeMap::new(),
             old: None,
             root,
             generation: 0,

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use super::bind_fault::bind_fault;
 use super::leaving::Leaving;
 use crate::config::{Binding, Delta};
 use crate::model::{Fault, ListenAddr, Protocol};
 use crate::net::datagram::DatagramSocket;
-use crate::net::{Inherited, within};
+use crate::net::{Inherited, bind_fault, within};
 use crate::proxy::record::Shared;
 use crate::proxy::route::LiveRoute;
 use crate::proxy::udp::{self, UdpListener};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::handle::RouteView;
 use super::named_file::{NamedFile, merged};
 use super::running::Server;
-use crate::model::Route;
+use crate::model::{Fault, Route};
 use crate::proxy::route::{LiveRoute, NO_ROUTE, RouteState};
 use crate::proxy::udp::UdpListener;
 use crate::state::Totals;
@@ -16,7 +16,12 @@ impl Server {
     pub fn route_views(&self) -> Vec<RouteView> {
         let mut at: BTreeMap<String, Vec<Arc<LiveRoute>>> = BTreeMap::new();
         let mut udp: BTreeMap<String, Vec<Arc<UdpListener>>> = BTreeMap::new();
+        let mut closed: BTreeMap<String, Vec<Arc<Fault>>> = BTreeMap::new();
         for socket in self.listeners.values() {
+            if let Some(fault) = socket.fault() {
+                let name = socket.listener().frontend().first().route.name.clone();
+                closed.entry(name).or_default().push(fault);
+            }
             for live in socket.listener().frontend().routes() {
                 at.entry(live.route.name.clone()).or_default().push(live.clone());
             }
@@ -34,6 +39,7 @@ impl Server {
                 route: route.clone(),
                 state,
                 at: at.remove(name).unwrap_or_default(),
+                closed: closed.remove(name).unwrap_or_default(),
                 udp: udp.remove(name).unwrap_or_default(),
                 retired: retired.get(name.as_str()).copied().unwrap_or_default(),
             });
@@ -49,6 +55,7 @@ impl Server {
                 route: route.clone(),
                 state: self.registry.known(name)?,
                 at: Vec::new(),
+                closed: self.still_out.get(name).cloned().into_iter().collect(),
                 udp: Vec::new(),
                 retired: retired.get(name.as_str()).copied().unwrap_or_default(),
             })
@@ -100,6 +107,7 @@ impl Server {
                 route: old.route.clone(),
                 state,
                 at: Vec::new(),
+                closed: Vec::new(),
                 udp: Vec::new(),
                 retired: 0,
             });

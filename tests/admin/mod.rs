@@ -2,6 +2,7 @@
 pub mod asker;
 mod by_hand;
 mod certificates;
+mod closed;
 pub mod concern;
 mod connections;
 mod corpus;

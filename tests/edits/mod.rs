@@ -9,6 +9,7 @@ pub mod probation;
 mod saves;
 mod saving;
 mod signals;
+mod socket_names;
 mod sockets;
 mod start;
 mod torn;

@@ -53,6 +53,8 @@ const OTHERS: &[(&str, &str)] = &[
     ("Upstreams::endpoints", "addresses of the upstreams"),
     ("Upstreams::names", "names of the text"),
     ("Upstreams::checks", "checks, which the text asks for"),
+    ("OWN", "Unix sockets of the text"),
+    ("Server::still_out", "routes of the text"),
     ("TlsStore::acceptors", "certificates of the text"),
     ("Watchers::alive", "borrowed of Inbox"),
     ("Requests::asked", "the other end of Handle"),

@@ -344,12 +344,20 @@ fn what_stays_in_the_old_process_is_said_with_what_becomes_of_it() {
     assert!(done.code == 0 && done.out.ends_with(fate), "{done:?}");
     // It is known where it is, while it is there.
     let (old, status) = (portway.pid(), asker.get("/v1/status"));
-    assert_eq!(status["old_process"], json!({ "pid": old, "open": 1 }));
+    let said = &status["old_process"];
+    assert_eq!((&said["pid"], &said["open"]), (&json!(old), &json!(1)), "{said}");
+    let left = said["at_most"].as_f64().unwrap();
+    assert!(0.0 < left && left <= 20.0, "{said}");
     let listed = command(&place.file(), &["connections"]).out;
-    let line = format!("1 more in the old process {old}, for their `drain_timeout` at most\n");
-    assert!(listed.starts_with("ID ") && listed.ends_with(&line), "{listed}");
-    let shown = command(&place.file(), &["status"]).out;
-    assert!(shown.contains(&format!("\n             1 of them in the old process {old}, for ")), "{shown}");
+    // For how long: at most the 20 seconds that were left at first.
+    let told = |text: &str, line: &str| {
+        let (_, rest) = text.split_once(&format!("{line} in the old process {old}, for ")).expect(text);
+        let (left, _) = rest.split_once("s at most\n").expect(text);
+        assert!((1..=20).contains(&left.parse::<u32>().unwrap()), "{text}");
+    };
+    assert!(listed.starts_with("ID "), "{listed}");
+    told(&listed, "\n1 more");
+    told(&command(&place.file(), &["status"]).out, "\n             1 of them");
     portway.follow(u32::try_from(status["pid"].as_u64().unwrap()).unwrap());
     drop(pair);
     portway.old_ones_have_ended();

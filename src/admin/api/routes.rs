@@ -30,9 +30,9 @@ pub struct Route {
     pub listen: Vec<String>,
     /// Its upstreams, as in the file.
     pub upstream: Vec<String>,
-    /// Whether its upstreams are available.
+    /// Whether it listens, and its upstreams are available.
     pub state: RouteState,
-    /// Why it is not up: what is known about the first upstream that is not available.
+    /// Why it is not up: what is known about the first address at which it cannot listen, or upstream that is not available.
     pub reason: Option<String>,
     /// What is known about the others that are not.
     #[serde(default)]
@@ -55,7 +55,7 @@ pub struct Route {
     pub dropped: BTreeMap<String, u64>,
 }
 
-/// Whether a route's upstreams are available.
+/// Whether a route listens, and its upstreams are available.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RouteState {

@@ -56,12 +56,15 @@ pub struct Status {
 }
 
 /// A process that another one has taken over from. What could not move ends there: it has the `drain_timeout` of its route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OldProcess {
     /// The id of the process.
     pub pid: u32,
     /// Connections and sessions that are open there. `traffic` has them too.
     pub open: u64,
+    /// For how long they have at most, in seconds: what is open then is reset, and the process ends; none: it did not say.
+    #[serde(default)]
+    pub at_most: Option<f64>,
 }
 
 /// What the process is doing.

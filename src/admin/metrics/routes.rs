@@ -37,7 +37,7 @@ fn by_hand(page: &mut Page, routes: &[Route], upstreams: &[Upstream]) {
 }
 
 fn connections(page: &mut Page, routes: &[Route]) {
-    page.family("portway_route_up", Kind::Gauge, "1: the route has an available upstream.");
+    page.family("portway_route_up", Kind::Gauge, "1: the route listens, and has an available upstream.");
     for route in routes
         .iter()
         .filter(|route| matches!(route.state, RouteState::Up | RouteState::Degraded | RouteState::Down))
@@ -116,7 +116,11 @@ fn times(page: &mut Page, snapshot: &Snapshot) {
         let routes = snapshot.every_route();
         routes.filter_map(|view| Some((view.route.name.as_str(), view.state.metered()?)))
     };
-    page.family("portway_route_connect_seconds", Kind::Histogram, "From accept to a connected upstream.");
+    page.family(
+        "portway_route_connect_seconds",
+        Kind::Histogram,
+        "From the first attempt to a connected upstream.",
+    );
     for (route, meter) in metered() {
         page.histogram(&[("route", route)], &meter.connect.read());
     }

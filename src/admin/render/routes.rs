@@ -36,6 +36,10 @@ pub(in super::super) fn routes(snapshot: &Snapshot) -> Routes {
     };
     let present = snapshot.view.routes.iter().map(|view| of(view, None));
     let held = snapshot.view.held.iter().map(|view| {
+        // Its time by hand is over: it is to serve again, and cannot.
+        if !view.closed.is_empty() {
+            return Route { by_hand: None, ..of(view, None) };
+        }
         let mut route = of(view, Some(RouteState::Drained));
         if let Some(deed) = route.by_hand.as_ref().filter(|deed| deed.act == "disable") {
             route.reason = Some(format!("disabled by hand by {}", deed.by));
@@ -90,7 +94,7 @@ fn dropped(view: &RouteView) -> BTreeMap<String, u64> {
     dropped
 }
 
-/// Whether the upstreams of a route are available, and why each of those that are not is not.
+/// Whether a route listens and its upstreams are available, and what is known of each address that is not.
 pub(super) fn state(view: &RouteView) -> (RouteState, Vec<String>) {
     let now = Instant::now().into_std();
     let (mut up, mut down, mut reasons) = (false, false, Vec::new());
@@ -126,6 +130,11 @@ pub(super) fn state(view: &RouteView) -> (RouteState, Vec<String>) {
                 reasons.push(format!("{name}: {error}"));
             }
         }
+    }
+    if !view.closed.is_empty() {
+        down = true;
+        up &= view.closed.len() < view.at.len();
+        reasons = view.closed.iter().map(|fault| format!("{fault}; {}", fault.help)).chain(reasons).collect();
     }
     match (up, down) {
         (_, false) => (RouteState::Up, Vec::new()),

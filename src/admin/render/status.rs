@@ -14,6 +14,7 @@ use crate::net::relay::pipes;
 use crate::server::history::{FileView, Judged};
 use crate::server::named_file::NamedFile;
 use crate::server::notices::Notice;
+use crate::server::old_process;
 use crate::server::pull::SourceView;
 use crate::state::pull::{Standing, Trouble};
 
@@ -45,8 +46,14 @@ pub(in super::super) fn status(snapshot: &Snapshot) -> Status {
             .sum(),
         limits: limits(snapshot),
         log_lines_lost: view.log_lines_lost,
-        old_process: view.old.map(|old| OldProcess { pid: old.pid, open: old.open }),
+        old_process: view.old.map(of_old),
     }
+}
+
+fn of_old(old: old_process::OldProcess) -> OldProcess {
+    let now = Instant::now().into_std();
+    let at_most = old.until.map(|until| seconds(until.saturating_duration_since(now)));
+    OldProcess { pid: old.pid, open: old.open, at_most }
 }
 
 fn source(view: &SourceView) -> Source {
@@ -120,7 +127,8 @@ fn reload(file: Option<&FileView>, started: std::time::SystemTime) -> Reload {
 
 fn states(snapshot: &Snapshot) -> RouteCounts {
     let mut counts = RouteCounts { disabled: count(snapshot.view.disabled.len()), ..RouteCounts::default() };
-    for route in &snapshot.view.routes {
+    let still_out = snapshot.view.held.iter().filter(|route| !route.closed.is_empty());
+    for route in snapshot.view.routes.iter().chain(still_out) {
         counts.all += 1;
         match routes::state(route).0 {
             RouteState::Up => counts.up += 1,

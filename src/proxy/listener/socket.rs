@@ -13,13 +13,13 @@ use tracing::{info, warn};
 
 use super::accept::{self, Accepts};
 use super::leaving::{Leaving, see_off};
-use crate::model::{SocketAccess, WhenDown, units};
+use crate::model::{Fault, Protocol, SocketAccess, WhenDown, units};
 use crate::net::dial::DialOptions;
-use crate::net::{Acceptor, StreamListener, bind};
+use crate::net::{Acceptor, StreamListener, bind, bind_fault};
 use crate::proxy::record::Shared;
 use crate::proxy::route::{Frontend, Listener, LiveRoute};
 use crate::proxy::upstream::OwnHeader;
-use crate::state::{LogOnce, Walk, lock};
+use crate::state::{Walk, lock};
 use crate::tasks::{Scope, Task, Worker, WorkerPool};
 
 /// How often the upstreams of a closed listener are tried, if no check does that.
@@ -36,6 +36,8 @@ pub struct ListenSocket {
     socket: ArcSwapOption<StreamListener>,
     /// Whether the socket is ours alone, so that closing it closes the port. One that systemd holds as well stays open.
     closable: bool,
+    /// Why it takes no clients. `None`: it does, or it is closed because no upstream is up.
+    fault: ArcSwapOption<Fault>,
     /// Who may connect, if it is a Unix socket. `None`: everybody.
     access: Mutex<Option<Arc<SocketAccess>>>,
     tasks: Mutex<Tasks>,
@@ -86,6 +88,7 @@ impl ListenSocket {
             shared: shared.clone(),
             socket: ArcSwapOption::from_pointee(socket),
             closable,
+            fault: ArcSwapOption::empty(),
             access: Mutex::default(),
             tasks: Mutex::new(tasks),
             edited: Notify::new(),
@@ -100,6 +103,12 @@ impl ListenSocket {
     /// The socket. `None` while it is closed.
     pub fn socket(&self) -> Option<Arc<StreamListener>> {
         self.socket.load_full()
+    }
+
+    /// Why it takes no clients: the socket, which was closed while no upstream was up, cannot be opened again, or accepting not be
+    /// resumed.
+    pub fn fault(&self) -> Option<Arc<Fault>> {
+        self.fault.load_full()
     }
 
     /// Accepts from now on, and closes and reopens the socket as the route wants it, until [`ListenSocket::close`].
@@ -158,11 +167,14 @@ impl ListenSocket {
 
     /// Accepts again after [`ListenSocket::paused`]. Fails as epoll_ctl(2) does.
     pub fn resume(self: &Arc<Self>) -> io::Result<()> {
-        if let Some(socket) = self.socket() {
-            self.accept(Acceptors::at(&socket, &self.shared.workers, 1)?);
-        }
+        let acceptors =
+            self.socket().map(|socket| Acceptors::at(&socket, &self.shared.workers, 1)).transpose();
+        let resumed =
+            acceptors.map(|acceptors| acceptors.into_iter().for_each(|acceptors| self.accept(acceptors)));
+        let fault = |error| Arc::new(bind_fault(&self.listener.addr, error, Protocol::Tcp, None));
+        self.fault.store(resumed.as_ref().err().map(fault));
         self.edited();
-        Ok(())
+        resumed
     }
 
     /// Ends the task that closes and reopens the socket.
@@ -248,6 +260,7 @@ impl ListenSocket {
     /// Closes the socket until an upstream is back.
     async fn stay_closed(&self) {
         self.shut().await;
+        self.fault.store(None);
         let listener = &*self.listener.addr;
         warn!(%listener, "no upstream is available: the listening socket is closed until one is back");
         let closed = Instant::now();
@@ -323,26 +336,31 @@ impl ListenSocket {
 
     /// Reopens the socket. Retries until it works: another program may have taken the address meanwhile.
     async fn open(&self) -> (StreamListener, Acceptors) {
-        let (listener, failing) = (&*self.listener.addr, LogOnce::default());
+        let listener = &*self.listener.addr;
         loop {
-            let options = self.listener.frontend().policy().socket_options();
-            let open = || {
-                let access = lock(&self.access).clone();
-                let access = access.as_deref().unwrap_or(&SocketAccess::EVERYBODY);
-                let socket = bind(listener, false, access)?.listen(options)?;
-                let acceptors = Acceptors::at(&socket, &self.shared.workers, 1)?;
-                Ok::<_, io::Error>((socket, acceptors))
-            };
-            match open() {
-                Ok(open) => return open,
-                Err(error) => {
-                    if failing.begins(Instant::now().into_std()) {
-                        warn!(%listener, %error, "cannot listen again: trying until it works");
-                    }
-                    sleep(BIND_INTERVAL).await;
+            let error = match self.try_open() {
+                Ok(open) => {
+                    self.fault.store(None);
+                    return open;
                 }
+                Err(error) => error,
+            };
+            let fault = bind_fault(listener, &error, Protocol::Tcp, None);
+            if self.fault.load().as_deref() != Some(&fault) {
+                warn!(%listener, %fault, help = fault.help, "cannot listen again: trying until it works");
+                self.fault.store(Some(Arc::new(fault)));
             }
+            sleep(BIND_INTERVAL).await;
         }
+    }
+
+    fn try_open(&self) -> io::Result<(StreamListener, Acceptors)> {
+        let options = self.listener.frontend().policy().socket_options();
+        let access = lock(&self.access).clone();
+        let access = access.as_deref().unwrap_or(&SocketAccess::EVERYBODY);
+        let socket = bind(&self.listener.addr, false, access)?.listen(options)?;
+        let acceptors = Acceptors::at(&socket, &self.shared.workers, 1)?;
+        Ok((socket, acceptors))
     }
 }
 

@@ -7,13 +7,13 @@ use std::path::Path;
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
+use super::inherit::InheritedSocket;
+use super::socket_file::{AccessError, OwnFile};
 use crate::model::{Fault, ListenAddr, Protocol};
-use crate::net::inherit::InheritedSocket;
-use crate::net::socket_file::AccessError;
 
 /// Explains why `addr` cannot be listened on, and what to do about it.
 /// `in_the_way`: the inherited socket that holds the address.
-pub(super) fn bind_fault(
+pub fn bind_fault(
     addr: &ListenAddr,
     error: &io::Error,
     protocol: Protocol,
@@ -21,6 +21,11 @@ pub(super) fn bind_fault(
 ) -> Fault {
     if let Some(access) = error.get_ref().and_then(|error| error.downcast_ref()) {
         return access_fault(addr, access);
+    }
+    if let Some(own) = error.get_ref().and_then(|error| error.downcast_ref::<OwnFile>()) {
+        let help = "one of the two must have another path, or go; to give a socket another name, remove it in one edit, and add \
+                    it in the next";
+        return Fault::new(format!("cannot listen on {addr}: {own}, which is listened on already"), help);
     }
     if let Some(fault) = shortage(error) {
         return fault;
