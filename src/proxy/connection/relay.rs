@@ -43,14 +43,8 @@ pub(super) fn run<'a>(
                 Err(halfway) => from = Some(Box::pin(offer(client, upstream, halfway)).await?),
             }
         };
-        // Whoever has sent RST is closed already. (A cut TLS session counts as a reset too.)
-        let has_reset = |side| ending == Ending::Reset(side) && !upstream.has_tls();
-        let is_closed =
-            [Side::Client, Side::Upstream].map(|side| matches!(ending, Ending::Closed(_)) || has_reset(side));
-        if is_closed[0] {
+        if let Ending::Closed(_) = ending {
             client.socket.needs_no_reset();
-        }
-        if is_closed[1] {
             upstream.socket.needs_no_reset();
         }
         upstream.note_faults(&mut client.guard);

@@ -18,7 +18,7 @@ impl ResetOnDrop {
         ResetOnDrop { socket: Arc::new(socket), clean: false }
     }
 
-    /// From now on a drop closes the socket without a reset: both sides have sent FIN, or this one has reset.
+    /// From now on a drop closes the socket without a reset: both sides have sent FIN.
     pub fn needs_no_reset(&mut self) {
         self.clean = true;
     }
