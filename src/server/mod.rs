@@ -46,6 +46,7 @@ mod predecessor;
 mod probation;
 mod process;
 pub mod pull;
+mod reload;
 mod roll_back;
 pub mod run;
 mod running;
@@ -62,7 +63,7 @@ pub mod tokens;
 mod udp_listeners;
 mod upgrade;
 pub mod upgrade_order;
-mod user;
+pub mod user;
 mod view;
 
 pub use admin_socket::{AdminListener, AdminSocket};

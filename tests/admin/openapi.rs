@@ -112,13 +112,14 @@ fn every_path_answers_as_it_is_described() {
     let from = format!("http://{}/edge.toml", dead.local());
     let (place, proxy, asker) = start_with(&(text.clone() + &out), &["--from", &from, "--every", "100ms"]);
     until("the store is away", || asker.get("/v1/status")["source"]["away"].is_object());
+    // Before anything is pending: then there is no upgrade.
+    let checked = asker.post("/v1/upgrade", &json!({ "check": true }));
     std::fs::write(&cert, "no certificate\n").unwrap();
     until("the certificate is pending", || asker.get("/v1/status")["pending_files"][0].is_object());
     let flow = Flow::open(port.number);
     until("a check has ended", || {
         !asker.get("/v1/upstreams")["upstreams"][1]["addresses"][0]["check"]["last"].is_null()
     });
-    let checked = asker.post("/v1/upgrade", &json!({ "check": true }));
     std::fs::write(place.file(), "x = 1\n").unwrap();
     let document = asker.get("/v1/openapi.json");
     let mut answers = answers(&asker, &text);
@@ -186,6 +187,7 @@ fn answers(asker: &Asker, text: &str) -> Vec<Asked> {
     let rows = ask("GET", "/v1/connections", "?tcp=true", "");
     assert!(rows["connections"][0]["tcp"]["client"].is_object(), "{rows}");
     ask("GET", "/v1/connections", "?colour=red", "");
+    ask("GET", "/v1/upstreams", "?route=nobody", "");
     ask("GET", "/v1/plan", "", "");
     let plan = text.replace("10.0.0.0/8", "11.0.0.0/8")
         + "[[route]]\nname = \"new\"\nlisten = \"127.0.0.1:1\"\nupstream = \"nowhere.invalid:1\"\n"
