@@ -7,7 +7,9 @@ import collections
 import concurrent.futures
 import json
 import os
+import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -21,15 +23,17 @@ pub fn mutant(here: &[u32]) -> u32 {
     use std::io::Write;
     use std::sync::{Mutex, OnceLock};
     static CHOSEN: OnceLock<u32> = OnceLock::new();
-    static REACHED: OnceLock<Option<Mutex<(File, HashSet<u32>)>>> = OnceLock::new();
-    let reached = REACHED.get_or_init(|| {
-        let path = std::env::var_os("PORTWAY_MUTANTS_REACHED")?;
-        Some(Mutex::new((File::options().append(true).open(path).ok()?, HashSet::new())))
-    });
+    static REACHED: OnceLock<Option<Mutex<HashSet<u32>>>> = OnceLock::new();
+    let path = || std::env::var_os("PORTWAY_MUTANTS_REACHED");
+    let reached = REACHED.get_or_init(|| path().map(|_| Mutex::default()));
     if let Some(mut reached) = reached.as_ref().and_then(|reached| reached.lock().ok()) {
-        for number in here {
-            if reached.1.insert(*number) {
-                let _ = reached.0.write_all(format!("{number}\\n").as_bytes());
+        if here.iter().any(|number| !reached.contains(number)) {
+            // Not kept open: the tests count descriptors.
+            if let Some(mut file) = path().and_then(|path| File::options().append(true).open(path).ok()) {
+                let text: String = here.iter().map(|number| format!("{number}\\n")).collect();
+                if file.write_all(text.as_bytes()).is_ok() {
+                    reached.extend(here);
+                }
             }
         }
     }
@@ -177,79 +181,86 @@ class Test:
     """A test of the build without any change: how long it takes, and which changes it reaches."""
 
     def __init__(self, program, name, cwd, place):
-        self.program, self.name = program, name
+        self.program, self.name, self.cwd = program, name, cwd
         place.write_bytes(b"")
         # The proxy may run as another user.
         place.chmod(0o666)
-        began = time.monotonic()
-        self.fails = run(program, ["--exact", name], 0, 300, cwd, {"PORTWAY_MUTANTS_REACHED": str(place)})
-        self.seconds = time.monotonic() - began
+        for _ in range(2):
+            began = time.monotonic()
+            self.fails = fails([self], 0, 300, {"PORTWAY_MUTANTS_REACHED": str(place)})[0] is not None
+            self.seconds = time.monotonic() - began
+            if not self.fails:
+                break
         self.reaches = {int(line) for line in place.read_text().split()}
         place.unlink()
 
 
-def tests(stages, cwd, place, jobs):
-    """Every test of the stages. Those that fail without any change are named and left out."""
-    listed = []
-    for program, filters in stages:
-        text = subprocess.run([program, "--list", *filters], cwd=cwd, capture_output=True, text=True, check=True).stdout
-        names = [line.removesuffix(": test") for line in text.splitlines() if line.endswith(": test")]
-        listed += [(program, name) for name in names if (program, name) not in listed]
-    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        found = list(pool.map(lambda at: Test(*at[1], cwd, place / f"reached-{at[0]}"), enumerate(listed)))
-    for test in found:
-        if test.fails:
-            print(f"  left out, it fails without any change: {test.name}", flush=True)
-    return [test for test in found if not test.fails]
+class Tests:
+    """The tests of a build. Each is run without any change when it is first asked for."""
+
+    def __init__(self, cwd, place, jobs):
+        self.cwd, self.place, self.jobs, self.known = cwd, place, jobs, {}
+
+    def of(self, stages):
+        """Those of some programs. Those that fail without any change are named and left out."""
+        asked = []
+        for program, filters in stages:
+            text = subprocess.run([program, "--list", *filters], cwd=self.cwd, capture_output=True, text=True, check=True).stdout
+            names = [line.removesuffix(": test") for line in text.splitlines() if line.endswith(": test")]
+            asked += [(program, name) for name in names if (program, name) not in asked]
+        new = [key for key in asked if key not in self.known]
+        with concurrent.futures.ThreadPoolExecutor(self.jobs) as pool:
+            self.known |= zip(new, pool.map(lambda at: Test(*at[1], self.cwd, self.place / f"reached-{at[0]}"), enumerate(new)))
+        for key in new:
+            if self.known[key].fails:
+                print(f"  left out, it fails without any change: {key[1]}", flush=True)
+        return [test for test in self.good() if (test.program, test.name) in asked]
+
+    def good(self):
+        return [test for test in self.known.values() if not test.fails]
 
 
-def noticed(found, number, cwd):
-    """The first test that fails with this change, twice, or none."""
-    reaching = [test for test in found if number in test.reaches]
-    for program in dict.fromkeys(test.program for test in reaching):
-        of = [test for test in reaching if test.program == program]
-        limit = 30 + 3 * sum(test.seconds for test in of)
-        for _ in range(3):
-            failed = run(program, ["--exact", *(test.name for test in of)], number, limit, cwd)
+def noticed(tests, number):
+    """The first of these tests that fails with this change, or none. It must fail twice, and pass without the change: a busy
+    machine is not the change's doing. With number 0 the build is that of one change.
+    """
+    for program in dict.fromkeys(test.program for test in tests):
+        left = [test for test in tests if test.program == program]
+        while left:
+            failed, passed = fails(left, number)
             if failed is None:
                 break
-            if failed.startswith("(") or run(program, ["--exact", failed], number, limit, cwd):
-                return failed
+            if fails([failed], number)[0] and (number == 0 or not fails([failed], 0)[0]):
+                return failed.name
+            left = [test for test in left if test.name not in passed and test is not failed]
     return None
 
 
-def noticed_alone(stages, limit, cwd):
-    """The first test that fails in a build of one change, twice, or none."""
-    for program, filters in stages:
-        failed = run(program, filters, 0, limit, cwd)
-        if failed and (failed.startswith("(") or run(program, ["--exact", failed], 0, limit, cwd)):
-            return failed
-    return None
-
-
-TIMEOUT = "(out of time)"
-
-
-def run(program, filters, number, limit, cwd, more=None):
-    """Runs tests until one fails: its name, or none."""
-    env = os.environ | {"PORTWAY_MUTANT": str(number), "CARGO_MANIFEST_DIR": str(cwd)} | (more or {})
-    child = subprocess.Popen([program, *filters], cwd=cwd, env=env, text=True, errors="replace", stdin=subprocess.DEVNULL,
-                             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
-    late = threading.Event()
-
-    def stop():
-        late.set()
-        kill(child)
-
-    timer = threading.Timer(limit, stop)
+def fails(tests, number, limit=None, more=None):
+    """Runs tests of one program until one fails: that one or none, and the names of those that have passed. Where they take too
+    long or the program ends, it is the first that has said nothing: they begin in this order.
+    """
+    first, limit = tests[0], limit or 30 + 3 * sum(test.seconds for test in tests)
+    env = os.environ | {"PORTWAY_MUTANT": str(number), "CARGO_MANIFEST_DIR": str(first.cwd)} | (more or {})
+    child = subprocess.Popen([first.program, "--exact", *(test.name for test in tests)], cwd=first.cwd, env=env, text=True,
+                             errors="replace", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                             start_new_session=True)
+    timer = threading.Timer(limit, kill, [child])
     timer.start()
-    failed = next((found.group(1) for line in child.stdout if (found := re.match(r"test (\S+) .*FAILED$", line))), None)
+    passed, failed = set(), None
+    for line in child.stdout:
+        said = re.match(r"test (\S+)(?: - should panic)? \.\.\. (ok|ignored|FAILED)$", line)
+        if said and said.group(2) == "FAILED":
+            failed = said.group(1)
+        elif said:
+            passed.add(said.group(1))
+        if failed or line.startswith("test result: "):
+            break
     kill(child)
-    status = child.wait()
+    child.wait()
     timer.cancel()
-    if late.is_set():
-        return TIMEOUT
-    return failed or (None if status in (0, -signal.SIGKILL) else f"(ended with {status})")
+    forget(child.pid)
+    return next((test for test in tests if test.name == failed or not failed and test.name not in passed), None), passed
 
 
 def kill(child):
@@ -257,3 +268,10 @@ def kill(child):
         os.killpg(child.pid, signal.SIGKILL)
     except ProcessLookupError:
         pass
+
+
+def forget(pid):
+    """Removes the network namespaces of a test program that was killed."""
+    for name in pathlib.Path("/run/netns").glob(f"portway-{pid}-*"):
+        subprocess.run(["ip", "netns", "del", name.name], check=False, stderr=subprocess.DEVNULL)
+        shutil.rmtree(f"/etc/netns/{name.name}", ignore_errors=True)

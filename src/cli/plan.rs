@@ -257,3 +257,60 @@ fn probed(upstream: &UpstreamProbe) -> (&'static str, String) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::api::ConcernedConnection;
+
+    fn route(open: u64, on_change: &str) -> PlannedRoute {
+        let of = |client: &str| ConcernedConnection {
+            id: 7,
+            protocol: "tcp".to_owned(),
+            client: client.to_owned(),
+            listener: "127.0.0.1:80".to_owned(),
+            upstream: None,
+        };
+        PlannedRoute {
+            name: "web".to_owned(),
+            file: None,
+            listen: Vec::new(),
+            upstream: Vec::new(),
+            keys: Vec::new(),
+            rules: Vec::new(),
+            open,
+            concerned: (0..open.min(100)).map(|_| of("10.0.0.1:5")).collect(),
+            on_change: Some(on_change.to_owned()),
+            drain_timeout: Some(30.0),
+        }
+    }
+
+    #[test]
+    fn what_becomes_of_the_open_connections_is_said_of_one_and_of_many() {
+        for (open, on_change, expected) in [
+            (0, "cut", "no open connection"),
+            (1, "cut", "1 open connection is cut"),
+            (2, "cut", "2 open connections are cut"),
+            (1, "drain", "1 open connection has 30s to end"),
+            (2, "drain", "2 open connections have 30s to end"),
+            (1, "keep", "1 open connection goes on as before"),
+            (2, "keep", "2 open connections go on as before"),
+        ] {
+            assert_eq!(touched(&route(open, on_change)), expected);
+        }
+    }
+
+    #[test]
+    fn the_first_ten_connections_are_listed_and_the_others_counted() {
+        let lines = |open| {
+            let mut text = String::new();
+            concerned(&mut text, &route(open, "cut"));
+            text.lines().map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(lines(1), ["    tcp 7: 10.0.0.1:5 -> no upstream yet"]);
+        assert_eq!(lines(10).len(), 10);
+        let of_more = lines(12);
+        assert_eq!(of_more.len(), 11);
+        assert_eq!(of_more[10], "    and 2 more: portway plan --json, portway connections");
+    }
+}

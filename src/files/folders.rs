@@ -121,3 +121,17 @@ fn note(found: &mut Vec<Place>, path: &Path, name: OsString) {
         found.push(place);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_is_local_only_if_it_is_known_to_be() {
+        let at = |path: &str| Folder { path: path.into(), identity: (0, 0) };
+        assert!(at("/").is_local());
+        // Not one of those that tell of every change.
+        assert!(!at("/proc").is_local());
+        assert!(!at("/no/such/folder").is_local());
+    }
+}

@@ -192,6 +192,7 @@ mod tests {
         assert_eq!(limit.as_mut().bound(sleep(SECONDS(5))).await, Err(Late));
         let begun = Instant::now();
         Deadline::after(Duration::MAX / 2);
+        assert_eq!(later(begun, Duration::MAX), begun + SECONDS(946_080_000));
         Deadline::after(Duration::ZERO).await;
         assert!(begun.elapsed() < Duration::from_millis(50), "{:?}", begun.elapsed());
     }

@@ -262,3 +262,32 @@ fn descriptors(offer: &Offer) -> impl Iterator<Item = BorrowedFd<'_>> {
     let sockets = offer.sockets.iter().map(|socket| socket.as_fd());
     sockets.chain(offer.halfway().into_iter().flat_map(|halfway| halfway.fds()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_full_where_the_descriptors_of_one_more_do_not_fit_or_it_has_4_mib() {
+        // Its two sockets.
+        let next = MovedConnection::default();
+        for (fds, bytes, full) in
+            [(0, 0, false), (251, 4_194_303, false), (252, 0, true), (0, 4_194_304, true)]
+        {
+            let message = Message { fds, bytes, ..Message::default() };
+            assert_eq!(message.is_full(&next), full, "{fds} descriptors, {bytes} bytes");
+        }
+    }
+
+    #[test]
+    fn what_the_other_process_has_not_taken_is_dropped() {
+        let taken = |first, answers: &[bool]| {
+            let mut all = vec!['a', 'b', 'c'];
+            keep_taken(&mut all, first, answers.to_vec());
+            all
+        };
+        assert_eq!(taken(1, &[false, true]), ['a', 'c']);
+        assert_eq!(taken(0, &[true]), ['a']);
+        assert_eq!(taken(3, &[]), ['a', 'b', 'c']);
+    }
+}

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::peer::*;
 use crate::harness::instance::*;
+use crate::harness::sender;
 
 fn with(port: &Port, backend: &Backend, more: &str) -> String {
     format!("{HEAD}{}", route("app", &port.local(), backend, more))
@@ -44,6 +45,26 @@ fn a_full_route_resets_the_next_client_until_one_has_ended() {
     portway.phase("reloaded");
     held.push(Flow::open(port.number));
     assert!(turned_away("127.0.0.1", port.number));
+    drop(held);
+    portway.stop();
+}
+
+/// Less than a tenth is left: who has most gets no more of it, however often it tries, and others have their places.
+#[test]
+fn the_last_places_of_all_are_for_those_who_have_few() {
+    let (port, backend) = (Port::reserve(), Backend::named("app"));
+    let place = Place::with(&format!("[limits]\nmax_connections = 100\n{}", with(&port, &backend, "")));
+    let portway = Portway::run(&place.file());
+    let to = ([127, 0, 0, 1], port.number).into();
+    let open = |from: &str| Flow::greeted(sender::from(from, to)?);
+    let mut held: Vec<Flow> = std::iter::from_fn(|| open("127.0.0.1").ok()).take(100).collect();
+    assert!((90..=92).contains(&held.len()), "{}", held.len());
+    for _ in 0..3 {
+        // It is counted anew.
+        pass(Duration::from_millis(150));
+        assert!(open("127.0.0.1").is_err());
+    }
+    held.extend((0..3).map(|_| open("127.0.0.2").unwrap()));
     drop(held);
     portway.stop();
 }

@@ -1,12 +1,15 @@
 //! What is said where a socket cannot be opened, or a proxy not be asked: one fault for one cause, and what to do.
 
-use std::net::TcpListener;
+use std::net::{Ipv6Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
+use socket2::{Domain, Socket, Type};
+
 use crate::harness::proc::install;
+use crate::harness::tools::has_ipv6;
 use crate::harness::{lacks, lacks_root};
 
 const PORTWAY: &str = env!("CARGO_BIN_EXE_portway");
@@ -49,6 +52,26 @@ fn m_many_ports_of_a_range_are_one_fault() {
     let report = cannot_start(&[], &(route("\"127.77.2.1:7000-7009\"") + &route("\"127.77.2.1:7010\"")));
     assert!(report.ends_with("portway.toml: 1 fault\n"), "{report}");
     assert!(report.contains("127.77.2.1:7001: the address is in use (and 2 more so)"), "{report}");
+}
+
+/// A port of every address is one of both families. Whoever has it for IPv6 alone would get what clients send there.
+#[test]
+fn a_port_that_another_program_has_for_one_family_is_taken() {
+    if !has_ipv6() {
+        return;
+    }
+    for (kind, protocol) in [(Type::STREAM, "tcp"), (Type::DGRAM, "udp")] {
+        let other = Socket::new(Domain::IPV6, kind, None).unwrap();
+        other.set_only_v6(true).unwrap();
+        other.bind(&std::net::SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)).into()).unwrap();
+        if protocol == "tcp" {
+            other.listen(1).unwrap();
+        }
+        let port = other.local_addr().unwrap().as_socket().unwrap().port();
+        let text = route(&format!("\"{port}\"")) + &format!("protocol = \"{protocol}\"\n");
+        let report = cannot_start(&["timeout", "20"], &text);
+        assert!(report.contains("the address is in use"), "{report}");
+    }
 }
 
 #[test]

@@ -128,6 +128,7 @@ fn a_name_that_does_not_resolve_is_explained() {
 fn the_command_line_is_checked() {
     run(&["probe", "9000"], "").with(2, &["127.0.0.1:9000"]);
     run(&["probe", "127.0.0.1:1-2"], "").with(2, &["give one port"]);
+    run(&["probe", "original-destination"], "").with(2, &["is another address for each client: give one"]);
     run(&["probe", "127.0.0.1:1", "--timeout", "5"], "").with(2, &["write \"5s\""]);
     run(&["probe", "--udp", "unix:/x"], "").with(2, &["a Unix socket is a stream"]);
     let help = run(&["probe", "--help"], "").with(0, &[]).text();

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::peers::*;
 use crate::harness::instance::*;
+use crate::harness::proc::Process;
 
 #[test]
 fn an_answer_leaves_from_the_very_address_that_was_written_to() {
@@ -55,6 +56,21 @@ fn one_client_at_two_addresses_has_two_sessions() {
         assert_eq!(record["upstream"], server.addr.to_string());
     }
     assert_eq!(records.len(), 2);
+    portway.stop();
+}
+
+/// Not even on a machine that is busy with other things, on which a loop gets little of it.
+#[test]
+fn a_session_with_nothing_to_read_costs_no_processor_time() {
+    let (port, server) = (free_port(), Server::echo());
+    let place = Place::with(&one(port, &[server.addr], "idle_timeout = \"5s\""));
+    let portway = Portway::run(&place.file());
+    assert_eq!(Client::of(port).says("hello"), "hello");
+    let process = Process(portway.pid());
+    let before = process.cpu();
+    pass(Duration::from_secs(2));
+    let used = process.cpu() - before;
+    assert!(used < Duration::from_millis(60), "{used:?} of processor time in two seconds");
     portway.stop();
 }
 

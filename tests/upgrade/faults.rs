@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::fake::{fails_at, script};
+use super::serving::{Stream, ask, every_listener, udp_client};
 use super::{refused, upgrade};
 use crate::admin::asker::{Asker, head, portway as command, start};
 use crate::harness::instance::{Backend, Flow, PORTWAY, Place, Port, Portway, install, reached, route};
@@ -87,6 +88,19 @@ fn u5_a_new_process_that_hangs_is_ended_and_no_client_is_refused() {
         assert!(said.ends_with("has not taken over: the other process is silent for 5 s"), "{step}: {said}");
         client.join().unwrap();
     }
+    portway.stop();
+}
+
+/// What they send waits in the socket, which both processes have, and is read once this one goes on.
+#[test]
+fn u5_datagrams_that_come_while_a_new_process_hangs_are_answered() {
+    let (place, mut portway, asker, _ports, udp) = every_listener();
+    let clients = Stream::of(move || ask(&udp_client(udp)));
+    clients.goes_on();
+    let said = refused(&mut portway, &asker, &fails_at(&place, "hang-at-serve"));
+    assert!(said.ends_with("has not taken over: the other process is silent for 5 s"), "{said}");
+    clients.goes_on();
+    clients.end();
     portway.stop();
 }
 

@@ -14,14 +14,14 @@ use crate::harness::instance::{Backend, Flow, PATIENCE, Place, Port, Portway, ro
 use crate::harness::until;
 
 /// Clients that come one after the other until they are told to stop.
-struct Stream {
+pub struct Stream {
     stop: Arc<AtomicBool>,
     served: Arc<AtomicU64>,
     client: JoinHandle<()>,
 }
 
 impl Stream {
-    fn of(visit: impl Fn() -> std::io::Result<()> + Send + 'static) -> Stream {
+    pub fn of(visit: impl Fn() -> std::io::Result<()> + Send + 'static) -> Stream {
         let (stop, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (end, count) = (stop.clone(), served.clone());
         let client = spawn(move || {
@@ -36,14 +36,14 @@ impl Stream {
     }
 
     /// Waits until more have come.
-    fn goes_on(&self) {
+    pub fn goes_on(&self) {
         let before = self.served.load(Ordering::Relaxed);
         until("more clients are served", || {
             self.served.load(Ordering::Relaxed) > before + 5 || self.client.is_finished()
         });
     }
 
-    fn end(self) -> u64 {
+    pub fn end(self) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
         self.client.join().unwrap();
         self.served.load(Ordering::Relaxed)
@@ -63,14 +63,14 @@ fn datagram_echo() -> String {
     addr
 }
 
-fn udp_client(port: u16) -> UdpSocket {
+pub fn udp_client(port: u16) -> UdpSocket {
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();
     client.set_read_timeout(Some(PATIENCE)).unwrap();
     client.connect(("127.0.0.1", port)).unwrap();
     client
 }
 
-fn ask(client: &UdpSocket) -> std::io::Result<()> {
+pub fn ask(client: &UdpSocket) -> std::io::Result<()> {
     let mut answer = [0; 8];
     client.send(b"question")?;
     client.recv(&mut answer)?;
@@ -78,7 +78,7 @@ fn ask(client: &UdpSocket) -> std::io::Result<()> {
 }
 
 /// Routes on TCP of one family and of both, on a Unix socket and on UDP.
-fn every_listener() -> (Place, Portway, Asker, [Port; 2], u16) {
+pub fn every_listener() -> (Place, Portway, Asker, [Port; 2], u16) {
     let (one, both, udp) = (Port::reserve(), Port::everywhere(), udp_port());
     let backend = Backend::named("b");
     let place = Place::with("");

@@ -59,3 +59,61 @@ pub(super) fn unresolved(error: &io::Error, limit: Duration) -> String {
     let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
     format!("{text}: check the spelling, /etc/hosts, and the name servers in /etc/resolv.conf")
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn each_error_says_what_it_means() {
+        let (host, unix) =
+            (UpstreamAddr::Ip(([10, 0, 0, 1], 80).into()), UpstreamAddr::Unix("/run/x".into()));
+        for (addr, errno, expected) in [
+            (
+                &unix,
+                Errno::CONNREFUSED,
+                "connection refused: the socket's file is there, but no program listens on it",
+            ),
+            (
+                &host,
+                Errno::CONNREFUSED,
+                "connection refused: nothing listens there (or a firewall rejects it)",
+            ),
+            (&unix, Errno::NOENT, "there is no such file: is the program running?"),
+            (&host, Errno::NOENT, "No such file or directory (os error 2)"),
+            (&unix, Errno::ACCESS, "permission denied: see the rights of the file and its folders"),
+            (&host, Errno::ACCESS, "permission denied: a firewall rule of this host forbids it"),
+            (
+                &host,
+                Errno::NETUNREACH,
+                "network unreachable: this host has no route to that address (see `ip route`)",
+            ),
+            (
+                &host,
+                Errno::HOSTUNREACH,
+                "host unreachable: no host answers for that address, or a router rejects it",
+            ),
+            (&host, Errno::CONNRESET, "connection reset: the peer took it and cut it at once"),
+            (&host, Errno::ADDRNOTAVAIL, "this host has no address or no free port to connect from"),
+            // The kernel's patience was shorter than ours.
+            (&host, Errno::TIMEDOUT, "no answer: the host is down, or a firewall drops the packets"),
+            (&unix, Errno::PROTOTYPE, "it is a datagram socket, not a stream socket"),
+            (&host, Errno::PROTOTYPE, "Protocol wrong type for socket (os error 91)"),
+        ] {
+            assert_eq!(unreached(addr, &errno.into(), Duration::from_secs(5)), expected);
+        }
+        let late = || io::Error::from(ErrorKind::TimedOut);
+        let unreached = |addr| unreached(addr, &late(), Duration::from_secs(5));
+        assert_eq!(
+            unreached(&host),
+            "no answer within 5s: the host is down, or a firewall drops the packets"
+        );
+        assert_eq!(unreached(&unix), "no answer within 5s: the program does not take its connections");
+        assert_eq!(
+            unresolved(&late(), Duration::from_secs(5)),
+            "no answer within 5s: check the name servers in /etc/resolv.conf"
+        );
+    }
+}

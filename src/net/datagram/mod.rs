@@ -23,9 +23,9 @@ use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
 use crate::model::addr::WILDCARDS;
 use crate::model::source::Dscp;
 use crate::model::{ListenAddr, Source};
-use crate::net::OfClient;
-use crate::net::itself;
+use crate::net::error::is_of_offload;
 use crate::net::source::{begin_at, connect_error, set_class, set_transparent};
+use crate::net::{OfClient, itself};
 use crate::state::Volume;
 
 /// Receive buffer in bytes, for datagrams that arrive while their reader is busy. The kernel caps it at
@@ -244,7 +244,7 @@ impl DatagramSocket {
                     let sent = Volume { datagrams: segments.datagrams, bytes: segments.data.len() as u64 };
                     return Sent { sent, failed: None };
                 }
-                Err(error) if !is_for_offload(&error) => {
+                Err(error) if !is_of_offload(&error) => {
                     return Sent { failed: Some((segments.datagrams, error)), ..Sent::default() };
                 }
                 Err(_) => {}
@@ -383,11 +383,4 @@ fn open(addr: SocketAddr, v6_only: bool, shared: bool) -> io::Result<RawSocket> 
 
 fn whole(sent: rustix::io::Result<usize>) -> io::Result<()> {
     Ok(sent.map(drop)?)
-}
-
-/// Whether an error may come from the offload alone: no support (EIO, EINVAL), or a path that is narrower than a
-/// segment.
-fn is_for_offload(error: &io::Error) -> bool {
-    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
-    matches!(errno, Some(Errno::IO | Errno::INVAL | Errno::MSGSIZE | Errno::OPNOTSUPP))
 }

@@ -85,3 +85,31 @@ impl Poller {
         Ok(events.len() < Ready::MOST)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+
+    fn sockets(many: usize, poller: &Poller) -> Vec<UdpSocket> {
+        let sockets: Vec<UdpSocket> = (0..many).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
+        for (number, socket) in (0..).zip(&sockets) {
+            poller.add(socket, number).unwrap();
+            socket.send_to(b"x", socket.local_addr().unwrap()).unwrap();
+        }
+        sockets
+    }
+
+    #[tokio::test]
+    async fn a_look_says_whether_it_has_seen_all() {
+        for (many, looks) in [(2, vec![(2, true), (0, true)]), (128, vec![(128, false), (0, true)])] {
+            let (poller, mut ready) = (Poller::new().unwrap(), Ready::default());
+            let _open = sockets(many, &poller);
+            for expected in looks {
+                let whole = poller.look(&mut ready).unwrap();
+                assert_eq!((ready.numbers().count(), whole), expected);
+            }
+        }
+    }
+}

@@ -185,6 +185,18 @@ mod tests {
         assert_eq!(limit.used(), (1, 1));
     }
 
+    #[test]
+    fn few_are_left_when_less_than_a_tenth_is_free_of_a_hundred_or_more() {
+        let listener = ListenAddr::Any(80);
+        for (allowed, open, left) in
+            [(200, 0, None), (200, 180, None), (200, 181, Some(19)), (200, 200, Some(0)), (99, 99, None)]
+        {
+            let limit = ConnectionLimit::new(allowed);
+            let _open: Vec<_> = (0..open).map(|_| limit.try_admit(&listener).unwrap()).collect();
+            assert_eq!(limit.few_left(), left, "{open} of {allowed}");
+        }
+    }
+
     #[tokio::test]
     async fn a_resize_takes_nothing_from_open_connections() {
         let limit = ConnectionLimit::new(3);
