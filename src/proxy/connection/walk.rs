@@ -31,7 +31,7 @@ pub(super) struct Dialed {
     pub load: Load,
     /// Resolves when the connection must be cut from outside. `None`: the policy cuts nothing.
     pub cut: Option<Box<CutSignal>>,
-    /// When it was connected.
+    /// When that was known.
     pub at: Instant,
 }
 
@@ -87,7 +87,8 @@ async fn walk_once(
             alone(candidates, step, begun, &options, guard).await
         };
         let Some(Connection { index, stream, peer, load, checked_downs }) = connected else { continue };
-        let at = Instant::now();
+        let mut at = Instant::now();
+        let took = at - first;
         let Some(candidate) = candidates.get(index) else { break };
         if candidates.is_disabled(index) {
             stream.socket.reset();
@@ -97,7 +98,7 @@ async fn walk_once(
         let is_sure = client.holds_bytes || stream.session.is_some();
         if !is_sure && candidates.pool.has_left(&walk) {
             match early_reset(client.socket, &stream.socket).await {
-                None => {}
+                None => at = Instant::now(),
                 Some(Side::Upstream) => {
                     guard.failed_attempt(&format!("{peer}: reset before a byte"));
                     continue;
@@ -110,7 +111,7 @@ async fn walk_once(
         }
         let downs = DownCount { connects: load.losses(), checks: checked_downs };
         let cut = CutSignal::of(candidate, policy, &peer, downs);
-        guard.connected(Connected { written: candidate.written.clone(), peer }, at - first, &candidate.tally);
+        guard.connected(Connected { written: candidate.written.clone(), peer }, took, &candidate.tally);
         // Whoever disables an upstream ends the connections that he finds. He has not found this one, or not yet.
         if candidates.is_disabled(index) {
             stream.socket.reset();
