@@ -277,7 +277,7 @@ impl Server {
 
     /// Keeps, drains or cuts those of the replaced connections that the edit concerns.
     fn retire(&mut self, all: Vec<Replaced>) {
-        let (mut kept, newest) = (Concerned::default(), self.shared.newest_id());
+        let newest = self.shared.newest_id();
         for Replaced { route, protocol, text, concern, connections } in all {
             let (on_change, at_most) = (text.policy.on_change, text.policy.timeouts.drain);
             let earlier = self.retired.iter().any(|old| old.is_of(&route.name, protocol));
@@ -293,7 +293,6 @@ impl Server {
             let concerned = Concerned::part(&route.name, protocol, concern);
             match on_change {
                 OnChange::Keep => {
-                    kept.add(concerned);
                     self.retired.push(Retired { route, protocol, connections, goes_on: true });
                     continue;
                 }
@@ -316,9 +315,6 @@ impl Server {
                 }
             }
             self.retired.push(Retired { route, protocol, connections, goes_on: !everybody });
-        }
-        if !kept.is_empty() {
-            kept.find(&self.shared.open, newest).iter().for_each(|open| open.keep());
         }
     }
 

@@ -30,24 +30,9 @@ impl Concerned {
         Concerned(parts.collect())
     }
 
-    /// Adds those of others.
-    pub fn add(&mut self, other: Concerned) {
-        for (name, parts) in other.0 {
-            let all = self.0.entry(name).or_default();
-            for (own, other) in all.iter_mut().zip(parts) {
-                *own = own.take().or(other);
-            }
-        }
-    }
-
-    /// Whether it is none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Whether it is one of them. What an earlier edit has concerned and kept is none.
+    /// Whether it is one of them, also if it follows a text that an earlier edit has replaced. What is ended already is none.
     pub fn has(&self, open: &OpenConnection) -> bool {
-        if open.is_kept() {
+        if open.is_ended() {
             return false;
         }
         let (concern, upstream) = {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use serde_json::{Value, json};
 
 use super::asker::{Asker, portway, start};
-use crate::harness::instance::{Backend, Flow, PATIENCE, Place, Port, Portway, is_refused};
+use crate::harness::instance::{Backend, Flow, PATIENCE, Place, Port, Portway, is_refused, route};
 use crate::harness::until;
 
 /// A UDP server that says its name. Its thread ends with the process.
@@ -140,6 +140,47 @@ fn o2_an_upstream_that_leaves_takes_its_own_connections_and_no_others() {
     assert_eq!(planned(&place, &asker, &new).0, 2);
     save(&place, &mut proxy, &new);
     assert!(stay.iter_mut().all(Flow::was_reset));
+    proxy.stop();
+}
+
+#[test]
+fn o2_what_one_edit_has_kept_the_next_one_finds() {
+    const CUT: &str = "on_change = \"cut\"";
+    let (port, a, b) = (Port::reserve(), Backend::named("a"), Backend::named("b"));
+    let other = route("other", &Port::reserve().local(), &a, "");
+    let text = |upstream: &[&Backend], more: &str| {
+        let list: Vec<String> = upstream.iter().map(|backend| format!("\"{}\"", backend.addr)).collect();
+        format!(
+            "{other}[[route]]\nname = \"r\"\nlisten = \"{}\"\nupstream = [{}]\n{more}\n",
+            port.local(),
+            list.join(", "),
+        )
+    };
+    let (place, mut proxy, asker) = start(&text(&[&a, &b], ""));
+    let mut flows = [Flow::open(port.number), Flow::open(port.number)];
+    flows.sort_by_key(|flow| flow.reached.clone());
+    // Of an upstream that leaves, of a route that changes, and of one that goes: they all go on.
+    for new in [text(&[&a], ""), text(&[&a], "idle_timeout = \"1h\""), other.clone()] {
+        save(&place, &mut proxy, &new);
+        flows.iter_mut().for_each(|flow| flow.ping().unwrap());
+    }
+    save(&place, &mut proxy, &text(&[&a, &b], CUT));
+    flows.iter_mut().for_each(|flow| flow.ping().unwrap());
+    // They are of the route again, each of its upstream.
+    let [mut of_a, mut of_b] = flows;
+    let rows = asker.connections(&format!("upstream={}", b.addr));
+    assert_eq!(
+        planned(&place, &asker, &text(&[&a], CUT)),
+        (1, vec![rows[0]["client"].as_str().unwrap().into()])
+    );
+    save(&place, &mut proxy, &text(&[&a], CUT));
+    assert!(of_b.was_reset());
+    of_a.ping().unwrap();
+    let more = format!("{CUT}\nidle_timeout = \"2h\"");
+    assert_eq!(planned(&place, &asker, &text(&[&a], &more)).0, 1);
+    save(&place, &mut proxy, &text(&[&a], &more));
+    assert!(of_a.was_reset());
+    until("both are counted", || asker.route("r")["outcomes"] == json!({ "drained": 2 }));
     proxy.stop();
 }
 

@@ -2,7 +2,7 @@
 //! whoever moves it says what has become of it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::known::Rare;
-use super::open::{KEPT, OPEN, OpenConnection, SessionSignal};
+use super::open::{OpenConnection, SessionSignal};
 use super::paused::Offer;
 use crate::model::{ListenAddr, Peer};
 use crate::proxy::route::LiveRoute;
@@ -30,7 +30,6 @@ impl OpenConnection {
         let mut open = OpenConnection::new(moved.id, owner, listener, client);
         open.traffic.go_on_from(moved);
         open.accepted = accepted;
-        open.ended = AtomicU8::new(if moved.kept { KEPT } else { OPEN });
         let mut known = open.known();
         known.connect = moved.connect.map(|micros| u32::try_from(micros).unwrap_or(u32::MAX));
         known.counted = true;
@@ -51,7 +50,6 @@ impl OpenConnection {
         let accepted = now.checked_sub(Duration::from_micros(moved.age)).unwrap_or(now);
         let mut open = OpenConnection::session(moved.id, owner, listener, client, signal);
         open.accepted = accepted;
-        open.ended = AtomicU8::new(if moved.kept { KEPT } else { OPEN });
         open.moved(Bytes { up: moved.up.bytes, down: moved.down.bytes }, now.into_std());
         open
     }

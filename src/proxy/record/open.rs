@@ -20,11 +20,10 @@ use crate::state::{Bytes, lock};
 use crate::tasks::Task;
 
 /// How far [`OpenConnection::ended`] is. A later one counts more.
-pub(super) const OPEN: u8 = 0;
-pub(super) const KEPT: u8 = 1;
-const CUT: u8 = 2;
-const KILLED: u8 = 3;
-const MOVED: u8 = 4;
+const OPEN: u8 = 0;
+const CUT: u8 = 1;
+const KILLED: u8 = 2;
+const MOVED: u8 = 3;
 
 /// One open connection or UDP session.
 #[derive(Debug)]
@@ -151,7 +150,6 @@ impl OpenConnection {
             address: upstream.map(|upstream| upstream.peer.to_string()).unwrap_or_default(),
             age: micros(self.age()),
             connect: connect.map(u64::from),
-            kept: self.is_kept(),
             detail: rare.as_ref().and_then(|rare| rare.detail()),
             ..MovedConnection::default()
         }
@@ -264,16 +262,6 @@ impl OpenConnection {
     /// Whether [`OpenConnection::kill`] or [`OpenConnection::cut`] was called.
     pub fn is_ended(&self) -> bool {
         self.ended.load(Ordering::SeqCst) >= CUT
-    }
-
-    /// Notes that an edit has concerned it, and that it goes on by `on_change = "keep"`: no later edit concerns it.
-    pub fn keep(&self) {
-        self.ended.fetch_max(KEPT, Ordering::SeqCst);
-    }
-
-    /// Whether [`OpenConnection::keep`] was called, or it is ended already.
-    pub fn is_kept(&self) -> bool {
-        self.ended.load(Ordering::SeqCst) != OPEN
     }
 
     /// Sets the task that serves it. Kills the task if the connection was killed or ended before.

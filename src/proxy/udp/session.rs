@@ -151,7 +151,6 @@ impl Session {
             upstream: candidate.written.to_string(),
             address: upstream.addr.to_string(),
             age: u64::try_from(self.open.age().as_micros()).unwrap_or(u64::MAX),
-            kept: self.open.is_kept(),
             counted: self.open.known().tally.is_some(),
             by_route: *by_route,
             headed: upstream.header.is_some(),
