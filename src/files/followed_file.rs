@@ -11,7 +11,7 @@ use tracing::warn;
 use super::blocking::blocking;
 use super::events::FsEventSource;
 use super::loss::{Form, Loss};
-use super::pending::Pending;
+use super::pending::{LastGood, Pending};
 use super::reading::{FileState, How, Reading, Text};
 use super::verdict::{Cut, Verdict, verdict};
 use super::watch::Watch;
@@ -194,7 +194,7 @@ impl<T> FollowedFile<T> {
         let told = self.pending.as_ref().is_some_and(|pending| pending.report == report);
         let refused = if told && reading.how == How::Again { Refused::Again } else { Refused::New };
         let since = self.pending.take().map_or_else(SystemTime::now, |pending| pending.since);
-        self.pending = Some(Pending { headline: report.headline(), report, since });
+        self.pending = Some(Pending { since, ..Pending::new(report, self.instead()) });
         self.judged(reading);
         refused
     }
@@ -202,10 +202,17 @@ impl<T> FollowedFile<T> {
     /// Notes that this former text runs again in place of its successor, for this reason.
     pub fn undo(&mut self, former: Arc<[u8]>, report: Report) {
         let successor = std::mem::replace(&mut self.running, former);
+        let instead = self.instead();
         // Another text may have come since, with faults of its own.
         if self.last == Ok(successor) {
-            self.pending = Some(Pending { headline: report.headline(), report, since: SystemTime::now() });
+            self.pending = Some(Pending::new(report, instead));
+        } else if let Some(pending) = &mut self.pending {
+            pending.instead = instead;
         }
+    }
+
+    fn instead(&self) -> Option<LastGood> {
+        Some(LastGood { path: self.watch.path().to_owned(), text: self.running.clone() })
     }
 
     fn judged(&mut self, reading: &Reading) {

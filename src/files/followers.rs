@@ -2,6 +2,7 @@
 //! them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
@@ -17,6 +18,7 @@ pub struct Followers<K, V> {
     /// What the files are called in a fault.
     what: &'static str,
     known: BTreeMap<K, Follower<V>>,
+    news: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -26,16 +28,50 @@ struct Follower<V> {
 }
 
 /// What a task that follows files shares with others.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Link<V> {
     asked: Notify,
+    /// The number of what was asked for last.
+    wanted: AtomicU64,
+    /// The number of what was answered last.
+    answered: AtomicU64,
+    /// The files of which a new text was taken since somebody asked.
+    taken: Mutex<BTreeSet<String>>,
     shown: Mutex<V>,
+    /// Notified when a new text was taken, and with each answer. All tasks have the same.
+    news: Arc<Notify>,
 }
 
 impl<V> Link<V> {
-    /// Resolves when the files are to be read again, even if they look unchanged.
-    pub async fn asked(&self) {
+    /// Resolves when the files are to be read again, even if they look unchanged. [`Link::answer`] is due then, with this number.
+    pub async fn asked(&self) -> u64 {
         self.asked.notified().await;
+        self.wanted.load(Ordering::Relaxed)
+    }
+
+    fn ask(&self) {
+        lock(&self.taken).clear();
+        self.wanted.fetch_add(1, Ordering::Relaxed);
+        self.asked.notify_one();
+    }
+
+    /// Says that a new text of this file is in force.
+    pub fn took(&self, file: &str) {
+        if self.owes() {
+            lock(&self.taken).insert(file.to_owned());
+        }
+        self.news.notify_one();
+    }
+
+    /// Says that everything was read that was asked for with this number, and that others see what came of it.
+    pub fn answer(&self, number: u64) {
+        self.answered.store(number, Ordering::Relaxed);
+        self.news.notify_one();
+    }
+
+    /// Whether an answer is due.
+    fn owes(&self) -> bool {
+        self.answered.load(Ordering::Relaxed) < self.wanted.load(Ordering::Relaxed)
     }
 
     /// Replaces what others see.
@@ -45,9 +81,10 @@ impl<V> Link<V> {
 }
 
 impl<K: Ord + Send + 'static, V: Clone + Default + Send + 'static> Followers<K, V> {
-    /// Follows nothing yet. `what`: what the files are called in a fault.
-    pub fn new(what: &'static str) -> Self {
-        Followers { what, known: BTreeMap::new() }
+    /// Follows nothing yet. `what`: what the files are called in a fault. `news`: notified when a new text was taken, and when
+    /// a task has answered.
+    pub fn new(what: &'static str, news: Arc<Notify>) -> Self {
+        Followers { what, known: BTreeMap::new(), news }
     }
 
     /// What is needed and not in force yet.
@@ -83,9 +120,22 @@ impl<K: Ord + Send + 'static, V: Clone + Default + Send + 'static> Followers<K, 
         owner: &Scope,
         follow: impl Fn(Arc<Link<V>>) -> F + Send + 'static,
     ) {
-        let (task, link) = (owner.child(), Arc::<Link<V>>::default());
-        let followed = link.clone();
-        task.keep(move || follow(followed.clone()));
+        let link = Arc::new(Link {
+            asked: Notify::new(),
+            wanted: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
+            taken: Mutex::default(),
+            shown: Mutex::default(),
+            news: self.news.clone(),
+        });
+        let (task, followed) = (owner.child(), link.clone());
+        task.keep(move || {
+            // One before it may not have lived to its answer.
+            if followed.owes() {
+                followed.asked.notify_one();
+            }
+            follow(followed.clone())
+        });
         self.known.insert(key, Follower { task, link });
     }
 
@@ -107,7 +157,17 @@ impl<K: Ord + Send + 'static, V: Clone + Default + Send + 'static> Followers<K, 
 
     /// Makes every task read its files again, even if they look unchanged.
     pub fn ask(&self) {
-        self.known.values().for_each(|follower| follower.link.asked.notify_one());
+        self.known.values().for_each(|follower| follower.link.ask());
+    }
+
+    /// Whether all have answered that were asked.
+    pub fn have_answered(&self) -> bool {
+        !self.known.values().any(|follower| follower.link.owes())
+    }
+
+    /// The files of which a new text was taken since somebody asked.
+    pub fn taken(&self) -> impl Iterator<Item = String> {
+        self.known.values().flat_map(|follower| lock(&follower.link.taken).clone())
     }
 
     /// What each task shows of its files.

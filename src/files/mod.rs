@@ -27,7 +27,7 @@ pub use followed_file::{FollowedFile, Refused, Seen};
 pub use followed_globs::{FollowedGlobs, Found, find};
 pub use followers::{Followers, Link};
 pub use loss::Form;
-pub use pending::Pending;
+pub use pending::{LastGood, Pending};
 pub use reading::{FileState, How, Reading, Text, Writer};
 pub use replace::replace;
 pub use watch::{look, read_and_look};

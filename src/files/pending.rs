@@ -1,7 +1,11 @@
 //! A text that does not run, and why.
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::blocking::blocking;
+use super::disk;
 use crate::config::Report;
 
 /// Why the text of a file does not run.
@@ -13,4 +17,29 @@ pub struct Pending {
     pub report: Report,
     /// When the first fault after the last good text was found.
     pub since: SystemTime,
+    /// What runs in its place. `None`: it is not about one file.
+    pub instead: Option<LastGood>,
+}
+
+/// The last good text of a file, which runs.
+#[derive(Clone, Debug)]
+pub struct LastGood {
+    /// The path of the file.
+    pub path: PathBuf,
+    /// Its text.
+    pub text: Arc<[u8]>,
+}
+
+impl Pending {
+    /// What was found now.
+    pub fn new(report: Report, instead: Option<LastGood>) -> Pending {
+        Pending { headline: report.headline(), report, since: SystemTime::now(), instead }
+    }
+
+    /// Whether the file has the running text again: one that was just mended may not have been looked at yet.
+    pub async fn is_over(&self) -> bool {
+        let Some(LastGood { path, text }) = self.instead.clone() else { return false };
+        let same = move || disk::read(&path).is_ok_and(|content| *content.bytes == *text);
+        blocking(same).await.unwrap_or(false)
+    }
 }

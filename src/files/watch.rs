@@ -70,6 +70,11 @@ impl Watch {
         self.hints.watch(folders::on_the_way(&self.path));
     }
 
+    /// The path of the file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Whether the file was replaced outside of its mount, where that cannot be seen.
     pub fn is_stale(&self) -> bool {
         self.told_stale

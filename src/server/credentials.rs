@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tokio::sync::Notify;
+
 use super::credentials_follower::{InForce, Live, follow};
 use super::named_file::NamedFile;
 use super::notices::{Logged, Notice, notices, paths};
@@ -104,15 +106,16 @@ fn read_all(compiled: &Compiled, wanted: BTreeSet<Credentials>) -> Result<Vec<Re
 /// The credentials in force, and the tasks that follow their files.
 #[derive(Debug)]
 pub(super) struct CredentialFiles {
-    followers: Followers<Credentials, Vec<NamedFile>>,
+    pub followers: Followers<Credentials, Vec<NamedFile>>,
     events: FsEventSource,
     logged: Logged,
 }
 
 impl CredentialFiles {
-    /// Starts without credentials.
-    pub fn new(events: FsEventSource) -> Self {
-        CredentialFiles { followers: Followers::new("the certificates"), events, logged: Logged::default() }
+    /// Starts without credentials. `news`: as [`Followers::new`] has it.
+    pub fn new(events: FsEventSource, news: Arc<Notify>) -> Self {
+        let followers = Followers::new("the certificates", news);
+        CredentialFiles { followers, events, logged: Logged::default() }
     }
 
     /// Reads the credentials that the file names and that are not in force yet. Changes nothing.
@@ -161,11 +164,6 @@ impl CredentialFiles {
         store.acceptors.retain(|tls, _| needed.contains(&Credentials::Clients(tls.clone())));
         store.connectors.retain(|tls, _| needed.contains(&Credentials::Upstream(tls.clone())));
         self.followers.keep(&needed);
-    }
-
-    /// Reads every file again, even if it looks unchanged.
-    pub fn ask(&self) {
-        self.followers.ask();
     }
 
     /// The files, as the tasks that follow them see them.

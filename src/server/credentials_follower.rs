@@ -38,6 +38,8 @@ struct Followed {
     file: FollowedFile<PartFile>,
     /// The last reading. `None`: it is in force.
     news: Option<News>,
+    /// Somebody has asked for a reading that has not come yet.
+    asked: bool,
 }
 
 struct News {
@@ -50,6 +52,8 @@ struct Follower {
     credentials: Credentials,
     files: Vec<Followed>,
     live: Live,
+    /// The number of what was asked for. `None`: no answer is due.
+    asked: Option<u64>,
     /// When to report the failure, unless the files are usable by then. `None`: there is nothing to report.
     complaint: Option<Instant>,
     /// The warnings about the files in force.
@@ -85,11 +89,12 @@ pub(super) fn follow(
         let file = FollowedFile::new(&file.path.clone(), text, state, &events, file);
         let mut file = file.of_form(Form::Blocks);
         file.begin();
-        Followed { file, news: None }
+        Followed { file, news: None, asked: false }
     };
     let files = files.into_iter().map(followed).collect();
+    let (asked, complaint) = (None, None);
     let follower =
-        Follower { credentials, files, live, complaint: None, notices, look_again, dated, logged, link };
+        Follower { credentials, files, live, asked, complaint, notices, look_again, dated, logged, link };
     follower.show();
     follower.run()
 }
@@ -112,9 +117,17 @@ impl Follower {
                 }
             };
             tokio::select! {
-                (index, reading) = next(&mut self.files) => self.take_in(index, reading).await,
-                () = link.asked() => {
-                    self.files.iter_mut().for_each(|followed| followed.file.ask());
+                (index, reading) = next(&mut self.files) => {
+                    let asked = reading.how == How::Asked;
+                    self.take_in(index, reading).await;
+                    self.files.get_mut(index).into_iter().for_each(|followed| followed.asked &= !asked);
+                }
+                number = link.asked() => {
+                    self.asked = Some(number);
+                    for followed in &mut self.files {
+                        followed.file.ask();
+                        followed.asked = true;
+                    }
                     // The system's authorities are not in a followed file: load them now.
                     if self.files.is_empty() {
                         self.judge().await;
@@ -128,8 +141,22 @@ impl Follower {
                     continue;
                 }
             }
+            self.answer().await;
             self.show();
         }
+    }
+
+    /// Answers whoever has asked, once every file is read. Who asks does not wait for files that may still come.
+    async fn answer(&mut self) {
+        if self.files.iter().any(|followed| followed.asked) {
+            return;
+        }
+        let Some(asked) = self.asked.take() else { return };
+        if self.complaint.is_some() {
+            self.complain().await;
+        }
+        self.show();
+        self.link.answer(asked);
     }
 
     /// Looks for warnings about the files in force, and logs new ones.
@@ -179,7 +206,7 @@ impl Follower {
 
     /// Takes in a reading of one of the files.
     async fn take_in(&mut self, index: usize, mut reading: Reading) {
-        let Some(Followed { file, news }) = self.files.get_mut(index) else { return };
+        let Some(Followed { file, news, .. }) = self.files.get_mut(index) else { return };
         // The watch reads it again and again until it is taken or refused.
         if news.as_ref().is_some_and(|news| news.reading.text == reading.text) && reading.how != How::Asked {
             return;
@@ -220,6 +247,7 @@ impl Follower {
             if let Some(News { reading, text: Ok(text) }) = followed.news.take() {
                 // This clears the pending fault; the line below reports it.
                 drop(followed.file.took(&reading, text));
+                self.link.took(followed.file.name());
             }
         }
         self.show();
@@ -250,7 +278,7 @@ impl Follower {
     /// Builds TLS from the current texts of the files. Returns it with those texts.
     async fn make(&self) -> Result<(Made, Vec<PartFile>), Report> {
         let mut files = Vec::new();
-        for Followed { file, news } in &self.files {
+        for Followed { file, news, .. } in &self.files {
             let text = match news {
                 None => file.running().clone(),
                 Some(news) => news.text.clone()?,

@@ -15,12 +15,11 @@ use super::history::{FileView, History, Judged, Reloaded};
 use super::include_edit::{Taken, put_in_force};
 use super::include_set::{self, join_fitting, joined};
 use super::included_file::Told;
-use super::includes::{Includes, Started, says};
+use super::includes::{Includes, Started};
 use super::named_file::NamedFile;
 use super::probation::{EditProbation, Former};
 use super::running::Server;
 use super::summary::summary;
-use super::upgrade_order::NotUpgraded;
 use crate::config::{Compiled, Plan, Report, RouteFile, RouteFiles};
 use crate::files::{FollowedFile, FsEventSource, How, Pending, Reading, Refused, Seen, look, read_and_look};
 use crate::model::Fault;
@@ -31,14 +30,14 @@ pub(super) struct Edits {
     pub(super) file: FollowedFile<History>,
     pub(super) includes: Includes,
     pub(super) probation: EditProbation,
-    /// Notified when a list of networks was edited.
-    list_edited: Arc<Notify>,
+    /// Notified when there is news of the files that the routes' file names.
+    named_news: Arc<Notify>,
     /// What the start has read of them, until they are followed.
     started: Started,
     /// Whether somebody has asked for a reading of the main file that has not begun yet.
-    asked: bool,
+    pub(super) asked: bool,
     /// Those who wait for readings that begin after their request.
-    waiting: Vec<oneshot::Sender<Reloaded>>,
+    pub(super) waiting: Vec<oneshot::Sender<Reloaded>>,
 }
 
 /// What there is to take in.
@@ -50,8 +49,8 @@ pub(super) enum News {
     Included(Vec<Told>),
     /// It is time to look at what is on probation.
     Look,
-    /// A list of networks was edited.
-    List,
+    /// A file that the routes' file names was taken over, or was read because somebody asked.
+    Named,
 }
 
 impl Edits {
@@ -84,7 +83,7 @@ impl Edits {
                 file,
                 includes,
                 probation,
-                list_edited: Arc::default(),
+                named_news: Arc::default(),
                 started,
                 asked: false,
                 waiting: Vec::new(),
@@ -117,7 +116,7 @@ impl Edits {
     /// Follows the files from now on: the table of the start is in force.
     pub fn begun(mut self, compiled: Compiled, server: &Server) -> Edits {
         self.file.begin();
-        self.list_edited = server.lists.edited();
+        self.named_news = server.named_news.clone();
         self.probation.set(server.table().edits, now(), server);
         let files = compiled.into_files();
         if !files.main().include().is_empty() {
@@ -132,23 +131,9 @@ impl Edits {
         tokio::select! {
             reading = self.file.next() => News::Main(reading),
             told = self.includes.next() => News::Included(told),
-            () = self.list_edited.notified() => News::List,
+            () = self.named_news.notified() => News::Named,
             () = beside::until(self.probation.next()) => News::Look,
         }
-    }
-
-    /// Takes the files as they are from now on, until those have their answer who ask: no edit is rolled back.
-    pub fn keep(&mut self) {
-        self.probation.keeps = true;
-        self.probation.pass();
-    }
-
-    /// Makes [`Edits::next`] read the files now, even if they look unchanged. `reply`: whoever waits for the outcome.
-    pub fn ask(&mut self, reply: Option<oneshot::Sender<Reloaded>>) {
-        self.file.ask();
-        self.includes.ask();
-        self.asked = true;
-        self.waiting.extend(reply);
     }
 
     /// Whether there is something to do, or somebody waits for the outcome.
@@ -156,7 +141,7 @@ impl Edits {
         match news {
             News::Main(reading) => self.file.is_news(reading),
             News::Included(told) => told.iter().any(|told| matches!(told, Told::Text(..) | Told::Gone(..))),
-            News::Look | News::List => false,
+            News::Look | News::Named => false,
         }
     }
 
@@ -172,7 +157,7 @@ impl Edits {
     async fn take(&mut self, news: News, server: &mut Server) -> bool {
         match news {
             News::Look => self.look(server).await,
-            News::List => {
+            News::Named => {
                 self.probation.lists_edited(self.former(), now(), server);
                 false
             }
@@ -221,34 +206,6 @@ impl Edits {
         self.includes.pending()
     }
 
-    /// Whether another process that reads the files now serves what runs here.
-    pub async fn settled(&self) -> Result<(), NotUpgraded> {
-        let main = match self.file.pending() {
-            Some(pending) if !says(self.file.name().into(), self.file.running()).await => {
-                Some(pending.report.clone())
-            }
-            _ => None,
-        };
-        let all = main.into_iter().chain(self.includes.unlike_running().await);
-        if let Some(report) = all.reduce(Report::and) {
-            return Err(NotUpgraded::Pending(report.render(false)));
-        }
-        if self.probation.is_watching() { Err(NotUpgraded::OnProbation) } else { Ok(()) }
-    }
-
-    /// Answers those who wait, once all that was asked for is read.
-    pub fn answer(&mut self, generation: u64) {
-        if self.waiting.is_empty() || self.asked || !self.includes.have_answered() {
-            return;
-        }
-        let reloaded = self.reloaded(generation);
-        for waiting in self.waiting.drain(..) {
-            // Whoever has given up needs no answer.
-            drop(waiting.send(reloaded.clone()));
-        }
-        self.probation.keeps = false;
-    }
-
     /// What runs now.
     fn former(&self) -> Former {
         let lists = self.probation.lists.clone();
@@ -263,21 +220,6 @@ impl Edits {
             pending: self.file.pending().cloned(),
             stale: self.file.is_stale(),
             probation: self.probation.ends(),
-        }
-    }
-
-    /// The answer to a request to reload.
-    fn reloaded(&self, generation: u64) -> Reloaded {
-        let main = match &self.file.target.last {
-            Judged::Reloaded(changed) => Some(changed),
-            _ => None,
-        };
-        let changed: Vec<&str> = main.into_iter().chain(&self.includes.changes).map(String::as_str).collect();
-        let changed = (!changed.is_empty()).then(|| changed.join("; "));
-        let main = self.file.pending().map(|pending| pending.report.clone());
-        match main.into_iter().chain(self.includes.faults()).reduce(Report::and) {
-            Some(report) => Reloaded::Refused(generation, report, changed),
-            None => Reloaded::Taken(generation, changed),
         }
     }
 

@@ -29,8 +29,6 @@ pub struct InForce {
 pub struct ListLink {
     live: Arc<LiveList>,
     now: Mutex<InForce>,
-    /// Notified when an edit was taken over. All lists have the same.
-    edited: Arc<Notify>,
     /// What is to be in force again, and why.
     former: Mutex<Option<(InForce, Fault)>>,
     undo: Notify,
@@ -39,10 +37,10 @@ pub struct ListLink {
 
 impl ListLink {
     /// Of a list whose text is in force.
-    pub fn new(text: Arc<[u8]>, live: Arc<LiveList>, edited: Arc<Notify>) -> Self {
+    pub fn new(text: Arc<[u8]>, live: Arc<LiveList>) -> Self {
         let (former, undo, keeps) = (Mutex::default(), Notify::new(), AtomicBool::new(false));
         let now = Mutex::new(InForce { text, set: live.load_full(), kept: false });
-        ListLink { live, now, edited, former, undo, keeps }
+        ListLink { live, now, former, undo, keeps }
     }
 
     /// What is in force.
@@ -75,20 +73,28 @@ pub async fn follow(mut file: FollowedFile<Arc<ListLink>>, link: Arc<Link<Option
     let list = file.target.clone();
     // The text that was rolled back, and why.
     let mut undone = None;
+    let mut asked = 0;
     loop {
         show(&file, &link);
         tokio::select! {
             reading = file.next() => {
+                let answers = reading.how == How::Asked;
                 let news = take_in(&mut file, reading, &mut undone).await;
                 show(&file, &link);
                 if let Some(news) = news {
                     news.log(file.name());
                     if let News::Taken { .. } = news {
-                        list.edited.notify_one();
+                        link.took(file.name());
                     }
                 }
+                if answers {
+                    link.answer(asked);
+                }
             }
-            () = link.asked() => file.ask(),
+            number = link.asked() => {
+                asked = number;
+                file.ask();
+            }
             () = list.undo.notified() => {
                 let Some((former, why)) = lock(&list.former).take() else { continue };
                 let report = Report::about_file(file.name(), why);

@@ -122,6 +122,7 @@ impl Server {
             lists: _,
             credentials: _,
             tokens: _,
+            named_news: _,
             admin: _,
             // `early_state` says their health, and the addresses of names. Loops are found out anew.
             upstreams: _,

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use tokio::sync::mpsc;
 use tracing::warn;
@@ -13,7 +12,7 @@ use super::included_file::{self, FileLink, IncludedFile, RunningText, Told};
 use super::included_folders::{self, IncludedFolders};
 use super::named_file::NamedFile;
 use crate::config::{Compiled, Report, RouteFile, RouteFiles};
-use crate::files::{self, Found, FsEventSource, Pending, blocking};
+use crate::files::{Found, FsEventSource, Pending};
 use crate::model::{Fault, Glob};
 use crate::tasks::Scope;
 
@@ -37,12 +36,6 @@ pub(super) struct Includes {
     pub rolled_back: BTreeMap<PathBuf, (String, Report)>,
     /// Why not all files are followed that the patterns mean.
     complaint: Option<Pending>,
-}
-
-/// Whether a file has this text now.
-pub(super) async fn says(path: PathBuf, text: &[u8]) -> bool {
-    let read = blocking(move || files::read(&path)).await;
-    read.is_some_and(|content| content.is_ok_and(|content| content.bytes == text))
 }
 
 /// The task that follows a file.
@@ -118,27 +111,6 @@ impl Includes {
     /// Whether all have answered that were asked.
     pub fn have_answered(&self) -> bool {
         self.unanswered.is_empty()
-    }
-
-    /// Every fault of a file that is not what runs.
-    pub fn faults(&self) -> impl Iterator<Item = Report> {
-        let files = self.tasks.values().filter_map(|task| task.link.pending());
-        files.chain(self.complaint.clone()).map(|pending| pending.report)
-    }
-
-    /// The faults of the files that do not say what runs of them, as they are now: one that was just mended may not have been
-    /// looked at again.
-    pub async fn unlike_running(&self) -> Vec<Report> {
-        let Some(running) = &self.running else { return Vec::new() };
-        let mut unlike: Vec<Report> = self.complaint.iter().map(|pending| pending.report.clone()).collect();
-        for (path, task) in &self.tasks {
-            let Some(pending) = task.link.pending() else { continue };
-            let text = running.included().get(path).map_or(&[][..], |file| file.text().as_bytes());
-            if !says(running.folder().join(path), text).await {
-                unlike.push(pending.report);
-            }
-        }
-        unlike
     }
 
     /// The files that are not what runs.
@@ -289,9 +261,8 @@ impl Includes {
         if self.complaint.as_ref().is_some_and(|pending| pending.report == report) {
             return;
         }
-        let headline = report.headline();
-        warn!(headline, report = %report, "not every file of `include` is followed");
-        self.complaint = Some(Pending { headline, report, since: SystemTime::now() });
+        warn!(headline = report.headline(), report = %report, "not every file of `include` is followed");
+        self.complaint = Some(Pending::new(report, None));
     }
 }
 

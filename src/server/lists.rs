@@ -91,17 +91,15 @@ fn read_one(written: PathBuf, folder: &Path, left: &mut u64) -> Result<ReadList,
 /// The lists in force, and the tasks that follow their files.
 #[derive(Debug)]
 pub(super) struct ListFiles {
-    followers: Followers<PathBuf, Option<NamedFile>>,
+    pub followers: Followers<PathBuf, Option<NamedFile>>,
     links: BTreeMap<PathBuf, Arc<ListLink>>,
-    edited: Arc<Notify>,
     events: FsEventSource,
 }
 
 impl ListFiles {
-    /// Starts without lists.
-    pub fn new(events: FsEventSource) -> Self {
-        let (links, edited) = (BTreeMap::new(), Arc::default());
-        ListFiles { followers: Followers::new("the lists"), links, edited, events }
+    /// Starts without lists. `news`: as [`Followers::new`] has it.
+    pub fn new(events: FsEventSource, news: Arc<Notify>) -> Self {
+        ListFiles { followers: Followers::new("the lists", news), links: BTreeMap::new(), events }
     }
 
     /// Reads the lists that the file names and that are not in force yet. Changes nothing.
@@ -119,7 +117,7 @@ impl ListFiles {
         for ReadList { written, path, text, state, set } in read {
             let list = Arc::new(LiveList::from_pointee(set));
             lists.insert(written.clone(), list.clone());
-            let of = Arc::new(ListLink::new(text.clone(), list, self.edited.clone()));
+            let of = Arc::new(ListLink::new(text.clone(), list));
             self.links.insert(written.clone(), of.clone());
             let events = self.events.clone();
             self.followers.begin(written, owner, move |link| {
@@ -140,16 +138,6 @@ impl ListFiles {
         lists.retain(|path, _| needed.contains(path));
         self.links.retain(|path, _| needed.contains(path));
         self.followers.keep(&needed);
-    }
-
-    /// Reads every list again, even if its file looks unchanged.
-    pub fn ask(&self) {
-        self.followers.ask();
-    }
-
-    /// Notified when the edit of a list was taken over.
-    pub fn edited(&self) -> Arc<Notify> {
-        self.edited.clone()
     }
 
     /// What is in force of each, as written.

@@ -46,6 +46,7 @@ mod predecessor;
 mod probation;
 mod process;
 pub mod pull;
+mod reload;
 mod roll_back;
 pub mod run;
 mod running;

@@ -294,7 +294,7 @@ impl Process {
             if is_news {
                 outside.manager.ready(status(server));
             }
-            edits.answer(server.generation());
+            edits.answer(server);
         }
     }
 
@@ -329,10 +329,7 @@ impl Process {
     ) -> NextStep {
         match told {
             SignalMeaning::Stop => return NextStep::Stop,
-            SignalMeaning::Reload => {
-                server.ask_files();
-                edits.into_iter().for_each(|edits| edits.ask(None));
-            }
+            SignalMeaning::Reload => edits.into_iter().for_each(|edits| edits.ask(server, None)),
             SignalMeaning::ReopenLogs => self.reopen_logs(),
             SignalMeaning::Upgrade => {
                 return self.upgrade(Ordered::default(), server, edits.as_deref(), outside).await;
@@ -370,11 +367,9 @@ impl Process {
             (Request::View(reply), edits) => drop(reply.send(self.view(server, edits.as_deref(), false))),
             (Request::Reload(keep, reply), Some(edits)) => {
                 if keep {
-                    server.lists.keep();
-                    edits.keep();
+                    edits.keep(server);
                 }
-                server.ask_files();
-                edits.ask(Some(reply));
+                edits.ask(server, Some(reply));
             }
             (Request::Reload(_, reply), None) => drop(reply.send(Reloaded::NoFile(server.generation()))),
             (Request::DryRun(compiled, tries, reply), _) => {

@@ -1,10 +1,10 @@
 //! The state of the running server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::admin_socket::AdminListener;
 use super::credentials::CredentialFiles;
@@ -47,6 +47,8 @@ pub(super) struct Server {
     pub credentials: CredentialFiles,
     /// The tokens of `[admin]` that stand in files or in the environment.
     pub tokens: TokenFiles,
+    /// Notified when a file that the routes' file names was taken over, and when one was read that somebody asked for.
+    pub named_news: Arc<Notify>,
     /// The connections of each route that follow its current text, and its sessions.
     pub serving: BTreeMap<(String, Protocol), Scope>,
     /// Owns the sockets that an edit has replaced by others at their addresses. They close within two seconds.
@@ -89,7 +91,7 @@ impl Retired {
 impl Server {
     /// A server without listeners. It uses `inherited` sockets whose address fits, and binds the rest.
     pub fn new(shared: Arc<Shared>, inherited: Inherited, events: FsEventSource) -> Self {
-        let root = Scope::new();
+        let (root, named_news) = (Scope::new(), Arc::<Notify>::default());
         Server {
             shared,
             inherited,
@@ -99,9 +101,10 @@ impl Server {
             upstreams: Upstreams::new(root.child()),
             loops: Loops::new(&root),
             registry: RouteRegistry::new(&root),
-            lists: ListFiles::new(events.clone()),
-            tokens: TokenFiles::new(events.clone()),
-            credentials: CredentialFiles::new(events),
+            lists: ListFiles::new(events.clone(), named_news.clone()),
+            tokens: TokenFiles::new(events.clone(), named_news.clone()),
+            credentials: CredentialFiles::new(events, named_news.clone()),
+            named_news,
             serving: BTreeMap::new(),
             leaving: root.child(),
             retired: Vec::new(),
@@ -133,9 +136,22 @@ impl Server {
 
     /// Reads every list of networks, every certificate and every token again, even if their files look unchanged.
     pub fn ask_files(&self) {
-        self.lists.ask();
-        self.credentials.ask();
-        self.tokens.ask();
+        self.lists.followers.ask();
+        self.credentials.followers.ask();
+        self.tokens.followers.ask();
+    }
+
+    /// Whether all have answered that [`Server::ask_files`] has asked.
+    pub fn files_have_answered(&self) -> bool {
+        self.lists.followers.have_answered()
+            && self.credentials.followers.have_answered()
+            && self.tokens.followers.have_answered()
+    }
+
+    /// Those of which a new text was taken since then.
+    pub fn files_taken(&self) -> BTreeSet<String> {
+        let (lists, tokens) = (self.lists.followers.taken(), self.tokens.followers.taken());
+        lists.chain(self.credentials.followers.taken()).chain(tokens).collect()
     }
 
     /// Logs for each route how many clients it has turned away.

@@ -156,7 +156,7 @@ async fn take_in(edits: &mut Edits, server: &mut Server, what: &str, mut is_so: 
         assert!(begun.elapsed() < PATIENCE, "{what}: not in time");
         if let Ok(news) = within(Duration::from_millis(50), edits.next()).await {
             edits.take_in(news, server).await;
-            edits.answer(server.generation());
+            edits.answer(server);
         }
     }
 }
@@ -201,7 +201,7 @@ async fn s12_tasks_of_included_files_that_panic_lose_no_edit_and_no_answer() {
     panics(&file("a.toml"));
     fs::write(file("a.toml"), route("a", a, "127.0.0.1:11")).unwrap();
     let (reply, mut answer) = tokio::sync::oneshot::channel();
-    edits.ask(Some(reply));
+    edits.ask(&server, Some(reply));
     take_in(&mut edits, &mut server, "a reload", |_| answer.try_recv().is_ok()).await;
     assert_eq!(upstream(&server), "127.0.0.1:11");
     all_panicked("a reload");

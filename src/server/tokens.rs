@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use super::named_file::NamedFile;
 use super::notices::{Logged, Notice, of_token};
 use crate::config::{self, Compiled, Report};
 use crate::files::{
-    self, FileState, FollowedFile, Followers, Form, FsEventSource, Link, Reading, Refused, Seen, look,
+    self, FileState, FollowedFile, Followers, Form, FsEventSource, How, Link, Reading, Refused, Seen, look,
 };
 use crate::model::{AdminSettings, Fault, Secret, Table, Token, TokenSource};
 use crate::tasks::Scope;
@@ -153,16 +154,16 @@ fn written(source: TokenSource) -> PathBuf {
 /// The tokens in force that do not stand in the routes' file, and the tasks that follow their files.
 #[derive(Debug)]
 pub(super) struct TokenFiles {
-    followers: Followers<TokenSource, Option<NamedFile>>,
+    pub followers: Followers<TokenSource, Option<NamedFile>>,
     live: BTreeMap<TokenSource, Arc<LiveToken>>,
     events: FsEventSource,
     logged: Logged,
 }
 
 impl TokenFiles {
-    /// Starts without tokens.
-    pub fn new(events: FsEventSource) -> Self {
-        let followers = Followers::new("the tokens");
+    /// Starts without tokens. `news`: as [`Followers::new`] has it.
+    pub fn new(events: FsEventSource, news: Arc<Notify>) -> Self {
+        let followers = Followers::new("the tokens", news);
         TokenFiles { followers, live: BTreeMap::new(), events, logged: Logged::default() }
     }
 
@@ -207,11 +208,6 @@ impl TokenFiles {
         self.followers.keep(&needed);
     }
 
-    /// Reads every file again, even if it looks unchanged.
-    pub fn ask(&self) {
-        self.followers.ask();
-    }
-
     /// The files, as the tasks that follow them see them.
     pub fn shown(&self) -> impl Iterator<Item = NamedFile> {
         self.followers.shown().flatten()
@@ -227,17 +223,26 @@ struct InForce {
 }
 
 async fn follow(mut file: FollowedFile<InForce>, logged: Logged, link: Arc<Link<Option<NamedFile>>>) {
+    let mut asked = 0;
     loop {
         show(&file, &link);
         tokio::select! {
             reading = file.next() => {
+                let answers = reading.how == How::Asked;
                 let news = take_in(&mut file, reading).await;
                 show(&file, &link);
                 if let Some(news) = news {
                     news.log(file.name());
+                    if let News::Taken = news {
+                        link.took(file.name());
+                    }
+                }
+                if answers {
+                    link.answer(asked);
                 }
             }
-            () = link.asked() => {
+            number = link.asked() => {
+                asked = number;
                 file.ask();
                 continue;
             }

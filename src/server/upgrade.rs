@@ -126,14 +126,14 @@ async fn relieve<'s>(
     let to_settle = edits.filter(|_| !no_way_back);
     if check {
         new.judge(Told::Check).await?;
-        settled(to_settle).await?;
+        settled(server, to_settle).await?;
         return Ok(Relief::Possible(upgraded));
     }
     // Sockets that an edit has replaced close within two seconds. Until then clients may be on their way to them.
     server.leaving.finished().await;
     new.hand(&server.to_hand()?).await?;
     new.judge(Told::Prepare(server.early_state(no_way_back))).await?;
-    settled(to_settle).await?;
+    settled(server, to_settle).await?;
     let since = Instant::now();
     progress.pause = Some(Pause::begin(server).await);
     new.serve(server.last_state(edits.map(Edits::reloads).unwrap_or_default())).await?;
@@ -145,9 +145,9 @@ async fn relieve<'s>(
     Ok(Relief::Given(Upgraded { moved, sessions, pause, ..upgraded }))
 }
 
-async fn settled(edits: Option<&Edits>) -> Result<(), NotUpgraded> {
+async fn settled(server: &Server, edits: Option<&Edits>) -> Result<(), NotUpgraded> {
     match edits {
-        Some(edits) => edits.settled().await,
+        Some(edits) => edits.settled(server).await,
         None => Ok(()),
     }
 }

@@ -112,13 +112,14 @@ fn every_path_answers_as_it_is_described() {
     let from = format!("http://{}/edge.toml", dead.local());
     let (place, proxy, asker) = start_with(&(text.clone() + &out), &["--from", &from, "--every", "100ms"]);
     until("the store is away", || asker.get("/v1/status")["source"]["away"].is_object());
+    // Before anything is pending: then there is no upgrade.
+    let checked = asker.post("/v1/upgrade", &json!({ "check": true }));
     std::fs::write(&cert, "no certificate\n").unwrap();
     until("the certificate is pending", || asker.get("/v1/status")["pending_files"][0].is_object());
     let flow = Flow::open(port.number);
     until("a check has ended", || {
         !asker.get("/v1/upstreams")["upstreams"][1]["addresses"][0]["check"]["last"].is_null()
     });
-    let checked = asker.post("/v1/upgrade", &json!({ "check": true }));
     std::fs::write(place.file(), "x = 1\n").unwrap();
     let document = asker.get("/v1/openapi.json");
     let mut answers = answers(&asker, &text);

@@ -259,10 +259,15 @@ fn a_list_is_undone_too() {
     let headline = files[0]["pending"]["headline"].as_str().unwrap();
     // A client that comes as the list is in force and not yet watched counts among those before.
     assert!(headline.contains("clients of `web` 100 % were turned away, "), "{headline}");
-    // Others reload as well: that is no consent.
-    assert_eq!(command(&place.file(), &["reload"]).code, 0);
+    // Others reload as well: that is no consent. A process that takes over would serve it.
+    for (args, code) in [(&["reload"][..], 2), (&["upgrade", "--check"], 1)] {
+        let said = command(&place.file(), args);
+        assert_eq!((said.code, said.err.contains("rolled back at")), (code, true), "{said:?}");
+    }
     served(&web, 5);
-    assert_eq!(command(&place.file(), &["reload", "--keep"]).code, 0);
+    let kept = command(&place.file(), &["reload", "--keep"]);
+    let said = format!("reloaded: changed {}; generation 1\n", list.display());
+    assert_eq!((kept.code, kept.out), (0, said));
     portway.until("it is in force", |_| !visit(web.number));
     save("127.0.0.0/8\n");
     portway.until("it is mended", |_| visit(web.number));

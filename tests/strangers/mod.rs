@@ -22,6 +22,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("TokenFiles::live", "tokens of the text"),
     ("Source::told", "files that the text names"),
     ("Followers::known", "files that the text names"),
+    ("Link::taken", "one reload: files that the text names"),
     ("WatchTable::watchers", "files that the text names"),
     ("TURNS", "looks at files that the text names"),
     ("Found::files", "files that the text includes, at most 4,096"),

@@ -25,7 +25,13 @@ fn save(path: &Path, text: &str) {
 
 impl Scene {
     fn new(settings: &str) -> Scene {
+        Scene::with(settings, &[])
+    }
+
+    /// `files`: beside the main one, with their texts.
+    fn with(settings: &str, files: &[(&str, &str)]) -> Scene {
         let (ports, backend, place) = (ports(), Backend::named("app"), Place::with(""));
+        files.iter().for_each(|(name, text)| fs::write(place.folder().join(name), text).unwrap());
         fs::create_dir(place.folder().join("routes.d")).unwrap();
         let scene_text = |place: &Place| format!("{INCLUDE}{}{settings}", head(place));
         place.save(&(scene_text(&place) + &route("one", &ports[0].local(), &backend, "")));
@@ -100,6 +106,30 @@ fn a_file_that_looks_cut_off_refuses_the_upgrade() {
     scene.stays(&["a file is not what runs", "looks cut off"]);
     fs::write(scene.place.file(), &text).unwrap();
     scene.portway.phase("fault healed");
+    scene.goes();
+}
+
+/// Each is without a fault as well: a list of fewer networks, and a shorter token.
+#[test]
+fn a_list_or_a_token_that_looks_cut_off_refuses_the_upgrade() {
+    const LIST: &str = "192.0.2.17\n198.51.100.123\n";
+    const TOKEN: &str = "t0ken-0123456789abcdef\n";
+    let settings = "token = { file = \"token\" }\n[defaults]\ndeny = { file = \"deny.txt\" }\n";
+    let mut scene = Scene::with(settings, &[("deny.txt", LIST), ("token", TOKEN)]);
+    let cut = |path: &Path, length: u64| {
+        fs::File::options().write(true).open(path).unwrap().set_len(length).unwrap();
+    };
+    let files = ["deny.txt", "token"].map(|name| scene.place.folder().join(name));
+    cut(&files[0], 23);
+    scene.portway.phase("list refused");
+    scene.stays(&["a file is not what runs", "looks cut off", "deny.txt"]);
+    cut(&files[1], 19);
+    scene.portway.phase("token refused");
+    scene.stays(&["a file is not what runs", "deny.txt", "/token"]);
+    fs::write(&files[0], LIST).unwrap();
+    scene.stays(&["a file is not what runs", "looks cut off", "/token"]);
+    // It may not have been looked at again.
+    fs::write(&files[1], TOKEN).unwrap();
     scene.goes();
 }
 
