@@ -45,7 +45,7 @@ pub struct Pull {
     on_disk: Option<Arc<[u8]>>,
     /// The signature that the store has, and the last one that was settled.
     signed: Option<Signed>,
-    /// What was undone, and is not taken again.
+    /// What was undone, and is not taken again. It has the serial of `standing`: a later one forgets it.
     undone: Option<Undone>,
     /// What is not taken although it was offered: there is no need to look at it again before then.
     declined: Option<(Offer, Instant)>,
@@ -252,7 +252,7 @@ impl Pull {
         self.standing.offered = Some(release);
         let has = self.standing.serial;
         let again = has == Some(release.serial);
-        if again && let Some(undone) = self.undone.as_ref().filter(|undone| undone.serial == has) {
+        if again && let Some(undone) = &self.undone {
             let why = undone.why.clone();
             return self.refuse(why, now);
         }
@@ -299,7 +299,9 @@ impl Pull {
         signed.open = false;
         let serial = signed.signature.release.serial;
         let offer = Offer { text, signature: Some(signed.bytes.clone()), serial: Some(serial) };
-        if self.standing.serial == Some(serial) && self.on_disk.as_ref() != Some(&offer.text) {
+        // If there is no file any more, only its signature, the store has it still.
+        let another = self.on_disk.as_ref().is_some_and(|text| *text != offer.text);
+        if self.standing.serial == Some(serial) && another {
             let why = format!(
                 "serial {serial} is the one of the file, whose text is another: sign with a higher one"
             );

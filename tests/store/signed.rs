@@ -85,6 +85,24 @@ fn a_signed_text_runs_and_one_with_a_lower_serial_never_again() {
     signed.fleet.stop(portway);
 }
 
+/// Its signature is still there, with the serial that the store has.
+#[test]
+fn a_file_that_was_deleted_is_pulled_again() {
+    let (a, b) = (Backend::named("a"), Backend::named("b"));
+    let signed = Signed::new(&a);
+    signed.publish(&b, "serial=7");
+    let mut portway = signed.start();
+    portway.phase("reloaded");
+    portway.signal(rustix::process::Signal::TERM);
+    portway.phase("stopped");
+    drop(portway);
+    std::fs::remove_file(signed.fleet.place.file()).unwrap();
+    let portway = signed.start();
+    assert_eq!(reached(signed.fleet.port.number), "b");
+    assert_eq!(signed.fleet.on_disk(), signed.fleet.text(&b));
+    signed.fleet.stop(portway);
+}
+
 #[test]
 fn what_is_not_signed_by_the_key_is_refused() {
     let (a, b) = (Backend::named("a"), Backend::named("b"));

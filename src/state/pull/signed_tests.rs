@@ -193,6 +193,21 @@ fn a_stage_holds_a_text_back_until_it_is_this_nodes() {
     assert_eq!(node.fetches(), StorePart::Signature);
 }
 
+/// The signature is still there.
+#[test]
+fn a_file_that_was_deleted_is_written_again() {
+    let signer = Signer::new();
+    let mut node = Node::with(&signer, None, Some(7));
+    refuses(&node.signature(&signer.sign("b", "serial=6")), "serial 6 is not above 7");
+    assert!(node.signature(&signer.sign("a", "serial=7")).is_empty() && node.text("a").is_empty());
+    assert!(matches!(node.pull.next(node.now), Todo::Check(checked) if checked == bytes("a")));
+    assert!(node.pull.checked(Ok(()), node.now).is_empty());
+    let Todo::Write(offer) = node.pull.next(node.now) else { panic!("nothing to write") };
+    assert_eq!((offer.text, offer.signature.is_some()), (bytes("a"), true));
+    node.pull.written(Ok(()), node.now);
+    assert_eq!((node.pull.standing().serial, node.why()), (Some(7), None));
+}
+
 #[test]
 fn what_was_undone_is_not_taken_again_whatever_its_stage() {
     let signer = Signer::new();

@@ -12,9 +12,9 @@ impl Pull {
     /// if it is not the text of the file as the store has it.
     pub fn undone(&mut self, text: &Arc<[u8]>, runs: &Arc<[u8]>, why: &str, now: Instant) -> Vec<News> {
         let Some(text) = self.on_disk.clone().filter(|written| written == text) else { return Vec::new() };
-        let serial = self.standing.serial;
-        self.undone = Some(Undone { text, serial, why: why.to_owned() });
-        self.phase = Phase::Writing(Offer { text: runs.clone(), signature: None, serial });
+        self.undone = Some(Undone { text, why: why.to_owned() });
+        self.phase =
+            Phase::Writing(Offer { text: runs.clone(), signature: None, serial: self.standing.serial });
         self.refuse(why.to_owned(), now).into_iter().collect()
     }
 }

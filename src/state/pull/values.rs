@@ -143,8 +143,6 @@ pub(super) fn missing(part: StorePart) -> String {
 pub(super) struct Undone {
     /// Its text.
     pub text: Arc<[u8]>,
-    /// Its serial. `None`: it was not signed.
-    pub serial: Option<u64>,
     /// What is said of it.
     pub why: String,
 }
