@@ -71,12 +71,11 @@ pub(super) static CALLS: [Row; 18] = [
     Row::get(Call::OpenApi, "/v1/openapi.json", "This document", |_| Schemas::text("application/json")),
     Row::get(Call::Status, "/v1/status", "The proxy as a whole", Schemas::get::<api::Status>),
     Row::get(Call::Routes, "/v1/routes", "Every route", Schemas::get::<api::Routes>),
-    Row::get(
-        Call::Upstreams,
-        "/v1/upstreams",
-        "Every upstream of every route",
-        Schemas::get::<api::Upstreams>,
-    ),
+    Row::get(Call::Upstreams, "/v1/upstreams", "Every upstream of every route, or of one", |schemas| {
+        let mut described = schemas.get::<api::Upstreams>();
+        described["parameters"] = json!([query("route", "string", "Of this route.")]);
+        described
+    }),
     Row::get(Call::Connections, "/v1/connections", "Open connections, page by page", connections),
     Row::get(
         Call::Plan,
@@ -93,9 +92,7 @@ pub(super) static CALLS: [Row; 18] = [
         |schemas| {
             let mut described = schemas.post_text::<api::Plan>();
             let description = "The path of the text's file: of an included one only that is planned.";
-            described["parameters"] = json!([
-                { "name": "file", "in": "query", "schema": { "type": "string" }, "description": description },
-            ]);
+            described["parameters"] = json!([query("file", "string", description)]);
             described
         },
     ),
@@ -125,8 +122,12 @@ pub(super) static CALLS: [Row; 18] = [
     ),
 ];
 
+/// A key of a query.
+fn query(name: &str, kind: &str, description: &str) -> Value {
+    json!({ "name": name, "in": "query", "schema": { "type": kind }, "description": description })
+}
+
 fn connections(schemas: &mut Schemas) -> Value {
-    let query = |name: &str, kind: &str, description: &str| json!({ "name": name, "in": "query", "schema": { "type": kind }, "description": description });
     let mut described = schemas.get::<api::Connections>();
     described["parameters"] = json!([
         query("route", "string", "Of this route."),

@@ -16,15 +16,19 @@ pub(super) async fn check(handle: &Handle, filter: &Filter) -> Result<Result<(),
     }
     let view = handle.view().await?;
     let of = filter.route.as_deref();
-    if let Some(name) =
-        of.filter(|name| *name != NO_ROUTE && !routes(&view).any(|route| route.name == **name))
-    {
-        return Ok(Err(no_route(&view, name)));
+    if let Some(Err(unknown)) = of.map(|name| check_route(&view, name)) {
+        return Ok(Err(unknown));
     }
     let Some(upstream) = filter.upstream.as_deref() else { return Ok(Ok(())) };
     let mut routes = routes(&view).filter(|route| of.is_none_or(|name| route.name == name));
     let known = routes.any(|route| entry(route, upstream).is_some()) || is_connected(handle, upstream);
     Ok(if known { Ok(()) } else { Err(no_upstream(&view, of, upstream)) })
+}
+
+/// Checks that there is a route of this name.
+pub(super) fn check_route(view: &View, name: &str) -> Result<(), Refusal> {
+    let is_there = name == NO_ROUTE || routes(view).any(|route| route.name == name);
+    if is_there { Ok(()) } else { Err(no_route(view, name)) }
 }
 
 /// Every route that the file has or that still has connections.

@@ -1,5 +1,23 @@
 //! Reads query strings, and encodes values for them.
 
+use super::api::Problem;
+use super::rights::Refusal;
+
+/// The keys of a query with their values, decoded.
+pub(super) fn read(query: &str) -> Result<Vec<(String, String)>, Refusal> {
+    pairs(query).ok_or_else(broken)
+}
+
+/// The answer to a query that cannot be read.
+pub(super) fn broken() -> Refusal {
+    Refusal::wrong(Problem::new("the query is broken", "see /v1/openapi.json"))
+}
+
+/// The answer to a query with a key that the call does not have.
+pub(super) fn unknown(key: &str, help: &str) -> Refusal {
+    Refusal::wrong(Problem::new(format!("`{key}` is not known here"), help))
+}
+
 /// The keys of a query with their values, decoded. `None`: an escape is broken.
 pub(super) fn pairs(query: &str) -> Option<Vec<(String, String)>> {
     let parts = query.split('&').filter(|part| !part.is_empty());

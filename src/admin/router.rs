@@ -118,7 +118,7 @@ async fn answer_call(
         Call::OpenApi => openapi::document(),
         Call::Status => json(200, &status::status(&snapshot().await?)),
         Call::Routes => json(200, &routes::routes(&snapshot().await?)),
-        Call::Upstreams => json(200, &upstreams::upstreams(&snapshot().await?)),
+        Call::Upstreams => done(200, upstreams::asked(&snapshot().await?, &request.query)),
         Call::Connections => done(200, connections::connections(handle, &request.query).await?),
         Call::Plan => planned(plan(handle, PlanOf::File).await)?,
         Call::PlanText => {

@@ -9,6 +9,7 @@ use super::output::say;
 use super::routes::by_hand;
 use super::table::{self, Table};
 use crate::admin::api::{Address, Check, Upstream, UpstreamState, Upstreams};
+use crate::admin::encoded;
 
 /// Shows the upstreams of the running proxy: state, since when and why, load, checks, addresses, what was done by hand
 #[derive(Debug, clap::Args)]
@@ -49,9 +50,8 @@ pub fn run(args: &Args) -> ExitCode {
 }
 
 fn ask(proxy: &Admin, args: &Args) -> Result<Upstreams, Failure> {
-    let mut all: Upstreams = proxy.get("/v1/upstreams")?;
-    all.upstreams.retain(|upstream| args.route.as_ref().is_none_or(|route| *route == upstream.route));
-    Ok(all)
+    let of = args.route.as_ref().map(|route| format!("?route={}", encoded(route)));
+    proxy.get(&format!("/v1/upstreams{}", of.unwrap_or_default()))
 }
 
 /// `before`: an earlier look, and how long ago it was.

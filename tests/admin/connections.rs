@@ -58,6 +58,29 @@ fn pages_follow_each_other_and_filters_leave_what_they_say() {
     proxy.stop();
 }
 
+/// The upstreams of a route that does not exist are not none.
+#[test]
+fn upstreams_are_asked_for_by_the_name_of_their_route() {
+    let (one, two, backend) = (Port::reserve(), Port::reserve(), Backend::named("b"));
+    let routes = route("one", &one.local(), &backend, "") + &route("two", &two.local(), &backend, "");
+    let (place, proxy, asker) = start(&routes);
+    let all = asker.get("/v1/upstreams?route=two")["upstreams"].clone();
+    assert_eq!((all.as_array().unwrap().len(), &all[0]["route"]), (1, &json!("two")));
+    let shown = portway(&place.file(), &["upstreams", "--route", "two"]);
+    assert_eq!((shown.code, shown.out.lines().count()), (0, 2), "{shown:?}");
+    let typo = portway(&place.file(), &["upstreams", "--route", "twe"]);
+    assert_eq!((typo.code, &*typo.out), (2, ""), "{typo:?}");
+    assert!(
+        typo.err.contains("there is no route `twe`") && typo.err.contains("did you mean `two`?"),
+        "{typo:?}"
+    );
+    assert_eq!(asker.ask("GET", "/v1/upstreams?route=three", "").status, 404);
+    for wrong in ["colour=red", "route=%zz"] {
+        assert_eq!(asker.ask("GET", &format!("/v1/upstreams?{wrong}"), "").status, 400, "{wrong}");
+    }
+    proxy.stop();
+}
+
 #[test]
 fn a_kill_resets_whom_it_names_and_nobody_else() {
     let (one, two, backend) = (Port::reserve(), Port::reserve(), Backend::named("b"));

@@ -187,6 +187,7 @@ fn answers(asker: &Asker, text: &str) -> Vec<Asked> {
     let rows = ask("GET", "/v1/connections", "?tcp=true", "");
     assert!(rows["connections"][0]["tcp"]["client"].is_object(), "{rows}");
     ask("GET", "/v1/connections", "?colour=red", "");
+    ask("GET", "/v1/upstreams", "?route=nobody", "");
     ask("GET", "/v1/plan", "", "");
     let plan = text.replace("10.0.0.0/8", "11.0.0.0/8")
         + "[[route]]\nname = \"new\"\nlisten = \"127.0.0.1:1\"\nupstream = \"nowhere.invalid:1\"\n"

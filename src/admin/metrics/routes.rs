@@ -13,7 +13,7 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
     connections(page, &routes);
     turned_away(page, &routes);
     times(page, snapshot);
-    let mut upstreams = render::upstreams::upstreams(snapshot).upstreams;
+    let mut upstreams = render::upstreams::upstreams(snapshot, None).upstreams;
     // Of a route that a person has taken out nothing is known, and nobody is to be woken for it.
     upstreams.retain(|upstream| snapshot.view.routes.iter().any(|view| view.route.name == upstream.route));
     of_upstreams(page, &upstreams);

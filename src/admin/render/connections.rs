@@ -93,7 +93,7 @@ pub(in super::super) async fn connections(
 ) -> Result<Result<Connections, Refusal>, Stopping> {
     let asked = match asked(query) {
         Ok(asked) => asked,
-        Err(problem) => return Ok(Err(Refusal::wrong(problem))),
+        Err(wrong) => return Ok(Err(wrong)),
     };
     if let Err(unknown) = names::check(handle, &asked.filter).await? {
         return Ok(Err(unknown));
@@ -109,21 +109,20 @@ struct Asked {
     tcp: bool,
 }
 
-fn asked(query: &str) -> Result<Asked, Problem> {
+fn asked(query: &str) -> Result<Asked, Refusal> {
     let (mut filter, mut after, mut most, mut tcp) = (Filter::default(), 0, PAGE.0, false);
-    let broken = || Problem::new("the query is broken".to_owned(), "see /v1/openapi.json".to_owned());
-    for (key, value) in query::pairs(query).ok_or_else(broken)? {
+    for (key, value) in query::read(query)? {
         match key.as_str() {
             "route" => filter.route = Some(value),
             "client" => filter.client = Some(value),
             "upstream" => filter.upstream = Some(value),
             "older" => filter.older = Some(value),
-            "after" => after = value.parse().map_err(|_| broken())?,
-            "limit" => most = value.parse().map_err(|_| broken())?,
+            "after" => after = value.parse().map_err(|_| query::broken())?,
+            "limit" => most = value.parse().map_err(|_| query::broken())?,
             "tcp" => tcp = value != "false",
             _ => {
                 let help = "the keys are route, client, upstream, older, after, limit and tcp";
-                return Err(Problem::new(format!("`{key}` is not known here"), help));
+                return Err(query::unknown(&key, help));
             }
         }
     }

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use tokio::time::Instant;
 
 use super::super::api::{Address, Check, Upstream, UpstreamState, Upstreams};
+use super::super::rights::Refusal;
 use super::super::snapshot::Snapshot;
 use super::super::units::{count, seconds};
+use super::super::{names, query};
 use crate::model::{EntryState, Protocol, UpstreamAddr, UpstreamSpec};
 use crate::proxy::route::{Candidate, LEADS_BACK};
 use crate::server::handle::RouteView;
@@ -15,8 +17,25 @@ use crate::state::{CheckState, Serves};
 /// The most addresses of one entry that are listed: a range of ports may have tens of thousands.
 const LISTED: usize = 64;
 
-pub(in super::super) fn upstreams(snapshot: &Snapshot) -> Upstreams {
+/// Those that a query asks for.
+pub(in super::super) fn asked(snapshot: &Snapshot, query: &str) -> Result<Upstreams, Refusal> {
+    let mut route = None;
+    for (key, value) in query::read(query)? {
+        match key.as_str() {
+            "route" => route = Some(value),
+            _ => return Err(query::unknown(&key, "the only key is route")),
+        }
+    }
+    if let Some(name) = &route {
+        names::check_route(&snapshot.view, name)?;
+    }
+    Ok(upstreams(snapshot, route.as_deref()))
+}
+
+/// Those of a route, or of all routes.
+pub(in super::super) fn upstreams(snapshot: &Snapshot, route: Option<&str>) -> Upstreams {
     let served = snapshot.view.routes.iter().chain(&snapshot.view.held);
+    let served = served.filter(|view| route.is_none_or(|name| view.route.name == name));
     let all = served.flat_map(|view| of_route(snapshot, view));
     Upstreams { generation: snapshot.view.generation, upstreams: all.collect() }
 }
