@@ -64,14 +64,14 @@ pub fn run(args: &Args) -> ExitCode {
 
 fn summary(status: &Status) -> String {
     let mut text = String::new();
+    let up = table::span(status.uptime);
     let phase = match status.phase {
-        Phase::Running => "running",
-        Phase::Draining => "draining",
+        Phase::Running => format!("running for {up}"),
+        Phase::Draining => format!("draining, started {up} ago"),
     };
     let (version, pid, generation) = (&status.version, status.pid, status.generation);
-    let up = table::span(status.uptime);
     // Writing to a string cannot fail.
-    let _ = writeln!(text, "Portway {version}, {phase} for {up}, process {pid}, generation {generation}");
+    let _ = writeln!(text, "Portway {version}, {phase}, process {pid}, generation {generation}");
     let _ = writeln!(text, "file         {}", of_file(status));
     if status.reload.stale {
         let _ = writeln!(

@@ -88,6 +88,8 @@ fn a_drain_of_all_ends_the_process_and_is_seen_until_then() {
     assert_eq!(asker.ask("GET", "/healthz", "").status, 200);
     let status = asker.get("/v1/status");
     assert_eq!((&status["phase"], &status["traffic"]["open"]), (&json!("draining"), &json!(1)));
+    let said = portway(&place.file(), &["status"]).out;
+    assert!(said.contains(", draining, started ") && !said.contains("draining for"), "{said}");
     assert_eq!(asker.ask("POST", "/v1/reload", "null").status, 503);
     assert!(is_refused(port.number));
     flow.ping().unwrap();
