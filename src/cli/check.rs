@@ -8,6 +8,7 @@ use super::output::{colour, say};
 use super::progress::patiently;
 use crate::config::Compiled;
 use crate::server::check::{Checked, check};
+use crate::server::user::become_user_of;
 
 /// Reads a file, or with `-` standard input, and all that it includes, and shows every fault; nothing is started.
 #[derive(Debug, clap::Args)]
@@ -22,8 +23,19 @@ impl Args {
     pub fn run(&self) -> ExitCode {
         let path = self.file.path();
         let name = config_file::name(&path);
-        let checked = patiently("reading", || check(&name, &config_file::read(&path)?));
-        match checked {
+        let text = config_file::read(&path);
+        // As `run` does, and before there is a second thread: what only root may read is a fault.
+        let user = match text.as_ref().map_or(Ok(None), |text| become_user_of(&path, text.clone())) {
+            Ok(user) => user,
+            Err(error) => {
+                // If standard error is closed, the exit code still tells.
+                drop(writeln!(std::io::stderr().lock(), "error: {error}"));
+                return ExitCode::FAILURE;
+            }
+        };
+        let again = user.is_some() && !config_file::is_stdin(&path);
+        let text = if again { config_file::read(&path) } else { text };
+        match patiently("reading", || check(&name, &text?)) {
             Ok(Checked { compiled, notices }) => {
                 warnings(notices.into_iter());
                 say(&mut std::io::stdout().lock(), &summary(&name, &compiled))
@@ -31,7 +43,12 @@ impl Args {
             Err(report) => {
                 let colour = colour(&std::io::stderr());
                 // If even standard error is closed, the exit code still tells.
-                let _ = std::io::stderr().lock().write_all(report.render(colour).as_bytes());
+                let mut text = report.render(colour);
+                if let Some(user) = user {
+                    text +=
+                        &format!("it was read as the user `{user}`, whom `run` becomes: [process] user\n");
+                }
+                let _ = std::io::stderr().lock().write_all(text.as_bytes());
                 ExitCode::from(2)
             }
         }

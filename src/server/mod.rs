@@ -63,7 +63,7 @@ pub mod tokens;
 mod udp_listeners;
 mod upgrade;
 pub mod upgrade_order;
-mod user;
+pub mod user;
 mod view;
 
 pub use admin_socket::{AdminListener, AdminSocket};

@@ -14,16 +14,22 @@ use crate::net::user::{Account, is_root};
 /// Becomes the user that the file names. Before the first thread, and before anything is opened: what that user may open
 /// then, an edit may open too. A fault of the file is left to those who report it.
 pub(super) fn become_user(path: &Path) -> io::Result<()> {
-    if !is_root() {
-        return Ok(());
+    match files::read(path) {
+        Ok(content) => become_user_of(path, content.bytes).map(drop),
+        Err(_) => Ok(()),
     }
-    let Ok(content) = files::read(path) else { return Ok(()) };
-    let Some(user) = process_of(&content.bytes).user else { return Ok(()) };
-    let Some(account) = Account::of(&user).filter(|account| !account.is_ours()) else { return Ok(()) };
-    account.become_it(sources::rights_for(&include_set::texts(path, content.bytes))).map_err(|error| {
+}
+
+/// The same, with the text of the file. Returns whom it has become. `None`: it stays who it was.
+pub fn become_user_of(path: &Path, text: Vec<u8>) -> io::Result<Option<User>> {
+    let user = process_of(&text).user.filter(|_| is_root());
+    let account = user.as_ref().and_then(Account::of).filter(|account| !account.is_ours());
+    let Some((user, account)) = user.zip(account) else { return Ok(None) };
+    account.become_it(sources::rights_for(&include_set::texts(path, text))).map_err(|error| {
         let help = "a start as root needs CAP_SETUID and CAP_SETGID for it";
         io::Error::new(error.kind(), format!("it cannot become the user `{user}`: {error}; {help}"))
-    })
+    })?;
+    Ok(Some(user))
 }
 
 /// Makes sure that nobody goes on as root whom the file wants to be another, and warns if nobody had to be.

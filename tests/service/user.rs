@@ -185,6 +185,47 @@ fn a_start_fails_where_the_user_may_not_read_the_file() {
     portway.lines.wait_for("let the user that runs Portway read the file");
 }
 
+/// And `check` as root finds it before the start.
+#[test]
+fn a_check_as_root_looks_as_the_user_would() {
+    if lacks_root() {
+        return;
+    }
+    let check = |path: &str| {
+        let said = Command::new(PORTWAY).args(["check", path]).output().unwrap();
+        (said.status.code(), String::from_utf8(said.stderr).unwrap())
+    };
+    let file = File::of(&(text("\"nobody\"", &[8080]) + "deny = { file = \"deny.txt\" }\n"));
+    let list = file.path.with_file_name("deny.txt");
+    fs::write(&list, "192.0.2.0/24\n").unwrap();
+    assert_eq!(check(file.path()), (Some(0), String::new()));
+    for of in [&list, &file.path] {
+        fs::set_permissions(of, Permissions::from_mode(0o600)).unwrap();
+        let (code, said) = check(file.path());
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains(of.to_str().unwrap()) && said.contains("permission denied"), "{said}");
+        assert!(
+            said.ends_with("it was read as the user `nobody`, whom `run` becomes: [process] user\n"),
+            "{said}"
+        );
+        let mut portway = Launch::default().args(&["run", file.path()]).start();
+        assert!(!portway.ended().success());
+        portway.lines.wait_for("permission denied");
+        fs::set_permissions(of, Permissions::from_mode(0o644)).unwrap();
+    }
+    // From standard input as well.
+    fs::set_permissions(&list, Permissions::from_mode(0o600)).unwrap();
+    let read = fs::File::open(&file.path).unwrap();
+    let of_input = Command::new(PORTWAY)
+        .args(["check", "-"])
+        .current_dir(list.parent().unwrap())
+        .stdin(read)
+        .output()
+        .unwrap();
+    let said = String::from_utf8(of_input.stderr).unwrap();
+    assert!(of_input.status.code() == Some(2) && said.contains("permission denied"), "{said}");
+}
+
 #[test]
 fn a_user_whom_the_system_does_not_have_is_a_fault_with_its_place() {
     let file = File::of(&text("\"nobody-here\"", &[8080]));
