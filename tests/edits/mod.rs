@@ -2,6 +2,7 @@
 //! that a test waits for.
 mod bad;
 mod include_folders;
+mod include_moves;
 mod include_saves;
 pub mod includes;
 mod load;
