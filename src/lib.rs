@@ -20,7 +20,7 @@
 //! # Where to begin reading
 //! * a connection: [`proxy::connection`], the function `serve`
 //! * a datagram: [`proxy::udp`], the functions `UdpSessions::take_in` and `ask`
-//! * an edit: [`server`], the modules `edit` and `apply`; of an included file `included_file` and `include_edit`
+//! * an edit: [`server`], the modules `edit` and `apply`; of an included file `included_file` and `include_edit`; `together`
 //! * the text of a file: [`config`]; a file of another proxy: its module `import`
 //! * the copy of bytes, half-close and resets: [`net::relay`]
 //!

@@ -96,9 +96,19 @@ impl RouteFile {
         &self.text
     }
 
+    /// As [`RouteFile::text`].
+    pub fn shared_text(&self) -> Arc<str> {
+        self.text.clone()
+    }
+
     /// The files that it includes; paths begin at its folder.
     pub fn include(&self) -> &[Glob] {
         &self.include
+    }
+
+    /// Whether it includes the file at this path.
+    pub fn includes(&self, path: &Path) -> bool {
+        self.include.iter().any(|glob| glob.matches(path))
     }
 
     /// Its routes, those with `enabled = false` as well.
@@ -140,10 +150,6 @@ impl RouteFile {
     pub(super) fn local(&self, mut at: Range<usize>) -> Range<usize> {
         shift(&mut at, self.begin, 0);
         at
-    }
-
-    pub(super) fn shared_text(&self) -> Arc<str> {
-        self.text.clone()
     }
 
     pub(super) fn folder(&self) -> &Path {

@@ -1,7 +1,7 @@
 //! The files of routes of one proxy: the main one, and those that it includes.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -53,10 +53,25 @@ impl RouteFiles {
 
     /// The same files with another main one, as far as that includes them.
     #[must_use]
-    pub fn with_main(&self, main: RouteFile) -> RouteFiles {
+    pub fn with_main(&self, main: impl Into<Arc<RouteFile>>) -> RouteFiles {
+        let main = main.into();
         let mut included = self.included.clone();
-        included.retain(|path, _| main.include().iter().any(|glob| glob.matches(path)));
-        RouteFiles { main: Arc::new(main), included }
+        included.retain(|path, _| main.includes(path));
+        RouteFiles { main, included }
+    }
+
+    /// Whether others have the same file at a path, or none as well; as the main one: `None`.
+    pub fn share(&self, others: &RouteFiles, path: Option<&Path>) -> bool {
+        let of = |files: &RouteFiles| match path {
+            Some(path) => files.included.get(path).map(Arc::as_ptr),
+            None => Some(Arc::as_ptr(&files.main)),
+        };
+        of(self) == of(others)
+    }
+
+    /// The names of all routes.
+    pub fn names(&self) -> HashSet<&str> {
+        self.all().flat_map(|file| file.routes()).map(|route| &*route.name).collect()
     }
 
     /// How many bytes the included files have.

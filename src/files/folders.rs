@@ -68,7 +68,10 @@ pub(super) fn on_the_way(path: &Path) -> Vec<Place> {
 /// Adds every name of a folder, and the places on the way to it.
 pub(super) fn note_folder(path: &Path, found: &mut Vec<Place>) {
     note_way(path, found);
-    note(found, path, OsString::new());
+    // By the path that its events have: the watcher knows no other.
+    if let Ok(path) = std::fs::canonicalize(path) {
+        note(found, &path, OsString::new());
+    }
 }
 
 /// Adds the places of a file and of each link on the way to it.

@@ -199,6 +199,12 @@ impl<T> FollowedFile<T> {
         refused
     }
 
+    /// Notes that this text of the file runs: whoever has read it has put it into force. The next reading confirms it.
+    pub fn runs(&mut self, text: Arc<[u8]>) {
+        self.running = text;
+        self.again();
+    }
+
     /// Notes that this former text runs again in place of its successor, for this reason.
     pub fn undo(&mut self, former: Arc<[u8]>, report: Report) {
         let successor = std::mem::replace(&mut self.running, former);

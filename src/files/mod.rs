@@ -30,4 +30,6 @@ pub use loss::Form;
 pub use pending::{LastGood, Pending};
 pub use reading::{FileState, How, Reading, Text, Writer};
 pub use replace::replace;
+pub use schedule::QUIET;
+pub use verdict::taken_away;
 pub use watch::{look, read_and_look};

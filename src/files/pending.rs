@@ -30,6 +30,14 @@ pub struct LastGood {
     pub text: Arc<[u8]>,
 }
 
+impl LastGood {
+    /// Whether the file has this text now.
+    pub async fn is_on_disk(self) -> bool {
+        let same = move || disk::read(&self.path).is_ok_and(|content| *content.bytes == *self.text);
+        blocking(same).await.unwrap_or(false)
+    }
+}
+
 impl Pending {
     /// What was found now.
     pub fn new(report: Report, instead: Option<LastGood>) -> Pending {
@@ -38,8 +46,9 @@ impl Pending {
 
     /// Whether the file has the running text again: one that was just mended may not have been looked at yet.
     pub async fn is_over(&self) -> bool {
-        let Some(LastGood { path, text }) = self.instead.clone() else { return false };
-        let same = move || disk::read(&path).is_ok_and(|content| *content.bytes == *text);
-        blocking(same).await.unwrap_or(false)
+        match self.instead.clone() {
+            Some(last) => last.is_on_disk().await,
+            None => false,
+        }
     }
 }

@@ -75,6 +75,13 @@ pub fn verdict(form: Form, reading: &Reading, running: &[u8], last: &Text) -> Ve
     }
 }
 
+/// What a text takes away of the one that runs. `None`: it looks cut off.
+pub fn taken_away(form: Form, running: &[u8], text: &[u8]) -> Option<Vec<String>> {
+    let loss = Loss::of(form, running, text);
+    let is_cut = !loss.keys.is_empty() || ends_within_a_line(text, running, Writer::Done, &loss);
+    (!is_cut).then_some(loss.gone)
+}
+
 /// Whether the last line lacks its end and looks cut off: something is gone, or it is the beginning of a line that runs. Where
 /// a text ends as the running one does, its writer came to the end: some editors write no last newline.
 fn ends_within_a_line(text: &[u8], running: &[u8], writer: Writer, loss: &Loss) -> bool {

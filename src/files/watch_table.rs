@@ -103,10 +103,11 @@ impl WatchTable {
 
     /// Sends hints for an event at this path, and notes what it tells of the writer.
     pub fn heard(&mut self, path: &Path, writer: Option<Writer>) {
-        if let Some(at) = self.watched.iter().position(|folder| folder.path == path) {
-            // A watch ends with its folder: one that was moved, or removed and made again, needs a new watch.
-            let folder = self.watched.swap_remove(at);
-            self.hint(None, |place| place.folder.is_same(&folder));
+        if self.watched.iter().any(|folder| folder.path == path) {
+            // A watch ends with its folder, and with one above it: what was moved, or removed and made again, needs a new watch.
+            let is_ended = |folder: &mut Folder| folder.path.starts_with(path);
+            let ended: Vec<Folder> = self.watched.extract_if(.., is_ended).collect();
+            self.hint(None, |place| ended.iter().any(|folder| place.folder.is_same(folder)));
         }
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return };
         if let Some(folder) = self.watched.iter().find(|folder| folder.path == parent) {
@@ -235,15 +236,15 @@ mod tests {
     #[test]
     fn a_folder_that_was_shaken_or_replaced_is_watched_again() {
         let mut table = WatchTable::default();
-        let wanted = || vec![place("/etc/portway", 7, "a")];
+        let wanted = || vec![place("/etc/portway", 7, "a"), place("/etc/portway/routes.d", 6, "b")];
         let (at, mut hints, _) = id(&mut table, wanted());
         table.heard(Path::new("/etc/portway"), None);
         assert!(hints.try_recv().is_ok());
         let change = table.change(at, wanted(), true);
-        assert_eq!(change, Some(paths(&["/etc/portway"])));
+        assert_eq!(change, Some(paths(&["/etc/portway", "/etc/portway/routes.d"])));
         assert!(table.change(at, wanted(), true).is_none());
         let change = table.change(at, vec![place("/etc/portway", 8, "a")], true);
-        assert_eq!((change, table.forgotten()), (Some(paths(&["/etc/portway"])), 1));
+        assert_eq!((change, table.forgotten()), (Some(paths(&["/etc/portway"])), 2));
         // A watcher that was replaced watches nothing yet.
         let change = table.change(at, vec![place("/etc/portway", 8, "a")], false);
         assert_eq!(change, Some(paths(&["/etc/portway"])));

@@ -12,7 +12,7 @@ use super::apply::Prepared;
 use super::beside;
 use super::handed_state::Reloads;
 use super::history::{FileView, History, Judged, Reloaded};
-use super::include_edit::{Taken, put_in_force};
+use super::include_edit::Taken;
 use super::include_set::{self, join_fitting, joined};
 use super::included_file::Told;
 use super::includes::{Includes, Started};
@@ -169,13 +169,15 @@ impl Edits {
             }
             News::Included(told) => {
                 let (former, keeps) = (self.former(), self.probation.keeps);
-                let Taken { edited, refused } = self.includes.take_in(told, keeps, server).await;
+                let undone = self.probation.undone.iter().find(|_| !keeps).map(|(text, _)| text.clone());
+                let Taken { edited, refused } = self.includes.take_in(told, undone, server).await;
                 self.file.target.count(0, refused);
                 let Some(edited) = edited else { return false };
                 self.probation.edited(&edited.plan, former, now(), server);
                 self.file.target.count(edited.files(), 0);
-                let changed = !edited.plan.is_empty();
-                self.includes.took(edited, server);
+                let (changed, main) = (!edited.plan.is_empty(), edited.main.clone());
+                self.includes.took(edited, server).await;
+                main.into_iter().for_each(|text| self.file.runs(text));
                 if changed {
                     // An included file may have been in its way.
                     self.file.again();
@@ -253,13 +255,13 @@ impl Edits {
                 return false;
             }
         };
-        let (files, newest) = self.includes.with_main(main);
-        match put_in_force(files, newest, server).await {
+        match self.includes.put_main(main, reading.how == How::Again, server).await {
             Ok((plan, files)) => {
                 // Before anybody hears of it: who comes then is a client of the new text.
                 self.probation.edited(&plan, former, now(), server);
                 self.took(&reading, text, &plan, server);
-                self.includes.main_taken(files, &server.root);
+                let others = self.includes.others(&files, &[], &[]);
+                self.includes.runs(files, &others, &server.root).await;
                 if !plan.is_empty() {
                     self.includes.again();
                 }

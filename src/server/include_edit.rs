@@ -11,8 +11,8 @@ use super::included_file::{Answer, Told};
 use super::includes::Includes;
 use super::running::Server;
 use super::summary::summary;
-use crate::config::{Misfit, Plan, Report, RouteFile, RouteFiles, join};
-use crate::model::Fault;
+use super::together::{Standing, Wanted};
+use crate::config::{Misfit, Plan, Report, RouteFile, RouteFiles};
 
 /// What became of what the tasks have told.
 #[derive(Debug, Default)]
@@ -32,9 +32,13 @@ struct Newcomer {
 }
 
 impl Includes {
-    /// Takes in what the tasks have told.
-    /// `keeps`: also those that were rolled back.
-    pub async fn take_in(&mut self, told: Vec<Told>, keeps: bool, server: &mut Server) -> Taken {
+    /// Takes in what the tasks have told. `undone`: the text of the main file that was rolled back.
+    pub async fn take_in(
+        &mut self,
+        told: Vec<Told>,
+        undone: Option<Arc<[u8]>>,
+        server: &mut Server,
+    ) -> Taken {
         let (mut taken, mut news, mut gone) = (Taken::default(), Vec::new(), Vec::new());
         for told in told {
             match told {
@@ -45,22 +49,65 @@ impl Includes {
                     }
                 }
                 Told::Found(found, asked) => self.found(found, asked, &server.root),
-                // A task that is followed no longer has nobody to answer to.
-                Told::Text(path, ..) | Told::Gone(path, _) if !self.tasks.contains_key(&path) => {}
-                Told::Text(path, file, answer) => match self.rolled_back.remove(&path) {
-                    Some((text, report)) if text == file.text() && !keeps => {
-                        drop(answer.send(Err(report.clone())));
-                        self.rolled_back.insert(path, (text, report));
+                // A task that has been ended waits for no answer.
+                Told::Text(path, _, answer) | Told::Gone(path, answer)
+                    if answer.is_closed() || !self.tasks.contains_key(&path) => {}
+                Told::Text(path, file, answer) => {
+                    if let Some(answer) = self.unless_rolled_back(&path, Some(file.text()), answer) {
+                        news.push(Newcomer { path, file: file.into(), answer });
                     }
-                    _ => news.push(Newcomer { path, file: file.into(), answer }),
-                },
-                Told::Gone(path, answer) => gone.push((path, answer)),
+                }
+                Told::Gone(path, answer) => {
+                    if let Some(answer) = self.unless_rolled_back(&path, None, answer) {
+                        gone.push((path, answer));
+                    }
+                }
             }
         }
         if !news.is_empty() || !gone.is_empty() {
-            taken.edited = self.edit(news, gone, server).await;
+            taken.edited = self.edit(news, gone, undone, server).await;
         }
         taken
+    }
+
+    /// Refuses what was rolled back, and gives back the answer for anything else: of that file nothing is refused any more.
+    fn unless_rolled_back(&mut self, path: &Path, text: Option<&str>, answer: Answer) -> Option<Answer> {
+        let Some((was, report)) = self.rolled_back.get(path) else { return Some(answer) };
+        if was.as_deref() == text {
+            drop(answer.send(Err(report.clone())));
+            return None;
+        }
+        self.rolled_back.remove(path);
+        Some(answer)
+    }
+
+    /// Puts another main file into force. `tried`: it was refused before, because of others.
+    pub async fn put_main(
+        &self,
+        mut main: RouteFile,
+        tried: bool,
+        server: &mut Server,
+    ) -> Result<(Plan, RouteFiles), Vec<Misfit>> {
+        let newest = self.running.as_ref().map_or(0, |running| running.next_place());
+        main.move_to(newest);
+        let files = match &self.running {
+            Some(running) => running.with_main(main),
+            None => RouteFiles::new(main),
+        };
+        let standing = |path: Option<&Path>, file: &RouteFile| {
+            path.map_or(Standing::Unknown, |path| self.standing(path, file.text()))
+        };
+        let wanted = Wanted { running: self.running.as_deref(), files, newest, tried, standing: &standing };
+        wanted.put_in_force(server).await
+    }
+
+    fn standing(&self, path: &Path, text: &str) -> Standing {
+        let is_it = |other: &Option<Arc<str>>| other.as_deref() == Some(text);
+        if self.rolled_back.get(path).is_some_and(|(other, _)| is_it(other)) {
+            return Standing::RolledBack;
+        }
+        let waits = self.tasks.get(path).is_some_and(|task| is_it(&task.waits));
+        if waits { Standing::Waits } else { Standing::Unknown }
     }
 
     /// Puts files into force, and takes others out. Who does not fit stays out, and the rest is tried without it.
@@ -68,6 +115,7 @@ impl Includes {
         &mut self,
         news: Vec<Newcomer>,
         gone: Vec<(PathBuf, Answer)>,
+        undone: Option<Arc<[u8]>>,
         server: &mut Server,
     ) -> Option<Edited> {
         let running = self.running.clone()?;
@@ -81,10 +129,27 @@ impl Includes {
             if news.is_empty() && gone.is_empty() {
                 return None;
             }
-            match put_in_force(wanted, newest, server).await {
+            let standing = |path: Option<&Path>, file: &RouteFile| match path {
+                Some(path) => self.standing(path, file.text()),
+                None if undone.as_deref() == Some(file.text().as_bytes()) => Standing::RolledBack,
+                None => Standing::Unknown,
+            };
+            let tried = news.iter().all(|new| self.standing(&new.path, new.file.text()) == Standing::Waits);
+            let wanted = Wanted {
+                running: Some(&running),
+                files: wanted,
+                newest,
+                tried: tried && gone.is_empty(),
+                standing: &standing,
+            };
+            match wanted.put_in_force(server).await {
                 Ok((plan, files)) => {
-                    self.running = Some(Arc::new(files));
-                    return Some(Edited { news, gone, plan });
+                    let is_main = !files.share(&running, None);
+                    let main = is_main.then(|| files.main().text().as_bytes().into());
+                    let told: Vec<&Path> = news.iter().map(|new| &*new.path).collect();
+                    let gone: Vec<&Path> = gone.iter().map(|(path, _)| &**path).collect();
+                    let others = self.others(&files, &told, &gone);
+                    return Some(Edited { news, others, main, files, plan });
                 }
                 Err(misfits) => {
                     let (out, fit) = split(news, &misfits);
@@ -130,17 +195,17 @@ impl Includes {
 
     fn refuse(&mut self, new: Newcomer, report: Report) {
         if let Some(task) = self.tasks.get_mut(&new.path) {
-            task.waits = true;
+            task.waits = Some(new.file.shared_text());
         }
         drop(new.answer.send(Err(report)));
     }
 
     /// Notes and logs what runs now, and answers. The caller has put it on probation: who comes from now on is a client of the
     /// new texts.
-    pub fn took(&mut self, Edited { news, gone, plan }: Edited, server: &Server) {
+    pub async fn took(&mut self, Edited { news, others, files, plan, .. }: Edited, server: &Server) {
         let changed = !plan.is_empty();
         let names: Vec<&Path> =
-            news.iter().map(|new| &*new.path).chain(gone.iter().map(|(path, _)| &**path)).collect();
+            news.iter().map(|new| &*new.path).chain(others.iter().map(PathBuf::as_path)).collect();
         let file = listed(&names);
         let generation = server.generation();
         if plan.is_empty() {
@@ -152,16 +217,10 @@ impl Includes {
             self.changes.push(what);
         }
         for Newcomer { path, answer, .. } in news {
-            self.tasks.get_mut(&path).into_iter().for_each(|task| task.waits = false);
+            self.tasks.get_mut(&path).into_iter().for_each(|task| task.waits = None);
             drop(answer.send(Ok(())));
         }
-        for (path, answer) in gone {
-            drop(answer.send(Ok(())));
-            self.unanswered.remove(&path);
-            self.tasks.remove(&path).into_iter().for_each(|task| task.scope.kill());
-            // If it has come back meanwhile, that was no news.
-            self.folders.iter().for_each(|folders| folders.link.ask(self.asked.max(1)));
-        }
+        self.runs(files, &others, &server.root).await;
         if changed {
             self.again();
         }
@@ -172,7 +231,11 @@ impl Includes {
 #[derive(Debug)]
 pub(super) struct Edited {
     news: Vec<Newcomer>,
-    gone: Vec<(PathBuf, Answer)>,
+    /// Those of which another text runs now, or none, without their having told it.
+    others: Vec<PathBuf>,
+    /// The text of the main file, if that is one of them.
+    pub main: Option<Arc<[u8]>>,
+    files: RouteFiles,
     /// What has changed.
     pub plan: Plan,
 }
@@ -180,37 +243,7 @@ pub(super) struct Edited {
 impl Edited {
     /// Of how many files.
     pub fn files(&self) -> u64 {
-        (self.news.len() + self.gone.len()) as u64
-    }
-}
-
-/// Joins files, and makes them what runs. On a fault nothing has changed, and each misfit has its report.
-pub(super) async fn put_in_force(
-    files: RouteFiles,
-    newest: usize,
-    server: &mut Server,
-) -> Result<(Plan, RouteFiles), Vec<Misfit>> {
-    let main = files.main().name().to_owned();
-    let compiled = match files.included().is_empty() {
-        true => join(files, newest)?,
-        // Ten thousand routes take some ten milliseconds.
-        false => match tokio::task::spawn_blocking(move || join(files, newest)).await {
-            Ok(joined) => joined?,
-            Err(_) => {
-                let fault =
-                    Fault::new("Portway failed to join the files", "please report it, with the files");
-                return Err(vec![Misfit { report: Report::about_file(&main, fault), name: main }]);
-            }
-        },
-    };
-    match server.apply(&compiled).await {
-        Ok(plan) => Ok((plan, compiled.into_files())),
-        Err(report) => {
-            let names = compiled.files().included().values().map(|file| file.name());
-            let about = |name: &str| Some(Misfit { name: name.to_owned(), report: report.about(name)? });
-            let misfits: Vec<Misfit> = names.chain([&*main]).filter_map(about).collect();
-            Err(if misfits.is_empty() { vec![Misfit { name: main, report }] } else { misfits })
-        }
+        (self.news.len() + self.others.len()) as u64
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::future::pending;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -124,8 +124,8 @@ struct Follower {
     file: FollowedFile<()>,
     /// The number of what was asked for last.
     asked: u64,
-    /// When the file has been gone for long enough. `None`: it is there.
-    gone: Option<Instant>,
+    /// When the file has been gone for long enough, and what was read first. `None`: it is there.
+    gone: Option<(Instant, Reading)>,
 }
 
 impl Follower {
@@ -133,7 +133,7 @@ impl Follower {
         let link = self.of.link.clone();
         loop {
             *lock(&link.pending) = self.file.pending().cloned();
-            let reading = tokio::select! {
+            let mut reading = tokio::select! {
                 biased;
                 asked = link.asked() => {
                     self.asked = asked;
@@ -144,8 +144,10 @@ impl Follower {
                     self.file.again();
                     continue;
                 }
-                () = until(self.gone) => {
-                    if self.leave().await {
+                () = until(self.gone.as_ref().map(|(until, _)| *until)) => {
+                    if let Some((_, reading)) = self.gone.take()
+                        && self.leave(&reading).await
+                    {
                         return;
                     }
                     continue;
@@ -155,14 +157,16 @@ impl Follower {
             #[cfg(test)]
             crate::tasks::faults::here(self.file.name());
             let asked = reading.how == How::Asked;
-            if is_gone(&reading) && (asked || self.is_removed().await) {
-                if asked && self.leave().await {
-                    return;
-                }
-                self.gone.get_or_insert_with(|| Instant::now() + GRACE);
-            } else {
+            let is_removed = self.is_removed(&mut reading).await;
+            if !is_removed || reading.how == How::Settled && !self.file.is_news(&reading) {
                 self.gone = None;
                 self.take_in(reading).await;
+            } else if !asked {
+                self.gone.get_or_insert_with(|| (Instant::now() + GRACE, reading));
+            } else if self.leave(&reading).await {
+                return;
+            } else {
+                self.gone = None;
             }
             if asked {
                 *lock(&link.pending) = self.file.pending().cloned();
@@ -176,28 +180,32 @@ impl Follower {
         drop(self.of.tell.send(told).await);
     }
 
-    /// Whether somebody has removed the file. If its folder is gone too, or it is a link that leads nowhere, more has happened than
-    /// that: like the main file it is refused, and its routes go on.
-    async fn is_removed(&self) -> bool {
-        let path = self.of.at.clone();
-        let removed = blocking(move || {
-            let folder = path.parent().is_none_or(|folder| folder.join(".").exists());
-            folder && path.symlink_metadata().is_err()
-        });
-        removed.await.unwrap_or(true)
+    /// Whether the file is gone, and its routes may go. If more has happened, they go only if somebody asks: the fault says so.
+    async fn is_removed(&self, reading: &mut Reading) -> bool {
+        let Err(fault) = &mut reading.text else { return false };
+        if !is_missing(&reading.state) {
+            return false;
+        }
+        let at = self.of.at.clone();
+        let is_removed = reading.how == How::Asked || blocking(move || is_removed(&at)).await.unwrap_or(true);
+        if !is_removed {
+            fault.help += "; or take it as it is, without its routes: `portway reload`";
+        }
+        is_removed
     }
 
     /// Lets the routes go, if the file is still gone. Returns whether they are.
-    async fn leave(&mut self) -> bool {
+    async fn leave(&mut self, reading: &Reading) -> bool {
         let path = self.of.at.clone();
         let there = blocking(move || !is_missing(&look(&path))).await;
-        self.gone = None;
         if there.unwrap_or(true) {
             return false;
         }
         let (reply, answer) = oneshot::channel();
         self.tell(Told::Gone(self.of.path.clone(), reply)).await;
-        matches!(answer.await, Ok(Ok(())) | Err(_))
+        let Ok(Err(report)) = answer.await else { return true };
+        self.refuse(reading, report, true).await;
+        false
     }
 
     async fn take_in(&mut self, mut reading: Reading) {
@@ -252,8 +260,10 @@ impl Follower {
     }
 }
 
-fn is_gone(reading: &Reading) -> bool {
-    reading.text.is_err() && is_missing(&reading.state)
+/// Whether somebody has removed a file. If its folder is gone too, or it is a link that leads nowhere, more has happened than that:
+/// like the main file it is refused, and its routes go on. May block.
+pub(super) fn is_removed(path: &Path) -> bool {
+    path.parent().is_none_or(|folder| folder.join(".").exists()) && path.symlink_metadata().is_err()
 }
 
 fn is_missing(state: &FileState) -> bool {

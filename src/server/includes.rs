@@ -1,18 +1,18 @@
 //! The files that the main one includes, as they run, and the tasks that follow them. `include_edit` takes in their edits.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::include_set::{IncludeSet, MOST_FILES, too_many};
 use super::included_file::{self, FileLink, IncludedFile, RunningText, Told};
 use super::included_folders::{self, IncludedFolders};
 use super::named_file::NamedFile;
 use crate::config::{Compiled, Report, RouteFile, RouteFiles};
-use crate::files::{Found, FsEventSource, Pending};
+use crate::files::{Found, FsEventSource, LastGood, Pending};
 use crate::model::{Fault, Glob};
 use crate::tasks::Scope;
 
@@ -32,8 +32,8 @@ pub(super) struct Includes {
     pub unanswered: BTreeSet<PathBuf>,
     /// What edits have changed since somebody asked.
     pub changes: Vec<String>,
-    /// Texts that were rolled back, and why.
-    pub rolled_back: BTreeMap<PathBuf, (String, Report)>,
+    /// Texts that were rolled back, and why. `None`: the file was removed.
+    pub rolled_back: BTreeMap<PathBuf, (Option<Arc<str>>, Report)>,
     /// Why not all files are followed that the patterns mean.
     complaint: Option<Pending>,
 }
@@ -43,8 +43,8 @@ pub(super) struct Includes {
 pub(super) struct FileTask {
     pub scope: Scope,
     pub link: Arc<FileLink>,
-    /// Its last text was refused because of others.
-    pub waits: bool,
+    /// Its last text, if that was refused because of others.
+    pub waits: Option<Arc<str>>,
 }
 
 /// The task that follows what the patterns mean.
@@ -124,19 +124,12 @@ impl Includes {
         files.chain(complaint).map(named).collect()
     }
 
-    /// The files with another main one, and their first place that is new.
-    pub fn with_main(&self, mut main: RouteFile) -> (RouteFiles, usize) {
-        let Some(running) = &self.running else { return (RouteFiles::new(main), 0) };
-        let newest = running.next_place();
-        main.move_to(newest);
-        (running.with_main(main), newest)
-    }
-
-    /// Notes that these files run, of which the main one is new: follows what it includes, and nothing else.
-    pub fn main_taken(&mut self, files: RouteFiles, owner: &Scope) {
+    /// Notes that these files run: follows what the main one includes, and nothing else. Whoever follows one of the `others`
+    /// ([`Includes::others`]) begins anew.
+    pub async fn runs(&mut self, files: RouteFiles, others: &[PathBuf], owner: &Scope) {
         let globs = files.main().include().to_vec();
         self.tasks.retain(|path, task| {
-            let keep = globs.iter().any(|glob| glob.matches(path));
+            let keep = files.main().includes(path);
             if !keep {
                 task.scope.kill();
                 self.unanswered.remove(path);
@@ -144,7 +137,15 @@ impl Includes {
             keep
         });
         self.running = (!globs.is_empty()).then(|| Arc::new(files));
+        for path in others {
+            self.begin_anew(path, owner).await;
+        }
         if self.folders.as_ref().map_or(globs.is_empty(), |folders| folders.globs == globs) {
+            // If a file has come back meanwhile, that was no news.
+            self.folders
+                .iter()
+                .filter(|_| !others.is_empty())
+                .for_each(|folders| folders.link.ask(self.asked.max(1)));
             return;
         }
         let asked = !self.unanswered.is_empty();
@@ -159,31 +160,68 @@ impl Includes {
         }
     }
 
-    /// Notes that these files run again, and why those do not that ran: they are read anew, and refused.
-    pub fn rolled_back(&mut self, files: RouteFiles, why: &Fault, owner: &Scope) {
-        let replaced = self.running.clone();
-        self.main_taken(files, owner);
-        let Some(running) = self.running.clone() else { return };
-        let ran = replaced.iter().flat_map(|files| files.included());
-        for (path, file) in ran {
-            let runs = running.included().get(path);
-            if runs.is_some_and(|runs| runs.text() == file.text()) {
-                continue;
-            }
-            if runs.is_some() {
-                let report = Report::about_file(file.name(), why.clone());
-                self.rolled_back.insert(path.clone(), (file.text().to_owned(), report));
-            }
-            // If its task is gone, so is its pattern.
-            let Some(task) = self.tasks.remove(path) else { continue };
+    /// The files of which another text is to run, but the `news` of those who follow them; and what is `gone`.
+    pub fn others(&self, files: &RouteFiles, news: &[&Path], gone: &[&Path]) -> Vec<PathBuf> {
+        let replaced = self.running.as_deref();
+        let paths = replaced.into_iter().chain([files]).flat_map(|files| files.included().keys());
+        let paths: BTreeSet<&Path> = paths.map(PathBuf::as_path).chain(gone.iter().copied()).collect();
+        let is_other = |path: &&Path| {
+            let text = |files: &RouteFiles| files.included().get(*path).map(|file| file.shared_text());
+            let (runs, ran) = (text(files), replaced.and_then(text));
+            let is_new = runs != ran || (runs.is_some() && !self.tasks.contains_key(*path));
+            gone.contains(path) || (is_new && !news.contains(path))
+        };
+        paths.into_iter().filter(is_other).map(Path::to_owned).collect()
+    }
+
+    /// Follows a file by the text of it that runs now. One of which none runs is found once more, if it is there.
+    async fn begin_anew(&mut self, path: &Path, owner: &Scope) {
+        let runs = self.running.as_ref().and_then(|files| files.included().get(path).cloned());
+        if let Some(task) = self.tasks.remove(path) {
             task.scope.kill();
+            // Only then nothing of what it has told is waited for.
+            task.scope.finished().await;
             self.unanswered.remove(path);
-            self.follow(path.clone(), runs.map(|file| RunningText::read_before(file.text())), owner);
+            if let (Some(pending), Some(file)) = (task.link.pending(), &runs)
+                && (LastGood { path: file.name().into(), text: file.text().as_bytes().into() })
+                    .is_on_disk()
+                    .await
+            {
+                info!(
+                    file = file.name(),
+                    fault = pending.headline,
+                    "fault healed: what runs is what the file says"
+                );
+            }
         }
-        for (path, file) in running.included() {
-            // Its file may be gone: then its routes go as well, as after any edit.
-            if !self.tasks.contains_key(path) {
-                self.follow(path.clone(), Some(RunningText::read_before(file.text())), owner);
+        if let Some(file) = runs {
+            self.follow(path.to_owned(), Some(RunningText::read_before(file.text())), owner);
+        }
+    }
+
+    /// Notes that these files run again, and why those do not that ran: they are read anew, and refused. What was added goes its own
+    /// way, and what was removed: unless routes have moved between the two.
+    pub async fn rolled_back(&mut self, files: RouteFiles, why: &Fault, owner: &Scope) {
+        let replaced = self.running.clone();
+        let others = self.others(&files, &[], &[]);
+        self.runs(files, &others, owner).await;
+        let (Some(running), Some(replaced)) = (self.running.clone(), replaced) else { return };
+        let (ran, run) = (replaced.names(), running.names());
+        let moved =
+            |file: &RouteFile, names: &HashSet<&str>| file.routes().any(|route| names.contains(&*route.name));
+        for path in replaced.included().keys().chain(running.included().keys()) {
+            let of = |files: &RouteFiles| files.included().get(path).cloned();
+            let is_refused = match (of(&running), of(&replaced)) {
+                (Some(runs), Some(ran)) => runs.text() != ran.text(),
+                (Some(runs), None) => moved(&runs, &ran),
+                (None, Some(ran)) => moved(&ran, &run),
+                (None, None) => false,
+            };
+            if is_refused {
+                let report =
+                    Report::about_file(&running.folder().join(path).display().to_string(), why.clone());
+                let text = of(&replaced).map(|file| file.shared_text());
+                self.rolled_back.insert(path.clone(), (text, report));
             }
         }
     }
@@ -216,12 +254,12 @@ impl Includes {
         // After a panic nothing is known of the text that runs: it is compiled again, and found to run.
         let mut runs = runs;
         scope.keep(move || included_file::follow(of.clone(), runs.take()));
-        self.tasks.insert(path, FileTask { scope, link, waits: false });
+        self.tasks.insert(path, FileTask { scope, link, waits: None });
     }
 
     /// Makes those try again that others were in the way of.
     pub fn again(&self) {
-        self.tasks.values().filter(|task| task.waits).for_each(|task| task.link.again());
+        self.tasks.values().filter(|task| task.waits.is_some()).for_each(|task| task.link.again());
     }
 
     /// Follows the files that are new.

@@ -59,6 +59,7 @@ mod summary;
 mod systemd;
 #[cfg(test)]
 mod tests;
+mod together;
 pub mod tokens;
 mod udp_listeners;
 mod upgrade;

@@ -25,6 +25,7 @@ impl Edits {
         server.lists.keep();
         self.probation.keeps = true;
         self.probation.pass();
+        self.includes.rolled_back.clear();
     }
 
     /// Answers those who wait, once all that was asked for is read.

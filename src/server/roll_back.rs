@@ -10,12 +10,12 @@ use tracing::{info, warn};
 use super::edit::{Edits, compile};
 use super::followed_list::InForce;
 use super::history::Judged;
-use super::include_edit::put_in_force;
 use super::include_set::joined;
 use super::probation::Former;
 use super::pull::Undone;
 use super::running::Server;
 use super::summary::summary;
+use super::together::put_in_force;
 use crate::config::{Plan, Report, RouteFiles};
 use crate::model::Fault;
 use crate::state::probation::{Verdict, Worse};
@@ -54,7 +54,7 @@ impl Edits {
             Ok((plan, files)) => {
                 let why = why(worse);
                 lists.into_iter().for_each(|(path, old)| server.lists.undo(path, old.clone(), why.clone()));
-                self.rolled_back(&former, files, why, server);
+                self.rolled_back(&former, files, why, server).await;
                 let (route, generation) = (&worse.route, server.generation());
                 warn!(
                     route,
@@ -86,13 +86,13 @@ impl Edits {
     }
 
     /// Notes that these files run again, and why those on disk do not.
-    fn rolled_back(&mut self, former: &Former, files: RouteFiles, why: Fault, server: &Server) {
+    async fn rolled_back(&mut self, former: &Former, files: RouteFiles, why: Fault, server: &Server) {
         if former.main != *self.file.running() {
             let report = Report::about_file(self.file.name(), why.clone());
             self.probation.undone = Some((self.file.running().clone(), report.clone()));
             self.file.undo(former.main.clone(), report);
         }
-        self.includes.rolled_back(files, &why, &server.root);
+        self.includes.rolled_back(files, &why, &server.root).await;
         self.probation.lists = server.lists.in_force();
         self.file.target.note(Judged::RolledBack);
     }

@@ -244,7 +244,8 @@ fn routes_go_on_while_their_folder_is_away_or_a_link_leads_nowhere() {
     );
     let (folder, away) = (several.place.folder().join("routes.d"), several.place.folder().join("away"));
     fs::rename(&folder, &away).unwrap();
-    several.portway.refused();
+    let report = several.portway.phase("edit refused")["report"].as_str().unwrap().to_owned();
+    assert!(report.contains("or take it as it is, without its routes: `portway reload`"), "{report}");
     several.portway.refused();
     assert_eq!([&one, &two].map(|port| reached(port.number)), ["app", "app"]);
     fs::rename(&away, &folder).unwrap();

@@ -185,25 +185,55 @@ fn two_edits_in_a_row_are_undone_together() {
     scene.portway.stop();
 }
 
+impl Scene {
+    /// With included files of these names and texts.
+    fn including(main: &str, files: &[(&str, &str)]) -> Scene {
+        let place = Place::with("");
+        place.save(&format!("include = [\"routes.d/*.toml\"]\n{}", text(&place, main)));
+        std::fs::create_dir(place.folder().join("routes.d")).unwrap();
+        for (name, text) in files {
+            std::fs::write(place.folder().join("routes.d").join(name), text).unwrap();
+        }
+        let portway = Portway::run(&place.file());
+        let asker = Asker::unix(&place);
+        Scene { place, portway, asker }
+    }
+
+    fn saves_included(&self, name: &str, text: &str) {
+        let folder = self.place.folder().join("routes.d");
+        std::fs::write(folder.join(".new"), text).unwrap();
+        std::fs::rename(folder.join(".new"), folder.join(name)).unwrap();
+    }
+}
+
+/// Its former text runs, of a file that is gone: it is not taken away, nor is the other one taken again.
+#[test]
+fn a_file_that_gets_another_name_and_is_worse_is_undone_once() {
+    let ([web, gone], a) = (ports(), Backend::named("a"));
+    let mut scene = Scene::including("", &[("a.toml", &route("web", &web.local(), &a, ""))]);
+    served(&web, 30);
+    scene.saves_included("web.toml", &dead("web", &web, &gone));
+    std::fs::remove_file(scene.place.folder().join("routes.d/a.toml")).unwrap();
+    assert_eq!(scene.portway.phase("reloaded")["plan"], "changed web");
+    scene.suffers(&web, 1);
+    served(&web, 5);
+    pass(Duration::from_secs(6));
+    served(&web, 5);
+    assert_eq!(scene.portway.count(ROLLED_BACK), 1, "{}", scene.portway.log());
+    let kept = command(&scene.place.file(), &["reload", "--keep"]);
+    assert_eq!((kept.code, kept.out.contains("changed web")), (0, true), "{kept:?}");
+    assert!(!visit(web.number));
+    scene.portway.stop();
+}
+
 #[test]
 fn an_included_file_is_undone_alone() {
     let ([web, one, two, gone], a, b) = (ports(), Backend::named("a"), Backend::named("b"));
-    let place = Place::with("");
-    let main = |more: &str| format!("include = [\"routes.d/*.toml\"]\n{}", text(&place, more));
-    place.save(&main(&route("web", &web.local(), &a, "")));
-    let folder = place.folder().join("routes.d");
-    std::fs::create_dir(&folder).unwrap();
-    let save = |name: &str, text: &str| {
-        std::fs::write(folder.join(".new"), text).unwrap();
-        std::fs::rename(folder.join(".new"), folder.join(name)).unwrap();
-    };
-    save("one.toml", &route("one", &one.local(), &a, ""));
-    save("two.toml", &route("two", &two.local(), &a, ""));
-    let portway = Portway::run(&place.file());
-    let asker = Asker::unix(&place);
-    let mut scene = Scene { place, portway, asker };
+    let of = |name: &str, port: &Port| route(name, &port.local(), &a, "");
+    let mut scene =
+        Scene::including(&of("web", &web), &[("one.toml", &of("one", &one)), ("two.toml", &of("two", &two))]);
     served(&one, 30);
-    save("one.toml", &dead("one", &one, &gone));
+    scene.saves_included("one.toml", &dead("one", &one, &gone));
     scene.portway.phase("reloaded");
     scene.suffers(&one, 1);
     served(&one, 5);
@@ -219,7 +249,7 @@ fn an_included_file_is_undone_alone() {
     assert!(files[0]["pending"]["headline"].as_str().unwrap().contains("rolled back at"), "{files:?}");
     assert!(scene.status()["pending"].is_null());
     // The others go on as ever, and it is not taken with them.
-    save("two.toml", &route("two", &two.local(), &b, ""));
+    scene.saves_included("two.toml", &route("two", &two.local(), &b, ""));
     scene.portway.phase("reloaded");
     assert_eq!([&one, &two].map(|port| reached(port.number)), ["a", "b"]);
     let again = command(&scene.place.file(), &["reload"]);
