@@ -153,37 +153,3 @@ fn key(pressed: KeyEvent) -> Option<Key> {
         _ => return None,
     })
 }
-
-#[cfg(test)]
-mod keys {
-    use super::*;
-
-    #[test]
-    fn each_key_of_a_terminal_is_one_of_ours_or_none() {
-        for (code, expected) in [
-            (KeyCode::Char('j'), Some(Key::Char('j'))),
-            (KeyCode::Char('c'), Some(Key::Char('c'))),
-            (KeyCode::Enter, Some(Key::Enter)),
-            (KeyCode::Esc, Some(Key::Escape)),
-            (KeyCode::Backspace, Some(Key::Backspace)),
-            (KeyCode::Delete, Some(Key::Char('x'))),
-            (KeyCode::Tab, Some(Key::Tab)),
-            (KeyCode::BackTab, Some(Key::BackTab)),
-            (KeyCode::Up, Some(Key::Up)),
-            (KeyCode::Down, Some(Key::Down)),
-            (KeyCode::Left, Some(Key::Left)),
-            (KeyCode::Right, Some(Key::Right)),
-            (KeyCode::PageUp, Some(Key::PageUp)),
-            (KeyCode::PageDown, Some(Key::PageDown)),
-            (KeyCode::Home, Some(Key::Home)),
-            (KeyCode::End, Some(Key::End)),
-            (KeyCode::F(1), None),
-        ] {
-            assert_eq!(key(KeyEvent::new(code, KeyModifiers::NONE)), expected, "{code:?}");
-        }
-        let with_control = |c| key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::CONTROL));
-        assert_eq!(['c', 'd', 'x'].map(with_control), [Some(Key::Interrupt), Some(Key::Interrupt), None]);
-        let release = KeyEventKind::Release;
-        assert_eq!(key(KeyEvent::new_with_kind(KeyCode::Enter, KeyModifiers::NONE, release)), None);
-    }
-}

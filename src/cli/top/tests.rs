@@ -3,12 +3,13 @@ use std::path::PathBuf;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::style::{Color, Modifier};
 use serde_json::json;
 
 use super::deeds::{Deed, Of, Steer};
 use super::screen::{Act, Key, Screen};
-use super::{View, draw};
+use super::{View, draw, key};
 use crate::admin::api::ReloadOutcome;
 
 /// What the proxy reports at one second of its life. Bytes and connections grow evenly, except for those of `db`, which
@@ -307,4 +308,33 @@ fn a_restart_is_no_burst() {
     restarted.status.traffic.bytes_up += 500;
     screen.see(Ok(restarted));
     assert_eq!(screen.rates.all.now().up, 500.0);
+}
+
+#[test]
+fn each_key_of_a_terminal_is_one_of_ours_or_none() {
+    for (code, expected) in [
+        (KeyCode::Char('j'), Some(Key::Char('j'))),
+        (KeyCode::Char('c'), Some(Key::Char('c'))),
+        (KeyCode::Enter, Some(Key::Enter)),
+        (KeyCode::Esc, Some(Key::Escape)),
+        (KeyCode::Backspace, Some(Key::Backspace)),
+        (KeyCode::Delete, Some(Key::Char('x'))),
+        (KeyCode::Tab, Some(Key::Tab)),
+        (KeyCode::BackTab, Some(Key::BackTab)),
+        (KeyCode::Up, Some(Key::Up)),
+        (KeyCode::Down, Some(Key::Down)),
+        (KeyCode::Left, Some(Key::Left)),
+        (KeyCode::Right, Some(Key::Right)),
+        (KeyCode::PageUp, Some(Key::PageUp)),
+        (KeyCode::PageDown, Some(Key::PageDown)),
+        (KeyCode::Home, Some(Key::Home)),
+        (KeyCode::End, Some(Key::End)),
+        (KeyCode::F(1), None),
+    ] {
+        assert_eq!(key(KeyEvent::new(code, KeyModifiers::NONE)), expected, "{code:?}");
+    }
+    let with_control = |c| key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::CONTROL));
+    assert_eq!(['c', 'd', 'x'].map(with_control), [Some(Key::Interrupt), Some(Key::Interrupt), None]);
+    let release = KeyEventKind::Release;
+    assert_eq!(key(KeyEvent::new_with_kind(KeyCode::Enter, KeyModifiers::NONE, release)), None);
 }
