@@ -202,6 +202,8 @@ impl<T> FollowedFile<T> {
     /// Notes that this text of the file runs: whoever has read it has put it into force. The next reading confirms it.
     pub fn runs(&mut self, text: Arc<[u8]>) {
         self.running = text;
+        let instead = self.instead();
+        self.pending.iter_mut().for_each(|pending| pending.instead = instead.clone());
         self.again();
     }
 
