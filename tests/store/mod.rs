@@ -95,3 +95,10 @@ const REFUSED: &str = "text of the store refused";
 const AWAY: &str = "the store does not answer";
 /// About a file that was written.
 const WRITTEN: &str = "the file is written";
+
+/// Waits until a text of the store is written and runs. Who follows the file may be the first to say so: whoever writes it also
+/// waits for the disk. No reload before may be unread.
+fn taken(portway: &mut Portway) {
+    let first = portway.phase_of(&[WRITTEN, "reloaded"]);
+    portway.phase(if first["message"] == "reloaded" { WRITTEN } else { "reloaded" });
+}

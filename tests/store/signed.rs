@@ -149,8 +149,7 @@ fn a_text_and_its_signature_may_come_one_after_the_other() {
     signed.sign(&signed.fleet.text(&b), "serial=2");
     signed.refuses(&mut portway, "not that of");
     signed.fleet.publish(&b);
-    portway.phase(WRITTEN);
-    portway.phase("reloaded");
+    taken(&mut portway);
     assert_eq!(reached(signed.fleet.port.number), "b");
     // The text comes first: nobody looks at it.
     signed.fleet.publish(&c);
