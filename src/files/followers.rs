@@ -33,7 +33,8 @@ pub struct Link<V> {
     asked: Notify,
     /// The number of what was asked for last.
     wanted: AtomicU64,
-    /// The number of what was answered last.
+    /// The number of what the task has begun to read last, and of what it has answered.
+    begun: AtomicU64,
     answered: AtomicU64,
     /// The files of which a new text was taken since somebody asked.
     taken: Mutex<BTreeSet<String>>,
@@ -43,10 +44,10 @@ pub struct Link<V> {
 }
 
 impl<V> Link<V> {
-    /// Resolves when the files are to be read again, even if they look unchanged. [`Link::answer`] is due then, with this number.
-    pub async fn asked(&self) -> u64 {
+    /// Resolves when the files are to be read again, even if they look unchanged. [`Link::answer`] is due then.
+    pub async fn asked(&self) {
         self.asked.notified().await;
-        self.wanted.load(Ordering::Relaxed)
+        self.begun.store(self.wanted.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     fn ask(&self) {
@@ -63,9 +64,9 @@ impl<V> Link<V> {
         self.news.notify_one();
     }
 
-    /// Says that everything was read that was asked for with this number, and that others see what came of it.
-    pub fn answer(&self, number: u64) {
-        self.answered.store(number, Ordering::Relaxed);
+    /// Says that everything was read that was asked for when [`Link::asked`] resolved, and that others see what came of it.
+    pub fn answer(&self) {
+        self.answered.store(self.begun.load(Ordering::Relaxed), Ordering::Relaxed);
         self.news.notify_one();
     }
 
@@ -123,6 +124,7 @@ impl<K: Ord + Send + 'static, V: Clone + Default + Send + 'static> Followers<K, 
         let link = Arc::new(Link {
             asked: Notify::new(),
             wanted: AtomicU64::new(0),
+            begun: AtomicU64::new(0),
             answered: AtomicU64::new(0),
             taken: Mutex::default(),
             shown: Mutex::default(),

@@ -52,8 +52,8 @@ struct Follower {
     credentials: Credentials,
     files: Vec<Followed>,
     live: Live,
-    /// The number of what was asked for. `None`: no answer is due.
-    asked: Option<u64>,
+    /// Whether an answer is due.
+    asked: bool,
     /// When to report the failure, unless the files are usable by then. `None`: there is nothing to report.
     complaint: Option<Instant>,
     /// The warnings about the files in force.
@@ -92,7 +92,7 @@ pub(super) fn follow(
         Followed { file, news: None, asked: false }
     };
     let files = files.into_iter().map(followed).collect();
-    let (asked, complaint) = (None, None);
+    let (asked, complaint) = (false, None);
     let follower =
         Follower { credentials, files, live, asked, complaint, notices, look_again, dated, logged, link };
     follower.show();
@@ -122,8 +122,8 @@ impl Follower {
                     self.take_in(index, reading).await;
                     self.files.get_mut(index).into_iter().for_each(|followed| followed.asked &= !asked);
                 }
-                number = link.asked() => {
-                    self.asked = Some(number);
+                () = link.asked() => {
+                    self.asked = true;
                     for followed in &mut self.files {
                         followed.file.ask();
                         followed.asked = true;
@@ -148,15 +148,15 @@ impl Follower {
 
     /// Answers whoever has asked, once every file is read. Who asks does not wait for files that may still come.
     async fn answer(&mut self) {
-        if self.files.iter().any(|followed| followed.asked) {
+        if !self.asked || self.files.iter().any(|followed| followed.asked) {
             return;
         }
-        let Some(asked) = self.asked.take() else { return };
+        self.asked = false;
         if self.complaint.is_some() {
             self.complain().await;
         }
         self.show();
-        self.link.answer(asked);
+        self.link.answer();
     }
 
     /// Looks for warnings about the files in force, and logs new ones.

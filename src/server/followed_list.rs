@@ -73,7 +73,6 @@ pub async fn follow(mut file: FollowedFile<Arc<ListLink>>, link: Arc<Link<Option
     let list = file.target.clone();
     // The text that was rolled back, and why.
     let mut undone = None;
-    let mut asked = 0;
     loop {
         show(&file, &link);
         tokio::select! {
@@ -88,13 +87,10 @@ pub async fn follow(mut file: FollowedFile<Arc<ListLink>>, link: Arc<Link<Option
                     }
                 }
                 if answers {
-                    link.answer(asked);
+                    link.answer();
                 }
             }
-            number = link.asked() => {
-                asked = number;
-                file.ask();
-            }
+            () = link.asked() => file.ask(),
             () = list.undo.notified() => {
                 let Some((former, why)) = lock(&list.former).take() else { continue };
                 let report = Report::about_file(file.name(), why);

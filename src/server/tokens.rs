@@ -223,7 +223,6 @@ struct InForce {
 }
 
 async fn follow(mut file: FollowedFile<InForce>, logged: Logged, link: Arc<Link<Option<NamedFile>>>) {
-    let mut asked = 0;
     loop {
         show(&file, &link);
         tokio::select! {
@@ -238,11 +237,10 @@ async fn follow(mut file: FollowedFile<InForce>, logged: Logged, link: Arc<Link<
                     }
                 }
                 if answers {
-                    link.answer(asked);
+                    link.answer();
                 }
             }
-            number = link.asked() => {
-                asked = number;
+            () = link.asked() => {
                 file.ask();
                 continue;
             }
