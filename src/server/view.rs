@@ -18,12 +18,12 @@ impl Server {
         let mut udp: BTreeMap<String, Vec<Arc<UdpListener>>> = BTreeMap::new();
         let mut closed: BTreeMap<String, Vec<Arc<Fault>>> = BTreeMap::new();
         for socket in self.listeners.values() {
-            if let Some(fault) = socket.fault() {
-                let name = socket.listener().frontend().first().route.name.clone();
-                closed.entry(name).or_default().push(fault);
-            }
+            let fault = socket.fault();
             for live in socket.listener().frontend().routes() {
                 at.entry(live.route.name.clone()).or_default().push(live.clone());
+                if let Some(fault) = &fault {
+                    closed.entry(live.route.name.clone()).or_default().push(fault.clone());
+                }
             }
         }
         for listener in self.udp.open() {
