@@ -89,7 +89,7 @@ fn text(record: &Record) -> String {
     line
 }
 
-/// Appends ` key=value`, of a value that is a plain word. Each connection has twelve: what is known is not looked at.
+/// Appends ` key=value`, of a value that is known to be a plain word.
 fn word(line: &mut String, key: &str, value: impl fmt::Display) {
     for part in [" ", key, "="] {
         line.push_str(part);
