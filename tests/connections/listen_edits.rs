@@ -99,8 +99,7 @@ fn r5_no_connection_is_lost_by_any_edit_of_listen() {
     let due: usize = told.iter().map(|(due, _)| due).sum();
     let lost: Vec<String> = told.into_iter().flat_map(|(_, lost)| lost).collect();
     assert!(lost.is_empty(), "of {due} clients {} were lost:\n{}", lost.len(), lost.join("\n"));
-    // On a busy machine fewer come: at a load of 33 it was 761.
-    assert!(due > 200, "only {due} clients");
+    assert!(due > 1_000, "only {due} clients");
 }
 
 /// The handshakes of those who come just after the edit last longer than the old socket is open.
