@@ -17,8 +17,7 @@ fn a_text_is_fetched_once_written_and_runs() {
     assert_eq!(portway.count(WRITTEN), 0, "the file had it already");
     let mut flow = Flow::open(fleet.port.number);
     fleet.publish(&b);
-    portway.phase(WRITTEN);
-    assert!(portway.phase("reloaded")["plan"].as_str().unwrap().contains("web"));
+    assert!(taken(&mut portway).reloaded["plan"].as_str().unwrap().contains("web"));
     assert_eq!(reached(fleet.port.number), "b");
     assert_eq!(fleet.on_disk(), fleet.text(&b));
     // Nothing else is left in its folder.
@@ -47,8 +46,7 @@ fn consul_is_asked_with_its_index_and_waits() {
     };
     portway.until("it was asked", next(0));
     publish(&b, 9);
-    portway.phase(WRITTEN);
-    portway.phase("reloaded");
+    taken(&mut portway);
     assert_eq!(reached(fleet.port.number), "b");
     let paths: Vec<String> = fleet.store.asked().into_iter().map(|asked| asked.path).collect();
     // The wait begins with the next request, whose answer is the change.
@@ -104,8 +102,7 @@ fn without_the_store_what_runs_goes_on_and_its_end_is_seen() {
     fleet.store.come_back();
     portway.phase("the store answers again");
     fleet.publish(&b);
-    portway.phase(WRITTEN);
-    portway.phase("reloaded");
+    taken(&mut portway);
     assert_eq!((portway.count(AWAY), reached(fleet.port.number).as_str()), (1, "b"));
     assert!(fleet.status()["away"].is_null());
     // Away while it runs, and it is told once more.
@@ -128,8 +125,7 @@ fn a_program_that_takes_over_goes_on_with_the_store() {
     let answer = asker.post("/v1/upgrade", &serde_json::json!({}));
     portway.follow(u32::try_from(answer["pid"].as_u64().unwrap()).unwrap());
     store.put("/edge.toml", Answer::text(&text.replace(&routes(&a), &routes(&b))));
-    portway.phase(WRITTEN);
-    portway.phase("reloaded");
+    taken(&mut portway);
     assert_eq!(reached(port.number), "b");
     assert_eq!(asker.get("/v1/status")["source"]["url"], url);
     store.go_away();
@@ -225,8 +221,7 @@ fn what_runs_again_is_written_back_while_the_store_waits_with_its_answer() {
     (0..30).for_each(|_| assert!(visit(fleet.port.number)));
     for (to, index) in [(&b, 2), (&gone, 3)] {
         publish(to, index);
-        portway.phase(WRITTEN);
-        portway.phase("reloaded");
+        taken(&mut portway);
     }
     portway.until("the edit is rolled back", |portway| {
         visit(fleet.port.number);

@@ -14,6 +14,8 @@ mod unit;
 use std::path::Path;
 use std::process::Command;
 
+use serde_json::Value;
+
 use crate::harness::PORTWAY;
 use crate::harness::instance::{Backend, HEAD, Place, Port, Portway, route};
 use server::{Answer, Store};
@@ -96,9 +98,18 @@ const AWAY: &str = "the store does not answer";
 /// About a file that was written.
 const WRITTEN: &str = "the file is written";
 
+/// What is said of a text of the store that was taken.
+struct Taken {
+    written: Value,
+    reloaded: Value,
+}
+
 /// Waits until a text of the store is written and runs. Who follows the file may be the first to say so: whoever writes it also
 /// waits for the disk. No reload before may be unread.
-fn taken(portway: &mut Portway) {
+fn taken(portway: &mut Portway) -> Taken {
     let first = portway.phase_of(&[WRITTEN, "reloaded"]);
-    portway.phase(if first["message"] == "reloaded" { WRITTEN } else { "reloaded" });
+    if first["message"] == "reloaded" {
+        return Taken { written: portway.phase(WRITTEN), reloaded: first };
+    }
+    Taken { written: first, reloaded: portway.phase("reloaded") }
 }

@@ -87,8 +87,7 @@ fn a_key_of_etcd_is_watched() {
     let confirmed = |_: &mut Portway| fleet.status()["age"].as_f64().is_some_and(|age| age < 60.0);
     portway.until("it has asked", confirmed);
     etcd.put("edge/routes", &fleet.text(&b));
-    portway.phase(WRITTEN);
-    portway.phase("reloaded");
+    taken(&mut portway);
     assert_eq!(reached(fleet.port.number), "b");
     // A key beside it is no change, and a key that vanishes takes nothing away.
     etcd.put("edge/routes2", "junk");
@@ -96,16 +95,14 @@ fn a_key_of_etcd_is_watched() {
     assert!(portway.phase(REFUSED)["why"].as_str().unwrap().contains("no such text"));
     assert_eq!((reached(fleet.port.number).as_str(), fleet.on_disk()), ("b", fleet.text(&b)));
     etcd.put("edge/routes", &fleet.text(&a));
-    portway.phase(WRITTEN);
-    portway.phase("reloaded");
+    taken(&mut portway);
     // Away, with a change meanwhile that nobody sees; the history is compacted, too.
     etcd.program = None;
     portway.phase(AWAY);
     assert_eq!(reached(fleet.port.number), "a");
     etcd.starts();
     etcd.put("edge/routes", &fleet.text(&b));
-    portway.phase(WRITTEN);
-    portway.phase("reloaded");
+    taken(&mut portway);
     assert_eq!(reached(fleet.port.number), "b");
     etcd.program = None;
     fleet.stop(portway);
@@ -128,13 +125,11 @@ fn what_etcd_has_may_be_signed() {
     let url = format!("etcd://{}/edge", etcd.client.local());
     let mut command = run_from(&fleet.place.file(), &url);
     let mut portway = Portway::start(command.arg("--key").arg(&key));
-    assert_eq!(portway.phase(WRITTEN)["serial"], 5);
-    portway.phase("reloaded");
+    assert_eq!(taken(&mut portway).written["serial"], 5);
     publish(&a, "serial=4");
     assert!(portway.phase(REFUSED)["why"].as_str().unwrap().contains("serial 4 is not above 5"));
     publish(&a, "serial=6");
-    assert_eq!(portway.phase(WRITTEN)["serial"], 6);
-    portway.phase("reloaded");
+    assert_eq!(taken(&mut portway).written["serial"], 6);
     assert_eq!(reached(fleet.port.number), "a");
     etcd.program = None;
     fleet.stop(portway);
@@ -211,8 +206,7 @@ fn nginx_is_a_store() {
     let mut portway = Portway::start(&mut command);
     assert!(portway.phase(AWAY)["why"].as_str().unwrap().contains("403"), "{}", portway.log());
     std::fs::write(&token, "secret\n").unwrap();
-    portway.phase(WRITTEN);
-    portway.phase("reloaded");
+    taken(&mut portway);
     assert_eq!(reached(fleet.port.number), "b");
     let answers = |status: &str| {
         std::fs::read_to_string(root.join("access.log")).unwrap().matches(&format!("\" {status} ")).count()
@@ -220,8 +214,7 @@ fn nginx_is_a_store() {
     portway.until("its ETag is known", |_| answers("304") > 2);
     assert_eq!(answers("200"), 1);
     publish(&a, "# The second.\n");
-    portway.phase(WRITTEN);
-    portway.phase("reloaded");
+    taken(&mut portway);
     // Whoever does not know the authority does not believe it; and no redirect leads out of TLS.
     let once = |path: &str, more: &[&str]| {
         let url = format!("https://localhost:{}{path}", port.number);
@@ -270,8 +263,7 @@ fn a_clock_that_is_wrong_stops_no_node() {
     assert!(age.is_some_and(|age| age < 3_600.0), "{age:?}");
     drop(early);
     let good = store(ALWAYS);
-    portway.phase(WRITTEN);
-    portway.phase("reloaded");
+    taken(&mut portway);
     drop(good);
     let late = store(1975..=1980);
     portway.until("it is told", |_| fleet.status()["away"]["why"].to_string().contains("expired"));

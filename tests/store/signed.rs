@@ -51,8 +51,7 @@ fn a_signed_text_runs_and_one_with_a_lower_serial_never_again() {
     let mut portway = signed.start();
     signed.refuses(&mut portway, "no signature beside the text");
     signed.publish(&b, "serial=7");
-    assert_eq!(portway.phase(WRITTEN)["serial"], 7);
-    portway.phase("reloaded");
+    assert_eq!(taken(&mut portway).written["serial"], 7);
     assert_eq!(
         (reached(signed.fleet.port.number).as_str(), &signed.fleet.status()["serial"]),
         ("b", &7.into())
@@ -79,8 +78,7 @@ fn a_signed_text_runs_and_one_with_a_lower_serial_never_again() {
     signed.refuses(&mut portway, "serial 3 is not above 7");
     assert_eq!(reached(signed.fleet.port.number), "b");
     signed.publish(&c, "serial=8");
-    assert_eq!(portway.phase(WRITTEN)["serial"], 8);
-    portway.phase("reloaded");
+    assert_eq!(taken(&mut portway).written["serial"], 8);
     assert_eq!(reached(signed.fleet.port.number), "c");
     signed.fleet.stop(portway);
 }
@@ -132,8 +130,7 @@ fn what_is_not_signed_by_the_key_is_refused() {
     signed.refuses(&mut portway, "not that of this text");
     assert_eq!((portway.count("reloaded"), reached(signed.fleet.port.number).as_str()), (0, "a"));
     signed.sign(&text, "serial=2");
-    assert_eq!(portway.phase(WRITTEN)["serial"], 2);
-    portway.phase("reloaded");
+    assert_eq!(taken(&mut portway).written["serial"], 2);
     assert!(signed.fleet.status()["refused"].is_null());
     signed.fleet.stop(portway);
 }
@@ -176,8 +173,7 @@ fn a_node_takes_a_text_at_its_stage_and_no_sooner() {
     assert_eq!((&source["offered_stage"], &source["refused"]), (&0.0.into(), &serde_json::Value::Null));
     assert_eq!(reached(signed.fleet.port.number), "a");
     signed.sign(&signed.fleet.text(&b), "serial=2 stage=100%");
-    portway.phase(WRITTEN);
-    portway.phase("reloaded");
+    taken(&mut portway);
     assert_eq!(reached(signed.fleet.port.number), "b");
     signed.fleet.stop(portway);
 }
