@@ -209,7 +209,7 @@ impl Includes {
         let file = listed(&names);
         let generation = server.generation();
         if plan.is_empty() {
-            info!(generation, file, "nothing changed: the file says the same as before");
+            info!(generation, file, "nothing changed: what the files say is what runs");
         } else {
             let (routes, listeners) = (server.table().routes.len(), server.listeners());
             let what = summary(&plan);
