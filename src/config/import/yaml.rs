@@ -166,6 +166,7 @@ mod tests {
     fn only_the_first_document_counts() {
         let first = parse("a: one\n---\na: two\n").unwrap();
         assert_eq!(first.get("a").unwrap().text(), Some("one"));
+        assert!(parse("a: one\n---\nb: [1\n").is_ok(), "what follows is not read");
     }
 
     #[test]
