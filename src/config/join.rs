@@ -72,9 +72,6 @@ fn misfits(files: &[&RouteFile], newest: usize, faults: Vec<Placed>) -> Vec<Misf
     by_file.into_iter().filter_map(misfit).collect()
 }
 
-/// What stands beside the first of two places that claim the same.
-const FIRST: &str = "first here";
-
 /// A fault as a report of one of the files tells it: its places in that file's text, and those in others.
 fn told_by(
     files: &[&RouteFile],
@@ -87,10 +84,7 @@ fn told_by(
     let own = places.iter().position(|(at, _)| holder(at) == teller);
     let mut told = Placed::whole(fault);
     if let Some(own) = own {
-        let (at, mut label) = places.remove(own);
-        if let Some((_, other)) = places.first_mut().filter(|_| own > 0 && label == FIRST) {
-            (*other, label) = (label, String::new());
-        }
+        let (at, label) = places.remove(own);
         told.at = files.get(teller).map(|file| file.local(at));
         told.label = label;
     }

@@ -148,6 +148,22 @@ proptest! {
     }
 }
 
+/// Others read headers of 16 KiB, and no longer ones.
+#[test]
+fn a_note_that_would_make_a_header_too_long_is_left_out() {
+    let ends = ("192.0.2.1:1".parse().unwrap(), "192.0.2.2:2".parse().unwrap());
+    for (length, whole) in [(16_346, 16_384), (16_347, 35), (16_352, 35), (16_353, 35)] {
+        let others = vec![Note { kind: 0xe0, value: vec![7; length] }];
+        let header = Header {
+            addresses: Addresses::between(ends.0, ends.1),
+            notes: Notes { others, ..Notes::default() },
+        };
+        let bytes = write_v2(&header, false);
+        assert_eq!(bytes.len(), whole, "{length}");
+        assert_eq!(parse(&bytes).unwrap().unwrap().1, whole);
+    }
+}
+
 #[test]
 fn what_cannot_become_a_header_is_refused_with_its_first_wrong_byte() {
     let long_v2 = [b"\r\n\r\n\0\r\nQUIT\n".as_slice(), &[0x21, 0x11, 0xff, 0xff]].concat();

@@ -166,9 +166,12 @@ fn clients_of_a_line_that_is_not_carried_over_come_to_no_later_one() {
         found.text
     );
     // Who has no server of his own left gets nothing here, and nobody else's.
-    let spare = " acl down nbsrv(fallback) lt 1\n use_backend wild if down\n default_backend";
-    let found = haproxy(&format!("{}{BACKENDS}", SNI.replacen(" default_backend", spare, 1)));
-    assert_eq!((on(&found).len(), found.off.len()), (4, 0), "{}", found.text);
+    let named = " acl down nbsrv(fallback) lt 1\n use_backend wild if down\n default_backend";
+    let inline = " use_backend wild if { nbsrv(fallback) lt 1 }\n default_backend";
+    for spare in [named, inline] {
+        let found = haproxy(&format!("{}{BACKENDS}", SNI.replacen(" default_backend", spare, 1)));
+        assert_eq!((on(&found).len(), found.off.len()), (4, 0), "{}", found.text);
+    }
 }
 
 #[test]

@@ -260,4 +260,8 @@ fn tls_of_the_clients() {
         "listen 80 ssl `ssl` without `ssl_certificate`: write tls = { cert = \"app.pem\"",
         "include",
     );
+    // Only of the address that has it.
+    let found = of("ssl", "listen 81;");
+    found.must_name("listen 80 ssl `ssl` without `ssl_certificate`: write tls", "listen 81");
+    assert!(!found.comments.contains("listen 81 `ssl` without"), "{}", found.comments);
 }

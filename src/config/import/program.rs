@@ -101,6 +101,7 @@ mod tests {
         for (text, program) in [
             ("", None),
             ("# logfile /x\n\n", None),
+            ("# of nginx: stream {\n  # listen 80;\n", None),
             (" {\"endpoints\": []}", Some(Program::Realm)),
             ("{\"services\": {}}", Some(Program::Compose)),
             ("logfile /x", Some(Program::Rinetd)),

@@ -126,6 +126,9 @@ fn what_began_before_says_nothing_about_after() {
     ]);
     // An attempt that runs because no other upstream is left does not prolong it.
     told(&[Fails(0, NONE), Fails(0, NONE), Fails(0, down), Fails(500, NONE), Stands(1000, "trial")]);
+    // One that began just when it went down is none from before.
+    let still = Change::StillDown(seconds(2));
+    told(&[Fails(0, NONE), Fails(0, NONE), Fails(1, down), Late(0, 1001, NONE), Late(1, 1001, still)]);
 }
 
 #[test]
