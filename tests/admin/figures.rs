@@ -1,6 +1,7 @@
 //! What the endpoint says is what has happened: known bytes, known ends, counted once each.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 
 use serde_json::json;
 
@@ -43,6 +44,30 @@ fn bytes_and_ends_are_those_of_the_traffic() {
     assert_eq!(asker.get("/v1/status")["traffic"], ended);
     let shown = portway(&place.file(), &["status"]);
     assert!(shown.out.contains("web    up        0      4  98 KiB  98 KiB"), "{}", shown.out);
+    proxy.stop();
+}
+
+#[test]
+fn pipes_are_counted_as_long_as_they_are_open() {
+    let (port, server) = (Port::reserve(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let (listen, upstream) = (port.local(), server.local_addr().unwrap());
+    let (_place, proxy, asker) = start(&format!(
+        "[[route]]\nlisten = \"{listen}\"\nupstream = \"{upstream}\"\nrelay = \"splice\"\n"
+    ));
+    let descriptors = || proxy.descriptors().get("pipe").copied().unwrap_or_default() as u64;
+    let (before, pipes) = (descriptors(), || asker.get("/v1/status")["limits"]["pipes"].clone());
+    assert_eq!(pipes(), json!({ "used": 0, "most": 512 }));
+    let client = TcpStream::connect(("127.0.0.1", port.number)).unwrap();
+    let mut pushed = server.accept().unwrap().0;
+    pushed.set_nonblocking(true).unwrap();
+    // Nobody reads: what no socket takes stays in a pipe.
+    until("a pipe holds what the client does not read", || {
+        while pushed.write(&[7; 1 << 16]).is_ok() {}
+        pipes()["used"].as_u64() > Some(0)
+    });
+    assert_eq!(pipes()["used"].as_u64().map(|used| 2 * used), Some(descriptors() - before));
+    drop((client, pushed));
+    until("the pipes are closed", || pipes()["used"] == 0);
     proxy.stop();
 }
 
