@@ -56,9 +56,7 @@ impl Memory {
     pub fn new() -> Memory {
         let mut ticks = interval(PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let own = read_to_string("/proc/self/cgroup").unwrap_or_default();
-        let cgroup = lowest(Path::new(CGROUPS), &own);
-        Memory { limit: MemoryLimit::default(), cgroup, ticks, short: false }
+        Memory { limit: MemoryLimit::default(), cgroup: cgroup(), ticks, short: false }
     }
 
     /// Takes over what the file says.
@@ -105,6 +103,16 @@ impl Memory {
             info!(used, most, "memory is free again: connections are admitted as before");
         }
     }
+}
+
+/// The bound of the process's control group, in bytes. `None`: there is none.
+pub(super) fn bound() -> Option<u64> {
+    cgroup().map(|(_, most)| most)
+}
+
+/// The control group of this process whose bound is the lowest, and that bound.
+fn cgroup() -> Option<(PathBuf, u64)> {
+    lowest(Path::new(CGROUPS), &read_to_string("/proc/self/cgroup").unwrap_or_default())
 }
 
 /// Of a process's control group and those above it, the one with the lowest bound. `None`: none has a bound.

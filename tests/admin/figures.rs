@@ -51,9 +51,8 @@ fn bytes_and_ends_are_those_of_the_traffic() {
 fn pipes_are_counted_as_long_as_they_are_open() {
     let (port, server) = (Port::reserve(), TcpListener::bind("127.0.0.1:0").unwrap());
     let (listen, upstream) = (port.local(), server.local_addr().unwrap());
-    let (_place, proxy, asker) = start(&format!(
-        "[[route]]\nlisten = \"{listen}\"\nupstream = \"{upstream}\"\nrelay = \"splice\"\n"
-    ));
+    let (_place, proxy, asker) =
+        start(&format!("[[route]]\nlisten = \"{listen}\"\nupstream = \"{upstream}\"\nrelay = \"splice\"\n"));
     let descriptors = || proxy.descriptors().get("pipe").copied().unwrap_or_default() as u64;
     let (before, pipes) = (descriptors(), || asker.get("/v1/status")["limits"]["pipes"].clone());
     assert_eq!(pipes(), json!({ "used": 0, "most": 512 }));

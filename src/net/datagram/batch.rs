@@ -240,6 +240,31 @@ mod tests {
     }
 
     #[test]
+    fn a_run_has_room_for_headers_as_far_as_one_call_and_one_frame_take_it() {
+        let run = |datagrams: usize, segment: usize, data: &[u8], more: usize| {
+            let (from, datagrams) = (([127, 0, 0, 1], 1).into(), datagrams as u64);
+            Segments { from, to: None, ecn: None, data, segment, datagrams }.has_room(more)
+        };
+        // 65,000 bytes in all, counted for one datagram more.
+        assert!(run(48, 1_300, &[7; 62_400], 53) && !run(48, 1_300, &[7; 62_400], 54));
+        // A frame of 1,500 bytes.
+        assert!(run(2, 1_420, &[7; 2_840], 52) && !run(2, 1_420, &[7; 2_840], 53));
+        assert!(run(1, 65_000, &[7; 65_000], 500), "alone it is cut into fragments");
+    }
+
+    #[test]
+    fn of_two_results_all_failures_count_and_the_first_error_is_told() {
+        use super::super::Sent;
+        let failed =
+            |count, kind: std::io::ErrorKind| Sent { failed: Some((count, kind.into())), ..Sent::default() };
+        let both = failed(2, std::io::ErrorKind::WouldBlock).and(failed(3, std::io::ErrorKind::NotFound));
+        let (count, error) = both.failed.unwrap();
+        assert_eq!((count, error.kind()), (5, std::io::ErrorKind::WouldBlock));
+        let second = Sent::default().and(failed(3, std::io::ErrorKind::NotFound)).failed.unwrap();
+        assert_eq!(second.0, 3);
+    }
+
+    #[test]
     fn neighbours_of_one_sender_and_one_size_are_a_train() {
         assert_eq!(runs(&[(1, 9, 9), (1, 9, 9), (2, 9, 9), (1, 9, 9)]), [(1, 2, 9), (2, 1, 9), (1, 1, 9)]);
         // A shorter one ends its run; a longer one begins another.

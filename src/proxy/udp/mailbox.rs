@@ -59,3 +59,25 @@ impl Mailbox {
         std::mem::take(&mut *mail)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use super::*;
+
+    #[test]
+    fn a_mailbox_holds_four_megabytes_of_datagrams_however_short_they_are() {
+        let from = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let to = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        // Each counts 128 bytes more. The one that goes beyond the bound is the last.
+        for (size, most) in [(0, 32_769), (1_000, 3_719), (60_000, 70)] {
+            let (mailbox, datagram) = (Mailbox::default(), vec![7; size]);
+            let put = || mailbox.put(&Segments::single(from, None, &datagram), to);
+            assert_eq!((0..40_000).take_while(|_| put()).count(), most, "{size}");
+            assert!(mailbox.has_any());
+            assert_eq!(mailbox.take().parcels.len(), most);
+            assert!(!mailbox.has_any() && put(), "there is room again");
+        }
+    }
+}
