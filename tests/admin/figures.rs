@@ -1,6 +1,6 @@
 //! What the endpoint says is what has happened: known bytes, known ends, counted once each.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 
 use serde_json::json;
 
@@ -77,6 +77,28 @@ fn sessions_are_counted_as_connections_are() {
     until("it is gone", || asker.connections("").is_empty());
     assert_eq!(asker.route("dns")["outcomes"], json!({ "killed": 1 }));
     assert_eq!(asker.get("/v1/upstreams")["upstreams"][0]["traffic"]["closed"], 1);
+    proxy.stop();
+}
+
+/// They have a quarter of all places.
+#[test]
+fn clients_that_have_not_said_where_they_go_are_shown_while_there_are_any() {
+    let (port, backend) = (Port::reserve(), Backend::named("one"));
+    let limits = "[limits]\nmax_connections = 400\npreread_memory = \"64 MiB\"\n";
+    let tls = route("tls", &port.local(), &backend, "sni = \"a.example\"\nsniff_timeout = \"1h\"\n");
+    let (place, proxy, asker) = start(&[limits, &tls].concat());
+    let shown = || {
+        let out = portway(&place.file(), &["status"]).out;
+        out.lines().find(|line| line.starts_with("preread")).map(str::to_owned)
+    };
+    assert_eq!(shown(), None);
+    let silent = [0, 1].map(|_| TcpStream::connect(("127.0.0.1", port.number)).unwrap());
+    until("both are read", || asker.get("/v1/status")["limits"]["preread"]["used"] == 2);
+    let line = "preread      2 of 100 have no upstream yet, with 16 KiB of 64 MiB";
+    assert_eq!(shown().as_deref(), Some(line));
+    drop(silent);
+    until("both are gone", || asker.get("/v1/status")["limits"]["preread"]["used"] == 0);
+    assert_eq!(shown(), None);
     proxy.stop();
 }
 
