@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,7 +16,7 @@ use super::running::Server;
 use crate::config::compile;
 use crate::files::FsEventSource;
 use crate::net::{Inherited, within};
-use crate::proxy::record::Shared;
+use crate::proxy::record::{SessionSignal, Shared};
 use crate::tasks::{WorkerPool, WorkerThreads, faults, restarts};
 
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -107,6 +108,32 @@ async fn s12_an_address_whose_task_has_panicked_is_served_again() {
         assert!(begun.elapsed() < PATIENCE, "UDP is deaf");
     }
     assert!(restarts() - before >= 8);
+    stop(server, threads).await;
+}
+
+/// It is of no task then, and the one that it reaches must end it.
+#[tokio::test]
+async fn a_session_that_is_killed_on_its_way_to_another_listener_is_ended_there() {
+    let (mut server, threads) = start();
+    let (udp, upstream) = (own_address(), echo());
+    let text = format!("[[route]]\nlisten = \"{udp}\"\nupstream = \"{upstream}\"\nprotocol = \"udp\"\n");
+    server.apply(&compile("test.toml", text.as_bytes()).unwrap()).await.unwrap();
+    let client = tokio::net::UdpSocket::bind("127.77.12.1:0").await.unwrap();
+    client.connect(udp).await.unwrap();
+    let begun = Instant::now();
+    while !answers_datagrams(&client).await {
+        assert!(begun.elapsed() < PATIENCE, "UDP is deaf");
+    }
+    let mut sessions = Vec::new();
+    server.shared.open.each(|open| sessions.push(open.clone()));
+    let [session] = &sessions[..] else { panic!("{sessions:?}") };
+    let [before, after] = [(); 2].map(|()| Arc::<SessionSignal>::default());
+    session.is_served_by(&before);
+    assert!(!before.ends.load(Ordering::SeqCst));
+    session.kill();
+    session.is_served_by(&after);
+    assert!(after.ends.load(Ordering::SeqCst) && session.is_killed());
+    within(PATIENCE, after.changed.notified()).await.unwrap();
     stop(server, threads).await;
 }
 

@@ -5,7 +5,9 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::asker::{portway, start};
+use super::concern::{Session, save, udp_server};
 use crate::harness::instance::{Backend, Flow, Port, route};
+use crate::harness::ports::free_port;
 use crate::harness::until;
 
 fn ids(rows: &[Value]) -> Vec<u64> {
@@ -147,5 +149,30 @@ fn a_kill_reaches_who_has_no_upstream_yet() {
         assert!(std::io::Read::read(&mut client, &mut byte).is_err(), "reset");
     }
     until("both are gone", || asker.connections("").is_empty());
+    proxy.stop();
+}
+
+/// From every interface to one address, and back: each time another listener serves it.
+#[test]
+fn a_kill_reaches_a_session_that_an_edit_of_listen_has_moved() {
+    let (port, server) = (free_port(), udp_server("u"));
+    let text = |listen: &str| {
+        format!(
+            "[[route]]\nname = \"udp\"\nprotocol = \"udp\"\nlisten = \"{listen}\"\nupstream = \"{server}\"\n"
+        )
+    };
+    let (place, mut proxy, asker) = start(&text(&port.to_string()));
+    let listens = [format!("127.0.0.1:{port}"), port.to_string()];
+    for (listen, killed) in listens.iter().zip(1..) {
+        let session = Session::open(port);
+        let before = ids(&asker.connections(""));
+        save(&place, &mut proxy, &text(listen));
+        assert_eq!(session.ask(), "u");
+        assert_eq!((ids(&asker.connections("")), before.len()), (before.clone(), 1));
+        let said = portway(&place.file(), &["kill", &before[0].to_string()]);
+        assert_eq!((said.code, said.out.as_str()), (0, "1 connection reset\n"), "{said:?}");
+        until("it is gone", || asker.connections("").is_empty());
+        assert_eq!(asker.route("udp")["outcomes"], json!({ "killed": killed }), "{listen}");
+    }
     proxy.stop();
 }

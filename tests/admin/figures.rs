@@ -104,6 +104,28 @@ fn sessions_are_counted_as_connections_are() {
     proxy.stop();
 }
 
+/// They have a quarter of all places.
+#[test]
+fn clients_that_have_not_said_where_they_go_are_shown_while_there_are_any() {
+    let (port, backend) = (Port::reserve(), Backend::named("one"));
+    let limits = "[limits]\nmax_connections = 400\npreread_memory = \"64 MiB\"\n";
+    let tls = route("tls", &port.local(), &backend, "sni = \"a.example\"\nsniff_timeout = \"1h\"\n");
+    let (place, proxy, asker) = start(&[limits, &tls].concat());
+    let shown = || {
+        let out = portway(&place.file(), &["status"]).out;
+        out.lines().find(|line| line.starts_with("preread")).map(str::to_owned)
+    };
+    assert_eq!(shown(), None);
+    let silent = [0, 1].map(|_| TcpStream::connect(("127.0.0.1", port.number)).unwrap());
+    until("both are read", || asker.get("/v1/status")["limits"]["preread"]["used"] == 2);
+    let line = "preread      2 of 100 have no upstream yet, with 16 KiB of 64 MiB";
+    assert_eq!(shown().as_deref(), Some(line));
+    drop(silent);
+    until("both are gone", || asker.get("/v1/status")["limits"]["preread"]["used"] == 0);
+    assert_eq!(shown(), None);
+    proxy.stop();
+}
+
 #[test]
 fn an_upstream_that_is_down_is_named_with_its_reason() {
     let (port, dead, backend) = (Port::reserve(), Port::reserve(), Backend::named("one"));

@@ -10,24 +10,9 @@ use rustix::process::Signal;
 
 use super::peer::*;
 use super::proxy_protocol::*;
-use crate::harness::header::{self, Ends, Told};
+use crate::harness::header::{self, Ends, Told, received};
 use crate::harness::instance::*;
 use crate::harness::pass;
-
-/// An upstream's first bytes, as a header and what follows it.
-fn received(mut stream: impl Read, rest: usize) -> (Told, Vec<u8>) {
-    let (mut bytes, mut piece) = (Vec::new(), [0; 1024]);
-    loop {
-        if let Some((header, length)) = header::read(&bytes)
-            && bytes.len() - length >= rest
-        {
-            return (header, bytes.split_off(length));
-        }
-        let read = stream.read(&mut piece).unwrap();
-        assert!(read > 0, "an end after {} bytes", bytes.len());
-        bytes.extend(&piece[..read]);
-    }
-}
 
 #[test]
 fn the_upstream_hears_who_the_client_is() {
@@ -56,7 +41,7 @@ fn the_upstream_hears_who_the_client_is() {
         // The header is not the client's.
         assert_eq!((&line["up"], &line["down"]), (&5.into(), &3.into()), "{line}");
         if let Some(id) = header.notes.get(&header::UNIQUE_ID) {
-            assert!(String::from_utf8(id.clone()).unwrap().ends_with(&format!("-{}", line["id"])));
+            header::nonce(id, &line["id"]);
         }
         if version == "v1" {
             place.save(&with(&port, &backend, "proxy_protocol = { send = \"v2\" }\n"));
@@ -64,6 +49,38 @@ fn the_upstream_hears_who_the_client_is() {
         }
     }
     portway.stop();
+}
+
+/// A name that no other connection has: of this process, of one that runs beside it, and of one that comes later.
+#[test]
+fn connections_of_other_processes_have_other_names() {
+    let (ports, upstream) = ([Port::reserve(), Port::reserve()], TcpListener::bind("127.0.0.1:0").unwrap());
+    let backend = Backend { addr: upstream.local_addr().unwrap() };
+    let places = ports
+        .each_ref()
+        .map(|port| Place::with(&with(port, &backend, "proxy_protocol = { send = \"v2\" }\n")));
+    // What the names of two connections of a process have in common.
+    let named = |portway: &mut Portway, port: &Port| {
+        let names = [1, 2].map(|id| {
+            let client = from("127.0.3.3", port.local().parse().unwrap()).unwrap();
+            let (stream, _) = upstream.accept().unwrap();
+            let (told, _) = received(&stream, 0);
+            let of = client.local_addr().unwrap().to_string();
+            drop((client, stream));
+            let line = record(portway, "the client is in the log", |line| line["client"] == of.as_str());
+            assert_eq!(line["id"], id);
+            header::nonce(&told.notes[&header::UNIQUE_ID], &line["id"])
+        });
+        assert_eq!(names[0], names[1]);
+        names[0].clone()
+    };
+    let mut portways = places.each_ref().map(|place| Portway::run(&place.file()));
+    let [one, beside] = [0, 1].map(|at| named(&mut portways[at], &ports[at]));
+    portways.into_iter().for_each(Portway::stop);
+    let mut portway = Portway::run(&places[0].file());
+    let later = named(&mut portway, &ports[0]);
+    portway.stop();
+    assert!(one != beside && one != later && beside != later, "{one}, {beside}, {later}");
 }
 
 /// What the first proxy of a chain has noted (of its cloud, of the client's certificate) reaches the server behind the last one.

@@ -1,7 +1,10 @@
 //! PROXY headers, written and read without Portway's own code (haproxy.org, "proxy-protocol.txt", 2.1 and 2.2).
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use serde_json::Value;
 
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Version 2, and the commands PROXY and LOCAL.
@@ -99,6 +102,32 @@ pub fn read(bytes: &[u8]) -> Option<(Told, usize)> {
         other => panic!("{other:?}"),
     };
     Some((Told { ends, notes: notes_of(notes) }, length))
+}
+
+/// An upstream's first bytes, as a header and what follows it, of which there is so much at least.
+#[track_caller]
+pub fn received(mut stream: impl Read, rest: usize) -> (Told, Vec<u8>) {
+    let (mut bytes, mut piece) = (Vec::new(), [0; 1024]);
+    loop {
+        if let Some((header, length)) = read(&bytes)
+            && bytes.len() - length >= rest
+        {
+            return (header, bytes.split_off(length));
+        }
+        let read = stream.read(&mut piece).unwrap();
+        assert!(read > 0, "an end after {} bytes", bytes.len());
+        bytes.extend(&piece[..read]);
+    }
+}
+
+/// The part of a unique id that all of one process share. The rest is the id of the connection.
+#[track_caller]
+pub fn nonce(unique_id: &[u8], id: &Value) -> String {
+    let text = std::str::from_utf8(unique_id).unwrap();
+    let (nonce, of) = text.split_once('-').unwrap_or_else(|| panic!("{text}"));
+    assert_eq!(of, id.to_string(), "{text}");
+    assert!(nonce.len() == 16 && nonce.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f')), "{text}");
+    nonce.to_owned()
 }
 
 fn ip_ends(rest: &[u8], octets: usize) -> Ends {

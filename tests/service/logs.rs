@@ -52,6 +52,31 @@ fn messages_and_access_lines_are_json_for_programs() {
     assert!(all.iter().all(|line| line["timestamp"].as_str().unwrap().ends_with('Z')));
 }
 
+/// A report is not on the line, where nobody could read it, but below it, as `check` shows it.
+#[test]
+fn a_refused_edit_is_a_line_with_its_report_below() {
+    let (port, backend) = (instance::Port::reserve(), instance::Backend::named("a"));
+    let good = instance::route("web", &port.local(), &backend, "");
+    let place = instance::Place::with(&good);
+    let file = place.file();
+    let mut portway = Launch::default().args(&["run", "--config", file.to_str().unwrap()]).start().ready();
+    place.save(&good.replace("listen", "lisden"));
+    portway.lines.wait_for("edit refused");
+    let check = Command::new(PORTWAY).arg("check").arg(&file).output().unwrap();
+    let report = String::from_utf8(check.stderr).unwrap();
+    assert!(report.lines().count() > 5 && report.contains("did you mean `listen`?"), "{report}");
+    place.save(&good);
+    portway.lines.wait_for("fault healed");
+    portway.signal(Signal::TERM);
+    assert!(portway.ended().success());
+    let all = portway.lines.all();
+    let line = "Z WARN edit refused: what runs goes on as before, until the file is mended";
+    let at = all.iter().position(|told| told.ends_with(line)).unwrap_or_else(|| panic!("{all:#?}"));
+    let (below, rest) = all[at + 1..].split_at(report.lines().count());
+    assert_eq!(below, report.lines().collect::<Vec<_>>());
+    assert!(rest[0].contains("Z INFO fault healed"), "{rest:#?}");
+}
+
 #[test]
 fn a_level_hides_what_is_below_it() {
     let (launch, addr) = Launch::on_free_port(&echo().to_string());

@@ -15,6 +15,13 @@ fn dropped(portway: &mut Portway) -> Vec<String> {
     told.map(|line| line["reasons"].as_str().unwrap().to_owned()).collect()
 }
 
+/// How many of them were dropped for this reason.
+fn drops(portway: &mut Portway, reason: &str) -> u64 {
+    let told = dropped(portway);
+    let reasons = told.iter().flat_map(|reasons| reasons.split(", "));
+    reasons.filter_map(|told| told.strip_prefix(reason)?.strip_prefix(' ')?.parse::<u64>().ok()).sum()
+}
+
 /// The name server says nothing at first, so the sessions wait; the resolver asks it again after a second.
 #[test]
 fn t6_t7_what_comes_before_its_name_has_an_address_is_kept_up_to_a_bound_and_sent_in_order() {
@@ -54,6 +61,39 @@ fn t6_t7_what_comes_before_its_name_has_an_address_is_kept_up_to_a_bound_and_sen
     assert_eq!(counts, wanted);
     portway.stop();
     assert_eq!(server.heard().len(), 7);
+}
+
+/// Of what was kept for a name, what the kernel then does not let go is counted with what did not fit.
+#[test]
+fn what_was_kept_for_a_name_and_may_not_be_sent_is_counted_as_dropped() {
+    if lacks_root() || lacks(&["nft"]) {
+        return;
+    }
+    let netns = Netns::new();
+    netns.resolver("nameserver 127.0.0.1\noptions timeout:1 attempts:5\n");
+    let resolver = netns.enter(|| Resolver::start(&[("app", Says::Silence)]));
+    netns.nft(
+        "table ip forbids { chain output { type filter hook output priority 0\n ip daddr 127.0.0.11 drop\n }\n }\n",
+    );
+    let text = format!(
+        "{LOGGED}[[route]]\nprotocol = \"udp\"\nlisten = \"127.0.0.1:8080\"\nupstream = \"app.test:3000\"\n\
+         idle_timeout = \"5s\"\n"
+    );
+    let place = Place::with(&text);
+    let mut portway = Portway::start(netns.command(PORTWAY).arg("run").arg("--config").arg(place.file()));
+    let client = netns.enter(|| Client::of(8080));
+    // Four of seven are kept.
+    (0..7).for_each(|n| client.send(&[n]));
+    portway.until("what does not fit is said", |portway| dropped(portway).concat().contains("resolving"));
+    resolver.says("app", Says::Addrs(vec![Ipv4Addr::new(127, 0, 0, 11)]));
+    let record = records(&mut portway, 1).swap_remove(0);
+    assert_eq!((&record["up_datagrams"], &record["up"]), (&0.into(), &0.into()), "{record}");
+    assert_eq!(record["detail"], "7 datagrams dropped", "{record}");
+    portway.signal(Signal::TERM);
+    portway.phase("stopped");
+    portway.until("all are told", |portway| {
+        [("resolving", 3), ("unreachable", 4)].iter().all(|(reason, count)| drops(portway, reason) == *count)
+    });
 }
 
 /// More than one turn reads, and as many as the server's socket holds: each uses some 800 bytes of its buffer.
@@ -103,11 +143,7 @@ fn what_the_kernel_drops_before_it_is_read_is_counted_and_said() {
     let record = records(&mut portway, 1).swap_remove(0);
     portway.signal(Signal::TERM);
     portway.phase("stopped");
-    let overflow: u64 = dropped(&mut portway)
-        .iter()
-        .flat_map(|reasons| reasons.split(", "))
-        .filter_map(|reason| reason.strip_prefix("overflow ")?.parse::<u64>().ok())
-        .sum();
+    let overflow = drops(&mut portway, "overflow");
     assert!(overflow > 0, "{:?}", dropped(&mut portway));
     let up = record["up_datagrams"].as_u64().unwrap();
     assert!(

@@ -1,7 +1,7 @@
 //! What clients see of an upgrade: nothing.
 
 use std::io::{Read, Write};
-use std::net::UdpSocket;
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use super::upgrade;
 use crate::admin::asker::{Asker, start};
 use crate::admin::concern::udp_port;
 use crate::harness::instance::{Backend, Flow, PATIENCE, Place, Port, Portway, route};
-use crate::harness::until;
+use crate::harness::{header, until};
 
 /// Clients that come one after the other until they are told to stop.
 pub struct Stream {
@@ -155,6 +155,28 @@ fn u2_what_is_open_moves_and_the_old_process_ends() {
     until("one has ended", || asker.get("/v1/status")["traffic"]["open"] == 1);
     newcomer.ping().unwrap();
     drop(newcomer);
+    portway.stop();
+}
+
+/// A server that knows connections by the names of `proxy_protocol` takes none for another.
+#[test]
+fn names_of_connections_go_on_after_those_of_the_old_process() {
+    let (port, upstream) = (Port::reserve(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let backend = Backend { addr: upstream.local_addr().unwrap() };
+    let (_place, mut portway, asker) =
+        start(&route("one", &port.local(), &backend, "proxy_protocol = { send = \"v2\" }\n"));
+    let named = |id: u64| {
+        let client = TcpStream::connect(("127.0.0.1", port.number)).unwrap();
+        let told = header::received(upstream.accept().unwrap().0, 0).0;
+        drop(client);
+        header::nonce(&told.notes[&header::UNIQUE_ID], &id.into())
+    };
+    let first = named(1);
+    for id in 2..4 {
+        upgrade(&mut portway, &asker);
+        assert_eq!(named(id), first);
+    }
+    portway.old_ones_have_ended();
     portway.stop();
 }
 

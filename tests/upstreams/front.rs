@@ -10,6 +10,8 @@ use crate::harness::raise_descriptor_limit;
 
 const CLOSED: &str = "no upstream is available: the listening socket is closed";
 const OPEN: &str = "listening again";
+const TOO_MANY: &str = "too many clients wait for an upstream";
+const FREE: &str = "there are free places again for clients that wait";
 
 #[test]
 fn clients_that_are_held_are_served_when_an_upstream_comes_back() {
@@ -51,6 +53,8 @@ fn a_held_client_is_reset_when_its_time_is_over() {
     portway.until("it is in the access log", |portway| {
         portway.seen.iter().any(|line| line["outcome"] == "connect-failed")
     });
+    // Nobody had to give way to it.
+    assert_eq!((portway.count(TOO_MANY), portway.count(FREE)), (0, 0));
     portway.stop();
 }
 
@@ -71,11 +75,21 @@ fn no_more_clients_are_held_than_there_are_places() {
     });
     let told = portway.seen.iter().filter_map(|line| line["detail"].as_str());
     assert_eq!(told.filter(|why| why.contains("has given its place to another")).count(), 30);
-    assert_eq!(portway.count("too many clients wait for an upstream"), 1);
+    assert_eq!((portway.count(TOO_MANY), portway.count(FREE)), (1, 0));
     server.start();
     let served = clients.into_iter().filter_map(|client| Flow::greeted(client).ok()).count();
     assert_eq!(served, PLACES);
-    server.end_connections();
+    // Whoever waits some seconds later needs nobody's place: it is said once. Each leaves by a reset, and keeps none.
+    server.die();
+    let mut held = None;
+    portway.until("there are free places again", |portway| {
+        held = Some(TcpStream::connect(("127.0.0.1", port.number)).unwrap());
+        held.iter()
+            .for_each(|client| socket2::SockRef::from(client).set_linger(Some(Duration::ZERO)).unwrap());
+        portway.count(FREE) > 0
+    });
+    assert_eq!((portway.count(TOO_MANY), portway.count(FREE)), (1, 1));
+    drop(held);
     portway.stop();
 }
 
@@ -94,7 +108,7 @@ fn s10_clients_that_are_gone_keep_no_place_from_others_and_are_not_all_led_to_th
     for _ in 0..1100 {
         drop(from("127.0.6.1").unwrap());
     }
-    portway.phase("too many clients wait for an upstream");
+    portway.phase(TOO_MANY);
     honest.extend((0..3).map(|n| from(&format!("127.0.6.{}", 20 + n)).unwrap()));
     let sockets = |portway: &Portway| portway.descriptors().get("socket").copied().unwrap_or_default();
     portway.until("most are sent away", |portway| sockets(portway) < 128 + 20);

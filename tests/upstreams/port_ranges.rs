@@ -79,3 +79,35 @@ fn a_range_of_ports_is_one_socket_with_the_rule_that_the_plan_shows() {
     servers.iter().for_each(Server::end_connections);
     end(proxy, &place);
 }
+
+/// Who wants to go where nobody answers must not take the others' servers from them. One server for all is down for all.
+#[test]
+fn a_dead_server_of_one_client_is_no_sign_against_those_of_others_and_a_dead_server_of_all_is_down() {
+    // The second of two is never bound, and in no other range.
+    let [to_own, to_all] = [(); 2].map(|()| [Port::reserve(), Port::reserve()]);
+    let [mut own, mut of_all] = ["own", "of all"].map(Server::new);
+    let range = format!("127.0.0.1:{}-{}", own.addr().port(), own.addr().port() + 1);
+    let route = |[port, _]: &[Port; 2], upstream: &str| {
+        let (first, last) = (port.number, port.number + 1);
+        format!(
+            "[[route]]\nlisten = \"127.0.0.1:{first}-{last}\"\nupstream = \"{upstream}\"\nport_ranges = \"rule\"\n"
+        )
+    };
+    let routes = [route(&to_own, &range), route(&to_all, &of_all.addr().to_string())];
+    let place = Place::with(&[HEAD, &routes.concat()].concat());
+    let mut proxy = Portway::run(&place.file());
+    own.die();
+    of_all.die();
+    // As many as put an upstream down.
+    let fail = |[port, _]: &[Port; 2]| (0..3).for_each(|_| assert!(Flow::try_open(port.number).is_err()));
+    fail(&to_own);
+    let failed = |line: &&serde_json::Value| line["outcome"] == "connect-failed";
+    proxy.until("all are in the log", |proxy| proxy.seen.iter().filter(failed).count() == 3);
+    assert_eq!(proxy.count("upstream is down"), 0, "{}", proxy.log());
+    fail(&to_all);
+    assert_eq!(proxy.phase("upstream is down")["upstream"], of_all.addr().to_string());
+    own.start();
+    assert_eq!(Flow::open(to_own[0].number).reached, "own");
+    own.end_connections();
+    proxy.stop();
+}

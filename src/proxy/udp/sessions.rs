@@ -327,3 +327,33 @@ impl UdpSessions {
 pub(super) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+    use crate::model::ListenAddr;
+    use crate::net::datagram::DatagramSocket;
+    use crate::proxy::record::AccessLog;
+    use crate::tasks::WorkerPool;
+
+    /// An upgrade shows it of the listener. Of another socket only a burst that ends in the very turn of the pause would.
+    #[test]
+    fn a_pause_leaves_the_listener_unread_and_no_other_socket() {
+        let (workers, threads) = WorkerPool::start().unwrap();
+        let socket = DatagramSocket::over(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+        let listener = UdpListener::new(ListenAddr::Any(80), socket, workers.next()).unwrap();
+        let shared = Shared::new(workers, AccessLog::default(), 1);
+        let mut sessions = UdpSessions::new(Arc::new(listener), Arc::new(shared));
+        sessions.more.push(7);
+        for (paused, more) in
+            [(true, &[7][..]), (true, &[7]), (false, &[7, LISTENER]), (false, &[7, LISTENER])]
+        {
+            sessions.pause(paused);
+            assert_eq!((sessions.is_paused(), &*sessions.more), (paused, more));
+        }
+        drop(sessions);
+        threads.stop();
+    }
+}
