@@ -3,10 +3,12 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use tokio::net::UnixStream;
+use tokio::time::sleep;
 
 use super::deadline::{Deadline, Late};
 use super::error::plain;
@@ -15,6 +17,10 @@ use super::tcp::{Tcp, Way};
 use super::tls::{self, Session, TlsConnector, TlsError};
 use super::{OfClient, Socket, Stream};
 use crate::model::{Peer, SocketBuffers, Source, UpstreamAddr};
+
+/// The pauses between two tries to connect a Unix socket whose queue is full: the first, and the longest.
+const SHORTEST: Duration = Duration::from_millis(2);
+const LONGEST: Duration = Duration::from_millis(50);
 
 /// Timeout and first bytes of one attempt.
 #[derive(Clone, Copy, Debug)]
@@ -152,7 +158,7 @@ async fn connect(
         UpstreamAddr::Name(..) => return Err(DialError::Name),
         UpstreamAddr::Unix(path) => {
             let peer = Peer::Unix(Some(path.clone()));
-            let attempt = Box::pin(limit.bound(UnixStream::connect(path)));
+            let attempt = Box::pin(limit.bound(connect_unix(path)));
             return match attempt.await.unwrap_or_else(|late| Err(timed_out(late))) {
                 Ok(stream) => Ok((Socket::Unix(stream), peer)),
                 Err(error) => Err(DialError::Connect(peer, error)),
@@ -162,6 +168,19 @@ async fn connect(
     match attempt(addr, way, limit).await {
         Ok(stream) => Ok(connected(addr, stream)),
         Err(error) => Err(DialError::Connect(Peer::from_ip(addr), error)),
+    }
+}
+
+/// Connects a Unix socket. Where its queue is full the kernel says so at once (EAGAIN, unix(7)), and tells nobody when there is
+/// room: as with TCP, whoever listens there has the time of a connect to accept.
+async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
+    let mut pause = SHORTEST;
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(pause).await,
+            ended => return ended,
+        }
+        pause = (pause * 2).min(LONGEST);
     }
 }
 

@@ -159,12 +159,12 @@ impl Look {
                 None
             }
             (Event::Failing(_), None) => None,
-            (Event::Lost(lines), name) => {
-                if let Some(name) = name {
-                    warn!(log = %name.display(), lines, "log lines were lost");
-                }
-                Some(look.lost(lines))
+            (Event::Lost(lines), _) => Some(look.lost(lines)),
+            (Event::Told(lines), Some(name)) => {
+                warn!(log = %name.display(), lines, "log lines were lost");
+                None
             }
+            (Event::Told(_), None) => None,
         })
     }
 

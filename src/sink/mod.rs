@@ -96,7 +96,7 @@ mod tests {
         let tell = Box::new(move |event: Event<'_>| {
             drop(said.send(format!("{event:?}")));
             match event {
-                Event::Failing(_) => None,
+                Event::Failing(_) | Event::Told(_) => None,
                 Event::Lost(lines) => Some(format!("lost {lines}\n")),
             }
         });
@@ -167,10 +167,15 @@ mod tests {
         sink.write(b"one\ntwo\n");
         let failing = events.recv_timeout(PATIENCE).unwrap();
         assert!(failing.contains("Failing") && failing.contains("No space"), "{failing}");
+        // It is tried, and not said to have worked.
+        for _ in 0..3 {
+            assert_eq!(events.recv_timeout(PATIENCE).unwrap(), "Lost(2)");
+        }
         std::fs::remove_file(&path).unwrap();
-        while !events.recv_timeout(PATIENCE).unwrap().contains("Lost(2)") {}
+        while events.recv_timeout(PATIENCE).unwrap() != "Told(2)" {}
         sink.write(b"three\n");
         assert!(sink.flush(PATIENCE));
+        assert!(events.try_recv().is_err(), "it is said once");
         assert_eq!(read_to_string(path).unwrap(), "lost 2\nthree\n");
         assert_eq!(sink.lost(), 2);
     }
@@ -198,6 +203,7 @@ mod tests {
         reader.read_exact(&mut said).unwrap();
         assert_eq!(String::from_utf8(said).unwrap(), lost);
         assert!(events.recv_timeout(PATIENCE).unwrap().contains("Lost"));
+        assert!(events.recv_timeout(PATIENCE).unwrap().contains("Told"));
         sink.write(b"again\n");
         let mut again = [0; 6];
         reader.read_exact(&mut again).unwrap();

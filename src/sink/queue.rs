@@ -23,8 +23,10 @@ pub enum Target {
 pub enum Event<'a> {
     /// Writing fails. Reported once, until it works again.
     Failing(&'a io::Error),
-    /// Writing works again. This many lines are missing here.
+    /// This many lines are missing here. Asked before each try to write what tells so.
     Lost(u64),
+    /// Writing works again, and tells of this many lost lines.
+    Told(u64),
 }
 
 /// Handles events, on the sink's thread. Its answer to [`Event::Lost`] is written in place of the lost lines.

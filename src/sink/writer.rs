@@ -95,13 +95,11 @@ impl Writer {
             return;
         }
         let lost = self.owed;
-        if let Some(line) = (self.tell)(Event::Lost(lost)) {
-            let line = line.into_bytes();
-            if self.attempt(&line).is_err() {
-                return;
-            }
+        let line = (self.tell)(Event::Lost(lost)).unwrap_or_default();
+        if self.attempt(line.as_bytes()).is_ok() {
+            self.owed -= lost;
+            (self.tell)(Event::Told(lost));
         }
-        self.owed -= lost;
     }
 
     /// Writes lines; counts those that cannot be written.

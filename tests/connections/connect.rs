@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::harness::proc::SYN_SENT;
-use crate::harness::{End, Netns, Proxy, Upstream, lacks_root, pass, until, upstream::Family};
+use crate::harness::{End, Netns, Peer, Proxy, Upstream, lacks_root, pass, until, upstream::Family};
 
 /// An address that refuses: it was free a moment ago, and the socket that is bound to it does not listen.
 fn refusing() -> (socket2::Socket, String) {
@@ -129,4 +129,58 @@ fn a_client_that_resets_ends_the_attempt_also_after_data_and_fin() {
         until("the attempt is given up", || proxy.process.count(SYN_SENT) == 0);
         proxy.finish();
     }
+}
+
+/// A Unix server whose queue is full, with a proxy in front of it: the server, who fills its queue, and the proxy.
+fn full() -> (tempfile::TempDir, socket2::Socket, Vec<socket2::Socket>, Proxy) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.sock");
+    let addr = socket2::SockAddr::unix(&path).unwrap();
+    let socket = || socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+    let listener = socket();
+    listener.bind(&addr).unwrap();
+    listener.listen(0).unwrap();
+    let fill = || {
+        let client = socket();
+        client.set_nonblocking(true).unwrap();
+        client.connect(&addr).is_ok().then_some(client)
+    };
+    let queued = std::iter::from_fn(fill).collect();
+    let plan = Proxy::leading_to(&[&format!("unix:{}", path.display())]);
+    (folder, listener, queued, plan.with(&["--set connect_timeout=2s"]).start())
+}
+
+/// As on a direct connection, where the kernel lets the client wait.
+#[test]
+fn r14_a_unix_upstream_whose_queue_is_full_has_the_time_of_a_connect_to_accept() {
+    let (_folder, listener, queued, proxy) = full();
+    let sockets = || proxy.process.fds()["socket"];
+    let before = sockets();
+    let mut client = proxy.connect();
+    client.send(5);
+    until("the proxy has its client", || sockets() > before);
+    for _ in &queued {
+        drop(listener.accept().unwrap());
+    }
+    let mut server = Peer::server(listener.accept().unwrap().0);
+    server.receive(5);
+    server.send(7);
+    server.fin();
+    assert_eq!(client.receive_all(), End::Fin(7));
+    client.fin();
+    assert_eq!(server.receive_all(), End::Fin(5));
+    drop((client, server));
+    proxy.finish();
+}
+
+#[test]
+fn r14_a_unix_upstream_that_accepts_nobody_is_late_and_that_is_its_own_fault() {
+    let (_folder, _listener, _queued, proxy) = full();
+    let client = proxy.connect();
+    assert!(client.fails_within(crate::harness::PATIENCE) > Duration::from_millis(1990));
+    let record = proxy.record(0);
+    assert_eq!((&record["outcome"], &record["blame"]), (&"connect-failed".into(), &"upstream".into()));
+    assert!(record["detail"].as_str().unwrap().contains(": no answer in time"), "{record}");
+    drop(client);
+    proxy.finish();
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::paused;
+use super::{paused, paused_for};
 use crate::harness::peer::push_until_blocked;
 use crate::harness::{End, Peer, Proxy, Scene, Upstream, pass, until, upstream::Family};
 use crate::on;
@@ -105,6 +105,23 @@ fn r7_a_connection_that_ends_while_its_age_runs_out_ends_by_itself() {
     });
     assert_eq!(client.receive_all(), End::Fin(50_001));
     assert_eq!(server.receive_all(), End::Fin(0));
+    drop((client, server));
+    proxy.finish();
+}
+
+#[test]
+fn r7_a_pause_takes_nothing_of_the_drain_behind_a_greatest_age() {
+    let (proxy, _upstream, mut client, mut server) = one("--set max_age=1s --set drain_timeout=3s");
+    server.send(1);
+    client.receive(1);
+    // Longer than both together.
+    paused_for(Duration::from_secs(6), proxy.process.0, || client.send(10));
+    server.receive(10);
+    server.send(50_000);
+    server.fin();
+    client.receive(50_000);
+    client.fin();
+    assert_eq!(server.receive_all(), End::Fin(10));
     drop((client, server));
     proxy.finish();
 }

@@ -116,8 +116,10 @@ async fn ages(life: Option<Life>, since: Instant) {
     let Some(Life { age, drain }) = life else { return pending().await };
     // An age beyond the clock is never reached.
     let Some(aged) = since.checked_add(age) else { return pending().await };
+    // One that comes from another process may be older already. What a pause of this process adds is not counted.
+    let over = Instant::now().saturating_duration_since(aged);
     sleep_until(aged).await;
-    Deadline::after(drain.saturating_sub(aged.elapsed())).await;
+    Deadline::after(drain.saturating_sub(over)).await;
 }
 
 async fn goes_down(downs: &mut Option<(watch::Receiver<u64>, u64)>) {
