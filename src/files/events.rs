@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use tokio::sync::mpsc::{Receiver, channel};
 use tracing::{info, warn};
 
-use super::folders::Place;
+use super::folders::{self, Place};
 use super::reading::Writer;
 use super::watch_table::WatchTable;
 use crate::state::lock;
@@ -86,6 +86,12 @@ impl FsEventSource {
 
     fn table(&self) -> MutexGuard<'_, WatchTable> {
         lock(&self.table)
+    }
+
+    /// Whether the file at this path, or a link on the way to it, is open for writing, as far as events tell. May block.
+    pub fn is_open(&self, path: &Path) -> bool {
+        let places = folders::on_the_way(path);
+        self.table().is_open(&places)
     }
 
     /// Never removes a watch: the watcher answers only once it has read all events, and that may be never if reading

@@ -35,6 +35,8 @@ pub struct FollowedFile<T> {
     /// What the text that was seen last takes away, if its writer may have been stopped there.
     loss: Option<Loss>,
     pending: Option<Pending>,
+    /// The text that was seen last, if it looks cut off or half written.
+    held: Option<Arc<[u8]>>,
     /// The last text failed because of something outside of the file, which may come back.
     wanting: bool,
 }
@@ -76,6 +78,7 @@ impl<T> FollowedFile<T> {
             snatched: None,
             loss: None,
             pending: None,
+            held: None,
             wanting: false,
         }
     }
@@ -117,6 +120,11 @@ impl<T> FollowedFile<T> {
         self.pending.as_ref()
     }
 
+    /// The text that was seen last, if it looks cut off or half written: nobody else may take it either.
+    pub fn held(&self) -> Option<&Arc<[u8]>> {
+        self.held.as_ref()
+    }
+
     /// Whether it was replaced outside of its mount, where that cannot be seen.
     pub fn is_stale(&self) -> bool {
         self.watch.is_stale()
@@ -141,7 +149,13 @@ impl<T> FollowedFile<T> {
             reading.how = How::Settled;
         }
         self.loss = None;
-        match self.verdict(reading.clone()).await {
+        let verdict = self.verdict(reading.clone()).await;
+        match verdict {
+            Verdict::Known => {}
+            Verdict::Unfinished | Verdict::CutOff(_) => self.held = reading.text.clone().ok(),
+            _ => self.held = None,
+        }
+        match verdict {
             Verdict::Known => {
                 self.judged(reading);
                 Seen::Known
@@ -191,7 +205,9 @@ impl<T> FollowedFile<T> {
             return Refused::Unsettled;
         }
         self.wanting = wanting;
-        let told = self.pending.as_ref().is_some_and(|pending| pending.report == report);
+        // As it is shown: of another file it may have a whole text, which changes.
+        let shown = report.to_string();
+        let told = self.pending.as_ref().is_some_and(|pending| pending.report.to_string() == shown);
         let refused = if told && reading.how == How::Again { Refused::Again } else { Refused::New };
         let since = self.pending.take().map_or_else(SystemTime::now, |pending| pending.since);
         self.pending = Some(Pending { since, ..Pending::new(report, self.instead()) });

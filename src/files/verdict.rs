@@ -90,12 +90,12 @@ fn ends_within_a_line(text: &[u8], running: &[u8], writer: Writer, loss: &Loss) 
     }
     let last = last_line(text).trim_ascii_end();
     let begins = |line: &[u8]| line.starts_with(last) && line.trim_ascii_end().len() > last.len();
+    // A copy that was cut off, and was put there all the same.
+    let missing = running.strip_prefix(text).unwrap_or_default();
+    let is_beginning = running.ends_with(b"\n") && !missing.trim_ascii().is_empty();
     match writer {
-        // A copy that was cut off, and was put there all the same.
-        Writer::Renamed => {
-            let missing = running.strip_prefix(text).unwrap_or_default();
-            running.ends_with(b"\n") && !missing.trim_ascii().is_empty()
-        }
+        _ if is_beginning => true,
+        Writer::Renamed => false,
         _ if loss.ends_after.is_some() => true,
         _ if last == last_line(running.trim_ascii_end()) => false,
         _ => !loss.gone.is_empty() || running.split(|byte| *byte == b'\n').any(begins),

@@ -1,12 +1,16 @@
 //! Which files want hints about which places, and which folders are watched for them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use tokio::sync::mpsc::Sender;
 
 use super::folders::{Folder, Place};
 use super::reading::Writer;
+
+/// The most names that are known to be open. More are no folder of routes: then none is known.
+const MOST_OPEN: usize = 4096;
 
 #[derive(Debug, Default)]
 pub(super) struct WatchTable {
@@ -18,6 +22,9 @@ pub(super) struct WatchTable {
     forgotten: usize,
     /// Why the watcher has failed. `None`: it has not since [`WatchTable::failure`] was called last.
     failed: Option<String>,
+    /// Names, by their folders' identities, that are open for writing as far as events tell: for whoever wants to hear of one
+    /// only after its writer has begun.
+    open: BTreeSet<((u64, u64), OsString)>,
 }
 
 /// A file that wants hints, and the places that matter to it.
@@ -53,7 +60,11 @@ impl WatchTable {
         if !watcher {
             self.forget_all();
         }
+        let is_open = self.is_open(&places);
         let id = self.watchers.get_mut(&id)?;
+        if id.places.is_empty() && is_open {
+            id.writer.get_or_insert(Writer::Busy);
+        }
         let is_watched = |place: &Place| self.watched.iter().any(|folder| folder.is_same(&place.folder));
         if id.places == places && places.iter().all(is_watched) {
             return None;
@@ -88,9 +99,15 @@ impl WatchTable {
         self.watched.retain(|folder| folder.path != path);
     }
 
+    /// Whether one of these names is open for writing.
+    pub fn is_open(&self, places: &[Place]) -> bool {
+        places.iter().any(|place| self.open.contains(&(place.folder.identity, place.name.clone())))
+    }
+
     /// Notes that no folder is watched any more.
     pub fn forget_all(&mut self) {
         self.watched.clear();
+        self.open.clear();
         self.forgotten = 0;
     }
 
@@ -112,7 +129,21 @@ impl WatchTable {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return };
         if let Some(folder) = self.watched.iter().find(|folder| folder.path == parent) {
             let identity = folder.identity;
+            self.note_writer(identity, name, writer);
             self.hint(writer, |place| place.has(name) && place.folder.identity == identity);
+        }
+    }
+
+    fn note_writer(&mut self, folder: (u64, u64), name: &OsStr, writer: Option<Writer>) {
+        match writer {
+            Some(Writer::Busy) => {
+                if self.open.len() >= MOST_OPEN {
+                    self.open.clear();
+                }
+                self.open.insert((folder, name.to_owned()));
+            }
+            Some(Writer::Done | Writer::Renamed) => _ = self.open.remove(&(folder, name.to_owned())),
+            Some(Writer::Unknown) | None => {}
         }
     }
 
@@ -129,6 +160,7 @@ impl WatchTable {
 
     /// Sends hints to all: events were lost.
     pub fn hint_all(&mut self) {
+        self.open.clear();
         self.hint(Some(Writer::Unknown), |_| true);
     }
 
@@ -221,6 +253,26 @@ mod tests {
         assert_eq!(after(&[("/etc/..data", renamed), ("/etc/one/a", None), ("/etc/one", None)]), renamed);
         table.hint_all();
         assert_eq!(table.writer(a), Some(Writer::Unknown), "events were lost");
+    }
+
+    #[test]
+    fn who_comes_after_a_writer_has_begun_hears_that_it_has() {
+        let mut table = WatchTable::default();
+        let _all = id(&mut table, vec![place("/etc", 7, "")]);
+        let mut late = |events: &[(&str, Option<Writer>)]| {
+            events.iter().for_each(|(path, writer)| table.heard(Path::new(path), *writer));
+            let (late, ..) = id(&mut table, vec![place("/etc", 7, "a")]);
+            (table.writer(late), table.is_open(&[place("/etc", 7, "a")]))
+        };
+        let (busy, done) = (Some(Writer::Busy), Some(Writer::Done));
+        assert_eq!(late(&[("/etc/b", busy)]), (None, false));
+        assert_eq!(late(&[("/etc/a", busy), ("/etc/b", done), ("/etc/a", None)]), (busy, true));
+        assert_eq!(late(&[("/etc/a", done)]), (None, false));
+        assert_eq!(late(&[("/etc/a", busy), ("/etc/a", Some(Writer::Renamed))]), (None, false));
+        // More than any folder of routes has: nothing is known any more, and nothing grows.
+        let many: Vec<String> = (0..MOST_OPEN).map(|n| format!("/etc/{n}")).collect();
+        let many: Vec<_> = many.iter().map(|path| (path.as_str(), busy)).collect();
+        assert_eq!(late(&[&[("/etc/a", busy)], many.as_slice()].concat()), (None, false));
     }
 
     #[test]

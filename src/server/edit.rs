@@ -169,8 +169,9 @@ impl Edits {
             }
             News::Included(told) => {
                 let (former, keeps) = (self.former(), self.probation.keeps);
-                let undone = self.probation.undone.iter().find(|_| !keeps).map(|(text, _)| text.clone());
-                let Taken { edited, refused } = self.includes.take_in(told, undone, server).await;
+                let undone = self.probation.undone.iter().filter(|_| !keeps).map(|(text, _)| text);
+                let held = undone.chain(self.file.held()).cloned().collect();
+                let Taken { edited, refused } = self.includes.take_in(told, held, server).await;
                 self.file.target.count(0, refused);
                 let Some(edited) = edited else { return false };
                 self.probation.edited(&edited.plan, former, now(), server);
@@ -255,8 +256,10 @@ impl Edits {
                 return false;
             }
         };
+        let said = main.shared_text();
         match self.includes.put_main(main, reading.how == How::Again, server).await {
             Ok((plan, files)) => {
+                self.includes.main_waits = None;
                 // Before anybody hears of it: who comes then is a client of the new text.
                 self.probation.edited(&plan, former, now(), server);
                 self.took(&reading, text, &plan, server);
@@ -269,6 +272,7 @@ impl Edits {
             }
             // The cause may be a socket that another program gives back, or another file: it is tried again.
             Err(misfits) => {
+                self.includes.main_waits = Some(said);
                 self.refuse(&reading, joined(misfits), true);
                 false
             }

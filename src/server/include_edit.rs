@@ -11,7 +11,7 @@ use super::included_file::{Answer, Told};
 use super::includes::Includes;
 use super::running::Server;
 use super::summary::summary;
-use super::together::{Standing, Wanted};
+use super::together::{Beside, Standing, Wanted};
 use crate::config::{Misfit, Plan, Report, RouteFile, RouteFiles};
 
 /// What became of what the tasks have told.
@@ -32,13 +32,8 @@ struct Newcomer {
 }
 
 impl Includes {
-    /// Takes in what the tasks have told. `undone`: the text of the main file that was rolled back.
-    pub async fn take_in(
-        &mut self,
-        told: Vec<Told>,
-        undone: Option<Arc<[u8]>>,
-        server: &mut Server,
-    ) -> Taken {
+    /// Takes in what the tasks have told. `held`: texts of the main file that nobody takes along.
+    pub async fn take_in(&mut self, told: Vec<Told>, held: Vec<Arc<[u8]>>, server: &mut Server) -> Taken {
         let (mut taken, mut news, mut gone) = (Taken::default(), Vec::new(), Vec::new());
         for told in told {
             match told {
@@ -65,7 +60,7 @@ impl Includes {
             }
         }
         if !news.is_empty() || !gone.is_empty() {
-            taken.edited = self.edit(news, gone, undone, server).await;
+            taken.edited = self.edit(news, gone, held, server).await;
         }
         taken
     }
@@ -97,17 +92,21 @@ impl Includes {
         let standing = |path: Option<&Path>, file: &RouteFile| {
             path.map_or(Standing::Unknown, |path| self.standing(path, file.text()))
         };
-        let wanted = Wanted { running: self.running.as_deref(), files, newest, tried, standing: &standing };
+        let (running, mut beside) = (self.running.as_deref(), Beside::new(&self.events));
+        let wanted = Wanted { running, files, newest, tried, standing: &standing, beside: &mut beside };
         wanted.put_in_force(server).await
     }
 
     fn standing(&self, path: &Path, text: &str) -> Standing {
         let is_it = |other: &Option<Arc<str>>| other.as_deref() == Some(text);
         if self.rolled_back.get(path).is_some_and(|(other, _)| is_it(other)) {
-            return Standing::RolledBack;
+            return Standing::Held;
         }
-        let waits = self.tasks.get(path).is_some_and(|task| is_it(&task.waits));
-        if waits { Standing::Waits } else { Standing::Unknown }
+        match self.tasks.get(path) {
+            Some(task) if task.link.holds(text) => Standing::Held,
+            Some(task) if is_it(&task.waits) => Standing::Waits,
+            _ => Standing::Unknown,
+        }
     }
 
     /// Puts files into force, and takes others out. Who does not fit stays out, and the rest is tried without it.
@@ -115,10 +114,10 @@ impl Includes {
         &mut self,
         news: Vec<Newcomer>,
         gone: Vec<(PathBuf, Answer)>,
-        undone: Option<Arc<[u8]>>,
+        held: Vec<Arc<[u8]>>,
         server: &mut Server,
     ) -> Option<Edited> {
-        let running = self.running.clone()?;
+        let (running, mut beside) = (self.running.clone()?, Beside::new(&self.events));
         let mut files = RouteFiles::clone(&running);
         gone.iter().for_each(|(path, _)| files.remove(path));
         let newest = running.next_place();
@@ -131,7 +130,8 @@ impl Includes {
             }
             let standing = |path: Option<&Path>, file: &RouteFile| match path {
                 Some(path) => self.standing(path, file.text()),
-                None if undone.as_deref() == Some(file.text().as_bytes()) => Standing::RolledBack,
+                None if held.iter().any(|held| **held == *file.text().as_bytes()) => Standing::Held,
+                None if self.main_waits.as_deref() == Some(file.text()) => Standing::Waits,
                 None => Standing::Unknown,
             };
             let tried = news.iter().all(|new| self.standing(&new.path, new.file.text()) == Standing::Waits);
@@ -141,6 +141,7 @@ impl Includes {
                 newest,
                 tried: tried && gone.is_empty(),
                 standing: &standing,
+                beside: &mut beside,
             };
             match wanted.put_in_force(server).await {
                 Ok((plan, files)) => {

@@ -50,6 +50,7 @@ pub(super) struct FileLink {
     wanted: AtomicU64,
     again: Notify,
     pending: Mutex<Option<Pending>>,
+    held: Mutex<Option<Arc<[u8]>>>,
 }
 
 impl FileLink {
@@ -78,6 +79,16 @@ impl FileLink {
     /// Why the file is not what runs. `None`: it is.
     pub fn pending(&self) -> Option<Pending> {
         lock(&self.pending).clone()
+    }
+
+    /// Whether the task holds this text for cut off, or half written.
+    pub fn holds(&self, text: &str) -> bool {
+        lock(&self.held).as_deref() == Some(text.as_bytes())
+    }
+
+    fn tells_of(&self, file: &FollowedFile<()>) {
+        *lock(&self.pending) = file.pending().cloned();
+        *lock(&self.held) = file.held().cloned();
     }
 }
 
@@ -132,7 +143,7 @@ impl Follower {
     async fn run(mut self) {
         let link = self.of.link.clone();
         loop {
-            *lock(&link.pending) = self.file.pending().cloned();
+            link.tells_of(&self.file);
             let mut reading = tokio::select! {
                 biased;
                 asked = link.asked() => {
@@ -169,7 +180,7 @@ impl Follower {
                 self.gone = None;
             }
             if asked {
-                *lock(&link.pending) = self.file.pending().cloned();
+                link.tells_of(&self.file);
                 self.tell(Told::Answered(self.of.path.clone(), self.asked)).await;
             }
         }

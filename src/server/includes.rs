@@ -19,7 +19,7 @@ use crate::tasks::Scope;
 /// The included files, and the tasks that follow them.
 #[derive(Debug)]
 pub(super) struct Includes {
-    events: FsEventSource,
+    pub events: FsEventSource,
     /// What runs. `None`: the main file includes nothing, and what was in it is not kept.
     pub running: Option<Arc<RouteFiles>>,
     /// By their paths from the folder of the main file.
@@ -34,6 +34,8 @@ pub(super) struct Includes {
     pub changes: Vec<String>,
     /// Texts that were rolled back, and why. `None`: the file was removed.
     pub rolled_back: BTreeMap<PathBuf, (Option<Arc<str>>, Report)>,
+    /// The last text of the main file, if that was refused because of others.
+    pub main_waits: Option<Arc<str>>,
     /// Why not all files are followed that the patterns mean.
     complaint: Option<Pending>,
 }
@@ -69,6 +71,7 @@ impl Includes {
             unanswered: BTreeSet::new(),
             changes: Vec::new(),
             rolled_back: BTreeMap::new(),
+            main_waits: None,
             complaint: None,
         }
     }

@@ -6,18 +6,22 @@
 use std::mem::replace;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::include_set::{MOST_BYTES, MOST_FILES};
 use super::included_file::is_removed;
 use super::running::Server;
 use crate::config::{Misfit, Plan, Report, RouteFile, RouteFiles, join};
-use crate::files::{self, Form, QUIET, blocking, find, taken_away};
+use crate::files::{self, Form, FsEventSource, QUIET, blocking, find, taken_away};
 use crate::model::Fault;
+use crate::net::within;
 
-/// How often is looked until all files are at rest.
+/// How often is looked until all files are at rest. Those that still change then go their own way.
 const LOOKS: usize = 5;
+/// For how long an edit looks at the disk, and tries what it finds there. The process waits for it, with all its other news.
+const MOST_TIME: Duration = Duration::from_secs(2);
 
 /// Joins files, and makes them what runs. On a fault nothing has changed, and each misfit has its report.
 pub(super) async fn put_in_force(
@@ -56,8 +60,27 @@ pub(super) enum Standing {
     Unknown,
     /// Its edit was refused because of others.
     Waits,
-    /// It ran, and was rolled back: nobody takes it along.
-    RolledBack,
+    /// It ran, and was rolled back; or it looks cut off, or half written. Nobody takes it along.
+    Held,
+}
+
+/// What else is on disk: looked for once in an edit, however many of its own files fall out.
+pub(super) struct Beside {
+    /// Whose events tell which files are open for writing.
+    events: FsEventSource,
+    others: Option<Vec<Other>>,
+    until: Instant,
+}
+
+impl Beside {
+    /// For an edit that begins now.
+    pub fn new(events: &FsEventSource) -> Beside {
+        Beside { events: events.clone(), others: None, until: Instant::now() + MOST_TIME }
+    }
+
+    fn left(&self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
+    }
 }
 
 /// What runs after an edit, if that fits.
@@ -67,15 +90,17 @@ pub(super) struct Wanted<'w> {
     pub files: RouteFiles,
     /// The first place of those that do not run yet.
     pub newest: usize,
-    /// Whether it is tried once more: whoever else has news will try it together with them.
+    /// Whether it is tried once more. Then only others that wait as well are tried with it: whoever else has news will try it
+    /// together with them.
     pub tried: bool,
     /// What is known of a text of the file at this path; of the main one: `None`.
     pub standing: &'w dyn Fn(Option<&Path>, &RouteFile) -> Standing,
+    pub beside: &'w mut Beside,
 }
 
 impl Wanted<'_> {
     /// Makes this what runs, together with what it needs of what else is on disk.
-    pub async fn put_in_force(self, server: &mut Server) -> Result<(Plan, RouteFiles), Vec<Misfit>> {
+    pub async fn put_in_force(mut self, server: &mut Server) -> Result<(Plan, RouteFiles), Vec<Misfit>> {
         let (lost, mut others) = (lost(&self.files, server), Vec::new());
         if lost > 0 {
             others = self.others().await;
@@ -102,17 +127,25 @@ impl Wanted<'_> {
         most_lost: usize,
         server: &mut Server,
     ) -> Result<(Plan, RouteFiles), Vec<Misfit>> {
-        while !others.is_empty() {
+        while !others.is_empty() && !self.beside.left().is_zero() {
             let (joint, before) = (self.with(others), others.len());
             let names = joint.names();
             let is_there = |name: &String| names.contains(&**name);
-            others
-                .retain(|other| other.takes_away(&self.files).is_some_and(|gone| gone.iter().all(is_there)));
+            let keeps_all =
+                |other: &Other| other.takes_away(&self.files).is_some_and(|gone| gone.iter().all(is_there));
+            others.retain(|other| other.standing == Standing::Waits || keeps_all(other));
             if others.len() < before {
                 continue;
             }
-            let is_too_large = joint.included().len() > MOST_FILES || joint.included_bytes() > MOST_BYTES;
-            if is_too_large || lost(&joint, server) > most_lost {
+            if lost(&joint, server) > most_lost {
+                // Those that wait may take something away; but not where that is why it does not help.
+                others.retain(keeps_all);
+                if others.len() < before {
+                    continue;
+                }
+                break;
+            }
+            if joint.included().len() > MOST_FILES || joint.included_bytes() > MOST_BYTES {
                 break;
             }
             let misfits = match put_in_force(joint, self.newest, server).await {
@@ -143,41 +176,60 @@ impl Wanted<'_> {
         files
     }
 
-    /// What else is not what runs of it, and at rest. Their places are the last: what one of them claims together with one who has told
-    /// stays with that one.
-    async fn others(&self) -> Vec<Other> {
-        let mut others = if self.tried { Vec::new() } else { self.look().await };
+    /// What else is not what runs of it, and at rest. Their places are the last: what one of them claims together with one who has
+    /// told stays with that one.
+    async fn others(&mut self) -> Vec<Other> {
+        if self.beside.others.is_none() {
+            // Who reads from a disk that hangs waits for that alone.
+            let mut others = within(self.beside.left(), self.at_rest()).await.unwrap_or_default();
+            let mut next = self.files.next_place();
+            for file in others.iter_mut().filter_map(|other| Arc::get_mut(other.file.as_mut()?)) {
+                next = file.move_to(next);
+            }
+            self.beside.others = Some(others);
+        }
+        self.beside.others.clone().unwrap_or_default()
+    }
+
+    async fn at_rest(&self) -> Vec<Other> {
+        let mut others = self.look().await;
+        if self.tried {
+            // They were at rest when they were refused.
+            others.retain(|other| other.standing == Standing::Waits);
+            return others;
+        }
+        let mut at_rest = Vec::new();
         for _ in 1..LOOKS {
             if others.is_empty() {
                 break;
             }
             sleep(QUIET).await;
             let before = replace(&mut others, self.look().await);
+            at_rest = others.iter().filter(|other| before.contains(other)).cloned().collect();
             if others == before {
-                let mut next = self.files.next_place();
-                for file in others.iter_mut().filter_map(|other| Arc::get_mut(other.file.as_mut()?)) {
-                    next = file.move_to(next);
-                }
-                return others;
+                break;
             }
         }
-        Vec::new()
+        at_rest
     }
 
     async fn look(&self) -> Vec<Other> {
         let (files, running) = (self.files.clone(), self.running.cloned());
-        let mut others = blocking(move || on_disk(&files, running.as_ref())).await.unwrap_or_default();
+        let events = self.beside.events.clone();
+        let mut others =
+            blocking(move || on_disk(&files, running.as_ref(), &events)).await.unwrap_or_default();
         for other in &mut others {
             if let Some(file) = &other.file {
                 other.standing = (self.standing)(other.path.as_deref(), file);
             }
         }
-        others.retain(|other| other.standing != Standing::RolledBack);
+        others.retain(|other| other.standing != Standing::Held);
         others
     }
 }
 
 /// A file that is not what runs of it, and of which nobody has told.
+#[derive(Clone)]
 struct Other {
     /// From the folder of the main file; of that one: `None`.
     path: Option<PathBuf>,
@@ -199,9 +251,6 @@ impl Other {
             .path
             .as_ref()
             .map_or(Some(files.main()), |path| files.included().get(path).map(|file| &**file));
-        if self.standing == Standing::Waits {
-            return Some(Vec::new());
-        }
         let Some(file) = &self.file else { return Some(routes(runs)) };
         let text = runs.map_or("", |runs| runs.text());
         let mut gone = taken_away(Form::Tables, text.as_bytes(), file.text().as_bytes())?;
@@ -231,12 +280,14 @@ fn lost(files: &RouteFiles, server: &Server) -> usize {
     server.table().all_routes().filter(|route| !names.contains(&*route.name)).count()
 }
 
-/// The files that are not what runs of them, but those whose edit this is: they differ from `running`. May block.
-fn on_disk(files: &RouteFiles, running: Option<&RouteFiles>) -> Vec<Other> {
+/// The files that are not what runs of them, but those whose edit this is: they differ from `running`. Those that are open for
+/// writing do not count yet. May block.
+fn on_disk(files: &RouteFiles, running: Option<&RouteFiles>, events: &FsEventSource) -> Vec<Other> {
     let is_told = |path: Option<&Path>| running.map_or(path.is_none(), |running| !files.share(running, path));
     let mut others = Vec::new();
     let main = files.main();
     if !is_told(None)
+        && !events.is_open(Path::new(main.name()))
         && let Ok(content) = files::read(Path::new(main.name()))
         && let Ok(file) = RouteFile::main(main.name(), &content.bytes)
         && file.text() != main.text()
@@ -253,7 +304,7 @@ fn on_disk(files: &RouteFiles, running: Option<&RouteFiles>) -> Vec<Other> {
         let at = files.folder().join(path);
         let runs = files.included().get(path).map(|file| file.text());
         let Ok(content) = files::read(&at) else { continue };
-        if runs.is_some_and(|runs| runs.as_bytes() == content.bytes) {
+        if runs.is_some_and(|runs| runs.as_bytes() == content.bytes) || events.is_open(&at) {
             continue;
         }
         bytes += content.bytes.len();

@@ -1,6 +1,7 @@
 //! Edits of the file of a running Portway, from the outside: the real program, real files, and its log as the phases
 //! that a test waits for.
 mod bad;
+mod include_beside;
 mod include_folders;
 mod include_moves;
 mod include_saves;
