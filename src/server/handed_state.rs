@@ -60,6 +60,8 @@ pub(super) struct Counts {
     past: Counted,
     /// For how long what is open there has at most, in milliseconds. `None`: it is not said again.
     drains: Option<u64>,
+    /// How many connections and sessions are open there now, without those that have moved. `None`: it does not say.
+    left: Option<u64>,
 }
 
 impl Counts {
@@ -71,7 +73,12 @@ impl Counts {
             let since = now.since(before.unwrap_or(&nothing));
             (before != Some(now)).then(|| (name.clone(), since))
         });
-        Counts { routes: routes.collect(), past: self.past.since(&earlier.past), drains: None }
+        Counts {
+            routes: routes.collect(),
+            past: self.past.since(&earlier.past),
+            drains: None,
+            left: self.left,
+        }
     }
 
     /// How many connections are open now, of which so many were before this was counted.
@@ -84,14 +91,15 @@ impl Counts {
 impl OldProcess {
     /// One that has counted all this.
     fn new(pid: u32, all: &Counts) -> OldProcess {
-        let open = all.open_after(all.past.opened.saturating_sub(all.past.closed));
+        let counted = || all.open_after(all.past.opened.saturating_sub(all.past.closed));
+        let open = all.left.unwrap_or_else(counted);
         let until = |drains| Instant::now().into_std().checked_add(Duration::from_millis(drains));
         OldProcess { pid, open, until: all.drains.and_then(until) }
     }
 
     /// The same after it has counted this.
     pub(super) fn after(self, more: &Counts) -> OldProcess {
-        OldProcess { open: more.open_after(self.open), ..self }
+        OldProcess { open: more.left.unwrap_or_else(|| more.open_after(self.open)), ..self }
     }
 }
 
@@ -176,11 +184,12 @@ impl Server {
     /// What was counted, with the bytes of what is open.
     pub fn counts(&self) -> Counts {
         let mut open: BTreeMap<u64, Bytes> = BTreeMap::new();
-        let states: Vec<_> = self.registry.states().collect();
+        let (states, mut left): (Vec<_>, _) = (self.registry.states().collect(), 0);
         self.shared.open.each(|connection: &std::sync::Arc<OpenConnection>| {
             if connection.is_moved() {
                 return;
             }
+            left += 1;
             let (bytes, known) = (connection.traffic.bytes(), connection.known());
             let mut add = |tally: &Tally| *open.entry(tally.id()).or_default() += bytes;
             known.owner.state.metered().into_iter().for_each(|meter| add(&meter.tally));
@@ -191,7 +200,7 @@ impl Server {
             states.into_iter().filter_map(|state| Some((state.route().to_owned(), state.counted(of)?)));
         let Totals { opened, closed, bytes } = self.registry.past();
         let past = Counted { opened, closed, up: bytes.up, down: bytes.down, failed: 0 };
-        Counts { routes: routes.collect(), past, drains: None }
+        Counts { routes: routes.collect(), past, drains: None, left: Some(left) }
     }
 
     /// Goes on from what another process has counted since it said so last. What it counts of a route that is not known here

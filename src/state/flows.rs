@@ -163,6 +163,12 @@ impl<S> Flows<S> {
         slot.flow.as_ref().map(|flow| flow.stage)
     }
 
+    /// How long the client of a session asks without an answer.
+    pub fn waits(&self, id: FlowId, now: Instant) -> Option<Duration> {
+        let slot = self.slots.get(id.index as usize).filter(|slot| slot.turn == id.turn)?;
+        Some(now.saturating_duration_since(slot.flow.as_ref()?.asked?))
+    }
+
     /// Ends a session. `None`: it had ended before.
     pub fn end(&mut self, id: FlowId) -> Option<Ended<S>> {
         self.flow_mut(id)?;

@@ -172,6 +172,11 @@ impl Pool {
         self.members.iter().any(|member| member.takes_new() && member.is_up(now))
     }
 
+    /// Whether a member is down while another one is up.
+    pub fn is_worse(&self, index: usize, now: Instant) -> bool {
+        self.members.get(index).is_some_and(|member| !member.is_up(now)) && self.is_any_up(now)
+    }
+
     /// Whether any member gets new connections.
     pub fn takes_new(&self) -> bool {
         self.members.iter().any(Member::takes_new)

@@ -85,8 +85,16 @@ fn a_file_that_never_rests_is_in_nobodys_way() {
     let text = |n: u32| route("other", &other.local(), &a, &format!("# {n}\n"));
     let mut several = Several::run("", &[("a.toml", &cut("web", &web, &a)), ("c.toml", &text(0))]);
     let mut flow = Flow::open(web.number);
+    /// Ends the writer, also if the test fails.
+    struct Done<'d>(&'d AtomicBool);
+    impl Drop for Done<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
     let (done, path) = (AtomicBool::new(false), several.path("c.toml"));
     std::thread::scope(|scope| {
+        let _done = Done(&done);
         scope.spawn(|| {
             for n in (1..).take_while(|_| !done.load(Ordering::Relaxed)) {
                 fs::write(&path, text(n)).unwrap();
@@ -102,7 +110,6 @@ fn a_file_that_never_rests_is_in_nobodys_way() {
                 .iter()
                 .any(|line| line["file"].as_str().is_some_and(|file| file.contains("b.toml, ")))
         });
-        done.store(true, Ordering::Relaxed);
     });
     flow.ping().unwrap();
     assert!(!several.portway.log().contains("removed web"), "{}", several.portway.log());

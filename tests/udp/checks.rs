@@ -167,3 +167,47 @@ fn r2_an_unreachable_host_fails_a_check_that_expects_nothing() {
     assert_eq!(portway.phase(DOWN)["error"], "no route to host");
     portway.stop();
 }
+
+/// Of sessions of which nothing is known but that their upstream does not answer, a check tells the rest.
+#[test]
+fn r4_sessions_leave_an_upstream_that_a_check_has_found_down_and_no_other() {
+    let port = free_port();
+    let well = Arc::new(AtomicBool::new(true));
+    let is_well = well.clone();
+    let answers = move |datagram: &[u8]| match datagram {
+        b"log" => Vec::new(),
+        _ if is_well.load(Ordering::SeqCst) => vec![datagram.to_vec()],
+        _ => Vec::new(),
+    };
+    let (first, second) = (Server::on("127.0.0.1:0", answers), Server::named("second"));
+    let more = format!(
+        "balance = \"first\"\nidle_timeout = \"1h\"\non_change = \"cut\"\nhealth = {{ {QUICK}, send = \"?\", expect = \"regex:[?]$\" }}"
+    );
+    let place = Place::with(&one(port, &[first.addr, second.addr], &more));
+    let mut portway = Portway::run(&place.file());
+    let [heard, never, one_way] = [(); 3].map(|()| Client::of(port));
+    one_way.send(b"log");
+    assert_eq!(heard.says("a"), "a");
+    portway.until("it has come", |_| !first.sources_of(b"log").is_empty());
+    // Who only sends stays where it is, as long as that is up.
+    let from = first.sources_of(b"log");
+    portway.until("for longer than an answer takes", |_| {
+        one_way.send(b"log");
+        first.heard().len() > 300
+    });
+    assert!(first.sources_of(b"log").iter().all(|source| *source == from[0]));
+    well.store(false, Ordering::SeqCst);
+    never.send(b"b");
+    portway.phase(DOWN);
+    for client in [&heard, &never] {
+        portway.until("it has an answer", |_| {
+            client.send(b"c");
+            !client.hears_nothing()
+        });
+    }
+    assert!(second.sources_of(b"c").len() >= 2, "{:?}", second.sources_of(b"c"));
+    // All sessions end.
+    place.save(&one(port, &[first.addr, second.addr], "idle_timeout = \"1s\"\non_change = \"cut\""));
+    portway.phase("reloaded");
+    portway.stop();
+}

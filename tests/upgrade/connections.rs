@@ -335,9 +335,11 @@ fn u27_a_connection_that_is_no_relay_yet_moves_once_it_is_one() {
 
 #[test]
 fn what_stays_in_the_old_process_is_said_with_what_becomes_of_it() {
-    let (place, mut portway, asker, lines) = lines_of(&["relay = \"copy\"\ndrain_timeout = \"20s\""]);
-    let mut pair = lines[0].open();
+    let (place, mut portway, asker, lines) =
+        lines_of(&["relay = \"copy\"\ndrain_timeout = \"20s\"", "drain_timeout = \"20s\""]);
+    let (mut pair, mut moves) = (lines[0].open(), lines[1].open());
     pair.client.push_until_blocked(MUCH);
+    moves.talk();
     let done = command(&place.file(), &["upgrade"]);
     let fate = "; 1 open connection goes on in the old process (0 with TLS, which cannot move; 0 UDP sessions) for its \
                 `drain_timeout`, 20s at most, and is then reset\n";
@@ -360,6 +362,8 @@ fn what_stays_in_the_old_process_is_said_with_what_becomes_of_it() {
     told(&command(&place.file(), &["status"]).out, "\n             1 of them");
     portway.follow(u32::try_from(status["pid"].as_u64().unwrap()).unwrap());
     drop(pair);
+    moves.talk();
+    drop(moves);
     portway.old_ones_have_ended();
     until("nothing is open there", || asker.get("/v1/status")["old_process"].is_null());
     assert_eq!(command(&place.file(), &["connections"]).out.lines().count(), 1);

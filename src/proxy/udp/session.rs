@@ -361,6 +361,11 @@ impl Session {
         Some(Connected { written: self.candidate()?.written.clone(), peer })
     }
 
+    /// Whether its upstream is down while another one is up.
+    pub(super) fn is_down(&self, now: Instant) -> bool {
+        self.candidates.as_ref().zip(self.candidate).is_some_and(|(all, index)| all.pool.is_worse(index, now))
+    }
+
     fn candidate(&self) -> Option<&Candidate> {
         self.candidates.as_ref()?.get(self.candidate?)
     }

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::io;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::time::Duration;
 use std::time::Instant;
 
 use super::drops::Reason;
@@ -18,6 +19,9 @@ use crate::state::flows::{Ends, FlowId, Flows, Stage};
 
 /// How many rounds of full reads run before other tasks have their turn.
 const ROUNDS: usize = 8;
+/// For how long a client asks without an answer until its session looks whether the upstream is down. An answer that comes later
+/// than that is rare, and then the upstream is up.
+const IN_VAIN: Duration = Duration::from_secs(1);
 /// How many calls read from a session while it is quiet: one for a datagram, one to see that there is no other.
 const QUIET: usize = 2;
 
@@ -220,8 +224,16 @@ impl UdpSessions {
         {
             session.permit().proves(self.now);
         }
-        let forsaken = question.forsaken && self.is_forsaken(question.id);
+        let forsaken = (question.forsaken || self.waits_for_one_that_is_down(question.id))
+            && self.is_forsaken(question.id);
         (!forsaken).then_some(question.id)
+    }
+
+    /// Whether a client asks in vain of an upstream that is down, as a check has found, while another one is up.
+    fn waits_for_one_that_is_down(&mut self, id: FlowId) -> bool {
+        let now = self.now;
+        let waits = self.flows.waits(id, now).is_some_and(|waits| waits >= IN_VAIN);
+        waits && self.flows.get_mut(id).is_some_and(|(session, ..)| session.is_down(now))
     }
 
     /// Whether new sessions are opened. Of a listener that is not served it looks whether an edit has just changed that: those
