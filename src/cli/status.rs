@@ -123,11 +123,20 @@ fn of_file(status: &Status) -> String {
     let probation = probation(&status.reload);
     match (&status.file, &status.pending) {
         (None, _) => "none: its routes were given on the command line".to_owned(),
-        (Some(file), None) => format!("{file}: {}{probation}", last(status)),
+        (Some(file), None) => format!("{file}: {}{probation}{}", last(status), others(status)),
         (Some(file), Some(_)) if status.reload.outcome == ReloadOutcome::RolledBack => {
             format!("{file}: ROLLED BACK, what ran before runs again")
         }
         (Some(file), Some(_)) => format!("{file}: REFUSED, what runs goes on as before{probation}"),
+    }
+}
+
+/// How many of the files that it names are not what runs.
+fn others(status: &Status) -> String {
+    match status.pending_files.len() {
+        0 => String::new(),
+        1 => "; but 1 file that it names is not in force, see below".to_owned(),
+        several => format!("; but {several} files that it names are not in force, see below"),
     }
 }
 

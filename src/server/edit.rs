@@ -177,8 +177,12 @@ impl Edits {
                 self.probation.edited(&edited.plan, former, now(), server);
                 self.file.target.count(edited.files(), 0);
                 let (changed, main) = (!edited.plan.is_empty(), edited.main.clone());
+                let what = summary(&edited.plan);
                 self.includes.took(edited, server).await;
-                main.into_iter().for_each(|text| self.file.runs(text));
+                if let Some(text) = main {
+                    self.file.runs(text);
+                    self.file.target.note(Judged::Reloaded(what));
+                }
                 if changed {
                     // An included file may have been in its way.
                     self.file.again();

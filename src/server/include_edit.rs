@@ -203,10 +203,11 @@ impl Includes {
 
     /// Notes and logs what runs now, and answers. The caller has put it on probation: who comes from now on is a client of the
     /// new texts.
-    pub async fn took(&mut self, Edited { news, others, files, plan, .. }: Edited, server: &Server) {
+    pub async fn took(&mut self, Edited { news, others, main, files, plan }: Edited, server: &Server) {
         let changed = !plan.is_empty();
-        let names: Vec<&Path> =
-            news.iter().map(|new| &*new.path).chain(others.iter().map(PathBuf::as_path)).collect();
+        let main = main.as_ref().map(|_| Path::new(files.main().name()));
+        let included = news.iter().map(|new| &*new.path).chain(others.iter().map(PathBuf::as_path));
+        let names: Vec<&Path> = included.chain(main).collect();
         let file = listed(&names);
         let generation = server.generation();
         if plan.is_empty() {

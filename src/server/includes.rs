@@ -212,12 +212,16 @@ impl Includes {
         let (ran, run) = (replaced.names(), running.names());
         let moved =
             |file: &RouteFile, names: &HashSet<&str>| file.routes().any(|route| names.contains(&*route.name));
+        // One that has only another name is none of what was rolled back.
+        let is_in = |file: &RouteFile, files: &RouteFiles| {
+            files.included().values().any(|other| other.text() == file.text())
+        };
         for path in replaced.included().keys().chain(running.included().keys()) {
             let of = |files: &RouteFiles| files.included().get(path).cloned();
             let is_refused = match (of(&running), of(&replaced)) {
                 (Some(runs), Some(ran)) => runs.text() != ran.text(),
-                (Some(runs), None) => moved(&runs, &ran),
-                (None, Some(ran)) => moved(&ran, &run),
+                (Some(runs), None) => moved(&runs, &ran) && !is_in(&runs, &replaced),
+                (None, Some(ran)) => moved(&ran, &run) && !is_in(&ran, &running),
                 (None, None) => false,
             };
             if is_refused {

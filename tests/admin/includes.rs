@@ -46,6 +46,9 @@ fn every_view_names_the_file_of_a_route_and_of_a_fault() {
     assert_eq!((&status["pending"], &status["reload"]["refused"]), (&json!(null), &json!(1)));
     let printed = portway(&place.file(), &["status"]);
     assert!(printed.out.contains(&format!("{} is not in force since", path("one.toml"))), "{printed:?}");
+    // Who looks at the line of the file alone learns of it too.
+    let line = printed.out.lines().find(|line| line.starts_with("file ")).unwrap();
+    assert!(line.ends_with("; but 1 file that it names is not in force, see below"), "{line}");
     // A reload waits for all of them, and says it too; so does the plan of the files as they are.
     for command in [&["reload"][..], &["plan"], &["check", place.file().to_str().unwrap()]] {
         let printed = portway(&place.file(), command);

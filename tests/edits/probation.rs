@@ -227,6 +227,33 @@ fn a_file_that_gets_another_name_and_is_worse_is_undone_once() {
 }
 
 #[test]
+fn a_file_that_only_gets_another_name_is_none_of_what_is_undone() {
+    let ([web, other, gone], a) = (ports(), Backend::named("a"));
+    let of = |name: &str, port: &Port| route(name, &port.local(), &a, "on_change = \"cut\"\n");
+    let mut scene = Scene::including("", &[("a.toml", &of("web", &web)), ("c.toml", &of("other", &other))]);
+    served(&web, 30);
+    let mut flow = Flow::open(other.number);
+    scene.saves_included("a.toml", &dead("web", &web, &gone));
+    scene.portway.phase("reloaded");
+    let folder = scene.place.folder().join("routes.d");
+    std::fs::rename(folder.join("c.toml"), folder.join("d.toml")).unwrap();
+    scene.portway.phase("nothing changed");
+    scene.suffers(&web, 1);
+    // Once more by its new name.
+    scene.portway.phase("nothing changed");
+    let asker = Asker::unix(&scene.place);
+    let pending = || asker.get("/v1/status")["pending_files"].as_array().unwrap().clone();
+    scene.portway.until("what was undone is pending, and nothing else", |_| {
+        pending().len() == 1 && pending()[0]["file"].as_str().unwrap().ends_with("/a.toml")
+    });
+    scene.saves_included("a.toml", &of("web", &web));
+    scene.portway.until("nothing is pending", |_| pending().is_empty());
+    flow.ping().unwrap();
+    drop(flow);
+    scene.portway.stop();
+}
+
+#[test]
 fn an_included_file_is_undone_alone() {
     let ([web, one, two, gone], a, b) = (ports(), Backend::named("a"), Backend::named("b"));
     let of = |name: &str, port: &Port| route(name, &port.local(), &a, "");
