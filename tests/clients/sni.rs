@@ -145,6 +145,16 @@ fn who_is_served_by_none_is_reset_and_the_log_says_what_it_asked_for() {
         });
     }
     assert_eq!(asks(&port, &hello("app.example.com", &[])).unwrap(), "app");
+    // Without an access log too: the first of them at once, all when the route ends.
+    let is_first =
+        |line: &&serde_json::Value| line["message"] == "denied a client; the next ones are counted";
+    let denied = portway.seen.iter().find(is_first).unwrap();
+    assert_eq!(
+        (&denied["by"], &denied["route"], &denied["denied"]),
+        (&"sni, alpn".into(), &"app".into(), &1.into())
+    );
+    portway.signal(rustix::process::Signal::TERM);
+    assert_eq!(portway.phase("turned away in all")["no_route"], 5);
     portway.stop();
 }
 

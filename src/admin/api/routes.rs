@@ -47,7 +47,8 @@ pub struct Route {
     /// How its connections have ended, by the label of the access log. Labels that never occurred are left out.
     #[schemars(schema_with = "super::words::outcomes")]
     pub outcomes: BTreeMap<String, u64>,
-    /// Clients that were turned away before anything was read from them, by the key of the file that says so.
+    /// Clients that were turned away, by the key of the file that says so: before anything was read from them, or (`sni, alpn`, at
+    /// the first route of the address) because no route serves what they ask for.
     pub turned_away: BTreeMap<String, u64>,
     /// Open connections that still follow an earlier text of the route, after an edit.
     pub retired: u64,

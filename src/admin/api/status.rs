@@ -44,7 +44,7 @@ pub struct Status {
     pub listeners: u64,
     /// Connections and bytes of all routes since the start, removed ones included.
     pub traffic: Traffic,
-    /// Clients that were turned away before anything was read from them, on the routes of `GET /v1/routes`.
+    /// Clients that were turned away, on the routes of `GET /v1/routes`.
     pub turned_away: u64,
     /// How much of each limit is used.
     pub limits: Limits,

@@ -10,7 +10,7 @@ use crate::model::{AcceptProxy, Outcome, Peer};
 use crate::net::tls::Session;
 use crate::net::{Deadline, Late, Socket};
 use crate::proxy::record::{PrereadPlace, RecordGuard};
-use crate::proxy::route::{Frontend, LiveRoute, SniRouter};
+use crate::proxy::route::{Frontend, LiveRoute, Refusal, SniRouter};
 use crate::wire::client_hello::{ClientHello, Progress, Sniffer};
 use crate::wire::proxy::{self, Addresses, Header};
 
@@ -75,7 +75,11 @@ pub(super) async fn route(
             let chosen = async {
                 choose(router, &mut reader, preamble, pin!(Deadline::after(time)), &mut client.guard).await
             };
-            Box::pin(chosen).await
+            let chosen = Box::pin(chosen).await;
+            if chosen.as_ref().is_err_and(|outcome| *outcome == Outcome::NoRoute) {
+                client.frontend.first().state.refused(Refusal::NoRoute, &client.guard.client());
+            }
+            chosen
         }
         (frontend, _) => Ok(frontend.first().clone()),
     }

@@ -30,12 +30,21 @@ pub enum Refusal {
     Rate,
     /// Few connections are left for the process, and the client has more of them than that.
     Share,
+    /// No route of the address serves what it asks for. It is counted at the first of them.
+    NoRoute,
 }
 
 impl Refusal {
     /// Every reason, in the order of the metrics.
-    pub const ALL: [Refusal; 6] =
-        [Refusal::Denied, Refusal::Untrusted, Refusal::Route, Refusal::Client, Refusal::Rate, Refusal::Share];
+    pub const ALL: [Refusal; 7] = [
+        Refusal::Denied,
+        Refusal::Untrusted,
+        Refusal::Route,
+        Refusal::Client,
+        Refusal::Rate,
+        Refusal::Share,
+        Refusal::NoRoute,
+    ];
 
     /// The keys of the file that cause this refusal, or what does without one.
     pub fn key(self) -> &'static str {
@@ -46,12 +55,13 @@ impl Refusal {
             Refusal::Client => "max_connections_per_client",
             Refusal::Rate => "rate_per_client",
             Refusal::Share => "fair share",
+            Refusal::NoRoute => "sni, alpn",
         }
     }
 
     /// Whether it may not come at all. Otherwise it is one too many.
     fn is_denial(self) -> bool {
-        matches!(self, Refusal::Denied | Refusal::Untrusted)
+        matches!(self, Refusal::Denied | Refusal::Untrusted | Refusal::NoRoute)
     }
 }
 

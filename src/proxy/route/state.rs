@@ -220,8 +220,15 @@ impl RouteState {
     /// Logs how many clients were refused, if any were.
     pub fn log_turned_away(&self) {
         let counts = Refusal::ALL.map(|refusal| self.count(refusal));
-        let [denied, untrusted, max_connections, max_connections_per_client, rate_per_client, fair_share] =
-            counts;
+        let [
+            denied,
+            untrusted,
+            max_connections,
+            max_connections_per_client,
+            rate_per_client,
+            fair_share,
+            no_route,
+        ] = counts;
         if counts.iter().any(|count| *count > 0) {
             info!(
                 route = &*self.route,
@@ -231,6 +238,7 @@ impl RouteState {
                 max_connections_per_client,
                 rate_per_client,
                 fair_share,
+                no_route,
                 "turned away in all"
             );
         }
