@@ -1,5 +1,6 @@
 //! Where the access log goes: into no file that Portway reads, for its lines would stand in it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::config::{Compiled, Report, ValueFault};
@@ -19,39 +20,59 @@ pub(super) fn check(compiled: &Compiled) -> Result<(), Report> {
 
 /// What Portway reads at this path.
 fn read_there(compiled: &Compiled, target: &Path) -> Option<&'static str> {
-    let (table, folder) = (&compiled.table, compiled.folder());
-    let is_it = |path: &Path| is_same(&folder.join(path), target);
-    if is_same(Path::new(compiled.files().main().name()), target) {
+    let (table, files, target) = (&compiled.table, compiled.files(), Target::of(target)?);
+    let has = |paths: &BTreeSet<&Path>| paths.iter().any(|path| target.is(&compiled.folder().join(path)));
+    if target.is(Path::new(files.main().name())) {
         return Some("this file itself");
     }
-    if compiled.files().included().keys().any(|path| is_it(path)) || is_included(compiled, target) {
+    if has(&files.included().keys().map(PathBuf::as_path).collect()) || target.is_included(compiled) {
         return Some("a file of `include`");
     }
-    if table.all_routes().flat_map(|route| route.policy.access.files()).any(|path| is_it(path)) {
+    // Ten thousand routes may name one file.
+    if has(&table.all_routes().flat_map(|route| route.policy.access.files()).map(PathBuf::as_path).collect())
+    {
         return Some("a list of networks");
     }
-    let of = |credentials: Credentials| credentials.files().into_iter().any(|(_, path)| is_it(path));
-    if table.all_routes().flat_map(|route| route.policy.tls.credentials()).any(of) {
+    let credentials: BTreeSet<_> =
+        table.all_routes().flat_map(|route| route.policy.tls.credentials()).collect();
+    if has(&credentials.iter().flat_map(Credentials::files).map(|(_, path)| path.as_path()).collect()) {
         return Some("a certificate or a key");
     }
-    let token = |source: &TokenSource| matches!(source, TokenSource::File(path) if is_it(path));
-    table.admin.iter().flat_map(AdminSettings::token_sources).any(token).then_some("a token")
+    let sources = table.admin.iter().flat_map(AdminSettings::token_sources);
+    let tokens = sources.filter_map(|source| match source {
+        TokenSource::File(path) => Some(path.as_path()),
+        TokenSource::Env(_) => None,
+    });
+    has(&tokens.collect()).then_some("a token")
 }
 
-/// Whether both paths lead to one file. Where one of them leads nowhere yet, its text tells.
-fn is_same(one: &Path, other: &Path) -> bool {
-    match (Identity::of(one), Identity::of(other)) {
-        (Ok(one), Ok(other)) => one.is_same_file(&other),
-        _ => plain(one).is_some_and(|one| plain(other) == Some(one)),
+/// Where the access log goes.
+struct Target {
+    /// From the root, without `.` and `..`.
+    path: PathBuf,
+    /// `None`: no file is there yet.
+    identity: Option<Identity>,
+}
+
+impl Target {
+    fn of(path: &Path) -> Option<Target> {
+        Some(Target { path: plain(path)?, identity: Identity::of(path).ok() })
     }
-}
 
-/// Whether `include` means the path, even if no file is there yet.
-fn is_included(compiled: &Compiled, target: &Path) -> bool {
-    let (main, folder) = (compiled.files().main(), plain(compiled.folder()));
-    let Some(target) = plain(target) else { return false };
-    let inside = folder.and_then(|folder| target.strip_prefix(folder).ok());
-    main.includes(&target) || inside.is_some_and(|path| main.includes(path))
+    /// Whether this path leads to the same file. Where one of them leads nowhere yet, its text tells.
+    fn is(&self, path: &Path) -> bool {
+        match (&self.identity, Identity::of(path)) {
+            (Some(one), Ok(other)) => one.is_same_file(&other),
+            _ => plain(path).is_some_and(|path| path == self.path),
+        }
+    }
+
+    /// Whether `include` means it, even if no file is there yet.
+    fn is_included(&self, compiled: &Compiled) -> bool {
+        let (main, folder) = (compiled.files().main(), plain(compiled.folder()));
+        let inside = folder.and_then(|folder| self.path.strip_prefix(folder).ok());
+        main.includes(&self.path) || inside.is_some_and(|path| main.includes(path))
+    }
 }
 
 /// The path from the root, without `.` and `..`.
