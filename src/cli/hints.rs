@@ -32,8 +32,12 @@ pub(super) fn with_hint(mut error: Error, arguments: &[String]) -> Error {
     let hint = match command {
         "forward" => of_forward(&unknown, arguments),
         _ if command == unknown || unknown.starts_with(command) => of_program(&unknown, arguments.get(2)),
-        _ => None,
+        _ => of_option(command, &unknown, arguments),
     };
+    // clap's tip is to pass it behind `--`: it would be the name of a file or of a route, which nobody meant.
+    if error.kind() == ErrorKind::UnknownArgument {
+        error.remove(ContextKind::Suggested);
+    }
     if let Some(hint) = hint {
         error.remove(ContextKind::SuggestedArg);
         error.remove(ContextKind::SuggestedSubcommand);
@@ -64,18 +68,46 @@ fn text(error: &Error, kind: ContextKind) -> Option<String> {
 fn of_forward(unknown: &str, arguments: &[String]) -> Option<String> {
     let option = unknown.split([' ', '=']).next().unwrap_or(unknown);
     let key = option.trim_start_matches('-').replace('-', "_");
+    if option == "-u" {
+        return Some("datagrams go with --udp".to_owned());
+    }
     if !option.starts_with("--") || of_route(&key).is_none() {
         return None;
     }
-    let at = arguments.iter().position(|argument| argument.split('=').next() == Some(option))?;
-    let value = match arguments[at].split_once('=') {
-        Some((_, value)) => Some(value),
-        None => arguments.get(at + 1).map(String::as_str).filter(|next| !next.starts_with('-')),
-    };
-    let set = format!("{key}={}", value.unwrap_or("VALUE"));
+    let set = format!("{key}={}", value_of(option, arguments).unwrap_or("VALUE"));
     let plain = set.chars().all(|c| c.is_ascii_alphanumeric() || "_-=./:%+,".contains(c));
     let set = if plain { set } else { format!("'{set}'") };
     Some(format!("any key of a route goes with --set: --set {set}"))
+}
+
+/// The value of an option as it was typed: behind `=`, or as the next argument.
+fn value_of<'a>(option: &str, arguments: &'a [String]) -> Option<&'a str> {
+    let at = arguments.iter().position(|argument| argument.split('=').next() == Some(option))?;
+    match arguments[at].split_once('=') {
+        Some((_, value)) => Some(value),
+        None => arguments.get(at + 1).map(String::as_str).filter(|next| !next.starts_with('-')),
+    }
+}
+
+/// `portway drain --route web`: what other commands, and those of other programs, take as an option.
+fn of_option(command: &str, unknown: &str, arguments: &[String]) -> Option<String> {
+    let option = unknown.split([' ', '=']).next().unwrap_or(unknown);
+    let value = value_of(option, arguments);
+    Some(match (command, option) {
+        ("drain" | "disable" | "enable" | "weight", "--route" | "--name" | "-r") => {
+            let route = value.unwrap_or("ROUTE");
+            format!("the route stands without an option: portway {command} {route}")
+        }
+        ("run" | "check" | "plan", "-f" | "--file") => {
+            let file = value.unwrap_or("portway.toml");
+            format!("the file stands alone, or after --config: portway {command} {file}")
+        }
+        ("kill", "--all" | "-a") => "those of one route: portway kill --route NAME".to_owned(),
+        ("import", "--nginx" | "--haproxy" | "--realm" | "--rinetd" | "--compose") => {
+            format!("whose file it is: portway import --from {}", option.trim_start_matches('-'))
+        }
+        _ => return None,
+    })
 }
 
 /// `portway portway.toml`, `portway -t`, `portway start`.

@@ -12,8 +12,9 @@ use super::placed::{At, Placed};
 use super::read::{address, path, text};
 use super::secrets::{is_variable, variable_of};
 use super::table_schema::typed_table;
+use super::token;
 use super::values::Text;
-use crate::model::{AdminSettings, Fault, ListenSpec, Secret, SocketAccess, Token, TokenSource};
+use crate::model::{AdminSettings, Fault, ListenSpec, SocketAccess, Token, TokenSource};
 
 /// `[admin]`: the endpoint that shows and controls the running proxy. Without it there is none.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -52,9 +53,6 @@ struct Source {
 
 typed_table!(Admin);
 typed_table!(Source);
-
-/// A shorter secret could be guessed.
-const SHORTEST: usize = 16;
 
 /// Reads the section. With the place of its `listen`.
 pub(super) fn read(place: Place<'_>, faults: &mut Vec<Placed>) -> Option<(AdminSettings, At<ListenSpec>)> {
@@ -108,31 +106,13 @@ fn secret(
             return None;
         }
     };
-    let fault = match template(key, &text) {
-        Some(fault) => fault,
-        None => match fit(&format!("the {key}"), text) {
-            Ok(secret) => return Some(Token::Here(secret)),
-            Err(fault) => fault,
-        },
-    };
-    faults.push(Placed::new(value.span(), fault));
-    None
-}
-
-/// The fault of a placeholder that nothing fills in: everybody knows such a token.
-fn template(key: &str, text: &str) -> Option<Fault> {
-    if let Some(name) = variable_of(text) {
-        let message = format!("nothing is filled in here: the {key} would be this very text");
-        return Some(Fault::new(message, format!("write {key} = {{ env = \"{name}\" }}")));
+    match token::written(key, text) {
+        Ok(secret) => Some(Token::Here(secret)),
+        Err(fault) => {
+            faults.push(Placed::new(value.span(), fault));
+            None
+        }
     }
-    let braces = text.starts_with("{{") && text.ends_with("}}");
-    (braces || text.contains("${") || text.starts_with("$(")).then(|| {
-        let message = format!("nothing is filled in here: the {key} has a placeholder in it");
-        Fault::new(
-            message,
-            format!("write {key} = {{ file = \"/run/secrets/portway\" }}, or env = with a name"),
-        )
-    })
 }
 
 /// `{ file = "path" }` or `{ env = "NAME" }`.
@@ -166,34 +146,4 @@ fn variable(typed: Text, value: &Spanned<DeValue<'_>>, faults: &mut Vec<Placed>)
     };
     faults.push(Placed::new(value.span(), fault));
     None
-}
-
-/// The token of a file that holds nothing else. What editors and other systems put around it is no part of it: a byte-order
-/// mark, spaces, the end of the line. No fault quotes the text.
-pub fn token(bytes: &[u8]) -> Result<Secret, Fault> {
-    const CURE: &str = "write the token into it, and nothing else: openssl rand -hex 16";
-    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-        return Err(Fault::new("the file is UTF-16", "save it as UTF-8"));
-    }
-    let Ok(text) = std::str::from_utf8(bytes) else {
-        return Err(Fault::new("the file is not text", CURE));
-    };
-    let text = text.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\u{feff}');
-    match text.lines().count() {
-        0 => Err(Fault::new("the file is empty", CURE)),
-        1 => fit("the token", text.to_owned()),
-        lines => Err(Fault::new(format!("the file has {lines} lines, and a token is one"), CURE)),
-    }
-}
-
-/// A text that can be a token.
-fn fit(what: &str, text: String) -> Result<Secret, Fault> {
-    let fault = if text.chars().count() < SHORTEST {
-        format!("{what} is shorter than {SHORTEST} characters: it could be guessed")
-    } else if !text.chars().all(|c| c.is_ascii_graphic()) {
-        format!("{what} has a character that an HTTP header cannot carry")
-    } else {
-        return Ok(Secret::new(text));
-    };
-    Err(Fault::new(fault, "write letters and digits, as `openssl rand -hex 16` gives them"))
 }

@@ -50,12 +50,12 @@ mod shared;
 mod suggest;
 mod syntax;
 mod table_schema;
+mod token;
 mod unknown;
 mod upstreams;
 mod values;
 mod widths;
 
-pub use admin::token;
 pub use compile::{Compiled, ValueFault, admin_of, compile, process_of, routes_of};
 pub use concern::{Concern, left};
 pub use import::{Fate, Imported, Program, Statement, import};
@@ -70,3 +70,4 @@ pub use rules::rules;
 pub use schema::schema;
 pub use sections::{Section, sections};
 pub use suggest::nearest;
+pub use token::token;

@@ -30,9 +30,9 @@ words! {
         ConnectFailed = "connect-failed",
         /// Every upstream leads back to the listener, or the client to Portway.
         Loop = "loop",
-        /// The client, its route or every upstream is at a limit.
+        /// Every upstream has all the connections that it takes.
         Limited = "limited",
-        /// `allow`, `deny` or `original_destination` turned the client away.
+        /// `original_destination` does not have where the client wanted to go.
         Denied = "denied",
         /// The PROXY header was missing, wrong or late.
         BadHeader = "bad-header",
@@ -89,8 +89,8 @@ impl Outcome {
             Outcome::HalfCloseTimeout => "who forgets to end",
             Outcome::ConnectFailed => "`detail`, `portway upstreams`, `portway probe`",
             Outcome::Loop => "`upstream` of the routes; DNS",
-            Outcome::Limited => "`detail`, `portway connections --by client`",
-            Outcome::Denied => "the lists; the client's address",
+            Outcome::Limited => "`detail`; `max_connections` of the upstreams",
+            Outcome::Denied => "`detail`; the list",
             Outcome::BadHeader => "`detail`; `trusted`",
             Outcome::BadTls => "`detail`: version, certificate, no TLS",
             Outcome::NoRoute => "`detail`; `sni` and `alpn` of the routes",
@@ -193,8 +193,8 @@ mod tests {
             ("half-close-timeout", "operator", "who forgets to end"),
             ("connect-failed", "upstream", "`detail`, `portway upstreams`, `portway probe`"),
             ("loop", "operator", "`upstream` of the routes; DNS"),
-            ("limited", "operator", "`detail`, `portway connections --by client`"),
-            ("denied", "operator", "the lists; the client's address"),
+            ("limited", "operator", "`detail`; `max_connections` of the upstreams"),
+            ("denied", "operator", "`detail`; the list"),
             ("bad-header", "client", "`detail`; `trusted`"),
             ("bad-tls", "client", "`detail`: version, certificate, no TLS"),
             ("no-route", "client", "`detail`; `sni` and `alpn` of the routes"),

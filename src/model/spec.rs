@@ -270,7 +270,8 @@ impl UpstreamSpec {
                 format!("`{text}` has no host"),
                 format!("an upstream needs a host: \"127.0.0.1:{ports}\" or \"name:{ports}\""),
             )),
-            Split::HostPorts(host, ports) => match host.parse::<IpAddr>() {
+            // An IPv4 address written as IPv6 is the IPv4 address: a listener of that takes its connections.
+            Split::HostPorts(host, ports) => match host.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
                 Ok(ip) if ip.is_unspecified() => Err(Fault::new(
                     format!("`{ip}` is not an address that can be dialled"),
                     format!("for this host write \"127.0.0.1:{ports}\""),

@@ -12,6 +12,7 @@ use super::beside::breathe;
 use super::concern::Concerned;
 use super::credentials::ReadCredentials;
 use super::lists::ReadList;
+use super::log_target;
 use super::open::{ByPort, NewListeners, open_all};
 use super::running::{Retired, Server};
 use super::sources;
@@ -62,6 +63,7 @@ impl Server {
         let files = (self.lists.prepare(compiled).await, self.credentials.prepare(compiled).await);
         let files = Report::both(files.0, files.1);
         let rights = Report::both(access::check(compiled), sources::check(compiled));
+        let rights = Report::both(rights, log_target::check(compiled));
         let others = Report::both(rights, self.tokens.prepare(compiled).await);
         let ((lists, credentials), (_, tokens)) = Report::both(files, others)?;
         Ok(NamedFiles { lists, credentials, tokens })

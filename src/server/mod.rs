@@ -34,6 +34,7 @@ mod includes;
 mod leaving;
 pub mod lists;
 mod log;
+mod log_target;
 mod memory;
 mod moving;
 pub mod named_file;

@@ -70,6 +70,13 @@ fn bad_text() {
     steady.bears_text("deep nesting", more(&format!("x = {}\n", "[".repeat(20_000))), ":8:");
     steady.bears_text("an empty file", "", "is empty");
     steady.bears_text("no route", HEAD, "");
+    let itself = good.replace("\"off\"", &format!("\"{}\"", steady.place.file().display()));
+    steady.bears_text(
+        "an access log into the file itself",
+        &itself,
+        ":3:10: the access log would be written",
+    );
+    assert_eq!(fs::read_to_string(steady.place.file()).unwrap(), good);
     steady.bears_text("a log that is no table", "log = 1\n", "");
     // By rename: while it is written in place, a part of it is a file without a route.
     let by_rename = |path: &Path| {

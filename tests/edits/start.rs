@@ -35,6 +35,17 @@ fn a_wrong_file_is_shown_and_ends_with_2() {
 }
 
 #[test]
+fn an_access_log_into_the_file_itself_is_no_start() {
+    let (port, a) = (Port::reserve(), Backend::named("a"));
+    let place = Place::with("");
+    let access = format!("\"{}\"", place.file().display());
+    let text = file(&[("web", port.local(), &a)]).replace("\"off\"", &access);
+    fs::write(place.file(), &text).unwrap();
+    fails(&place, 1, &[":3:10", "the access log would be written into this file itself"]);
+    assert_eq!(fs::read_to_string(place.file()).unwrap(), text);
+}
+
+#[test]
 fn sockets_that_cannot_be_had_are_all_named_and_end_with_1() {
     let taken = [TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap()];
     let a = Backend::named("a");

@@ -196,6 +196,28 @@ fn m_commands_of_other_programs_lead_to_ours() {
             "{args:?}: {typed:?}"
         );
     }
+    for (args, tip) in [
+        (vec!["kill", "--all"], "those of one route: portway kill --route NAME"),
+        (vec!["drain", "--route", "web"], "the route stands without an option: portway drain web"),
+        (vec!["drain", "--route=web"], "the route stands without an option: portway drain web"),
+        (vec!["weight", "-r", "web", "5"], "the route stands without an option: portway weight web"),
+        (vec!["disable", "--name"], "the route stands without an option: portway disable ROUTE"),
+        (vec!["run", "-f", "x"], "the file stands alone, or after --config: portway run x"),
+        (vec!["check", "--file=x"], "the file stands alone, or after --config: portway check x"),
+        (vec!["forward", "-u", "127.0.0.1:1", "127.0.0.1:2"], "datagrams go with --udp"),
+        (vec!["import", "--nginx", "x"], "whose file it is: portway import --from nginx"),
+        (vec!["import", "--haproxy=x"], "whose file it is: portway import --from haproxy"),
+    ] {
+        let typed = portway(&args, "", &[]);
+        assert!(typed.code == 2 && typed.err.contains(&format!("tip: {tip}\n")), "{args:?}: {typed:?}");
+    }
+    // No tip is better than one that leads astray, and one of a like name stays.
+    for args in [vec!["run", "--port", "80"], vec!["check", "--strict"], vec!["import", "--whatever", "x"]] {
+        let typed = portway(&args, "", &[]);
+        assert!(typed.code == 2 && !typed.err.contains("tip:"), "{args:?}: {typed:?}");
+    }
+    let typed = portway(&["import", "--form", "nginx", "x"], "", &[]);
+    assert!(typed.code == 2 && typed.err.contains("'--from'"), "{typed:?}");
     let unknown = portway(&["nonsense"], "", &[]);
     assert!(unknown.code == 2 && !unknown.err.contains("tip: that"), "{unknown:?}");
 }

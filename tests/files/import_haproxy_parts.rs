@@ -100,6 +100,29 @@ fn the_words_of_a_bind() {
     assert!(bind(":80 accept-proxy").comments.contains(remark));
 }
 
+/// Whoever comes through a Unix socket has no network.
+#[test]
+fn a_header_is_taken_from_everybody_at_a_unix_socket_too() {
+    let unix = "listen = \"unix:/run/a.sock\"";
+    let both = "listen = [\"0.0.0.0:80\", \"unix:/run/a.sock\"]";
+    let all = "trusted = [\"0.0.0.0/0\", \"::/0\", \"unix:\"]";
+    for (binds, listen, trusted) in [
+        ("/run/a.sock accept-proxy", unix, "trusted = \"unix:\""),
+        (":80,/run/a.sock accept-proxy", both, all),
+        (":80 accept-proxy\n bind /run/a.sock accept-proxy", both, all),
+        (
+            "/run/a.sock\n tcp-request connection expect-proxy layer4",
+            unix,
+            "trusted = \"unix:\", untrusted = \"plain\"",
+        ),
+    ] {
+        let found = haproxy(&format!("listen web\n bind {binds}\n server a 10.0.0.1:80\n"));
+        let known = [KNOWN[0], KNOWN[1], KNOWN[3]];
+        let keys = format!("{listen}; proxy_protocol = {{ accept = true, {trusted} }}");
+        assert_eq!(found.beside(&known), keys, "{binds}");
+    }
+}
+
 /// A route has one way to begin for all its addresses: where that differs, there are several.
 #[test]
 fn what_clients_begin_with_is_the_same_at_all_addresses_of_a_route() {

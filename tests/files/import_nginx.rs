@@ -182,18 +182,20 @@ fn limits_count_by_client_or_by_route() {
 
 #[test]
 fn tls_of_the_upstream() {
-    let remark = "nginx did not verify the upstream's certificate; Portway does.";
+    let why = "nginx did not verify the upstream's certificate; this route does. If it is not for the name of \
+               `upstream`, or of an authority of your own: tls = { upstream = { ca = \"ca.pem\", server_name = ";
+    let unverified = |said: &str| format!("{said} {why}");
     let versions = |said: &str| {
         format!("proxy_ssl_protocols {said} TLS 1.2 and 1.3 are spoken, both, and no older ones")
     };
     let tls = "tls = { upstream = true }";
     for (inside, keys, named, says) in [
-        ("proxy_ssl on;", tls, String::new(), true),
-        ("proxy_ssl on; proxy_ssl_verify off;", tls, String::new(), true),
+        ("proxy_ssl on;", tls, unverified("proxy_ssl on"), true),
+        ("proxy_ssl on; proxy_ssl_verify off;", tls, unverified("proxy_ssl_verify off"), true),
         ("proxy_ssl on; proxy_ssl_verify on;", tls, String::new(), false),
         ("proxy_ssl off; proxy_ssl_protocols TLSv1.1; proxy_ssl_verify off;", "", String::new(), false),
         ("proxy_ssl_certificate a; proxy_ssl_name x;", "", String::new(), false),
-        ("proxy_ssl on; proxy_ssl_protocols TLSv1.2 TLSv1.3;", tls, String::new(), true),
+        ("proxy_ssl on; proxy_ssl_protocols TLSv1.2 TLSv1.3;", tls, unverified("proxy_ssl on"), true),
         ("proxy_ssl on; proxy_ssl_protocols TLSv1.3;", tls, versions("TLSv1.3"), true),
         ("proxy_ssl on; proxy_ssl_protocols TLSv1.2 TLSv1.1;", tls, versions("TLSv1.2 TLSv1.1"), true),
         ("proxy_ssl on; proxy_ssl_protocols TLSv1.1 TLSv1.3;", tls, versions("TLSv1.1 TLSv1.3"), true),
@@ -207,7 +209,7 @@ fn tls_of_the_upstream() {
         let found = server(inside, "");
         assert_eq!(found.beside(&KNOWN), keys, "{inside}");
         found.must_name(&named, inside);
-        assert_eq!(found.comments.contains(remark), says, "{inside}");
+        assert_eq!(found.comments.contains(why), says, "{inside}");
     }
     let found = server("proxy_ssl off; proxy_ssl_protocols TLSv1.1; proxy_ssl_verify off;", "");
     for fate in ["Same proxy_ssl off", "Same proxy_ssl_protocols TLSv1.1", "Same proxy_ssl_verify off"] {

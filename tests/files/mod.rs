@@ -27,6 +27,7 @@ mod import_nginx_blocks;
 mod import_others;
 mod includes;
 mod keys;
+mod log_target;
 mod meet;
 mod misfits;
 mod mistakes;

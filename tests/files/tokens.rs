@@ -114,3 +114,69 @@ fn where_a_token_stands_is_said_once() {
         assert!(with(table).starts_with(why), "{table}: {}", with(table));
     }
 }
+
+/// Texts that everybody knows or can guess, with what their fault says.
+const NONE: [(&str, &str); 17] = [
+    ("${PORTWAY_TOKEN_HERE}", "placeholder"),
+    ("$PORTWAY_ADMIN_TOKEN", "placeholder"),
+    ("{{PORTWAY_ADMIN_TOKEN}}", "placeholder"),
+    ("%(PORTWAY_ADMIN_TOKEN)s", "placeholder"),
+    ("<put-your-token-here>", "placeholder"),
+    ("<secret:portway/token>", "placeholder"),
+    ("/run/secrets/portway", "is a path"),
+    ("/etc/portway/token", "is a path"),
+    ("/opt/Portway/Token", "is a path"),
+    ("file:/etc/portway/token", "is a path"),
+    ("env:PORTWAY_ADMIN_TOKEN", "names a variable"),
+    ("env:token_of_portway", "names a variable"),
+    ("PORTWAY_TOKEN=kX3vW9qLr2TzP7sN", "has the name of a variable before it"),
+    ("TOKEN1=kX3vW9qLr2TzP7sN", "has the name of a variable before it"),
+    ("\"kX3vW9qLr2TzP7sN\"", "stands in quotes"),
+    ("'kX3vW9qLr2TzP7sN'", "stands in quotes"),
+    ("`kX3vW9qLr2TzP7sN`", "stands in quotes"),
+];
+
+#[test]
+fn what_only_stands_for_a_token_is_none_wherever_it_is_read() {
+    for (text, why) in NONE {
+        let fault = token(format!("{text}\n").as_bytes()).map(drop).unwrap_err();
+        assert!(fault.message.contains(why), "{text}: {}", fault.message);
+        for key in ["token", "read_token"] {
+            let file = format!(
+                "[admin]\nlisten = \"127.0.0.1:9180\"\n{key} = '''{text}'''\n[[route]]\nlisten = \"80\"\nupstream = \"app:80\"\n"
+            );
+            let report = compile("f", file.as_bytes()).unwrap_err();
+            assert_eq!(report.count(), 1, "{report}");
+            let variable = text.starts_with('$');
+            assert!(variable || report.headline().contains(why), "{text}: {report}");
+            assert!(report.headline().contains(&format!("the {key} ")), "{text}: {report}");
+            for shown in [&*report.to_string(), &fault.message, &fault.help] {
+                assert!(!shown.contains("kX3v") && (variable || !shown.contains(text)), "{text}: {shown}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_token_may_have_the_signs_of_what_is_none_inside() {
+    for fine in [
+        // Base64 and base32.
+        "/kX3vW9qLr2TzP7sN+0123==",
+        "/kX3vW9q/Lr2TzP7sN+0123==",
+        "MFRGGZDFMZTWQ2LK====",
+        "MFRGGZDFMZTWQ2L=",
+        "kX3vW9qLr2TzP7sN=",
+        "abcdefgh=kX3vW9qL",
+        "ABCD_EFGH-IJKL=kX3v",
+        "\"kX3vW9qLr2TzP7sN",
+        "kX3vW9qLr2TzP7sN'",
+        "<kX3vW9qLr2TzP7sN",
+        "kX3vW9qLr2TzP7sN>",
+        "%(kX3vW9qLr2TzP7sN",
+        "kX3vW9qLr2TzP7sN)s",
+        "ENV:kX3vW9qLr2TzP7",
+        "env:kX3vW9qL+2TzP7",
+    ] {
+        assert!(token(fine.as_bytes()).unwrap().is(fine), "{fine}");
+    }
+}

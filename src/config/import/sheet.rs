@@ -204,6 +204,9 @@ const TCP_ONLY: [&str; 15] = [
     "proxy_protocol.timeout",
 ];
 
+/// `trusted` of those who have an address. Whoever comes through a Unix socket has none.
+pub(super) const EVERYBODY: &str = "[\"0.0.0.0/0\", \"::/0\"]";
+
 /// All that was read of a file.
 #[derive(Clone, Debug)]
 pub(super) struct Sheet {
@@ -256,6 +259,15 @@ impl Sheet {
         }
     }
 
+    /// Why connections to an upstream may fail whose certificate the other program did not verify.
+    pub fn unverified(&self) -> String {
+        format!(
+            "{} did not verify the upstream's certificate; this route does. If it is not for the name of `upstream`, or of an \
+             authority of your own: tls = {{ upstream = {{ ca = \"ca.pem\", server_name = \"db.internal\" }} }}",
+            self.program
+        )
+    }
+
     pub fn remark(&mut self, text: &str) {
         if !self.remarks.iter().any(|other| other == text) {
             self.remarks.push(text.to_owned());
@@ -275,6 +287,13 @@ impl Sheet {
             if !seen.contains(&listen) {
                 seen.push(listen);
             }
+        }
+        if route.fields.get("proxy_protocol.trusted") == Some(EVERYBODY)
+            && seen.iter().any(|listen| listen.starts_with("unix:"))
+        {
+            let all = seen.iter().all(|listen| listen.starts_with("unix:"));
+            let trusted = if all { "\"unix:\"" } else { "[\"0.0.0.0/0\", \"::/0\", \"unix:\"]" };
+            route.fields.set("proxy_protocol.trusted", trusted);
         }
         let has = |host: &str, port: &str| seen.contains(&format!("{host}:{port}"));
         let one = |listen: &String| match listen.rsplit_once(':') {

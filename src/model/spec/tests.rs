@@ -113,6 +113,22 @@ fn what_is_written_is_shown_again() {
 }
 
 #[test]
+fn an_ipv4_address_written_as_ipv6_is_the_ipv4_address() {
+    for (text, plain) in [
+        ("[::ffff:127.0.0.1]:80", "127.0.0.1:80"),
+        ("[::ffff:c000:207]:80-82", "192.0.2.7:80-82"),
+        ("[::FFFF:192.0.2.7]:80", "192.0.2.7:80"),
+        // Not mapped: compatible, and NAT64.
+        ("[::127.0.0.1]:80", "[::7f00:1]:80"),
+        ("[64:ff9b::c000:207]:80", "[64:ff9b::c000:207]:80"),
+    ] {
+        assert_eq!(upstream(text).to_string(), plain, "{text}");
+    }
+    let why = "[::ffff:0.0.0.0]:80".parse::<UpstreamSpec>().unwrap_err();
+    assert_eq!(why.message, "`0.0.0.0` is not an address that can be dialled");
+}
+
+#[test]
 fn a_host_name_has_its_bounds() {
     let label = "x".repeat(63);
     let longest = [label.as_str(), &label, &label, &"x".repeat(61)].join(".");

@@ -29,8 +29,9 @@ pub(super) fn take(sides: &Sides<'_, '_>, route: &mut Route, sheet: &mut Sheet) 
         (own.has("state") || !away.is_empty(), own.has("backup"))
     };
     let keys = servers.iter().min_by_key(last).map(|server| server.words.route_keys()).unwrap_or_default();
-    if keys.has("tls.upstream") && servers.iter().any(|server| server.words.tls && !server.words.verifies) {
-        route.remark("HAProxy did not verify the upstream's certificate; Portway does, for its name.");
+    let unverified = |server: &&Server<'_>| server.words.tls && !server.words.verifies;
+    for server in servers.iter().filter(unverified).filter(|_| keys.has("tls.upstream")) {
+        route.note(&server.line.said, sheet.unverified());
     }
     let several = back.named("server").count() > 1;
     for server in servers {

@@ -2,6 +2,7 @@
 
 use super::lines::Line;
 use crate::config::import::fields::Fields;
+use crate::config::import::sheet::EVERYBODY;
 use crate::config::import::values::{count, listen, quote, quote_all};
 
 /// One `bind`.
@@ -174,7 +175,7 @@ fn ends_here(tls: &Tls<'_>, bind: &mut Bind) {
 /// Everybody must begin with the header.
 fn header(bind: &mut Bind) {
     bind.fields.set("proxy_protocol.accept", "true");
-    bind.fields.set("proxy_protocol.trusted", "[\"0.0.0.0/0\", \"::/0\"]");
+    bind.fields.set("proxy_protocol.trusted", EVERYBODY);
     bind.remarks.push("HAProxy takes a PROXY header from anyone: name your proxies in `trusted`.".to_owned());
 }
 

@@ -225,10 +225,8 @@ fn upstream_tls(parts: &Parts<'_>, route: &mut Route, sheet: &mut Sheet) {
     parts.named("proxy_ssl_protocols").for_each(|directive| versions(directive, route, sheet));
     parts.named("proxy_ssl_verify").for_each(|directive| sheet.same(&directive.said()));
     if !parts.is_on("proxy_ssl_verify") {
-        route.remark(
-            "nginx did not verify the upstream's certificate; Portway does. If it is not for the name of `upstream`, or of \
-             an authority of your own: upstream = { ca = \"ca.pem\", server_name = \"db.internal\" }",
-        );
+        let says = parts.one("proxy_ssl_verify").or_else(|| parts.one("proxy_ssl"));
+        says.into_iter().for_each(|directive| route.note(&directive.said(), sheet.unverified()));
     }
 }
 
