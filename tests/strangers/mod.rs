@@ -24,6 +24,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("Followers::known", "files that the text names"),
     ("Link::taken", "one reload: files that the text names"),
     ("WatchTable::watchers", "files that the text names"),
+    ("WatchTable::open", "names of files in folders that the text names; MOST_OPEN"),
     ("TURNS", "looks at files that the text names"),
     ("Found::files", "files that the text includes, at most 4,096"),
     ("IncludeSet::found", "files that the text includes, at most 4,096"),
