@@ -164,3 +164,22 @@ impl UdpListener {
         self.signal.changed.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::route::live_route;
+
+    #[tokio::test]
+    async fn a_session_goes_on_with_the_upstream_of_its_text_at_its_address() {
+        let text = "[[route]]\nlisten = \"53\"\nupstream = \"10.0.0.1:53\"\nprotocol = \"udp\"\n";
+        let candidates = live_route(text).candidates();
+        let leads = |upstream: &str, addr: &str| {
+            let moved = MovedSession { upstream: upstream.to_owned(), ..MovedSession::default() };
+            leads_to(candidates.get(0).unwrap(), &moved, addr.parse().unwrap())
+        };
+        assert!(leads("10.0.0.1:53", "10.0.0.1:53"));
+        assert!(!leads("dns.test:53", "10.0.0.1:53"), "the new text reaches it by another");
+        assert!(!leads("10.0.0.1:53", "10.0.0.2:53"));
+    }
+}
