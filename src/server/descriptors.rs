@@ -123,6 +123,7 @@ fn ports() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::compile;
 
     #[test]
     fn connections_leave_room_for_the_rest() {
@@ -132,5 +133,23 @@ mod tests {
         assert_eq!(limits(1024, 20).connections(400, false), (1024 - 20 - 800 - 128 - 16 - 32) / 2);
         assert_eq!(limits(8, 20).connections(1, false), 1);
         assert!(limits(usize::MAX, 20).connections(1, false) > 1 << 60);
+    }
+
+    #[test]
+    fn each_session_takes_one_of_the_two_descriptors_of_a_connection() {
+        let limits = Descriptors { limit: 1024, own: 20 };
+        let table = |protocol: &str| {
+            let text = format!(
+                "[[route]]\nlisten = \"53\"\nupstream = \"10.0.0.1:53\"\nprotocol = \"{protocol}\"\n"
+            );
+            compile("test.toml", text.as_bytes()).unwrap().table
+        };
+        let shares = |protocol: &str| {
+            let Shares { connections, sessions } = limits.shares(&table(protocol), 1);
+            (connections, sessions)
+        };
+        // 825 descriptors are left.
+        assert_eq!(shares("tcp"), (412, 0));
+        assert_eq!(shares("udp"), (309, 206));
     }
 }

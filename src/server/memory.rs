@@ -154,6 +154,8 @@ mod tests {
     use std::fs::{create_dir_all, write};
 
     use super::*;
+    use crate::proxy::record::AccessLog;
+    use crate::tasks::WorkerPool;
 
     #[test]
     fn the_lowest_bound_on_the_way_up_holds_with_the_use_of_its_group() {
@@ -188,5 +190,23 @@ mod tests {
     #[test]
     fn the_process_uses_memory() {
         assert!(own() > 100_000);
+    }
+
+    #[tokio::test]
+    async fn connections_are_held_from_nine_tenths_until_four_fifths_are_used() {
+        let (workers, threads) = WorkerPool::start().unwrap();
+        let shared = Shared::new(workers, AccessLog::default(), 1000);
+        let group = tempfile::tempdir().unwrap();
+        let mut memory = Memory::new();
+        memory.cgroup = Some((group.path().to_owned(), 1000));
+        memory.set(MemoryLimit::Cgroup);
+        for (used, most) in
+            [(850, 1000), (900, 1000), (901, 64), (850, 64), (801, 64), (800, 1000), (850, 1000), (901, 64)]
+        {
+            write(group.path().join("memory.stat"), format!("anon {used}\n")).unwrap();
+            memory.look(&shared);
+            assert_eq!(shared.connections.used(), (0, most), "{used}");
+        }
+        threads.stop();
     }
 }

@@ -221,3 +221,23 @@ impl Server {
         LiveRoute::new(binding, runs_as, &mut self.registry)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_retired_is_of_one_part_of_one_route() {
+        let route = Route {
+            name: "dns".to_owned(),
+            listen: Vec::new(),
+            upstream: Vec::new(),
+            selector: Selector::default(),
+            policy: Arc::default(),
+        };
+        let (protocol, connections) = (Protocol::Udp, Scope::new());
+        let retired = Retired { route: Arc::new(route), protocol, connections, goes_on: true };
+        assert!(retired.is_of("dns", Protocol::Udp));
+        assert!(!retired.is_of("dns", Protocol::Tcp) && !retired.is_of("web", Protocol::Udp));
+    }
+}

@@ -282,3 +282,35 @@ impl Drop for PrereadPlace {
         self.preread.leave(self.id, self.bytes);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ListenAddr;
+    use crate::net::within;
+    use crate::proxy::route::live_route;
+
+    const MIB: usize = 1 << 20;
+
+    #[tokio::test]
+    async fn memory_goes_back_to_the_system_once_less_than_half_of_much_is_used() {
+        let live = live_route("[[route]]\nlisten = \"80\"\nupstream = \"10.0.0.1:80\"\n");
+        let (preread, listener) = (Preread::default(), Arc::new(ListenAddr::Any(80)));
+        preread.resize(1000, usize::MAX);
+        let reads = |id, bytes| {
+            let open = Arc::new(OpenConnection::new(id, live.clone(), &listener, Peer::Unix(None)));
+            let id = preread.enter(&open, &Peer::Unix(None)).unwrap();
+            preread.uses(id, bytes).unwrap();
+            id
+        };
+        let places: Vec<PlaceId> = (0..4).map(|id| reads(id, 2 * MIB)).collect();
+        let freed = async || within(std::time::Duration::ZERO, preread.freed.notified()).await.is_ok();
+        let mut seen = Vec::new();
+        for id in places {
+            preread.leave(id, 2 * MIB);
+            seen.push((preread.memory().0 / MIB, freed().await));
+        }
+        // Of 8 MiB; after that of 2, which is not much.
+        assert_eq!(seen, [(6, false), (4, false), (2, true), (0, false)]);
+    }
+}

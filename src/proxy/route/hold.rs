@@ -149,3 +149,19 @@ impl Drop for HoldPlace<'_> {
         lock(&self.queue.places).leave(self.id);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sixty_four_go_at_once_and_the_next_at_the_very_time_that_it_is_told() {
+        let (queue, begun) = (HoldQueue::default(), Instant::now());
+        let later = begun + Duration::from_millis(25);
+        assert!((0..64).all(|_| queue.may_go(begun).is_ok()));
+        assert_eq!(queue.may_go(begun), Err(later));
+        assert_eq!(queue.may_go(later - Duration::from_nanos(1)), Err(later));
+        assert!((0..64).all(|_| queue.may_go(later).is_ok()));
+        assert_eq!(queue.may_go(later), Err(begun + Duration::from_millis(50)));
+    }
+}

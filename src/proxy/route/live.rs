@@ -302,3 +302,19 @@ async fn keep_checked(live: Weak<LiveRoute>, upstreams: Arc<Upstreams>) {
         drop(live.candidates());
     }
 }
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use crate::config::compile;
+
+    /// The first route of a file, as it runs. Needs a runtime.
+    pub fn live_route(text: &str) -> Arc<LiveRoute> {
+        let table = compile("test.toml", text.as_bytes()).unwrap().table;
+        let route = table.all_routes().next().unwrap().clone();
+        let connections = Scope::new();
+        let (upstreams, loops) = (Upstreams::new(connections.child()), Arc::default());
+        let runs_as = RunsAs { connections, generation: 1, upstreams: &upstreams, loops: &loops };
+        LiveRoute::new(&Binding::alone(route, 0), runs_as, &mut RouteRegistry::default())
+    }
+}

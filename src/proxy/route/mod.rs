@@ -28,6 +28,8 @@ pub use frontend::{Frontend, NO_ROUTE, SniRouter};
 pub use hold::{HoldPlace, HoldQueue};
 pub use limit::ConnectionLimit;
 pub use listener::Listener;
+#[cfg(test)]
+pub use live::tests::live_route;
 pub use live::{LiveRoute, RunsAs};
 pub use loops::{Hop, LEADS_BACK, Loops, OwnListener};
 pub use refusal::Refusal;

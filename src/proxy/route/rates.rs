@@ -50,3 +50,18 @@ impl RateTable {
         lock(shard).enter(route, client, rate, now)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_all_shards_remembers_65536_clients_and_no_more() {
+        let (table, rate) = (RateTable::default(), "1/h".parse().unwrap());
+        for client in 0..400_000_u32 {
+            assert!(table.enter(1, IpAddr::from(client.to_be_bytes()), rate));
+        }
+        let remembered = table.owed().len();
+        assert!((65_000..=65_536).contains(&remembered), "{remembered}");
+    }
+}

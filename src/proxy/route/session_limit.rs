@@ -142,3 +142,18 @@ impl Drop for SessionPermit {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listeners_read_no_newcomers_once_more_than_a_sixteenth_of_the_places_is_still_to_be_left() {
+        let limit = SessionLimit::default();
+        limit.resize(160);
+        for (open, is_behind) in [(0, false), (10, false), (11, true)] {
+            limit.losses.open.store(open, Ordering::Relaxed);
+            assert_eq!(limit.is_behind(), is_behind, "{open}");
+        }
+    }
+}

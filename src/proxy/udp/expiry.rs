@@ -45,3 +45,47 @@ impl UdpSessions {
         !flooded
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::model::{ListenAddr, Peer};
+    use crate::net::datagram::DatagramSocket;
+    use crate::proxy::record::{AccessLog, Shared};
+    use crate::proxy::route::{SessionPermit, live_route};
+    use crate::proxy::udp::UdpListener;
+    use crate::state::flows::FlowId;
+    use crate::tasks::WorkerPool;
+
+    #[tokio::test]
+    async fn what_is_due_ends_once_nothing_is_unread_or_after_a_second_of_a_flood() {
+        let (workers, threads) = WorkerPool::start().unwrap();
+        let socket = DatagramSocket::over(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+        let listener = UdpListener::new(ListenAddr::Any(53), socket, workers.next()).unwrap();
+        let shared = Arc::new(Shared::new(workers, AccessLog::default(), 1));
+        let mut sessions = UdpSessions::new(Arc::new(listener), shared.clone());
+        let are_left = |sessions: &mut UdpSessions| {
+            sessions.leaving = vec![(now(), FlowId::from(7))];
+            sessions.expire(&mut Ready::default());
+            (sessions.leaving.len(), sessions.flooded.is_some())
+        };
+        assert_eq!(are_left(&mut sessions), (0, false), "everything is read");
+
+        // Two of the sixteen places were taken from others: newcomers are left unread.
+        let live = live_route("[[route]]\nlisten = \"53\"\nupstream = \"10.0.0.1:53\"\nprotocol = \"udp\"\n");
+        let take = |_| SessionPermit::take(&shared.sessions, &live, &Peer::Unix(None), now()).unwrap();
+        let permits: Vec<_> = (0..18).map(take).collect();
+        sessions.live = Some(live.clone());
+        sessions.pause(true);
+        sessions.pause(false);
+        assert_eq!(are_left(&mut sessions), (1, true));
+        assert_eq!(are_left(&mut sessions), (1, true));
+        sessions.flooded = now().checked_sub(Duration::from_millis(1100));
+        assert_eq!(are_left(&mut sessions), (0, false), "a flood puts it off for a second");
+        drop((permits, sessions));
+        threads.stop();
+    }
+}

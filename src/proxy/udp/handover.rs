@@ -145,3 +145,42 @@ impl UdpSessions {
         false
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+    use crate::model::ListenAddr;
+    use crate::net::datagram::DatagramSocket;
+    use crate::tasks::WorkerPool;
+
+    /// From outside it takes a datagram in the moment between two sockets, of which the second cannot be opened.
+    #[test]
+    fn what_has_arrived_at_a_listener_that_is_not_served_goes_to_the_one_of_its_address() {
+        let (workers, threads) = WorkerPool::start().unwrap();
+        let listener = |addr: ListenAddr| {
+            let socket =
+                DatagramSocket::bind(&ListenAddr::Ip("127.0.0.1:0".parse().unwrap()), false).unwrap();
+            Arc::new(UdpListener::new(addr, socket, workers.next()).unwrap())
+        };
+        let new = listener(ListenAddr::Ip("127.0.0.1:53".parse().unwrap()));
+        let other = listener(ListenAddr::Ip("127.0.0.2:53".parse().unwrap()));
+        let wide = listener(ListenAddr::Any(53));
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for datagram in ["one", "another"] {
+            client.send_to(datagram.as_bytes(), new.socket.addr()).unwrap();
+        }
+        give_back(&new, &[other.clone(), wide.clone()]);
+        assert!(!other.mailbox.has_any());
+        let Mail { parcels, .. } = wide.mailbox.take();
+        let heard: Vec<(_, Vec<u8>)> = parcels
+            .iter()
+            .map(|parcel| (parcel.segments().from, parcel.segments().each().flatten().copied().collect()))
+            .collect();
+        let from = client.local_addr().unwrap();
+        assert_eq!(heard, [(from, b"one".to_vec()), (from, b"another".to_vec())]);
+        drop((new, other, wide));
+        threads.stop();
+    }
+}

@@ -164,3 +164,55 @@ impl UdpListener {
         self.signal.changed.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ListenAddr;
+    use crate::proxy::record::SessionSignal;
+    use crate::proxy::route::{LiveRoute, SessionLimit, live_route};
+
+    const DNS: &str = "[[route]]\nlisten = \"53\"\nupstream = \"10.0.0.1:53\"\nprotocol = \"udp\"\n";
+
+    #[tokio::test]
+    async fn a_session_goes_on_with_the_upstream_of_its_text_at_its_address() {
+        let candidates = live_route(DNS).candidates();
+        let leads = |upstream: &str, addr: &str| {
+            let moved = MovedSession { upstream: upstream.to_owned(), ..MovedSession::default() };
+            leads_to(candidates.get(0).unwrap(), &moved, addr.parse().unwrap())
+        };
+        assert!(leads("10.0.0.1:53", "10.0.0.1:53"));
+        assert!(!leads("dns.test:53", "10.0.0.1:53"), "the new text reaches it by another");
+        assert!(!leads("10.0.0.1:53", "10.0.0.2:53"));
+    }
+
+    fn session(live: &Arc<LiveRoute>) -> Session {
+        let (client, listener) = (Peer::Unix(None), Arc::new(ListenAddr::Any(53)));
+        let permit = SessionPermit::take(&Arc::<SessionLimit>::default(), live, &client, now()).unwrap();
+        let of_client = ClientPermit::resume(&live.state, &live.route.policy.limits, &client);
+        let permits = Permits { session: permit, _client: of_client };
+        let signal = Arc::<SessionSignal>::default();
+        let open = OpenConnection::session(1, live.clone(), &listener, client, &signal);
+        Session::new(live.clone(), None, permits, Arc::new(open))
+    }
+
+    fn with_upstream(live: &Arc<LiveRoute>) -> Session {
+        let (mut session, socket) = (session(live), std::net::UdpSocket::bind("127.0.0.1:0").unwrap());
+        let resumed = Resumed { candidates: live.candidates(), candidate: 0, answered: true };
+        session.resume(resumed, now());
+        let (socket, addr) = (Arc::new(socket.into()), "10.0.0.1:53".parse().unwrap());
+        session.set_upstream(Upstream { socket, addr, dscp: None, header: None });
+        session
+    }
+
+    #[tokio::test]
+    async fn only_a_session_with_an_upstream_moves_that_is_not_about_to_end() {
+        let live = live_route(DNS);
+        assert!(!session(&live).may_move());
+        assert!(with_upstream(&live).may_move());
+        let (leaves, ended) = (with_upstream(&live), with_upstream(&live));
+        leaves.open.leave();
+        ended.open.cut();
+        assert!(!leaves.may_move() && !ended.may_move());
+    }
+}

@@ -318,3 +318,43 @@ impl Endpoint {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpSocket, TcpStream};
+
+    use super::*;
+    use crate::net::within;
+
+    /// A server with a full queue, which answers nobody.
+    async fn mute() -> (tokio::net::TcpListener, Vec<std::io::Result<TcpStream>>) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(0).unwrap();
+        let (addr, mut queued) = (listener.local_addr().unwrap(), Vec::new());
+        while let Ok(stream) = within(Duration::from_millis(100), TcpStream::connect(addr)).await {
+            queued.push(stream);
+        }
+        (listener, queued)
+    }
+
+    #[tokio::test]
+    async fn an_attempt_that_has_waited_long_for_its_turn_says_nothing_of_the_upstream() {
+        let (server, _queued) = mute().await;
+        let addr = UpstreamAddr::Ip(server.local_addr().unwrap());
+        let key = EndpointKey { protocol: Protocol::Tcp, addr, tls: None, source: None, range: false };
+        let endpoint = Endpoint::new(key, None, UpstreamNews::default());
+        let options = DialOptions::for_no_client(Duration::from_millis(800), b"");
+        let error = endpoint.dial(false, &options, Instant::now()).await.unwrap_err();
+        assert!(matches!(error, AttemptError::Dial(_)), "{error}");
+
+        let others = endpoint.wide.try_acquire_many(1024).unwrap();
+        let frees = async {
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            drop(others);
+        };
+        let (found, ()) = tokio::join!(endpoint.dial(false, &options, Instant::now()), frees);
+        let error = found.unwrap_err();
+        assert!(matches!(error, AttemptError::Queue), "{error}");
+    }
+}
