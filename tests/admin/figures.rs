@@ -163,9 +163,12 @@ fn an_upstream_that_is_down_is_named_with_its_reason() {
 #[test]
 fn who_is_turned_away_is_counted_by_the_key_that_says_so() {
     let (port, backend) = (Port::reserve(), Backend::named("one"));
-    let (_place, proxy, asker) = start(&route("web", &port.local(), &backend, "deny = \"127.0.0.1\"\n"));
+    let (place, proxy, asker) = start(&route("web", &port.local(), &backend, "deny = \"127.0.0.1\"\n"));
+    assert!(!portway(&place.file(), &["status"]).out.contains("turned away"), "nobody was");
     assert!(!is_refused(port.number));
     until("it is counted", || asker.get("/v1/status")["turned_away"] == 1);
+    let shown = portway(&place.file(), &["status"]).out;
+    assert!(shown.contains("\nturned away  1\n"), "{shown}");
     assert_eq!(asker.route("web")["turned_away"]["allow, deny"], 1);
     assert_eq!(asker.route("web")["traffic"]["opened"], 0, "it is no connection of the route");
     proxy.stop();

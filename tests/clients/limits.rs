@@ -216,6 +216,9 @@ fn a_limit_that_an_edit_lowers_holds_as_connections_end() {
     let mut held: Vec<Flow> = (0..4).map(|_| Flow::open(port.number)).collect();
     place.save(&text(2));
     portway.phase("reloaded");
+    // The limits follow the line at once, before anything else.
+    portway.hang_up();
+    portway.phase("nothing changed");
     let waiting = TcpStream::connect(("127.0.0.1", port.number)).unwrap();
     waiting.set_nonblocking(true).unwrap();
     for ended in 1..=2 {

@@ -155,7 +155,7 @@ fn who_is_served_by_none_is_reset_and_the_log_says_what_it_asked_for() {
     );
     portway.signal(rustix::process::Signal::TERM);
     assert_eq!(portway.phase("turned away in all")["no_route"], 5);
-    portway.stop();
+    portway.stopped();
 }
 
 #[test]

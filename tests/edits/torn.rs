@@ -1,6 +1,7 @@
 //! A file that is met half written, at every length.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use crate::harness::instance::*;
 
@@ -135,19 +136,29 @@ fn t1_halves_of_a_file_that_never_rests_change_nothing() {
     let (text, first) = two_routes(&ports, &a);
     let place = Place::with(&text);
     let mut portway = Portway::run(&place.file());
+    // Whether it has never rested: on a busy machine this writer may be late.
     let for_a_while = |mut save: Box<dyn FnMut(usize) + '_>| {
-        let start = std::time::Instant::now();
+        let (start, mut last, mut rested) = (Instant::now(), Instant::now(), false);
         for turn in 0.. {
             save(turn);
-            pass(std::time::Duration::from_millis(20));
-            if start.elapsed() > std::time::Duration::from_secs(3) {
-                return;
+            rested |= last.elapsed() > Duration::from_millis(100);
+            last = Instant::now();
+            pass(Duration::from_millis(20));
+            if start.elapsed() > Duration::from_secs(3) {
+                break;
             }
         }
+        !rested
     };
     // Another half each time.
-    for_a_while(Box::new(|turn| place.save(&text[..first - 1 - turn % 20])));
-    assert_eq!(portway.count("edit refused") + portway.count("reloaded"), 0, "{}", portway.log());
+    let told = |portway: &mut Portway| portway.count("edit refused") + portway.count("reloaded");
+    let conclusive = (0..10).any(|_| {
+        let before = told(&mut portway);
+        let conclusive = for_a_while(Box::new(|turn| place.save(&text[..first - 1 - turn % 20])));
+        assert!(!conclusive || told(&mut portway) == before, "{}", portway.log());
+        conclusive
+    });
+    assert!(conclusive, "this machine is too busy to write 50 times a second");
     // The same half, again and again.
     for_a_while(Box::new(|_| place.save(&text[..first - 1])));
     assert!(portway.count("edit refused") > 0, "{}", portway.log());
@@ -170,7 +181,7 @@ fn a_slow_writer_is_waited_for() {
     // For longer than an unquiet file is left alone, and never as long as the quiet period between two pieces.
     for piece in text.as_bytes().chunks(text.len() / 40) {
         std::io::Write::write_all(&mut slow, piece).unwrap();
-        pass(std::time::Duration::from_millis(40));
+        pass(Duration::from_millis(40));
     }
     drop(slow);
     assert_eq!(portway.phase_of(&["reloaded", "edit refused"])["plan"], "added one, two; removed zero");

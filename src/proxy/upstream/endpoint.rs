@@ -332,7 +332,7 @@ mod tests {
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let listener = socket.listen(0).unwrap();
         let (addr, mut queued) = (listener.local_addr().unwrap(), Vec::new());
-        while let Ok(stream) = within(Duration::from_millis(100), TcpStream::connect(addr)).await {
+        while let Ok(stream) = within(Duration::from_millis(500), TcpStream::connect(addr)).await {
             queued.push(stream);
         }
         (listener, queued)
