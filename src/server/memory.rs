@@ -105,11 +105,6 @@ impl Memory {
     }
 }
 
-/// The bound of the process's control group, in bytes. `None`: there is none.
-pub(super) fn bound() -> Option<u64> {
-    cgroup().map(|(_, most)| most)
-}
-
 /// The control group of this process whose bound is the lowest, and that bound.
 fn cgroup() -> Option<(PathBuf, u64)> {
     lowest(Path::new(CGROUPS), &read_to_string("/proc/self/cgroup").unwrap_or_default())

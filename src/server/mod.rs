@@ -25,7 +25,6 @@ pub mod handle;
 mod handover;
 mod heap;
 pub mod history;
-mod huge_pages;
 mod include_edit;
 pub mod include_set;
 mod included_file;

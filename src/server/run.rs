@@ -14,7 +14,6 @@ use super::handed_state::LastState;
 use super::handle::{Draining, Handle, Inbox, Request};
 use super::heap;
 use super::history::Reloaded;
-use super::huge_pages::use_huge_pages;
 use super::log::Logs;
 use super::memory::Memory;
 use super::next_process::{next, wait_for_next};
@@ -72,7 +71,6 @@ pub fn main<A: Future<Output = ()> + Send + 'static>(
     use_low_ports();
     forgo_new_rights();
     let logs = Logs::start()?;
-    use_huge_pages();
     // One worker per core serves connections, each a thread with a runtime of its own ([`WorkerPool`]); this thread
     // does the rest: edits, checks, names, the admin endpoint. Measured with tests/bench on two cores, against one
     // runtime whose threads share their work: 7.4 against 8.6 µs of processor time per request, 43 against 49 per

@@ -316,3 +316,17 @@ fn o3_the_file_drains_for_good() {
     drop(flows);
     proxy.stop();
 }
+
+#[test]
+fn o3_what_a_drained_route_still_has_is_reset_when_it_is_disabled() {
+    let (port, a) = (Port::reserve(), Backend::named("a"));
+    let (place, proxy, asker) = start(&route("web", &port.local(), &a, "drain_timeout = \"1h\"\n"));
+    let mut flow = Flow::open(port.number);
+    fine(portway(&place.file(), &["drain", "web", "--no-wait"]));
+    flow.ping().unwrap();
+    assert_eq!(asker.route("web")["retired"], 1);
+    let said = fine(portway(&place.file(), &["disable", "web"]));
+    assert!(said.contains("1 connection reset"), "{said}");
+    assert!(flow.was_reset());
+    proxy.stop();
+}

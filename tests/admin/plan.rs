@@ -1,9 +1,12 @@
 //! `plan`: what a file would change of what runs, said before it does.
 
+use std::net::TcpListener;
+
 use serde_json::{Value, json};
 
 use super::asker::{head, portway, start};
 use crate::harness::instance::{Backend, Flow, Port, reached, route};
+use crate::harness::ports::free_port;
 use crate::harness::until;
 
 /// The figures of the plan are those of the reload that follows.
@@ -173,5 +176,21 @@ fn a_text_with_faults_is_shown_them_and_tries_nothing() {
     assert!(answer.json()["report"].as_str().unwrap().contains("^"), "{answer:?}");
     let missing = portway(&place.file(), &["plan", "/nowhere.toml"]);
     assert!(missing.code == 2 && missing.err.contains("there is no such file"), "{missing:?}");
+    proxy.stop();
+}
+
+#[test]
+fn neighbouring_ports_that_are_new_are_one_line() {
+    let (port, backend) = (Port::reserve(), Backend::named("b"));
+    let web = route("web", &port.local(), &backend, "");
+    let (place, proxy, _asker) = start(&web);
+    let three = |first: &u16| (1..3).all(|more| TcpListener::bind(("127.0.0.1", first + more)).is_ok());
+    let first = (0..100).map(|_| free_port()).find(three).unwrap();
+    let range = format!("127.0.0.1:{first}-{}", first + 2);
+    let file = place.root().join("after.toml");
+    std::fs::write(&file, head(&place) + &web + &route("range", &range, &backend, "")).unwrap();
+    let printed = portway(&place.file(), &["plan", file.to_str().unwrap()]);
+    let told = format!("  can listen on {range} (3 sockets)\n");
+    assert!(printed.out.contains(&told) && printed.out.matches("can listen").count() == 1, "{printed:?}");
     proxy.stop();
 }

@@ -221,3 +221,13 @@ fn m_commands_of_other_programs_lead_to_ours() {
     let unknown = portway(&["nonsense"], "", &[]);
     assert!(unknown.code == 2 && !unknown.err.contains("tip: that"), "{unknown:?}");
 }
+
+#[test]
+fn what_is_larger_than_any_file_is_refused_from_standard_input_too() {
+    let most = 16 << 20;
+    for (length, fault) in [(most, "1 fault"), (most + 1, "it is larger than 16 MiB")] {
+        let checked = portway(&["check", "-"], &"#".repeat(length), &[]);
+        assert_eq!((checked.code, checked.err.contains(fault)), (2, true), "{length}: {}", checked.err);
+        assert_eq!(checked.err.contains("larger"), length > most);
+    }
+}

@@ -4,6 +4,7 @@ use std::process::Stdio;
 
 use super::signer::Signer;
 use super::*;
+use crate::admin::asker::Asker;
 use crate::harness::instance::{has, reached};
 
 /// A fleet of one node, and a publisher.
@@ -56,6 +57,12 @@ fn a_signed_text_runs_and_one_with_a_lower_serial_never_again() {
         (reached(signed.fleet.port.number).as_str(), &signed.fleet.status()["serial"]),
         ("b", &7.into())
     );
+    let page = Asker::tcp(signed.fleet.admin.number).ask("GET", "/metrics", "").body;
+    for sample in
+        ["portway_source_serial 7", "portway_source_offered_serial 7", "portway_source_age_seconds 0"]
+    {
+        assert!(page.lines().any(|line| line.starts_with(sample)), "{sample}: {page}");
+    }
     let asked = signed.fleet.store.count("/edge.toml", 200);
     // An older one, rightly signed.
     signed.publish(&c, "serial=6");
