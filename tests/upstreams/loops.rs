@@ -199,19 +199,3 @@ fn r9_a_unix_socket_that_leads_to_itself_through_a_link_is_found() {
     drop(client);
     portway.stop();
 }
-
-/// Nothing that is looked at when the listeners are opened shows that this host's addresses matter: the name has none yet.
-#[test]
-fn r9_an_address_of_a_name_that_becomes_one_of_this_host_leads_back_without_a_client() {
-    if lacks_root() {
-        return;
-    }
-    let (netns, _far) = Netns::pair();
-    netns.hosts("10.99.0.9 app.test\n");
-    let more = "connect_timeout = \"300ms\"\nhealth = { interval = \"100ms\" }";
-    let (mut portway, _place) = run(&netns, &[route("app", "8080", "\"app.test:8080\"", more)]);
-    portway.until("a check has found nobody", |_| state_of(&netns, "app").1.contains("10.99.0.9"));
-    netns.ip("addr add 10.99.0.9/24 dev wire");
-    portway.until("it is this host's", |_| state_of(&netns, "app").1.contains("leads back"));
-    portway.stop();
-}
